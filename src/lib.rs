@@ -1,0 +1,1 @@
+//! Rtcomm's service protocol, and the command-line tool that speaks it.

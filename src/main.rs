@@ -1,0 +1,3 @@
+//! The `rtcomm` binary.
+
+fn main() {}
