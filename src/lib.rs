@@ -1,1 +1,3 @@
 //! Rtcomm's service protocol, and the command-line tool that speaks it.
+
+pub mod protocol;

@@ -1,0 +1,89 @@
+//! Presence documents: who is registered, in protocol v1.0.0 and later (protocol, section 6).
+//!
+//! An endpoint publishes a retained document at `SPHERE/[.../]ENDPOINT`, and an empty retained payload when it leaves.
+
+use serde::Serialize;
+
+use super::VERSION;
+use super::topic::EndpointId;
+
+/// The `method` of a presence document.
+pub const METHOD: &str = "DOCUMENT";
+
+/// A document to publish, retained, at the endpoint's own topic below the sphere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document<'a> {
+    /// Where the endpoint listens, such as `/rtcomm/2123928217`.
+    pub address_topic: &'a str,
+    /// The application that the endpoint is registered for.
+    pub app_context: &'a str,
+    /// Such as `available`.
+    pub state: &'a str,
+    /// The endpoint's name for people.
+    pub alias: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'a> {
+    #[serde(rename = "rtcommVer")]
+    version: &'static str,
+    method: &'static str,
+    r#type: &'static str,
+    from_topic: Option<&'a str>,
+    address_topic: &'a str,
+    app_context: &'a str,
+    state: &'a str,
+    alias: &'a str,
+    user_defines: [(); 0],
+}
+
+impl Document<'_> {
+    /// The payload to publish: one JSON object, keys in the order of the protocol's example.
+    #[must_use]
+    pub fn payload(&self) -> String {
+        let wire = Wire {
+            version: VERSION,
+            method: METHOD,
+            r#type: "ENDPOINT",
+            from_topic: None,
+            address_topic: self.address_topic,
+            app_context: self.app_context,
+            state: self.state,
+            alias: self.alias,
+            user_defines: [],
+        };
+        serde_json::to_string(&wire).expect("text always serializes")
+    }
+}
+
+/// The endpoint that a topic below the sphere belongs to: its last level.
+#[must_use]
+pub fn endpoint_of(topic: &str) -> Option<EndpointId> {
+    topic.rsplit('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_written_as_the_protocol_shows_it() {
+        let document = Document {
+            address_topic: "/rtcomm/2123928217",
+            app_context: "XYZ video app",
+            state: "available",
+            alias: "John Smith",
+        };
+        assert_eq!(
+            document.payload(),
+            r#"{"rtcommVer":"v1.0.0","method":"DOCUMENT","type":"ENDPOINT","fromTopic":null,"addressTopic":"/rtcomm/2123928217","appContext":"XYZ video app","state":"available","alias":"John Smith","userDefines":[]}"#
+        );
+    }
+
+    #[test]
+    fn a_document_belongs_to_the_last_level_of_its_topic() {
+        assert_eq!(endpoint_of("/rtcomm/sphere/a/b/iggy_pop").as_ref().map(EndpointId::as_str), Some("iggy_pop"));
+        assert_eq!(endpoint_of("/rtcomm/sphere/"), None);
+    }
+}

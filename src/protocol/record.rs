@@ -1,0 +1,431 @@
+//! A message as one JSON line, and back.
+//!
+//! The line of an event, keys in this order (`to` only where there is one):
+//!
+//! ```json
+//! {"received":"2026-11-23T03:34:12.798558Z","category":"session","action":"failed","from":"a","to":"b","topic":"/rtcomm/event/session/failed/a/b","qos":1,"retain":false,"payload":{}}
+//! ```
+//!
+//! A message below the event root that is no event has `"error":"…"` in the place of `category` to `to`; a message from
+//! elsewhere has neither. The payload keeps its own bytes: as `payload` where it is valid JSON (its line ends, which
+//! stand outside strings, become spaces), as `payload_text` where it is other UTF-8, else as `payload_base64`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+
+use super::event::Event;
+use super::fields::{Field, Fields, is_json, vocabulary};
+use super::topic::{Action, Category, EventTopic, Root, Subject};
+
+/// A message as it came from the broker.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// When it was received here.
+    pub received: Timestamp,
+    /// Its topic.
+    pub topic: &'a str,
+    /// The quality of service that it was delivered with: 0, 1 or 2.
+    pub qos: u8,
+    /// Whether the broker had kept it and delivered it because of a new subscription.
+    pub retain: bool,
+    /// Its bytes.
+    pub payload: &'a [u8],
+}
+
+/// What a message is, from the point of view of the event root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and a box would be an allocation for each")]
+pub enum Content<'a> {
+    /// An event.
+    Event(Event<'a>),
+    /// It stands below the event root and is no event; with what is wrong.
+    Malformed(Cow<'a, str>),
+    /// It stands elsewhere: a third-party call, a presence document, anything.
+    Other,
+}
+
+/// A payload in the form in which it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// Valid JSON.
+    Json(&'a str),
+    /// Other UTF-8; also no bytes at all.
+    Text(&'a str),
+    /// Anything else.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Payload<'a> {
+    /// Finds the form.
+    #[must_use]
+    pub fn of(bytes: &'a [u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if is_json(text) => Self::Json(text),
+            Ok(text) => Self::Text(text),
+            Err(_) => Self::Binary(bytes),
+        }
+    }
+}
+
+/// A message and what it is: what is filtered, printed and recorded.
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    /// When it was received.
+    pub received: Timestamp,
+    /// Its topic.
+    pub topic: &'a str,
+    /// The quality of service that it was delivered with: 0, 1 or 2.
+    pub qos: u8,
+    /// Whether the broker had kept it.
+    pub retain: bool,
+    /// What it is.
+    pub content: Content<'a>,
+    /// Its payload.
+    pub payload: Payload<'a>,
+}
+
+impl<'a> Record<'a> {
+    /// Finds out what a message is.
+    #[must_use]
+    pub fn of(event_root: &Root, message: &Message<'a>) -> Self {
+        let Message { received, topic, qos, retain, payload } = *message;
+        let (content, payload) = if event_root.strip(topic).is_none() {
+            (Content::Other, Payload::of(payload))
+        } else {
+            match (Event::decode(event_root, topic, payload), std::str::from_utf8(payload)) {
+                (Ok(event), Ok(text)) => (Content::Event(event), Payload::Json(text)),
+                (Ok(_), Err(error)) => (Content::Malformed(error.to_string().into()), Payload::Binary(payload)),
+                (Err(error), _) => (Content::Malformed(error.to_string().into()), Payload::of(payload)),
+            }
+        };
+        Self { received, topic, qos, retain, content, payload }
+    }
+
+    /// The event, where it is one.
+    #[must_use]
+    pub fn event(&self) -> Option<&Event<'a>> {
+        match &self.content {
+            Content::Event(event) => Some(event),
+            Content::Malformed(_) | Content::Other => None,
+        }
+    }
+
+    /// Appends the record's line, its line end included.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        text(out, format_args!("{{\"received\":\"{:.6}\"", self.received));
+        match &self.content {
+            Content::Event(Event { topic, .. }) => {
+                text(out, format_args!(",\"category\":\"{}\",\"action\":\"{}\"", topic.category(), topic.action));
+                string(out, ",\"from\":", topic.from);
+                if let Some(to) = topic.to() {
+                    string(out, ",\"to\":", to);
+                }
+            }
+            Content::Malformed(error) => string(out, ",\"error\":", error),
+            Content::Other => {}
+        }
+        string(out, ",\"topic\":", self.topic);
+        text(out, format_args!(",\"qos\":{},\"retain\":{}", self.qos, self.retain));
+        match self.payload {
+            Payload::Json(json) => {
+                out.extend_from_slice(b",\"payload\":");
+                out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+            }
+            Payload::Text(content) => string(out, ",\"payload_text\":", content),
+            Payload::Binary(bytes) => string(out, ",\"payload_base64\":", &BASE64.encode(bytes)),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Appends formatted text; a `Vec` takes all that is written to it.
+fn text(out: &mut Vec<u8>, arguments: fmt::Arguments<'_>) {
+    out.write_fmt(arguments).expect("a Vec takes all that is written to it");
+}
+
+/// Appends a key that is already JSON, and a string.
+fn string(out: &mut Vec<u8>, key: &str, content: &str) {
+    out.extend_from_slice(key.as_bytes());
+    serde_json::to_writer(out, content).expect("a Vec takes all that is written to it");
+}
+
+vocabulary! {
+    /// A line's keys, as they stand.
+    struct Keys, nulls kept:
+
+    received: "received",
+    category: "category",
+    action: "action",
+    from: "from",
+    to: "to",
+    error: "error",
+    topic: "topic",
+    qos: "qos",
+    retain: "retain",
+    payload: "payload",
+    payload_text: "payload_text",
+    payload_base64: "payload_base64",
+}
+
+/// Why a line is no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineError {
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It is no JSON object; with the parser's words.
+    NotAnObject(String),
+    /// A key is missing.
+    Missing(&'static str),
+    /// A key's value is not what it must be.
+    Wrong(&'static str),
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => f.write_str("it is not UTF-8"),
+            Self::NotAnObject(why) => write!(f, "it is no JSON object: {why}"),
+            Self::Missing(key) => write!(f, "it has no \"{key}\""),
+            Self::Wrong(key) => write!(f, "its \"{key}\" is not what it must be"),
+        }
+    }
+}
+
+impl std::error::Error for LineError {}
+
+/// A recorded line that was read; [`Line::record`] shows it as the message that it tells of.
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    received: Timestamp,
+    topic: Cow<'a, str>,
+    qos: u8,
+    retain: bool,
+    content: LineContent<'a>,
+    payload: LinePayload<'a>,
+}
+
+/// [`Content`], as far as it must own what escapes hide in the line.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "as for Content")]
+enum LineContent<'a> {
+    Event { action: Action, from: Cow<'a, str>, to: Option<Cow<'a, str>>, fields: Fields<'a> },
+    Malformed(Cow<'a, str>),
+    Other,
+}
+
+#[derive(Debug, Clone)]
+enum LinePayload<'a> {
+    Json(&'a str),
+    Text(Cow<'a, str>),
+    Binary(Vec<u8>),
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line, with or without its line end. Unknown keys are passed over; the order of keys is free.
+    ///
+    /// # Errors
+    /// Says what is missing or wrong.
+    pub fn parse(line: &'a [u8]) -> Result<Self, LineError> {
+        let line = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
+        let keys: Keys<'a> = serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?;
+        let payload = LinePayload::read(&keys)?;
+        Ok(Self {
+            received: required("received", keys.received, |it| it.text().parse().ok())?,
+            topic: required("topic", keys.topic, string_of)?,
+            qos: required("qos", keys.qos, |it| it.json().parse().ok().filter(|qos| *qos <= 2))?,
+            retain: required("retain", keys.retain, |it| it.json().parse().ok())?,
+            content: LineContent::read(&keys, &payload)?,
+            payload,
+        })
+    }
+
+    /// The record that the line tells of.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        let content = match &self.content {
+            LineContent::Event { action, from, to, fields } => {
+                let subject = to.as_deref().map_or(Subject::Registration, |to| Subject::Session { to });
+                Content::Event(Event { topic: EventTopic { subject, action: *action, from }, fields: *fields })
+            }
+            LineContent::Malformed(error) => Content::Malformed(Cow::Borrowed(error)),
+            LineContent::Other => Content::Other,
+        };
+        let payload = match &self.payload {
+            LinePayload::Json(json) => Payload::Json(json),
+            LinePayload::Text(text) => Payload::Text(text),
+            LinePayload::Binary(bytes) => Payload::Binary(bytes),
+        };
+        let Self { received, qos, retain, .. } = *self;
+        Record { received, topic: &self.topic, qos, retain, content, payload }
+    }
+}
+
+impl<'a> LineContent<'a> {
+    fn read(keys: &Keys<'a>, payload: &LinePayload<'a>) -> Result<Self, LineError> {
+        if let Some(error) = keys.error {
+            return string_of(error).map(Self::Malformed).ok_or(LineError::Wrong("error"));
+        }
+        if keys.category.is_none() {
+            return Ok(Self::Other);
+        }
+        let id = |it: Field<'a>| string_of(it).filter(|id| !id.is_empty());
+        let category = required("category", keys.category, |it| Category::from_level(&it.text()))?;
+        let action = required("action", keys.action, |it| Action::from_level(&it.text()))?;
+        let from = required("from", keys.from, id)?;
+        let to = match category {
+            Category::Registration => None,
+            Category::Session => Some(required("to", keys.to, id)?),
+        };
+        let LinePayload::Json(json) = payload else {
+            return Err(LineError::Missing("payload"));
+        };
+        let fields = Fields::read_text(json).map_err(|_| LineError::Wrong("payload"))?;
+        Ok(Self::Event { action, from, to, fields })
+    }
+}
+
+impl<'a> LinePayload<'a> {
+    fn read(keys: &Keys<'a>) -> Result<Self, LineError> {
+        if let Some(json) = keys.payload {
+            Ok(Self::Json(json.json()))
+        } else if let Some(text) = keys.payload_text {
+            string_of(text).map(Self::Text).ok_or(LineError::Wrong("payload_text"))
+        } else {
+            let decode = |it: Field<'_>| BASE64.decode(it.text().as_ref()).ok();
+            required("payload", keys.payload_base64, decode).map(Self::Binary).map_err(|error| match error {
+                LineError::Wrong(_) => LineError::Wrong("payload_base64"),
+                missing => missing,
+            })
+        }
+    }
+}
+
+/// The content of a field that must be a string.
+fn string_of(field: Field<'_>) -> Option<Cow<'_, str>> {
+    field.json().starts_with('"').then(|| field.text())
+}
+
+/// A key's value; where it is missing or `read` refuses it, the error that names the key.
+fn required<'a, T>(
+    key: &'static str,
+    field: Option<Field<'a>>,
+    read: impl FnOnce(Field<'a>) -> Option<T>,
+) -> Result<T, LineError> {
+    read(field.ok_or(LineError::Missing(key))?).ok_or(LineError::Wrong(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn root() -> Root {
+        "/rtcomm/event".parse().expect("a root")
+    }
+
+    fn line_of(topic: &str, payload: &[u8]) -> String {
+        let received = "2026-11-23T03:34:12.798558Z".parse().expect("a time");
+        let message = Message { received, topic, qos: 1, retain: false, payload };
+        let mut line = Vec::new();
+        Record::of(&root(), &message).write_line(&mut line);
+        String::from_utf8(line).expect("a line is UTF-8")
+    }
+
+    fn written_again(line: &str) -> String {
+        let mut again = Vec::new();
+        Line::parse(line.as_bytes()).expect("a record").record().write_line(&mut again);
+        String::from_utf8(again).expect("a line is UTF-8")
+    }
+
+    #[test]
+    fn an_event_is_a_line_with_its_keys_in_order() {
+        assert_eq!(
+            line_of("/rtcomm/event/session/failed/iggy_pop/david_bowie", br#"{"method":"RTCOMM_EVENT_FIRED"}"#),
+            concat!(
+                r#"{"received":"2026-11-23T03:34:12.798558Z","category":"session","action":"failed","from":"iggy_pop","#,
+                r#""to":"david_bowie","topic":"/rtcomm/event/session/failed/iggy_pop/david_bowie","qos":1,"retain":false,"#,
+                r#""payload":{"method":"RTCOMM_EVENT_FIRED"}}"#,
+                "\n"
+            )
+        );
+        let registration = line_of("/rtcomm/event/registration/started/a", br#"{"method":"RTCOMM_EVENT_FIRED"}"#);
+        assert!(registration.contains(r#""from":"a","topic":"#), "{registration}");
+    }
+
+    #[test]
+    fn what_is_no_event_says_why_and_what_is_from_elsewhere_says_nothing() {
+        let malformed = line_of("/rtcomm/event/session/start/a/b", b"ring ring");
+        assert!(malformed.contains(r#"Z","error":"unknown action \"start\""#), "{malformed}");
+        assert!(malformed.ends_with(",\"payload_text\":\"ring ring\"}\n"), "{malformed}");
+        let elsewhere = line_of("/rtcomm/sphere/a", b"\xff\x00");
+        assert!(elsewhere.contains(r#"Z","topic":"/rtcomm/sphere/a","qos":1"#), "{elsewhere}");
+        assert!(elsewhere.ends_with(",\"payload_base64\":\"/wA=\"}\n"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_payload_keeps_its_bytes() {
+        let payload = r#"{"z":12345678901234567890, "a":1.0e400,"method":"RTCOMM_EVENT_FIRED","z":"\u00e9é𝄞","e":{}}"#;
+        let line = line_of("/rtcomm/event/registration/started/a", payload.as_bytes());
+        assert!(line.ends_with(&format!(",\"payload\":{payload}}}\n")), "{line}");
+        assert_eq!(written_again(&line), line);
+        let spread = line_of("/rtcomm/sphere/a", b"{\r\n \"a\": 1\n}\n");
+        assert!(spread.ends_with(",\"payload\":{   \"a\": 1 } }\n"), "{spread}");
+    }
+
+    #[test]
+    fn a_null_payload_is_a_payload() {
+        let line = line_of("/rtcomm/sphere/a", b"null");
+        assert!(line.ends_with(",\"payload\":null}\n"), "{line}");
+        assert_eq!(written_again(&line), line);
+    }
+
+    #[test]
+    fn a_damaged_line_says_what_is_wrong() {
+        let whole = r#"{"received":"2026-11-23T03:34:12Z","topic":"a","qos":0,"retain":false,"payload_text":"x"}"#;
+        assert!(Line::parse(whole.as_bytes()).is_ok());
+        for (from, to, error) in [
+            ("\"received\":\"2026-11-23T03:34:12Z\",", "", LineError::Missing("received")),
+            ("2026-11", "yesterday", LineError::Wrong("received")),
+            ("\"a\"", "7", LineError::Wrong("topic")),
+            ("\"qos\":0", "\"qos\":3", LineError::Wrong("qos")),
+            ("false", "\"no\"", LineError::Wrong("retain")),
+            ("payload_text", "pay", LineError::Missing("payload")),
+            ("payload_text\":\"x", "payload_base64\":\"*", LineError::Wrong("payload_base64")),
+            ("\"topic\"", "\"category\":\"x\",\"topic\"", LineError::Wrong("category")),
+            ("\"topic\"", "\"category\":\"session\",\"topic\"", LineError::Missing("action")),
+        ] {
+            let damaged = whole.replace(from, to);
+            assert_eq!(Line::parse(damaged.as_bytes()).err(), Some(error), "{damaged}");
+        }
+        assert_eq!(Line::parse(b"\xff").err(), Some(LineError::NotUtf8));
+        for line in [&whole[..40], "", "[]", "12"] {
+            let error = Line::parse(line.as_bytes()).expect_err(line);
+            assert!(matches!(error, LineError::NotAnObject(_)), "{error} for {line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn writing_what_was_read_gives_the_line_back(
+            topic in prop_oneof![
+                "/rtcomm/event/session/failed/[^/+#\0]{1,6}/[^/+#\0]{1,6}",
+                "/rtcomm/event/registration/started/[^/+#\0]{1,6}",
+                "[^+#\0]{1,12}",
+            ],
+            payload in prop_oneof![
+                "[^\r\n]*".prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..40),
+                "[a-z0-9\u{80}-\u{10ffff}]*".prop_map(|text| format!(r#"{{"method":"RTCOMM_EVENT_FIRED","x":"{text}"}}"#).into_bytes()),
+            ],
+        ) {
+            let line = line_of(&topic, &payload);
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert_eq!(written_again(&line), line);
+        }
+    }
+}
