@@ -274,6 +274,38 @@ impl fmt::Display for Root {
     }
 }
 
+/// Where a deployment keeps its topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// What all trees but the configured ones below stand under, such as `/rtcomm`.
+    pub root: Root,
+    /// Under which events are published, such as `/rtcomm/event`.
+    pub events: Root,
+    /// To which third-party call requests are published, such as `/rtcomm/callControl`.
+    pub calls: TopicName,
+}
+
+impl Topics {
+    /// Under which presence documents are kept (protocol, section 6).
+    #[must_use]
+    pub fn sphere(&self) -> Root {
+        self.root.child("sphere")
+    }
+
+    /// Under which services are asked for (protocol, section 7).
+    #[must_use]
+    pub fn management(&self) -> Root {
+        self.root.child("management")
+    }
+}
+
+impl From<Root> for Topics {
+    /// The names that servers use where nothing is configured.
+    fn from(root: Root) -> Self {
+        Self { events: root.child("event"), calls: root.child("callControl").to_topic(), root }
+    }
+}
+
 /// Why a topic below the event root is not an event's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopicError {
@@ -449,6 +481,58 @@ impl TopicFilter {
         }
         other_levels.next().is_none()
     }
+}
+
+/// Whether some topic is matched by both filters.
+#[must_use]
+pub fn intersect(a: &TopicFilter, b: &TopicFilter) -> bool {
+    let (a, b) = (a.matched_part(), b.matched_part());
+    let reserved_and_wild = |a: &str, b: &str| a.starts_with('$') && b.starts_with(['+', '#']);
+    if reserved_and_wild(a, b) || reserved_and_wild(b, a) {
+        return false;
+    }
+    let (mut a, mut b) = (a.split('/'), b.split('/'));
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) | (Some("#"), _) | (_, Some("#")) => return true,
+            (None, Some(_)) | (Some(_), None) => return false,
+            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+            (Some(a), Some(b)) if a == b => {}
+            (Some(_), Some(_)) => return false,
+        }
+    }
+}
+
+/// Filters that match at least what `filters` match, no two of which match the same topic: where two do, both are
+/// replaced by the nearest filter that covers them.
+#[must_use]
+pub fn disjoint(filters: &[TopicFilter]) -> Vec<TopicFilter> {
+    let mut apart: Vec<TopicFilter> = Vec::with_capacity(filters.len());
+    for filter in filters {
+        let mut joined = filter.clone();
+        while let Some(i) = apart.iter().position(|other| intersect(other, &joined)) {
+            joined = join(&apart.swap_remove(i), &joined);
+        }
+        apart.push(joined);
+    }
+    apart
+}
+
+/// The nearest filter that covers both.
+fn join(a: &TopicFilter, b: &TopicFilter) -> TopicFilter {
+    let (mut a, mut b) = (a.matched_part().split('/'), b.matched_part().split('/'));
+    let mut levels = Vec::new();
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => break,
+            (Some("#"), _) | (_, Some("#")) | (None, Some(_)) | (Some(_), None) => {
+                levels.push("#");
+                break;
+            }
+            (Some(a), Some(b)) => levels.push(if a == b { a } else { "+" }),
+        }
+    }
+    TopicFilter(levels.join("/"))
 }
 
 impl FromStr for TopicFilter {
@@ -683,6 +767,28 @@ mod tests {
             if a.covers(&b) && b.matches(&topic) {
                 prop_assert!(a.matches(&topic));
             }
+        }
+
+        #[test]
+        fn filters_that_match_one_topic_intersect(a in any_filter(), b in any_filter(), topic in any_topic()) {
+            prop_assume!(!a.is_empty() && !b.is_empty());
+            let (a, b) = (filter(&a), filter(&b));
+            prop_assert_eq!(intersect(&a, &b), intersect(&b, &a));
+            if a.matches(&topic) && b.matches(&topic) {
+                prop_assert!(intersect(&a, &b));
+            }
+        }
+
+        #[test]
+        fn disjoint_filters_match_what_the_filters_matched_and_each_topic_once(
+            filters in prop::collection::vec(any_filter(), 1..5),
+            topic in any_topic(),
+        ) {
+            let filters: Vec<_> = filters.iter().filter_map(|it| it.parse::<TopicFilter>().ok()).collect();
+            let apart = disjoint(&filters);
+            let hits = apart.iter().filter(|it| it.matches(&topic)).count();
+            prop_assert!(hits <= 1);
+            prop_assert!(hits == 1 || !filters.iter().any(|it| it.matches(&topic)));
         }
 
         #[test]

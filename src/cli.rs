@@ -1,0 +1,543 @@
+//! What can be typed: the commands, their flags, and how a flag's text becomes a value. No I/O.
+//!
+//! Each command's arguments are one struct, put together from groups that several commands share. What they mean is
+//! worked out by the commands, and by [`FilterArgs::filter`] and [`TopicArgs::topics`].
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use regex::Regex;
+use uuid::Uuid;
+
+use crate::exit::Failure;
+use crate::protocol::filter::{Filter, FilterError, Wanted};
+use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicFilter, TopicName, Topics};
+
+/// Watch Rtcomm events and place third-party calls over any MQTT broker.
+#[derive(Debug, Parser)]
+#[command(name = "rtcomm", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Try it with nothing installed: `rtcomm demo`. Each command has its own --help and man page.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) display: DisplayArgs,
+}
+
+/// What the tool does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print live Rtcomm events, chosen by flags in Rtcomm's own words
+    Watch(Box<WatchArgs>),
+    /// Ask the server to connect two endpoints (3PCC), and wait for its reply
+    Call(Box<CallArgs>),
+    /// Print recorded JSON lines, or every live message under the root
+    Tail(Box<TailArgs>),
+    /// Run an embedded broker and a simulated Rtcomm server, and show what happens there
+    #[cfg(feature = "demo")]
+    Demo(Box<DemoArgs>),
+}
+
+/// `rtcomm watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print the topic filters that would be subscribed to, and connect nowhere
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+
+    #[command(flatten)]
+    pub(crate) topics: TopicArgs,
+}
+
+/// `rtcomm call`.
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    /// Endpoint that is to place the call
+    pub(crate) caller: EndpointId,
+
+    /// Endpoint that is to be called
+    pub(crate) callee: EndpointId,
+
+    /// How long to wait for the reply, from the start of the command
+    #[arg(short, long, value_name = "DURATION", default_value = "45s", value_parser = duration, allow_hyphen_values = true)]
+    pub(crate) timeout: Duration,
+
+    /// The ID that the session is to have; its events carry it as sigSessID
+    #[arg(long, value_name = "UUID")]
+    pub(crate) session_id: Option<Uuid>,
+
+    /// The application whose registrations are meant
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) app_context: Option<String>,
+
+    /// Send as this endpoint: publish to TOPIC/ENDPOINT, where the broker holds each client to its own name
+    #[arg(long = "as", value_name = "ENDPOINT")]
+    pub(crate) sender: Option<EndpointId>,
+
+    /// Where the reply is asked for: PREFIX/UUID [default: ROOT/reply]
+    #[arg(long, value_name = "PREFIX", env = "RTCOMM_REPLY_PREFIX", hide_env_values = true)]
+    pub(crate) reply_prefix: Option<Root>,
+
+    /// Print the outcome as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print the request that would be published, and connect nowhere
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+
+    #[command(flatten)]
+    pub(crate) topics: TopicArgs,
+}
+
+/// `rtcomm tail`.
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    /// Recorded JSON lines (`-` is standard input); without it, live messages from the broker
+    pub(crate) file: Option<PathBuf>,
+
+    /// Begin with the last N recorded lines, or with all of them [default: all; with --follow 10]
+    #[arg(short = 'n', long, value_name = "N|all", requires = "file", allow_hyphen_values = true)]
+    pub(crate) lines: Option<Lines>,
+
+    /// Go on with what is appended, through truncation and rotation
+    #[arg(short, long, requires = "file")]
+    pub(crate) follow: bool,
+
+    /// Leave out what was received before this: a duration back from now, or an RFC 3339 time
+    #[arg(long, value_name = "WHEN", requires = "file", allow_hyphen_values = true)]
+    pub(crate) since: Option<When>,
+
+    /// Leave out what was received after this
+    #[arg(long, value_name = "WHEN", requires = "file", allow_hyphen_values = true)]
+    pub(crate) until: Option<When>,
+
+    /// Live: subscribe to this topic filter instead of everything under the root (repeatable)
+    #[arg(long = "topic", value_name = "FILTER", conflicts_with = "file")]
+    pub(crate) filters: Vec<TopicFilter>,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Live: print the topic filters that would be subscribed to, and connect nowhere
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+
+    #[command(flatten)]
+    pub(crate) topics: TopicArgs,
+}
+
+/// `rtcomm demo`.
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Address of the broker; port 0 is any free one [default: 127.0.0.1:1883, or any free port where it is taken]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+
+    /// How often something happens
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration, allow_hyphen_values = true)]
+    pub(crate) interval: Duration,
+
+    /// The same seed tells the same story [default: another one each time]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// How the call service behaves: answer, fail, silent, or delay=DURATION
+    #[arg(long, value_name = "HOW", default_value = "answer")]
+    pub(crate) calls: crate::demo::Calls,
+
+    /// Print RTCOMM_BROKER=URL once the broker accepts connections, and serve until interrupted
+    #[arg(long, conflicts_with_all = ["json", "count", "for_duration"])]
+    pub(crate) serve: bool,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+
+    #[command(flatten)]
+    pub(crate) topics: TopicArgs,
+}
+
+/// Which events are wanted.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Filters (one hit within a group, every group; none of a group is all of it)")]
+#[expect(clippy::struct_excessive_bools, reason = "one flag for each word of the protocol")]
+pub(crate) struct FilterArgs {
+    /// Registrations of endpoints
+    #[arg(long)]
+    registration: bool,
+
+    /// Sessions between endpoints
+    #[arg(long)]
+    session: bool,
+
+    /// What began
+    #[arg(long)]
+    started: bool,
+
+    /// What changed
+    #[arg(long)]
+    modified: bool,
+
+    /// What ended
+    #[arg(long)]
+    stopped: bool,
+
+    /// What failed
+    #[arg(long)]
+    failed: bool,
+
+    /// Registrations of, and calls from, this endpoint (repeatable)
+    #[arg(long, value_name = "ID")]
+    from: Vec<EndpointId>,
+
+    /// Calls to this endpoint (repeatable)
+    #[arg(long, value_name = "ID")]
+    to: Vec<EndpointId>,
+
+    /// This endpoint on either side (repeatable)
+    #[arg(long, value_name = "ID")]
+    endpoint: Vec<EndpointId>,
+
+    /// Events of this application (repeatable)
+    #[arg(long, value_name = "TEXT")]
+    app_context: Vec<String>,
+
+    /// Events of this session (repeatable)
+    #[arg(long, value_name = "UUID")]
+    session_id: Vec<Uuid>,
+
+    /// Events whose reason this regular expression finds (repeatable)
+    #[arg(long, value_name = "REGEX")]
+    reason: Vec<Regex>,
+}
+
+impl FilterArgs {
+    /// The filter that the flags ask for.
+    ///
+    /// # Errors
+    /// A usage error where nothing could ever match.
+    pub(crate) fn filter(self) -> Result<Filter, Failure> {
+        let Self {
+            registration,
+            session,
+            started,
+            modified,
+            stopped,
+            failed,
+            from,
+            to,
+            endpoint: endpoints,
+            app_context: app_contexts,
+            session_id: session_ids,
+            reason: reasons,
+        } = self;
+        let categories = given([(registration, Category::Registration), (session, Category::Session)]);
+        let actions = given([
+            (started, Action::Started),
+            (modified, Action::Modified),
+            (stopped, Action::Stopped),
+            (failed, Action::Failed),
+        ]);
+        Filter::new(Wanted { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons }).map_err(
+            |error| match error {
+                FilterError::ToOfRegistration => Failure::usage(format!("--to with --registration alone: {error}"))
+                    .hint("add --session, or name the registering endpoint with --from"),
+                FilterError::Nothing => Failure::usage(error.to_string())
+                    .hint("--endpoint names either side; --from and --to must leave room for it"),
+            },
+        )
+    }
+}
+
+/// The values whose flags were given.
+fn given<T, const N: usize>(flags: [(bool, T); N]) -> Vec<T> {
+    flags.into_iter().filter(|(is_given, _)| *is_given).map(|(_, value)| value).collect()
+}
+
+/// When the command ends by itself.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Windows")]
+pub(crate) struct WindowArgs {
+    /// End after N printed records
+    #[arg(short, long, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+
+    /// End after this long: with 0, or with 124 where --count was not reached
+    #[arg(long = "for", id = "for_duration", value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    pub(crate) duration: Option<Duration>,
+
+    /// Exit with 7 where nothing matched
+    #[arg(long)]
+    pub(crate) fail_empty: bool,
+}
+
+/// How to reach the broker.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArgs {
+    /// The broker: mqtt://, mqtts://, ws:// or wss://, host and port
+    // Parsed later: a URL that is refused because it holds a password must not be shown, and clap shows what it refuses.
+    #[arg(short, long, value_name = "URL", default_value = "mqtt://localhost:1883", env = "RTCOMM_BROKER", hide_env_values = true)]
+    pub(crate) broker: String,
+
+    /// User name; the password comes from --password-file or RTCOMM_PASSWORD
+    #[arg(short, long, value_name = "NAME", env = "RTCOMM_USERNAME", hide_env_values = true)]
+    pub(crate) username: Option<String>,
+
+    /// File whose first line is the password (`-` is standard input)
+    #[arg(long, value_name = "FILE", env = "RTCOMM_PASSWORD_FILE", hide_env_values = true)]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// Trust the certificate authorities in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE", env = "RTCOMM_CAFILE", hide_env_values = true)]
+    pub(crate) cafile: Option<PathBuf>,
+
+    /// Client certificate, PEM
+    #[arg(long, value_name = "FILE", env = "RTCOMM_CERT", hide_env_values = true)]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The client certificate's private key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert", env = "RTCOMM_KEY", hide_env_values = true)]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Do not check the broker's certificate
+    #[arg(long, env = "RTCOMM_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(crate) insecure: bool,
+
+    /// MQTT client identifier [default: a fresh one]
+    #[arg(long, value_name = "ID", env = "RTCOMM_CLIENT_ID", hide_env_values = true, value_parser = client_id)]
+    pub(crate) client_id: Option<String>,
+
+    /// MQTT version; auto is 5, and 3.1.1 where the broker refuses 5
+    #[arg(long, value_name = "VERSION", default_value = "auto", env = "RTCOMM_MQTT_VERSION", hide_env_values = true)]
+    pub(crate) mqtt_version: MqttVersion,
+
+    /// How long the connection may be silent before it is probed
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = keepalive, allow_hyphen_values = true,
+          env = "RTCOMM_KEEPALIVE", hide_env_values = true)]
+    pub(crate) keepalive: Duration,
+
+    /// How long to wait for a connection
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true,
+          env = "RTCOMM_CONNECT_TIMEOUT", hide_env_values = true)]
+    pub(crate) connect_timeout: Duration,
+}
+
+/// Where the deployment keeps its topics.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct TopicArgs {
+    /// Root of the deployment's topics
+    #[arg(long, value_name = "TOPIC", default_value = "/rtcomm", env = "RTCOMM_ROOT", hide_env_values = true)]
+    root: Root,
+
+    /// Root of the events [default: ROOT/event]
+    #[arg(long, value_name = "TOPIC", env = "RTCOMM_EVENT_ROOT", hide_env_values = true)]
+    event_root: Option<Root>,
+
+    /// Topic of the call service [default: ROOT/callControl]
+    #[arg(long, value_name = "TOPIC", env = "RTCOMM_CALL_TOPIC", hide_env_values = true)]
+    call_topic: Option<TopicName>,
+}
+
+impl TopicArgs {
+    /// The deployment's topics.
+    pub(crate) fn topics(self) -> Topics {
+        let Self { root, event_root, call_topic } = self;
+        let defaults = Topics::from(root);
+        Topics {
+            events: event_root.unwrap_or(defaults.events),
+            calls: call_topic.unwrap_or(defaults.calls),
+            root: defaults.root,
+        }
+    }
+}
+
+/// How the run talks; for every command.
+#[derive(Debug, Args)]
+pub(crate) struct DisplayArgs {
+    /// When to use colour
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true, env = "RTCOMM_COLOR", hide_env_values = true)]
+    pub(crate) color: ColorChoice,
+
+    /// Say nothing but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", env = "RTCOMM_QUIET", hide_env_values = true,
+          value_parser = FalseyValueParser::new())]
+    pub(crate) quiet: bool,
+
+    /// Say more about the run
+    #[arg(short, long, global = true, env = "RTCOMM_VERBOSE", hide_env_values = true,
+          value_parser = FalseyValueParser::new())]
+    pub(crate) verbose: bool,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Also in a pipe
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// Which MQTT version to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MqttVersion {
+    /// 5, and 3.1.1 where the broker refuses 5
+    Auto,
+    /// 3.1.1
+    #[value(name = "3.1.1")]
+    V311,
+    /// 5
+    #[value(name = "5")]
+    V5,
+}
+
+/// How much of a file to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// The whole file.
+    All,
+    /// Its last lines.
+    Last(u64),
+}
+
+impl FromStr for Lines {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            number => number.parse().map(Self::Last).map_err(|_| "write a number of lines, or 'all'".to_owned()),
+        }
+    }
+}
+
+/// A point in time, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// So long before the command began.
+    Ago(Duration),
+    /// That very time.
+    At(Timestamp),
+}
+
+impl When {
+    /// The time meant, seen from `now`.
+    pub(crate) fn seen_from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(duration) => now.checked_sub(duration).unwrap_or(Timestamp::MIN),
+            Self::At(time) => time,
+        }
+    }
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(time) = text.parse() {
+            return Ok(Self::At(time));
+        }
+        humantime::parse_duration(text)
+            .map(Self::Ago)
+            .map_err(|_| "write a duration (90s, 1h 30m) or a time with its zone (2026-11-23T03:34:12Z)".to_owned())
+    }
+}
+
+/// Reads a duration that is longer than nothing.
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("write a duration such as 500ms, 45s or '1h 30m'".to_owned()),
+    }
+}
+
+/// Reads a keepalive: whole seconds that MQTT can carry.
+fn keepalive(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.subsec_nanos() == 0 && u16::try_from(duration.as_secs()).is_ok() {
+        Ok(duration)
+    } else {
+        Err("MQTT counts the keepalive in whole seconds, 65535 at the most".to_owned())
+    }
+}
+
+/// Reads a client identifier: what MQTT can carry as a string.
+fn client_id(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('\0') || text.len() > usize::from(u16::MAX) {
+        Err("a client identifier has 1 to 65535 bytes and no NUL".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_duration_is_longer_than_nothing() {
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
+        for text in ["0s", "-5s", "soon", "", "5", "1e400s"] {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+        assert!(keepalive("500ms").is_err() && keepalive("19h").is_err() && keepalive("18h").is_ok());
+    }
+
+    #[test]
+    fn a_time_is_a_duration_back_or_a_time_with_its_zone() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a time");
+        let seen = |text: &str| text.parse::<When>().map(|when| when.seen_from(now).to_string());
+        assert_eq!(seen("1h 30m").as_deref(), Ok("2026-11-23T10:30:00Z"));
+        assert_eq!(seen("2026-11-23T12:00:00+01:00").as_deref(), Ok("2026-11-23T11:00:00Z"));
+        assert!(seen("yesterday").is_err() && seen("2026-11-23T12:00:00").is_err());
+        assert_eq!(seen("9000y").as_deref(), Ok("-009999-01-02T01:59:59Z"));
+    }
+}

@@ -1,0 +1,50 @@
+//! The commands: each module reads as the story of its command.
+
+use anyhow::Result;
+
+use crate::cli::{ColorChoice, Command};
+use crate::exit::Status;
+use crate::output::report::Report;
+use crate::output::{Format, pretty::Pretty, use_color};
+use crate::protocol::topic::Topics;
+
+mod call;
+#[cfg(feature = "demo")]
+mod demo;
+mod stream;
+mod tail;
+mod watch;
+
+/// How the run talks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Voice {
+    /// Words about the run.
+    pub(crate) report: Report,
+    /// When to use colour.
+    pub(crate) color: ColorChoice,
+}
+
+impl Voice {
+    /// The format of records: JSON, or lines for people as standard output takes them.
+    fn format(self, json: bool, topics: &Topics) -> Format {
+        if json {
+            Format::Json
+        } else {
+            Format::Pretty(Pretty::new(use_color(self.color, &std::io::stdout()), topics.sphere()))
+        }
+    }
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Where it cannot do what was asked; `exit::status_of` gives the error's status.
+pub(crate) fn run(command: Command, voice: Voice) -> Result<Status> {
+    match command {
+        Command::Watch(args) => watch::run(*args, voice),
+        Command::Call(args) => call::run(*args, voice),
+        Command::Tail(args) => tail::run(*args, voice),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(*args, voice),
+    }
+}

@@ -1,0 +1,346 @@
+//! Which broker, and how to reach it: the URL, the credentials, TLS.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Result;
+use uuid::Uuid;
+
+use crate::cli::{ConnectionArgs, MqttVersion};
+use crate::exit::Failure;
+
+/// What the connection is made of. The URL's scheme alone decides it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT over TLS.
+    Mqtts,
+    /// MQTT over WebSocket.
+    Ws,
+    /// MQTT over WebSocket over TLS.
+    Wss,
+}
+
+impl Scheme {
+    const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    /// Whether MQTT travels in WebSocket frames.
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+/// A broker's address: `SCHEME://HOST[:PORT][/PATH]`, where only WebSockets have a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broker {
+    /// What the connection is made of.
+    pub(crate) scheme: Scheme,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+impl Broker {
+    /// The addresses that the host name stands for now, in the system's order.
+    ///
+    /// # Errors
+    /// Where the name stands for none.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+    }
+
+    /// The URL for one of [`Broker::addresses`]. With TLS it keeps the host's name, which the certificate is checked
+    /// against.
+    pub(crate) fn url_for(&self, address: SocketAddr) -> String {
+        if self.scheme == Scheme::Mqtt { format!("mqtt://{address}") } else { self.to_string() }
+    }
+}
+
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, port, path } = self;
+        let scheme = scheme.as_str();
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}{path}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}{path}")
+        }
+    }
+}
+
+impl FromStr for Broker {
+    type Err = Failure;
+
+    /// Never quotes the text before an `@`: it may be a secret.
+    fn from_str(url: &str) -> Result<Self, Failure> {
+        if url.contains('@') {
+            return Err(Failure::usage("the broker's URL holds a user name or a password, which every user of this machine can read")
+                .hint("give the name with --username, and the password with --password-file or RTCOMM_PASSWORD"));
+        }
+        let wrong = |why: &str| {
+            Failure::usage(format!("'{url}' is no broker URL: {why}")).hint("write mqtt://HOST:1883 or mqtts://HOST:8883")
+        };
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
+        let scheme = Scheme::ALL
+            .into_iter()
+            .find(|it| it.as_str().eq_ignore_ascii_case(scheme))
+            .ok_or_else(|| wrong("its scheme is none of mqtt, mqtts, ws, wss"))?;
+        let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        if !scheme.is_websocket() && !matches!(path, "" | "/") {
+            return Err(wrong("only ws:// and wss:// have a path"));
+        }
+        let (host, port) = split_port(authority).ok_or_else(|| wrong("a ']' is missing"))?;
+        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(wrong("it has no host"));
+        }
+        let port = match port {
+            None => scheme.default_port(),
+            Some(port) => {
+                port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("its port is none from 1 to 65535"))?
+            }
+        };
+        let path = if scheme.is_websocket() { path.to_owned() } else { String::new() };
+        Ok(Self { scheme, host: host.to_owned(), port, path })
+    }
+}
+
+/// Splits `HOST[:PORT]`, where an IPv6 address stands in brackets; `None` where a bracket is not closed.
+fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            Some((host, after.strip_prefix(':')))
+        }
+        None => Some(authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)))),
+    }
+}
+
+/// A text that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the one who needs it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(redacted)")
+    }
+}
+
+/// How the broker's certificate is checked, and what is shown to it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tls {
+    /// Certificate authorities to trust instead of the system's.
+    pub(crate) cafile: Option<PathBuf>,
+    /// The client's certificate.
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key; without one it stands in the certificate's file.
+    pub(crate) key: Option<PathBuf>,
+    /// Whether the broker's certificate is not checked at all.
+    pub(crate) insecure: bool,
+}
+
+/// All that a connection needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Which broker.
+    pub(crate) broker: Broker,
+    /// The MQTT client identifier.
+    pub(crate) client_id: String,
+    /// Who we are.
+    pub(crate) username: Option<String>,
+    /// What proves it.
+    pub(crate) password: Option<Secret>,
+    /// Which MQTT version to speak.
+    pub(crate) version: MqttVersion,
+    /// How long the connection may be silent: whole seconds, 65535 at the most.
+    pub(crate) keepalive: Duration,
+    /// How long to wait for a connection, from the name's look-up to the broker's CONNACK.
+    pub(crate) connect_timeout: Duration,
+    /// How the connection is secured, where the scheme says that it is.
+    pub(crate) tls: Tls,
+}
+
+impl Options {
+    /// Works out what the flags and the environment mean. Reads the password's file.
+    ///
+    /// # Errors
+    /// Wrong usage: a URL that is none, files that cannot be read, TLS flags for a connection without TLS.
+    pub(crate) fn from_args(args: ConnectionArgs) -> Result<Self> {
+        let ConnectionArgs {
+            broker,
+            username,
+            password_file,
+            cafile,
+            cert,
+            key,
+            insecure,
+            client_id,
+            mqtt_version: version,
+            keepalive,
+            connect_timeout,
+        } = args;
+        let broker: Broker = broker.parse()?;
+        let tls = Tls { cafile, cert, key, insecure };
+        check_tls(broker.scheme, &tls)?;
+        let password = match password_file {
+            Some(file) => Some(read_password(&file)?),
+            None => std::env::var("RTCOMM_PASSWORD").ok().map(Secret),
+        };
+        if password.is_some() && username.is_none() {
+            return Err(Failure::usage("there is a password, but no user name").hint("name the user with --username").into());
+        }
+        let client_id = client_id.unwrap_or_else(fresh_client_id);
+        Ok(Self { broker, client_id, username, password, version, keepalive, connect_timeout, tls })
+    }
+
+    /// Options for a broker of our own: no credentials, no TLS.
+    pub(crate) fn for_local(address: SocketAddr) -> Self {
+        let broker =
+            Broker { scheme: Scheme::Mqtt, host: address.ip().to_string(), port: address.port(), path: String::new() };
+        Self {
+            broker,
+            client_id: fresh_client_id(),
+            username: None,
+            password: None,
+            version: MqttVersion::Auto,
+            keepalive: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            tls: Tls::default(),
+        }
+    }
+}
+
+/// A client identifier that every MQTT 3.1.1 server must take: at most 23 letters and digits [MQTT-3.1.3-5].
+fn fresh_client_id() -> String {
+    let random = Uuid::new_v4().simple().to_string();
+    format!("rtcomm{}", &random[..17])
+}
+
+/// Refuses TLS flags where there is no TLS, and files that cannot be read.
+fn check_tls(scheme: Scheme, tls: &Tls) -> Result<(), Failure> {
+    let Tls { cafile, cert, key, insecure } = tls;
+    let files = [("--cafile", cafile), ("--cert", cert), ("--key", key)];
+    if !scheme.is_tls() {
+        let given = files.iter().find(|(_, file)| file.is_some()).map(|(flag, _)| *flag);
+        return match given.or(insecure.then_some("--insecure")) {
+            None => Ok(()),
+            Some(flag) => Err(Failure::usage(format!("{flag} is for TLS, and {}:// has none", scheme.as_str()))
+                .hint("write the broker's URL with mqtts:// or wss://")),
+        };
+    }
+    for (flag, file) in files {
+        if let Some(path) = file {
+            File::open(path).map_err(|error| cannot_read(flag, path, &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn cannot_read(flag: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::usage(format!("cannot read {} ({flag}): {error}", path.display()))
+}
+
+/// Reads a password: the first line of a file, or of standard input for `-`.
+fn read_password(path: &Path) -> Result<Secret, Failure> {
+    const FLAG: &str = "--password-file";
+    let read = |source: &mut dyn Read| {
+        let mut line = String::new();
+        BufReader::new(source).read_line(&mut line).map_err(|error| cannot_read(FLAG, path, &error))?;
+        Ok(line)
+    };
+    let line = if path.as_os_str() == "-" {
+        read(&mut io::stdin())?
+    } else {
+        let mut file = File::open(path).map_err(|error| cannot_read(FLAG, path, &error))?;
+        let metadata = file.metadata().map_err(|error| cannot_read(FLAG, path, &error))?;
+        if metadata.is_file() && metadata.mode() & 0o044 != 0 {
+            return Err(Failure::usage(format!("other users can read {} ({FLAG})", path.display()))
+                .hint(format!("chmod 600 {}", path.display())));
+        }
+        read(&mut file)?
+    };
+    let password = line.trim_end_matches(['\n', '\r']);
+    if password.is_empty() || password.contains('\0') || password.len() > usize::from(u16::MAX) {
+        return Err(Failure::usage(format!("the first line of {} ({FLAG}) is no password", path.display()))
+            .hint("it has 1 to 65535 bytes and no NUL"));
+    }
+    Ok(Secret(password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_url_has_a_scheme_a_host_and_perhaps_a_port() {
+        for (url, full) in [
+            ("mqtt://localhost", "mqtt://localhost:1883"),
+            ("MQTTS://broker.example/", "mqtts://broker.example:8883"),
+            ("mqtt://[::1]:1884", "mqtt://[::1]:1884"),
+            ("ws://h/mqtt?x=1", "ws://h:80/mqtt?x=1"),
+            ("wss://h:8443", "wss://h:8443"),
+        ] {
+            assert_eq!(url.parse::<Broker>().expect(url).to_string(), full);
+        }
+    }
+
+    #[test]
+    fn a_wrong_url_says_what_is_wrong() {
+        for (url, why) in [
+            ("localhost:1883", "it has no scheme"),
+            ("http://localhost", "its scheme is none of mqtt, mqtts, ws, wss"),
+            ("mqtt://", "it has no host"),
+            ("mqtt://:1883", "it has no host"),
+            ("mqtt://h:0", "its port is none from 1 to 65535"),
+            ("mqtt://h:99999", "its port is none from 1 to 65535"),
+            ("mqtt://h/path", "only ws:// and wss:// have a path"),
+            ("mqtt://[::1", "a ']' is missing"),
+        ] {
+            let error = url.parse::<Broker>().expect_err(url).to_string();
+            assert!(error.ends_with(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let error = "mqtt://user:hunter2@host".parse::<Broker>().expect_err("refused");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        assert_eq!(format!("{:?}", Secret("hunter2".into())), "(redacted)");
+    }
+}

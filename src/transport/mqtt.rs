@@ -1,0 +1,403 @@
+//! One connection to a broker. The only code that knows the MQTT library.
+//!
+//! What the library does not tell is found out before it is asked: whether the name stands for an address and whether
+//! somebody listens there. What it must not see (a NUL) is kept from it by types. A message is acknowledged to the
+//! broker when the [`Handler`] returns, and not before: a handler that must not lose a message writes it first, and a
+//! handler that cannot write never returns.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use paho_mqtt as mqtt;
+
+use super::broker::{Broker, Options, Scheme, Tls};
+use super::tap::Tap;
+use crate::cli::MqttVersion;
+use crate::exit::Failure;
+use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
+
+/// How long to wait for the answer to a SUBSCRIBE or an UNSUBSCRIBE.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A message as it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packet<'a> {
+    /// Its topic.
+    pub(crate) topic: &'a str,
+    /// Its bytes.
+    pub(crate) payload: &'a [u8],
+    /// The quality of service that it was delivered with: 0, 1 or 2.
+    pub(crate) qos: u8,
+    /// Whether the broker had kept it.
+    pub(crate) retain: bool,
+}
+
+/// Takes messages, one after the other, on a thread of the MQTT library. When it returns the message is acknowledged.
+/// It must not call a [`Client`], and must not hold a lock that somebody holds who does.
+pub(crate) type Handler = Arc<dyn Fn(Packet<'_>) + Send + Sync>;
+
+/// Is told that the connection was lost, and why as far as that is known.
+pub(crate) type OnLost = Arc<dyn Fn(String) + Send + Sync>;
+
+/// What became of a publication.
+#[derive(Debug)]
+pub(crate) enum Published {
+    /// The broker took it.
+    Taken,
+    /// The broker took it and says that nobody subscribes to its topic; only MQTT 5 brokers do.
+    NoSubscriber,
+    /// The broker refused it; with its reason.
+    Denied(String),
+    /// The connection broke before the broker acknowledged it.
+    Lost,
+}
+
+/// Whether a connection is to tell more of what the broker acknowledges than the library does; costs a detour over
+/// loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acknowledgements {
+    /// As the library tells them.
+    Plain,
+    /// With [`Published::NoSubscriber`], where the connection is not encrypted.
+    Tapped,
+}
+
+/// A connection to a broker.
+pub(crate) struct Client {
+    inner: mqtt::AsyncClient,
+    options: Options,
+    version: mqtt::MqttVersion,
+    tap: Option<Tap>,
+}
+
+impl Client {
+    /// Connects: looks the name up, tries its addresses, and speaks the highest MQTT version that is wanted and that the
+    /// broker takes. Takes no longer than the options' connect timeout for each version.
+    ///
+    /// # Errors
+    /// With what was tried, why it failed and what to check.
+    pub(crate) fn connect(
+        options: &Options,
+        acknowledgements: Acknowledgements,
+        handler: &Handler,
+        on_lost: &OnLost,
+    ) -> Result<Self, Failure> {
+        let open = |version| Self::open(options.clone(), version, acknowledgements, handler, on_lost);
+        match options.version {
+            MqttVersion::V5 => open(mqtt::MqttVersion::V5).map_err(Refusal::into_failure),
+            MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1).map_err(Refusal::into_failure),
+            MqttVersion::Auto => match open(mqtt::MqttVersion::V5) {
+                Err(Refusal::OfVersion(_)) => open(mqtt::MqttVersion::V3_1_1).map_err(Refusal::into_failure),
+                other => other.map_err(Refusal::into_failure),
+            },
+        }
+    }
+
+    fn open(
+        options: Options,
+        version: mqtt::MqttVersion,
+        acknowledgements: Acknowledgements,
+        handler: &Handler,
+        on_lost: &OnLost,
+    ) -> Result<Self, Refusal> {
+        let broker = &options.broker;
+        let cannot = |error: &dyn std::fmt::Display| {
+            Refusal::Of(Failure::unreachable(format!("cannot set up a connection to {broker}: {error}")))
+        };
+        let stream = probe(broker, options.connect_timeout).map_err(Refusal::Of)?;
+        let address = stream.peer_addr().map_err(|error| cannot(&error))?;
+        let is_tapped = acknowledgements == Acknowledgements::Tapped && broker.scheme == Scheme::Mqtt;
+        let tap = is_tapped.then(|| Tap::on(stream)).transpose().map_err(|error| cannot(&error))?;
+        let inner = mqtt::CreateOptionsBuilder::new()
+            .server_uri(broker.url_for(tap.as_ref().map_or(address, Tap::address)))
+            .client_id(&options.client_id)
+            .mqtt_version(version)
+            .create_client()
+            .map_err(|error| cannot(&error))?;
+        let client = Self { inner, options, version, tap };
+        client.tell_losses(on_lost);
+        client.receive_with(handler.clone(), Vec::new());
+        client.connect_once()?;
+        Ok(client)
+    }
+
+    /// Connects again after a loss. A tapped connection cannot: what it was for is lost with it.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub(crate) fn reconnect(&self) -> Result<(), Failure> {
+        probe(&self.options.broker, self.options.connect_timeout)?;
+        self.connect_once().map_err(Refusal::into_failure)
+    }
+
+    fn connect_once(&self) -> Result<(), Refusal> {
+        let token = self.inner.connect(self.connect_options()?);
+        match token.wait_for(self.options.connect_timeout) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refusal(&self.options, self.version, &error)),
+        }
+    }
+
+    fn connect_options(&self) -> Result<mqtt::ConnectOptions, Refusal> {
+        let Options { broker, username, password, keepalive, connect_timeout, tls, .. } = &self.options;
+        let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(self.version);
+        builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout);
+        if self.version == mqtt::MqttVersion::V5 {
+            builder.clean_start(true);
+        } else {
+            builder.clean_session(true);
+        }
+        if let Some(username) = username {
+            builder.user_name(username);
+        }
+        if let Some(password) = password {
+            builder.password(password.expose());
+        }
+        if broker.scheme.is_tls() {
+            let ssl = ssl_options(tls).map_err(|error| Refusal::Of(Failure::usage(format!("wrong TLS options: {error}"))))?;
+            builder.ssl_options(ssl);
+        }
+        Ok(builder.finalize())
+    }
+
+    fn tell_losses(&self, on_lost: &OnLost) {
+        let told = on_lost.clone();
+        self.inner.set_connection_lost_callback(move |_| told("the connection broke".to_owned()));
+        let told = on_lost.clone();
+        self.inner.set_disconnected_callback(move |_, _, reason| told(format!("the broker closed the connection: {reason}")));
+    }
+
+    /// The version that the broker speaks with us, for people.
+    pub(crate) fn version(&self) -> &'static str {
+        if self.version == mqtt::MqttVersion::V5 { "5" } else { "3.1.1" }
+    }
+
+    /// Subscribes to each filter and waits for every answer. Where filters overlap a message is still handled once: an
+    /// MQTT 5 broker is asked to say for which subscriptions a copy is; with MQTT 3.1.1, which cannot say, overlapping
+    /// filters are replaced by one that covers them, so that the handler may see topics that none of them matches.
+    ///
+    /// # Errors
+    /// Where the broker refuses a filter: names it. Where no answer comes.
+    pub(crate) fn subscribe(&self, filters: &[TopicFilter], qos: u8, handler: &Handler) -> Result<(), Failure> {
+        let overlap = filters.iter().enumerate().any(|(i, a)| filters[i + 1..].iter().any(|b| intersect(a, b)));
+        let is_v5 = self.version == mqtt::MqttVersion::V5;
+        let filters = if overlap && !is_v5 { disjoint(filters) } else { filters.to_vec() };
+        let identified = if overlap && is_v5 { filters.clone() } else { Vec::new() };
+        let identify = !identified.is_empty();
+        self.receive_with(handler.clone(), identified);
+        let tokens: Vec<_> = (1..)
+            .zip(&filters)
+            .map(|(identifier, filter)| (filter, self.send_subscribe(filter, qos, identify.then_some(identifier))))
+            .collect();
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        for (filter, token) in tokens {
+            let answer = token.wait_for(deadline.saturating_duration_since(Instant::now()));
+            self.check_granted(filter, answer)?;
+        }
+        Ok(())
+    }
+
+    fn send_subscribe(&self, filter: &TopicFilter, qos: u8, identifier: Option<i32>) -> mqtt::SubscribeToken {
+        let qos = i32::from(qos);
+        if self.version != mqtt::MqttVersion::V5 {
+            return self.inner.subscribe(filter.as_str(), qos);
+        }
+        let mut properties = mqtt::Properties::new();
+        if let Some(identifier) = identifier {
+            properties
+                .push_int(mqtt::PropertyCode::SubscriptionIdentifier, identifier)
+                .expect("a subscription identifier is an integer property");
+        }
+        self.inner.subscribe_with_options(filter.as_str(), qos, mqtt::SubscribeOptions::default(), properties)
+    }
+
+    fn check_granted(&self, filter: &TopicFilter, answer: mqtt::Result<mqtt::ServerResponse>) -> Result<(), Failure> {
+        let denied = |why: &str| {
+            Failure::refused(format!("{} refuses the subscription to '{filter}'{why}", self.options.broker))
+                .hint("check the broker's access list for this user")
+        };
+        match answer {
+            Ok(response) if response.subscribe_response().is_some_and(|code| code >= 0x80) => Err(denied("")),
+            Ok(_) => Ok(()),
+            Err(mqtt::Error::ReasonCode(reason, _)) => Err(denied(&format!(": {reason}"))),
+            Err(mqtt::Error::Timeout) => Err(Failure::unreachable(format!(
+                "{} does not answer the subscription to '{filter}' within {}",
+                self.options.broker,
+                humantime::format_duration(ANSWER_TIMEOUT)
+            ))),
+            Err(error) => Err(Failure::unreachable(format!(
+                "the connection to {} broke during the subscription to '{filter}': {error}",
+                self.options.broker
+            ))
+            .hint("a broker that refuses a subscription may close the connection: check its access list")),
+        }
+    }
+
+    /// Sends messages to the handler. Where copies come for several `identified` filters, numbered from 1, only the copy
+    /// for the first filter that matches counts; a broker that gives no number sent only one copy.
+    fn receive_with(&self, handler: Handler, identified: Vec<TopicFilter>) {
+        self.inner.set_message_callback(move |_, message| {
+            let Some(message) = message else { return };
+            if identified.is_empty() || is_first_copy(&message, &identified) {
+                handler(Packet {
+                    topic: message.topic(),
+                    payload: message.payload(),
+                    qos: message.qos() as u8,
+                    retain: message.retained(),
+                });
+            }
+        });
+    }
+
+    /// Publishes once, at QoS 1; the broker's answer is given to `then`, on another thread.
+    pub(crate) fn publish(&self, topic: &TopicName, payload: String, then: impl FnOnce(Published) + Send + 'static) {
+        let message = mqtt::Message::new(topic.as_str(), payload, 1);
+        let token = mqtt::Token::from(self.inner.publish(message));
+        let tap = self.tap.clone();
+        std::thread::spawn(move || {
+            then(match token.wait() {
+                Ok(_) if tap.is_some_and(|tap| tap.is_unheard()) => Published::NoSubscriber,
+                Ok(_) => Published::Taken,
+                Err(mqtt::Error::ReasonCode(reason, _)) => Published::Denied(reason.to_string()),
+                Err(_) => Published::Lost,
+            });
+        });
+    }
+
+    /// Says goodbye to the broker, and waits no longer than `patience` for it to be sent.
+    pub(crate) fn disconnect(&self, patience: Duration) {
+        // Where it fails the connection is gone already, which is what was wanted.
+        let _ = self.inner.disconnect(None).wait_for(patience);
+    }
+}
+
+impl Drop for Client {
+    /// The library takes up to a second to let go of a client, and no process here outlives its last client for long.
+    fn drop(&mut self) {
+        std::mem::forget(self.inner.clone());
+    }
+}
+
+/// Whether this copy of a message is the one to handle.
+fn is_first_copy(message: &mqtt::Message, identified: &[TopicFilter]) -> bool {
+    let numbers: Vec<i32> = message
+        .properties()
+        .iter(mqtt::PropertyCode::SubscriptionIdentifier)
+        .filter_map(|property| property.get_int())
+        .collect();
+    let first = (1..).zip(identified).find(|(_, filter)| filter.matches(message.topic())).map(|(number, _)| number);
+    numbers.is_empty() || first.is_none_or(|first| numbers.contains(&first))
+}
+
+/// Connects to the first of the broker's addresses that somebody listens at.
+fn probe(broker: &Broker, timeout: Duration) -> Result<TcpStream, Failure> {
+    let cannot = |why: &dyn std::fmt::Display| Failure::unreachable(format!("cannot connect to {broker}: {why}"));
+    let addresses = broker.addresses().map_err(|error| {
+        let why = error.to_string();
+        let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why).to_owned();
+        cannot(&format_args!("no such host ({why})")).hint("check the host name in --broker or RTCOMM_BROKER")
+    })?;
+    let deadline = Instant::now() + timeout;
+    let mut failure = cannot(&"the host has no address");
+    for address in addresses {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = unreachable(broker, timeout, &error),
+        }
+    }
+    Err(failure)
+}
+
+fn unreachable(broker: &Broker, timeout: Duration, error: &std::io::Error) -> Failure {
+    let cannot = |why: &str| Failure::unreachable(format!("cannot connect to {broker}: {why}"));
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => cannot("connection refused")
+            .hint("is a broker listening there? check --broker or RTCOMM_BROKER; `rtcomm demo` starts one to try things with"),
+        std::io::ErrorKind::TimedOut => cannot(&format!("no answer within {}", humantime::format_duration(timeout)))
+            .hint("check host, port and firewall; --connect-timeout waits longer"),
+        _ => cannot(&error.to_string()).hint("check --broker or RTCOMM_BROKER"),
+    }
+}
+
+/// Why a connection did not come about.
+enum Refusal {
+    /// Perhaps for the MQTT version's sake: an older one may do.
+    OfVersion(Failure),
+    /// For another reason.
+    Of(Failure),
+}
+
+impl Refusal {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::OfVersion(failure) | Self::Of(failure) => failure,
+        }
+    }
+}
+
+/// Tells from the library's error why the broker did not take us. A broker that does not know MQTT 5 answers with an
+/// MQTT 3.1.1 CONNACK, or closes the connection, both of which the library shows as a general failure.
+fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -> Refusal {
+    use mqtt::{ConnectReturnCode as Return, ReasonCode as Reason};
+    let Options { broker, connect_timeout, .. } = options;
+    let user = options.username.as_ref().map_or_else(|| "anonymous clients".to_owned(), |name| format!("user '{name}'"));
+    let not_authorized = || {
+        Failure::refused(format!("{broker} refuses {user}: not authorized"))
+            .hint("check --username, and --password-file or RTCOMM_PASSWORD")
+    };
+    let bad_id = || {
+        Failure::refused(format!("{broker} refuses the client identifier '{}'", options.client_id)).hint("check --client-id")
+    };
+    let unavailable = |why: &str| Failure::unreachable(format!("{broker} is not available: {why}")).hint("try again later");
+    let silent = |failure: Failure| if version == mqtt::MqttVersion::V5 { Refusal::OfVersion(failure) } else { Refusal::Of(failure) };
+    match error {
+        mqtt::Error::ReasonCode(Reason::BadUserNameOrPassword | Reason::NotAuthorized | Reason::BadAuthenticationMethod, _)
+        | mqtt::Error::ConnectReturn(Return::BadUserNameOrPassword | Return::NotAuthorized) => Refusal::Of(not_authorized()),
+        mqtt::Error::ReasonCode(Reason::ClientIdentifierNotValid, _)
+        | mqtt::Error::ConnectReturn(Return::IdentifierRejected) => Refusal::Of(bad_id()),
+        mqtt::Error::ReasonCode(Reason::UnsupportedProtocolVersion, _)
+        | mqtt::Error::ConnectReturn(Return::UnacceptableProtocolVersion) => silent(
+            Failure::refused(format!("{broker} does not speak the MQTT version asked for")).hint("check --mqtt-version"),
+        ),
+        mqtt::Error::ReasonCode(Reason::Banned, _) => {
+            Refusal::Of(Failure::refused(format!("{broker} has banned this client")).hint("ask the broker's operator"))
+        }
+        mqtt::Error::ConnectReturn(Return::ServerUnavailable) => Refusal::Of(unavailable("it says so")),
+        mqtt::Error::ReasonCode(reason, _) => Refusal::Of(unavailable(&reason.to_string())),
+        mqtt::Error::Timeout | mqtt::Error::TcpConnectTimeout => Refusal::Of(
+            Failure::unreachable(format!(
+                "{broker} accepts the connection but does not answer within {}",
+                humantime::format_duration(*connect_timeout)
+            ))
+            .hint("is it an MQTT broker, and is this its MQTT port?"),
+        ),
+        mqtt::Error::TcpTlsConnectFailure if broker.scheme.is_tls() => Refusal::Of(
+            Failure::unreachable(format!("the TLS connection to {broker} failed")).hint(
+                "check that this is the broker's TLS port, that --cafile holds the authority that signed its certificate, \
+                 and that the certificate is for this host name",
+            ),
+        ),
+        error => silent(
+            Failure::unreachable(format!("{broker} closed the connection instead of answering ({error})"))
+                .hint("is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"),
+        ),
+    }
+}
+
+fn ssl_options(tls: &Tls) -> mqtt::Result<mqtt::SslOptions> {
+    let mut builder = mqtt::SslOptionsBuilder::new();
+    builder.ssl_version(mqtt::SslVersion::Tls_1_2).enable_server_cert_auth(!tls.insecure).verify(!tls.insecure);
+    match &tls.cafile {
+        Some(file) => builder.trust_store(file)?.disable_default_trust_store(true),
+        None => builder.disable_default_trust_store(false),
+    };
+    if let Some(file) = &tls.cert {
+        builder.key_store(file)?;
+    }
+    if let Some(file) = tls.key.as_ref().or(tls.cert.as_ref()) {
+        builder.private_key(file)?;
+    }
+    Ok(builder.finalize())
+}

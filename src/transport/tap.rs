@@ -1,0 +1,173 @@
+//! Reads along what a broker acknowledges, because the MQTT library keeps it to itself.
+//!
+//! An MQTT 5 broker may acknowledge a publication with reason code 0x10, "no matching subscribers" (MQTT 5, 3.4.2.1).
+//! The library drops that code on its way to us. So for a connection that wants to know, the library is given a loopback
+//! address, and a [`Tap`] there passes every byte on between it and the broker, and looks at the PUBACK packets that
+//! pass. It works for MQTT over plain TCP; what is encrypted it could not read.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// PUBACK, in the upper half of a packet's first byte.
+const PUBACK: u8 = 4;
+
+/// The reason code for a publication that nobody subscribes to.
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+
+/// A tapped connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Tap {
+    address: SocketAddr,
+    unheard: Arc<AtomicBool>,
+}
+
+impl Tap {
+    /// Stands between `broker` and the first who connects to [`Tap::address`].
+    ///
+    /// # Errors
+    /// Where the system gives no loopback port.
+    pub(crate) fn on(broker: TcpStream) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let tap = Self { address: listener.local_addr()?, unheard: Arc::default() };
+        let unheard = tap.unheard.clone();
+        thread::spawn(move || {
+            // Where it fails both connections are dropped, and the library sees its own closed.
+            let _ = listener.accept().and_then(|(client, _)| pass(&client, &broker, &unheard));
+        });
+        Ok(tap)
+    }
+
+    /// Where the library is to connect to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether the broker said of a publication that nobody subscribes to its topic. Known before the library knows that
+    /// the publication is acknowledged.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.unheard.load(Ordering::SeqCst)
+    }
+}
+
+/// Passes bytes on in both directions until both ends have closed.
+fn pass(client: &TcpStream, broker: &TcpStream, unheard: &AtomicBool) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    broker.set_nodelay(true)?;
+    thread::scope(|scope| {
+        scope.spawn(|| copy(client, broker, |_| {}));
+        let mut acks = Acks::default();
+        copy(broker, client, |bytes| {
+            if acks.see(bytes) {
+                unheard.store(true, Ordering::SeqCst);
+            }
+        });
+    });
+    Ok(())
+}
+
+/// Shows and passes on what comes, until one end closes; then closes the other.
+fn copy(mut from: &TcpStream, mut to: &TcpStream, mut show: impl FnMut(&[u8])) {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match from.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+            Ok(n) => {
+                show(&buffer[..n]);
+                if to.write_all(&buffer[..n]).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    // A connection that is closed already needs no closing.
+    let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
+}
+
+/// Finds the PUBACK packets in a stream of MQTT packets, however it is cut into pieces.
+#[derive(Debug, Default)]
+struct Acks {
+    /// The packet's first byte, once it came.
+    head: Option<u8>,
+    /// The remaining length as far as it came, and how many bits of it.
+    length: usize,
+    bits: u32,
+    /// How many bytes of the body are still to come, once the length is known.
+    body: Option<usize>,
+    /// How many bytes of the body came.
+    at: usize,
+}
+
+impl Acks {
+    /// Takes the next piece; whether a PUBACK in it says that nobody subscribes.
+    fn see(&mut self, mut bytes: &[u8]) -> bool {
+        let mut unheard = false;
+        while let Some((&byte, rest)) = bytes.split_first() {
+            match (self.head, self.body) {
+                (None, _) => {
+                    self.head = Some(byte);
+                    bytes = rest;
+                }
+                (Some(_), None) => {
+                    self.length |= usize::from(byte & 0x7f) << self.bits;
+                    self.bits = (self.bits + 7).min(28);
+                    if byte & 0x80 == 0 {
+                        self.body = Some(self.length);
+                    }
+                    bytes = rest;
+                }
+                (Some(head), Some(left)) => {
+                    let n = left.min(bytes.len());
+                    // A PUBACK's body: packet identifier (two bytes), reason code, properties.
+                    let reason = 2_usize.checked_sub(self.at).and_then(|i| bytes[..n].get(i));
+                    unheard |= head >> 4 == PUBACK && reason == Some(&NO_MATCHING_SUBSCRIBERS);
+                    self.at += n;
+                    self.body = Some(left - n);
+                    bytes = &bytes[n..];
+                }
+            }
+            if self.body == Some(0) {
+                *self = Self::default();
+            }
+        }
+        unheard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// CONNACK, SUBACK, PUBLISH with a body full of 0x40 and 0x10, PINGRESP, and PUBACK with the reason code.
+    fn stream(reason: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x20, 3, 0, 0, 0, 0x90, 4, 0, 1, 0, 1];
+        bytes.extend([0x30, 0xc8, 0x01]);
+        bytes.extend([0x40, 0x10].repeat(100));
+        bytes.extend([0xd0, 0]);
+        bytes.extend([0x40, u8::try_from(2 + reason.len()).expect("short"), 0x10, 0x10]);
+        bytes.extend(reason);
+        bytes.extend([0xd0, 0]);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn the_reason_code_is_found_however_the_stream_is_cut(size in 1..64_usize) {
+            for (reason, expected) in [(&[0x10][..], true), (&[0x10, 0], true), (&[0], false), (&[], false), (&[0x87], false)] {
+                let mut acks = Acks::default();
+                let found = stream(reason).chunks(size).fold(false, |found, piece| found | acks.see(piece));
+                prop_assert_eq!(found, expected);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            Acks::default().see(&bytes);
+        }
+    }
+}
