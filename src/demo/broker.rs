@@ -9,16 +9,20 @@
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::pin::pin;
+use std::task::{self, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rumqttd::local::{LinkRx, LinkTx};
+use rumqttd::protocol::{self, Publish};
 use rumqttd::{ConnectionSettings, Notification, RouterConfig, ServerSettings};
 use uuid::Uuid;
 
 use super::guard::{self, Client, End, Refused, Version};
-use super::packet::{Packet, put_string};
+use super::packet::{CONNECT, PUBLISH, Packet, put_string};
+use crate::protocol::topic::TopicFilter;
 
 /// Where MQTT brokers are expected, and where `rtcomm` looks for one unless it is told.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1883));
@@ -63,7 +67,7 @@ fn bind_default() -> io::Result<TcpListener> {
 /// A running broker.
 pub(crate) struct Broker {
     address: SocketAddr,
-    link: (LinkTx, LinkRx),
+    link: Link,
 }
 
 impl Broker {
@@ -71,8 +75,10 @@ impl Broker {
     pub(crate) fn start(listen: Listen) -> Result<Broker> {
         let listener = listen.bind()?;
         let address = listener.local_addr()?;
-        let (ports, link) = start_rumqttd().context("cannot start the embedded MQTT broker")?;
-        thread::Builder::new().name("demo-accept".into()).spawn(move || accept(&listener, ports))?;
+        // Once more, for the unlikely case that another process was quicker to a port.
+        let (ports, link) =
+            start_rumqttd().or_else(|_| start_rumqttd()).context("cannot start the embedded MQTT broker")?;
+        thread::Builder::new().name("demo-accept".to_owned()).spawn(move || accept(&listener, ports))?;
         Ok(Broker { address, link })
     }
 
@@ -81,9 +87,59 @@ impl Broker {
         self.address
     }
 
-    /// The one connection that needs no socket.
-    pub(crate) fn into_link(self) -> (LinkTx, LinkRx) {
+    /// The one client that needs no socket.
+    pub(super) fn into_link(self) -> Link {
         self.link
+    }
+}
+
+/// A client inside the process.
+pub(super) struct Link {
+    tx: LinkTx,
+    rx: LinkRx,
+}
+
+/// A message that the link received.
+pub(super) struct Message {
+    /// Where it was published.
+    pub(super) topic: String,
+    /// What was published.
+    pub(super) payload: Vec<u8>,
+}
+
+impl Link {
+    /// Subscribes, in effect before whatever is published after the return.
+    pub(super) fn subscribe(&mut self, filter: &TopicFilter) -> Result<()> {
+        self.tx.subscribe(filter.as_str())?;
+        Ok(())
+    }
+
+    /// Publishes a message. rumqttd delivers it in the quality that the subscriber asked for, whatever its own.
+    pub(super) fn publish(&mut self, topic: &str, payload: String, retain: bool) -> Result<()> {
+        let publish = Publish::new(topic.to_owned(), payload, retain);
+        // An `async fn` that waits for nothing but a channel, and for that without a runtime.
+        let sent = pin!(self.tx.send(protocol::Packet::Publish(publish, None)));
+        match sent.poll(&mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(sent) => sent.map(drop).context("the embedded MQTT broker is gone"),
+            Poll::Pending => bail!("the embedded MQTT broker is busy"),
+        }
+    }
+
+    /// The next message, or `None` at the deadline.
+    pub(super) fn receive_until(&mut self, deadline: Instant) -> Result<Option<Message>> {
+        loop {
+            match self.rx.recv_deadline(deadline) {
+                Ok(Some(Notification::Forward(forward))) => {
+                    let topic = String::from_utf8_lossy(&forward.publish.topic).into_owned();
+                    return Ok(Some(Message { topic, payload: forward.publish.payload.into() }));
+                }
+                // What was ready has been handed over: rumqttd pauses until it is told to go on.
+                Ok(Some(Notification::Unschedule)) => self.rx.ready()?,
+                Ok(_) => {}
+                Err(_) if Instant::now() >= deadline => return Ok(None),
+                Err(error) => return Err(error).context("the embedded MQTT broker is gone"),
+            }
+        }
     }
 }
 
@@ -103,21 +159,24 @@ impl Ports {
     }
 }
 
-fn start_rumqttd() -> Result<(Ports, (LinkTx, LinkRx))> {
-    let ports = Ports { v4: free_port()?, v5: free_port()? };
+fn start_rumqttd() -> Result<(Ports, Link)> {
+    let ports = free_ports()?;
     let mut broker = rumqttd::Broker::new(config(ports));
     // A name that no client can know: a second client of the same name would end this link.
-    let (mut tx, mut rx) = broker.link(&format!("rtcomm-demo-{}", Uuid::new_v4()))?;
-    thread::Builder::new().name("demo-broker".into()).spawn(move || broker.start())?;
+    let (tx, rx) = broker.link(&format!("rtcomm-demo-{}", Uuid::new_v4()))?;
+    let mut link = Link { tx, rx };
+    thread::Builder::new().name("demo-broker".to_owned()).spawn(move || drop(broker.start()))?;
     for version in [Version::V4, Version::V5] {
-        wait_until_it_listens(version, ports.of(version), &mut tx, &mut rx)?;
+        wait_until_it_listens(version, ports.of(version), &mut link)?;
     }
-    Ok((ports, (tx, rx)))
+    Ok((ports, link))
 }
 
-/// rumqttd binds by number and only logs when it cannot, so the number has to be found beforehand.
-fn free_port() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+/// rumqttd binds by number, and only logs where it cannot: the numbers have to be found beforehand.
+fn free_ports() -> io::Result<Ports> {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let (v4, v5) = (bind()?, bind()?);
+    Ok(Ports { v4: v4.local_addr()?, v5: v5.local_addr()? })
 }
 
 fn config(ports: Ports) -> rumqttd::Config {
@@ -155,19 +214,15 @@ fn config(ports: Ports) -> rumqttd::Config {
 
 /// Connects as a client and publishes what the link then has to see. A connection alone would prove little: between
 /// finding the port and using it, another process may have taken it.
-fn wait_until_it_listens(version: Version, port: SocketAddr, tx: &mut LinkTx, rx: &mut LinkRx) -> Result<()> {
+fn wait_until_it_listens(version: Version, port: SocketAddr, link: &mut Link) -> Result<()> {
     let topic = format!("rtcomm-demo/ready/{}", Uuid::new_v4());
     let deadline = Instant::now() + START_TIMEOUT;
-    tx.subscribe(topic.as_str())?;
+    link.tx.subscribe(topic.as_str())?;
     let mut client = connect_until(port, deadline)?;
     greet(version, &topic, &mut client)?;
-    loop {
-        let notification = rx.recv_deadline(deadline).with_context(|| format!("no answer from {port}"))?;
-        if let Some(Notification::Forward(_)) = notification {
-            tx.unsubscribe(topic)?;
-            return Ok(());
-        }
-    }
+    link.receive_until(deadline)?.with_context(|| format!("no answer from {port}"))?;
+    link.tx.unsubscribe(topic)?;
+    Ok(())
 }
 
 fn connect_until(port: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
@@ -186,12 +241,12 @@ fn greet(version: Version, topic: &str, to: &mut impl Write) -> io::Result<()> {
     connect.extend([version as u8, 0b10, 0, 60]);
     connect.extend(no_properties);
     put_string(&mut connect, b"");
-    Packet { first: 0x10, body: connect }.write(to)?;
+    Packet { first: CONNECT, body: connect }.write(to)?;
     let mut publish = Vec::new();
     put_string(&mut publish, topic.as_bytes());
     publish.extend(no_properties);
     publish.extend(b"ready");
-    Packet { first: 0x30, body: publish }.write(to)
+    Packet { first: PUBLISH, body: publish }.write(to)
 }
 
 fn accept(listener: &TcpListener, ports: Ports) {

@@ -89,10 +89,7 @@ pub(super) enum End {
 impl Client {
     /// Reads and judges a CONNECT.
     pub(super) fn read(from: &mut impl Read) -> Result<Self, Refused> {
-        let packet = Packet::read(from, MAX_CONNECT_LEN)?.ok_or_else(malformed)?;
-        if packet.kind() != Kind::Connect {
-            return Err(malformed().into());
-        }
+        let packet = Packet::read_connect(from, MAX_CONNECT_LEN)?;
         let mut rest = packet.body.as_slice();
         let name = take_string(&mut rest)?;
         let [level, flags] = take_array(&mut rest)?;
@@ -145,7 +142,7 @@ impl Client {
                 }
                 Kind::Disconnect => break,
                 Kind::Other => {}
-                Kind::Connect | Kind::Foreign => return Err(malformed()),
+                Kind::Foreign => return Err(malformed()),
             }
             packet.write(to)?;
             // What came together goes on together, and nothing waits for what has yet to come.
@@ -199,4 +196,100 @@ fn check_topic(topic: &[u8]) -> io::Result<()> {
 /// Whether rumqttd survives a message on this topic: it cuts off the first byte, and takes it for a letter.
 pub(super) fn can_carry(topic: &TopicName) -> bool {
     topic.as_str().starts_with(|first: char| first.is_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A CONNECT of MQTT 5, with a topic alias maximum of 9.
+    const CONNECT_5: &[u8] = b"\x10\x11\0\x04MQTT\x05\x02\0\x3c\x03\x22\0\x09\0\x01c";
+
+    fn read(bytes: &[u8]) -> Result<Client, Refused> {
+        Client::read(&mut &*bytes)
+    }
+
+    fn client(version: Version) -> Client {
+        Client { version, connect: Vec::new(), has_clean_session: true, has_will: false }
+    }
+
+    /// What gets through of `bytes`, and how it ended.
+    fn pass(client: &Client, bytes: &[u8]) -> (Vec<u8>, Option<End>) {
+        let mut passed = Vec::new();
+        let end = client.pass_packets(&mut BufReader::new(bytes), &mut passed).ok();
+        (passed, end)
+    }
+
+    #[test]
+    fn a_connect_goes_on_without_properties() {
+        let client = read(CONNECT_5).expect("a legal CONNECT");
+        assert_eq!(client.version, Version::V5);
+        assert_eq!(client.connect, b"\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01c");
+    }
+
+    #[test]
+    fn mqtt_3_1_becomes_3_1_1_and_no_keep_alive_the_longest() {
+        let client = read(b"\x10\x0f\0\x06MQIsdp\x03\x02\0\0\0\x01c").expect("a legal CONNECT");
+        assert_eq!(client.connect, b"\x10\x0d\0\x04MQTT\x04\x02\xff\xff\0\x01c");
+    }
+
+    #[test]
+    fn a_will_loses_its_properties_and_keeps_the_rest() {
+        let client =
+            read(b"\x10\x1b\0\x04MQTT\x05\x06\0\x3c\0\0\0\x05\x18\0\0\0\x05\0\x01w\0\x03bye").expect("a legal CONNECT");
+        assert_eq!(client.connect, b"\x10\x16\0\x04MQTT\x05\x06\0\x3c\0\0\0\0\0\x01w\0\x03bye");
+        assert!(client.has_will);
+    }
+
+    #[test]
+    fn clients_are_refused_in_their_own_words() {
+        for (connect, answer) in [
+            (&b"\x10\x0d\0\x04MQTT\x06\x02\0\x3c\0\x01c"[..], &[0x20, 2, 0, 1][..]),
+            (b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01/", &[0x20, 2, 0, 2]),
+            (b"\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01+", &[0x20, 3, 0, 0x85, 0]),
+            (b"GET / HTTP/1.1\r\n\r\n", &[]),
+            (b"\x16\x03\x01\x02\0", &[]),
+            (&CONNECT_5[..9], &[]),
+            (b"\x10\x02\0\x04", &[]),
+            (b"", &[]),
+        ] {
+            assert_eq!(read(connect).expect_err("no client").0, answer, "{connect:?}");
+        }
+    }
+
+    #[test]
+    fn a_publish_goes_on_without_properties() {
+        for (sent, passed) in [
+            (&b"\x30\x08\0\x01t\x03\x23\0\x07x"[..], &b"\x30\x05\0\x01t\0x"[..]),
+            (b"\x32\x0a\0\x01t\0\x09\x03\x23\0\x07x", b"\x32\x07\0\x01t\0\x09\0x"),
+            (b"\x30\x04\0\x01t\0", b"\x30\x04\0\x01t\0"),
+        ] {
+            assert_eq!(pass(&client(Version::V5), sent), (passed.to_vec(), Some(End::Connection)));
+        }
+        let sent = b"\x32\x06\0\x01t\0\x09x";
+        assert_eq!(pass(&client(Version::V4), sent).0, sent);
+    }
+
+    #[test]
+    fn what_harms_the_broker_ends_the_client() {
+        let persistent = Client { has_clean_session: false, ..client(Version::V4) };
+        for (client, sent) in [
+            (&client(Version::V4), "\x30\x05\0\x02éx"),
+            (&client(Version::V4), "\x30\x04\0\x02a#"),
+            (&client(Version::V4), "\x30\x02\0\0"),
+            (&client(Version::V4), "\x10\x00"),
+            (&client(Version::V5), "\x20\x03\0\0\0"),
+            (&client(Version::V5), "\u{0}"),
+            (&persistent, "\x08\x10\0\x01\0\x0a$share/g/t\x01"),
+        ] {
+            assert_eq!(pass(client, sent.as_bytes()), (Vec::new(), None), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_disconnect_goes_on_only_to_cancel_a_will() {
+        let with_will = Client { has_will: true, ..client(Version::V4) };
+        assert_eq!(pass(&client(Version::V4), b"\xc0\0\xe0\0\xc0\0"), (b"\xc0\0".to_vec(), Some(End::Connection)));
+        assert_eq!(pass(&with_will, b"\xe0\0\xc0\0"), (b"\xe0\0".to_vec(), Some(End::Disconnect)));
+    }
 }

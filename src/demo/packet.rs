@@ -5,16 +5,21 @@ use std::io::{self, Read, Write};
 /// The bit that says "one more byte follows" in a variable byte integer [MQTT-5, 1.5.5].
 const CONTINUES: u8 = 0x80;
 
+/// The first byte of a CONNECT.
+pub(super) const CONNECT: u8 = 0x10;
+
+/// The first byte of a PUBLISH at quality of service 0 that is not to be retained.
+pub(super) const PUBLISH: u8 = 0x30;
+
 /// What a packet is [MQTT-5, 2.1.2]: the upper half of its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Connect,
     Publish,
     Subscribe,
     Disconnect,
     /// Any other packet that a client may send: acknowledgements, UNSUBSCRIBE, PINGREQ.
     Other,
-    /// What only a server sends, AUTH, and what MQTT does not know.
+    /// A second CONNECT, AUTH, what only a server sends, and what MQTT does not know.
     Foreign,
 }
 
@@ -30,10 +35,21 @@ pub(super) struct Packet {
 impl Packet {
     /// Reads a packet; `None` where the stream ends before it.
     pub(super) fn read(from: &mut impl Read, max_len: usize) -> io::Result<Option<Self>> {
-        let first = match read_byte(from) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            byte => byte?,
-        };
+        match read_byte(from) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            first => Self::read_rest(first?, from, max_len).map(Some),
+        }
+    }
+
+    /// Reads a CONNECT. Any other first byte is refused at once: who speaks TLS or HTTP waits for an answer.
+    pub(super) fn read_connect(from: &mut impl Read, max_len: usize) -> io::Result<Self> {
+        match read_byte(from)? {
+            CONNECT => Self::read_rest(CONNECT, from, max_len),
+            _ => Err(malformed()),
+        }
+    }
+
+    fn read_rest(first: u8, from: &mut impl Read, max_len: usize) -> io::Result<Self> {
         let len = read_length(from)?;
         if len > max_len {
             return Err(malformed());
@@ -43,7 +59,7 @@ impl Packet {
         if from.take(len as u64).read_to_end(&mut body)? < len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(Some(Self { first, body }))
+        Ok(Self { first, body })
     }
 
     /// Writes the packet as it is read.
@@ -57,7 +73,6 @@ impl Packet {
     /// What the packet is.
     pub(super) fn kind(&self) -> Kind {
         match self.first >> 4 {
-            1 => Kind::Connect,
             3 => Kind::Publish,
             8 => Kind::Subscribe,
             14 => Kind::Disconnect,
@@ -111,7 +126,7 @@ pub(super) fn put_string(to: &mut Vec<u8>, string: &[u8]) {
 
 fn put_length(to: &mut Vec<u8>, mut len: usize) {
     loop {
-        let low = (len & 0x7f) as u8;
+        let low = len.to_le_bytes()[0] & !CONTINUES;
         len >>= 7;
         if len == 0 {
             return to.push(low);
