@@ -314,7 +314,14 @@ pub(crate) struct WindowArgs {
 pub(crate) struct ConnectionArgs {
     /// The broker: mqtt://, mqtts://, ws:// or wss://, host and port
     // Parsed later: a URL that is refused because it holds a password must not be shown, and clap shows what it refuses.
-    #[arg(short, long, value_name = "URL", default_value = "mqtt://localhost:1883", env = "RTCOMM_BROKER", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "URL",
+        default_value = "mqtt://localhost:1883",
+        env = "RTCOMM_BROKER",
+        hide_env_values = true
+    )]
     pub(crate) broker: String,
 
     /// User name; the password comes from --password-file or RTCOMM_PASSWORD
@@ -394,7 +401,14 @@ impl TopicArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DisplayArgs {
     /// When to use colour
-    #[arg(long, value_name = "WHEN", default_value = "auto", global = true, env = "RTCOMM_COLOR", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true,
+        env = "RTCOMM_COLOR",
+        hide_env_values = true
+    )]
     pub(crate) color: ColorChoice,
 
     /// Say nothing but warnings and errors

@@ -15,8 +15,8 @@ use crate::cli::CallArgs;
 use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::output;
-use crate::output::json;
 use crate::output::escape::escaped;
+use crate::output::json;
 use crate::output::outcome::{Called, Outcome, Verdict, Why};
 use crate::output::report::Report;
 use crate::protocol::call::{Answer, Request};
@@ -35,10 +35,23 @@ const QOS: u8 = 1;
 /// # Errors
 /// Wrong usage, and standard output that cannot be written to; how the call went is a status, not an error.
 pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
-    let CallArgs { caller, callee, timeout, session_id, app_context, sender, reply_prefix, json, dry_run, connection, topics } = args;
+    let CallArgs {
+        caller,
+        callee,
+        timeout,
+        session_id,
+        app_context,
+        sender,
+        reply_prefix,
+        json,
+        dry_run,
+        connection,
+        topics,
+    } = args;
     let topics = topics.topics();
     let options = Options::from_args(connection)?;
-    let from_topic = reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
+    let from_topic =
+        reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
     let request = Request { trans_id: Uuid::new_v4(), caller, callee, from_topic, session_id, app_context };
     if dry_run {
         return output::print(&format!("{}\n", request.payload()));
@@ -184,7 +197,10 @@ fn listen(heard: &Receiver<Step>, request: &Request, to: &TopicName, broker: &st
             Step::Published(Published::Lost) | Step::Lost => {
                 let failure = Failure::new(
                     Status::Failure,
-                    format!("lost {broker} before the reply came: the call may have been placed (transID {})", request.trans_id),
+                    format!(
+                        "lost {broker} before the reply came: the call may have been placed (transID {})",
+                        request.trans_id
+                    ),
                 )
                 .hint("look for the session's events before you place it again");
                 return Some(Outcome::Unanswered(Why::Unknown, failure));

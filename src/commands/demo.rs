@@ -23,7 +23,8 @@ pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
     let listen = listen.map_or(Listen::Default, Listen::At);
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let options = demo::Options { listen, interval, seed, calls, topics: topics.clone() };
-    let demo = demo::start(options).map_err(|error| Failure::new(Status::Failure, format!("cannot start the demo: {error:#}")))?;
+    let demo = demo::start(options)
+        .map_err(|error| Failure::new(Status::Failure, format!("cannot start the demo: {error:#}")))?;
     let url = Options::for_local(demo.address()).broker.to_string();
     voice.report.note(format_args!("broker at {url}, seed {seed}"));
     if serve {
@@ -34,7 +35,8 @@ pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
     let subscription = Subscription { filters: filter.subscriptions(&topics.events), qos: stream::QOS };
     let format = voice.format(json, &topics);
     let options = Options::for_local(demo.address());
-    Stream { options, subscription, events: topics.events, scope: Scope::Events(filter), format, window }.run(voice.report)
+    Stream { options, subscription, events: topics.events, scope: Scope::Events(filter), format, window }
+        .run(voice.report)
 }
 
 /// Says where the broker is, and serves until a signal comes or the demo breaks. Whoever read the address may go away.

@@ -111,7 +111,9 @@ fn wait_for_end(inbox: &Inbox<News>, deadline: Option<Instant>, broker: &str, re
             Some(Notice::News(News::CannotWrite(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Ok(End::ReaderGone);
             }
-            Some(Notice::News(News::CannotWrite(error))) => return Err(error).context("cannot write to standard output"),
+            Some(Notice::News(News::CannotWrite(error))) => {
+                return Err(error).context("cannot write to standard output");
+            }
             Some(Notice::News(News::Session(stage))) => follow(stage, &mut lost, broker, report)?,
         }
     }
@@ -143,8 +145,9 @@ fn follow(stage: Stage, lost: &mut Option<Instant>, broker: &str, report: Report
 /// Waits for the session to say goodbye, for as long as somebody has the patience: a further signal ends the wait.
 fn wait_for_goodbye(inbox: &Inbox<News>) {
     let deadline = deadline_in(PATIENCE);
-    while let Some(Notice::News(News::Session(Stage::Ready | Stage::Connected(_) | Stage::Retrying(_) | Stage::Lost(_)) | News::Full)) =
-        inbox.next(deadline)
+    while let Some(Notice::News(
+        News::Session(Stage::Ready | Stage::Connected(_) | Stage::Retrying(_) | Stage::Lost(_)) | News::Full,
+    )) = inbox.next(deadline)
     {}
 }
 

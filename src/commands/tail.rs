@@ -29,5 +29,6 @@ fn live(args: TailArgs, voice: Voice) -> Result<Status> {
     }
     let format = voice.format(json, &topics);
     let subscription = Subscription { filters, qos: stream::QOS };
-    Stream { options, subscription, events: topics.events, scope: Scope::Messages(filter), format, window }.run(voice.report)
+    Stream { options, subscription, events: topics.events, scope: Scope::Messages(filter), format, window }
+        .run(voice.report)
 }

@@ -24,5 +24,6 @@ pub(crate) fn run(args: WatchArgs, voice: Voice) -> Result<Status> {
     }
     let format = voice.format(json, &topics);
     let subscription = Subscription { filters, qos: stream::QOS };
-    Stream { options, subscription, events: topics.events, scope: Scope::Events(filter), format, window }.run(voice.report)
+    Stream { options, subscription, events: topics.events, scope: Scope::Events(filter), format, window }
+        .run(voice.report)
 }

@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn plain_text_of_any_script_stays() {
-        for text in ["iggy_pop", "Danko Jones", "sip:dankojones@xyz.com", "é ü 𝄞 日本語 עברית", "a\\nb \"q\"", ""] {
+        for text in ["iggy_pop", "Danko Jones", "sip:dankojones@xyz.com", "é ü 𝄞 日本語 עברית", "a\\nb \"q\"", ""]
+        {
             assert_eq!(escaped(text), text);
         }
     }

@@ -129,7 +129,9 @@ pub(crate) fn stdout() -> io::Result<File> {
 /// Where standard output cannot be written to.
 pub(crate) fn print(text: &str) -> Result<Status> {
     match stdout().and_then(|mut out| out.write_all(text.as_bytes())) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
         _ => Ok(Status::Success),
     }
 }

@@ -19,7 +19,7 @@ use crate::protocol::topic::{Action, Category, Root};
 use crate::protocol::{call, presence};
 
 /// How wide each column is at least, in terminal cells; the last one is not padded.
-const WIDTHS: [usize; 5] = [23, 12, 9, 32, 16];
+const WIDTHS: [usize; 5] = [23, 12, 9, 36, 16];
 
 /// What a cell shows where there is nothing to show.
 const NOTHING: &str = "-";
@@ -72,8 +72,10 @@ impl Pretty {
 
     fn line(&self, record: &Record<'_>, row: &Row<'_>, out: &mut Vec<u8>) {
         let time = record.received.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
-        let detail = if record.retain { format!("{} (retained)", row.detail).into() } else { Cow::Borrowed(&*row.detail) };
-        let cells = [Cow::Owned(time), escaped(&row.kind), escaped(&row.state), escaped(&row.parties), escaped(&row.context)];
+        let detail =
+            if record.retain { format!("{} (retained)", row.detail).into() } else { Cow::Borrowed(&*row.detail) };
+        let cells =
+            [Cow::Owned(time), escaped(&row.kind), escaped(&row.state), escaped(&row.parties), escaped(&row.context)];
         for (column, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
             let padding = width.saturating_sub(cell.width()) + 2;
             let cell = match column {

@@ -104,11 +104,14 @@ impl FromStr for Broker {
     /// Never quotes the text before an `@`: it may be a secret.
     fn from_str(url: &str) -> Result<Self, Failure> {
         if url.contains('@') {
-            return Err(Failure::usage("the broker's URL holds a user name or a password, which every user of this machine can read")
-                .hint("give the name with --username, and the password with --password-file or RTCOMM_PASSWORD"));
+            return Err(Failure::usage(
+                "the broker's URL holds a user name or a password, which every user of this machine can read",
+            )
+            .hint("give the name with --username, and the password with --password-file or RTCOMM_PASSWORD"));
         }
         let wrong = |why: &str| {
-            Failure::usage(format!("'{url}' is no broker URL: {why}")).hint("write mqtt://HOST:1883 or mqtts://HOST:8883")
+            Failure::usage(format!("'{url}' is no broker URL: {why}"))
+                .hint("write mqtt://HOST:1883 or mqtts://HOST:8883")
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         let scheme = Scheme::ALL
@@ -223,7 +226,9 @@ impl Options {
             None => std::env::var("RTCOMM_PASSWORD").ok().map(Secret),
         };
         if password.is_some() && username.is_none() {
-            return Err(Failure::usage("there is a password, but no user name").hint("name the user with --username").into());
+            return Err(Failure::usage("there is a password, but no user name")
+                .hint("name the user with --username")
+                .into());
         }
         let client_id = client_id.unwrap_or_else(fresh_client_id);
         Ok(Self { broker, client_id, username, password, version, keepalive, connect_timeout, tls })

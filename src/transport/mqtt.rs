@@ -155,7 +155,8 @@ impl Client {
             builder.password(password.expose());
         }
         if broker.scheme.is_tls() {
-            let ssl = ssl_options(tls).map_err(|error| Refusal::Of(Failure::usage(format!("wrong TLS options: {error}"))))?;
+            let ssl =
+                ssl_options(tls).map_err(|error| Refusal::Of(Failure::usage(format!("wrong TLS options: {error}"))))?;
             builder.ssl_options(ssl);
         }
         Ok(builder.finalize())
@@ -165,7 +166,8 @@ impl Client {
         let told = on_lost.clone();
         self.inner.set_connection_lost_callback(move |_| told("the connection broke".to_owned()));
         let told = on_lost.clone();
-        self.inner.set_disconnected_callback(move |_, _, reason| told(format!("the broker closed the connection: {reason}")));
+        self.inner
+            .set_disconnected_callback(move |_, _, reason| told(format!("the broker closed the connection: {reason}")));
     }
 
     /// The version that the broker speaks with us, for people.
@@ -313,8 +315,9 @@ fn probe(broker: &Broker, timeout: Duration) -> Result<TcpStream, Failure> {
 fn unreachable(broker: &Broker, timeout: Duration, error: &std::io::Error) -> Failure {
     let cannot = |why: &str| Failure::unreachable(format!("cannot connect to {broker}: {why}"));
     match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => cannot("connection refused")
-            .hint("is a broker listening there? check --broker or RTCOMM_BROKER; `rtcomm demo` starts one to try things with"),
+        std::io::ErrorKind::ConnectionRefused => cannot("connection refused").hint(
+            "is a broker listening there? check --broker or RTCOMM_BROKER; `rtcomm demo` starts one to try things with",
+        ),
         std::io::ErrorKind::TimedOut => cannot(&format!("no answer within {}", humantime::format_duration(timeout)))
             .hint("check host, port and firewall; --connect-timeout waits longer"),
         _ => cannot(&error.to_string()).hint("check --broker or RTCOMM_BROKER"),
@@ -342,16 +345,21 @@ impl Refusal {
 fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -> Refusal {
     use mqtt::{ConnectReturnCode as Return, ReasonCode as Reason};
     let Options { broker, connect_timeout, .. } = options;
-    let user = options.username.as_ref().map_or_else(|| "anonymous clients".to_owned(), |name| format!("user '{name}'"));
+    let user =
+        options.username.as_ref().map_or_else(|| "anonymous clients".to_owned(), |name| format!("user '{name}'"));
     let not_authorized = || {
         Failure::refused(format!("{broker} refuses {user}: not authorized"))
             .hint("check --username, and --password-file or RTCOMM_PASSWORD")
     };
     let bad_id = || {
-        Failure::refused(format!("{broker} refuses the client identifier '{}'", options.client_id)).hint("check --client-id")
+        Failure::refused(format!("{broker} refuses the client identifier '{}'", options.client_id))
+            .hint("check --client-id")
     };
-    let unavailable = |why: &str| Failure::unreachable(format!("{broker} is not available: {why}")).hint("try again later");
-    let silent = |failure: Failure| if version == mqtt::MqttVersion::V5 { Refusal::OfVersion(failure) } else { Refusal::Of(failure) };
+    let unavailable =
+        |why: &str| Failure::unreachable(format!("{broker} is not available: {why}")).hint("try again later");
+    let silent = |failure: Failure| {
+        if version == mqtt::MqttVersion::V5 { Refusal::OfVersion(failure) } else { Refusal::Of(failure) }
+    };
     match error {
         mqtt::Error::ReasonCode(Reason::BadUserNameOrPassword | Reason::NotAuthorized | Reason::BadAuthenticationMethod, _)
         | mqtt::Error::ConnectReturn(Return::BadUserNameOrPassword | Return::NotAuthorized) => Refusal::Of(not_authorized()),
