@@ -30,6 +30,7 @@ mod commands;
 mod demo;
 mod exit;
 mod inbox;
+mod logfile;
 mod output;
 pub mod protocol;
 mod transport;

@@ -1,0 +1,197 @@
+//! Cuts a stream of blocks into lines, in one buffer.
+
+use std::io::{self, Read};
+use std::mem;
+use std::ops::Range;
+
+use memchr::memchr;
+
+/// What was read and not handed out yet.
+///
+/// The buffer is a block long, and grows only while a single line does not fit into it. A line beyond the limit is
+/// reported as soon as it is known to be one; its bytes are dropped as they come.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Written to its whole length once, so that a read needs no clearing before it.
+    buffer: Vec<u8>,
+    /// Where the next line begins.
+    start: usize,
+    /// Between `start` and here stands no line end.
+    searched: usize,
+    /// Where the bytes read so far end.
+    end: usize,
+    /// Whether `start` is inside a line that was reported as too long.
+    skipping: bool,
+    block: usize,
+    limit: usize,
+}
+
+/// A line in the buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Where it stands, without its line end; good until the buffer is filled again.
+    Line(Range<usize>),
+    /// It is longer than the limit.
+    TooLong,
+}
+
+impl Lines {
+    /// Reads in blocks of `block` bytes; a line has at most `limit` bytes before its `\n`.
+    pub(super) fn new(block: usize, limit: usize) -> Self {
+        Self { buffer: vec![0; block], start: 0, searched: 0, end: 0, skipping: false, block, limit }
+    }
+
+    /// The bytes of a line that was found.
+    pub(super) fn bytes(&self, line: Range<usize>) -> &[u8] {
+        &self.buffer[line]
+    }
+
+    /// The next complete line, or none where more must be read first.
+    pub(super) fn next(&mut self) -> Option<Found> {
+        while let Some(length) = memchr(b'\n', &self.buffer[self.searched..self.end]) {
+            let line = self.start..self.searched + length;
+            self.start = line.end + 1;
+            self.searched = self.start;
+            if !mem::take(&mut self.skipping) {
+                return Some(self.found(line));
+            }
+        }
+        self.searched = self.end;
+        if self.skipping {
+            self.start = self.end;
+        } else if self.end - self.start > self.limit {
+            self.skipping = true;
+            self.start = self.end;
+            return Some(Found::TooLong);
+        }
+        None
+    }
+
+    /// What stands after the last line end, as a line; for the end of the input.
+    pub(super) fn finish(&mut self) -> Option<Found> {
+        let rest = self.start..self.end;
+        let unreported = !rest.is_empty() && !self.skipping;
+        self.clear();
+        unreported.then_some(Found::Line(rest))
+    }
+
+    /// Forgets what was read and not handed out.
+    pub(super) fn clear(&mut self) {
+        (self.start, self.searched, self.end, self.skipping) = (0, 0, 0, false);
+    }
+
+    /// Reads once from `input`, after [`Self::next`] found no more. Returns the number of bytes, 0 at the end.
+    ///
+    /// # Errors
+    /// Those of the read; nothing is lost by them.
+    pub(super) fn fill(&mut self, input: &mut impl Read) -> io::Result<usize> {
+        self.make_room();
+        let read = input.read(&mut self.buffer[self.end..])?;
+        self.end += read;
+        Ok(read)
+    }
+
+    /// Moves the incomplete line to the front, and fits the buffer to it.
+    fn make_room(&mut self) {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.searched -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buffer.len() {
+            let longest = self.limit.saturating_add(self.block);
+            self.buffer.resize(self.buffer.len().saturating_mul(2).min(longest), 0);
+        } else if self.end < self.block && self.buffer.len() > self.block {
+            self.buffer.truncate(self.block);
+            self.buffer.shrink_to_fit();
+        }
+    }
+
+    fn found(&self, line: Range<usize>) -> Found {
+        if line.len() > self.limit {
+            return Found::TooLong;
+        }
+        let carriage_return = self.buffer[line.clone()].ends_with(b"\r");
+        Found::Line(line.start..line.end - usize::from(carriage_return))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All lines of `content`; none in the place of one that is too long.
+    fn cut(mut content: &[u8], block: usize, limit: usize) -> Vec<Option<Vec<u8>>> {
+        let mut lines = Lines::new(block, limit);
+        let mut all = Vec::new();
+        loop {
+            while let Some(found) = lines.next() {
+                all.push(owned(&lines, found));
+            }
+            if lines.fill(&mut content).expect("bytes in memory") == 0 {
+                break;
+            }
+        }
+        let rest = lines.finish();
+        all.extend(rest.map(|found| owned(&lines, found)));
+        all
+    }
+
+    fn owned(lines: &Lines, found: Found) -> Option<Vec<u8>> {
+        match found {
+            Found::Line(line) => Some(lines.bytes(line).to_vec()),
+            Found::TooLong => None,
+        }
+    }
+
+    /// The same, said in the simplest way.
+    fn expected(content: &[u8], limit: usize) -> Vec<Option<Vec<u8>>> {
+        let mut lines: Vec<&[u8]> = content.split(|&byte| byte == b'\n').collect();
+        let rest = lines.pop().filter(|rest| !rest.is_empty());
+        let within = |line: &[u8]| line.len() <= limit;
+        let complete =
+            lines.into_iter().map(|line| within(line).then(|| line.strip_suffix(b"\r").unwrap_or(line).to_vec()));
+        complete.chain(rest.map(|line| within(line).then(|| line.to_vec()))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_the_content_split_at_line_ends(
+            content in prop::collection::vec(prop::sample::select(b"ab\r\n".as_slice()), 0..200),
+            block in 1_usize..40,
+            limit in 1_usize..40,
+        ) {
+            prop_assert_eq!(cut(&content, block, limit), expected(&content, limit));
+        }
+    }
+
+    #[test]
+    fn a_long_line_grows_the_buffer_and_the_next_short_one_gives_it_back() {
+        let long = [vec![b'x'; 1000], b"\nshort\nrest".to_vec()].concat();
+        let mut input = long.as_slice();
+        let mut lines = Lines::new(16, 1000);
+        while lines.next().is_none() {
+            lines.fill(&mut input).expect("bytes in memory");
+        }
+        assert!(lines.buffer.len() >= 1000);
+        while lines.next().is_some() {}
+        lines.fill(&mut input).expect("bytes in memory");
+        assert_eq!((lines.buffer.len(), lines.buffer.capacity()), (16, 16));
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_more_memory_than_the_limit_and_a_block() {
+        let mut lines = Lines::new(16, 100);
+        let mut endless = io::repeat(b'x');
+        let mut reports = 0;
+        for _ in 0..1000 {
+            reports += u32::from(lines.next() == Some(Found::TooLong));
+            lines.fill(&mut endless).expect("an endless input");
+        }
+        assert_eq!(reports, 1);
+        assert!(lines.buffer.capacity() <= 116, "{}", lines.buffer.capacity());
+    }
+}
