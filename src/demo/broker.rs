@@ -289,9 +289,21 @@ fn serve(mut client: &TcpStream, ports: Ports) -> io::Result<()> {
 /// Passes on what rumqttd says. Where the client is gone, somebody still has to listen: rumqttd would wait for ever to
 /// be rid of its words, and never see that nobody is there.
 fn answer(mut broker: &TcpStream, mut client: &TcpStream) -> io::Result<u64> {
-    let passed = io::copy(&mut broker, &mut client);
+    let passed = io::copy(&mut Prompt(broker), &mut client);
     client.shutdown(Shutdown::Both).ok();
     passed.or_else(|_| io::copy(&mut broker, &mut io::sink()))
+}
+
+/// A stream that acknowledges at once what it reads. rumqttd leaves Nagle's algorithm on, so its second word waits until
+/// the first is acknowledged: 40 ms, where Linux is left to itself.
+struct Prompt<'a>(&'a TcpStream);
+
+impl Read for Prompt<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        std::os::linux::net::TcpStreamExt::set_quickack(self.0, true)?;
+        self.0.read(buffer)
+    }
 }
 
 /// A stream that fails to read once the deadline has passed, however slowly the bytes drop in.
