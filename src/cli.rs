@@ -100,6 +100,10 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "PREFIX", env = "RTCOMM_REPLY_PREFIX", hide_env_values = true)]
     pub(crate) reply_prefix: Option<Root>,
 
+    /// Ignore replies of more than this many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, allow_hyphen_values = true)]
+    pub(crate) max_payload: usize,
+
     /// Print the outcome as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -317,6 +321,7 @@ pub(crate) struct WindowArgs {
 /// How messages are delivered.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Delivery")]
+#[expect(clippy::struct_excessive_bools, reason = "flags that mean nothing to one another")]
 pub(crate) struct DeliveryArgs {
     /// Quality of service to subscribe with: 0, 1 or 2
     #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(..=2),
@@ -338,6 +343,10 @@ pub(crate) struct DeliveryArgs {
     /// Divide the messages among all who give this group's name (a shared subscription)
     #[arg(long, value_name = "GROUP", value_parser = share_group)]
     pub(crate) share: Option<String>,
+
+    /// Go on where the broker refuses some of several subscriptions
+    #[arg(long)]
+    pub(crate) allow_partial: bool,
 
     /// Append to this file instead of standard output; SIGHUP opens it anew
     #[arg(long, value_name = "FILE")]
@@ -388,6 +397,10 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, value_name = "FILE", env = "RTCOMM_CAFILE", hide_env_values = true)]
     pub(crate) cafile: Option<PathBuf>,
 
+    /// Trust the certificate authorities in this folder of hashed PEM files instead of the system's
+    #[arg(long, value_name = "FOLDER", env = "RTCOMM_CAPATH", hide_env_values = true)]
+    pub(crate) capath: Option<PathBuf>,
+
     /// Client certificate, PEM
     #[arg(long, value_name = "FILE", env = "RTCOMM_CERT", hide_env_values = true)]
     pub(crate) cert: Option<PathBuf>,
@@ -395,6 +408,18 @@ pub(crate) struct ConnectionArgs {
     /// The client certificate's private key, PEM
     #[arg(long, value_name = "FILE", requires = "cert", env = "RTCOMM_KEY", hide_env_values = true)]
     pub(crate) key: Option<PathBuf>,
+
+    /// File whose first line is the passphrase of the private key (`-` is standard input)
+    #[arg(long, value_name = "FILE", requires = "cert", env = "RTCOMM_KEY_PASSWORD_FILE", hide_env_values = true)]
+    pub(crate) key_password_file: Option<PathBuf>,
+
+    /// Application protocol to offer in the TLS handshake (repeatable), such as mqtt
+    #[arg(long, value_name = "PROTOCOL", env = "RTCOMM_ALPN", hide_env_values = true, value_parser = alpn)]
+    pub(crate) alpn: Vec<String>,
+
+    /// HTTP proxy to connect through: http://HOST:PORT [default for TLS: the environment's https_proxy]
+    #[arg(long, value_name = "URL", env = "RTCOMM_PROXY", hide_env_values = true)]
+    pub(crate) proxy: Option<String>,
 
     /// Do not check the broker's certificate
     #[arg(long, env = "RTCOMM_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
@@ -566,6 +591,15 @@ fn keepalive(text: &str) -> Result<Duration, String> {
         Ok(duration)
     } else {
         Err("MQTT counts the keepalive in whole seconds, 65535 at the most".to_owned())
+    }
+}
+
+/// Reads the name of an application protocol [RFC 7301, 3.1].
+fn alpn(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 255 || text.contains('\0') {
+        Err("a protocol's name has 1 to 255 bytes".to_owned())
+    } else {
+        Ok(text.to_owned())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::output::outcome::{Called, Outcome, Verdict, Why};
 use crate::output::report::Report;
 use crate::protocol::call::{Answer, Request};
 use crate::protocol::topic::TopicName;
-use crate::transport::broker::Options;
+use crate::transport::broker::{Options, UNCHECKED};
 use crate::transport::mqtt::{Acknowledgements, Client, Handler, Hooks, OnLost, Published, Subscription};
 
 /// How long the goodbye to the broker may take.
@@ -43,6 +43,7 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         app_context,
         sender,
         reply_prefix,
+        max_payload,
         json,
         dry_run,
         connection,
@@ -61,7 +62,7 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         None => topics.calls,
     };
     let began = Instant::now();
-    let call = Call { options, to, request: request.clone(), report: voice.report };
+    let call = Call { options, to, request: request.clone(), max_payload, report: voice.report };
     let outcome = match call.place(began + timeout)? {
         Ended::Interrupted(status) => return Ok(status),
         Ended::With(outcome) => outcome,
@@ -83,6 +84,8 @@ struct Call {
     options: Options,
     to: TopicName,
     request: Request,
+    /// How many bytes a reply may have.
+    max_payload: usize,
     report: Report,
 }
 
@@ -96,6 +99,8 @@ enum Ended {
 enum Step {
     /// A message on the reply topic.
     Reply { payload: Vec<u8>, retained: bool },
+    /// A message on the reply topic that is larger than a reply may be: so many bytes.
+    Oversized(usize),
     /// The broker's answer to the publication.
     Published(Published),
     /// The connection was lost.
@@ -148,10 +153,13 @@ impl Call {
 
     /// Connects, subscribes, publishes once, and listens until there is an outcome; `None` when nobody waits any longer.
     fn connect_and_place(self, steps: Sender<Step>, heard: &Receiver<Step>, tell: &dyn Fn(News)) -> Option<Outcome> {
-        let Self { options, to, request, report } = self;
+        let Self { options, to, request, max_payload, report } = self;
         let in_handler = steps.clone();
         let handler: Handler = Arc::new(move |packet| {
-            let step = Step::Reply { payload: packet.payload.to_vec(), retained: packet.retain };
+            let step = match packet.payload.len() {
+                size if size > max_payload => Step::Oversized(size),
+                _ => Step::Reply { payload: packet.payload.to_vec(), retained: packet.retain },
+            };
             // Where nobody listens any longer the call is over.
             let _ = in_handler.send(step);
         });
@@ -159,7 +167,11 @@ impl Call {
         let on_lost: OnLost = Arc::new(move |_| drop(in_loss.send(Step::Lost)));
         let hooks = Hooks { handler, on_lost };
         let broker = options.broker.to_string();
-        let replies = Subscription { filters: vec![request.from_topic.and_below()], qos: QOS, group: None };
+        if options.tls.insecure {
+            report.warn(UNCHECKED);
+        }
+        let replies =
+            Subscription { filters: vec![request.from_topic.and_below()], qos: QOS, group: None, allow_partial: false };
         let client = match Client::connect(&options, &replies, Acknowledgements::Tapped, &hooks) {
             Ok(client) => client,
             Err(failure) => return Some(not_sent(failure)),
@@ -185,6 +197,10 @@ fn listen(heard: &Receiver<Step>, request: &Request, to: &TopicName, broker: &st
                 Ok(answer) => return Some(answered(&answer, &payload)),
                 Err(why) => report.detail(format_args!("ignored a message on the reply topic: {why}")),
             },
+            Step::Oversized(size) => {
+                report
+                    .detail(format_args!("ignored a message on the reply topic: it has {size} bytes (--max-payload)"));
+            }
             Step::Published(Published::Taken) => report.detail("the broker took the request"),
             Step::Published(Published::NoSubscriber) => {
                 let failure = Failure::new(Status::NoResponder, format!("nobody subscribes to {to} at {broker}"))

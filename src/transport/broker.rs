@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::cli::{ConnectionArgs, MqttVersion};
 use crate::exit::Failure;
@@ -71,6 +72,25 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
+    /// The address of a proxy, `http[s]://[USER:PASSWORD@]HOST[:PORT]`, as something to connect to.
+    ///
+    /// # Errors
+    /// Where it is no such URL; does not quote it.
+    pub(crate) fn of_proxy(url: &Secret) -> Result<Self, Failure> {
+        let wrong = || Failure::usage("the proxy's URL is none").hint("write http://HOST:PORT");
+        let (_, rest) = url.expose().split_once("://").ok_or_else(wrong)?;
+        let authority = rest.split('/').next().unwrap_or_default();
+        let authority = authority.rsplit_once('@').map_or(authority, |(_credentials, host)| host);
+        let (host, port) = split_port(authority).ok_or_else(wrong)?;
+        let port = port.map_or(Ok(8080), str::parse).map_err(|_| wrong())?;
+        Ok(Self { scheme: Scheme::Mqtt, host: host.to_owned(), port, path: String::new() })
+    }
+
+    /// The host's name or address.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The addresses that the host name stands for now, in the system's order.
     ///
     /// # Errors
@@ -148,9 +168,15 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// A text that must not be shown.
+/// A text that must not be shown. It is wiped from memory when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
+pub(crate) struct Secret(Zeroizing<String>);
+
+impl Secret {
+    fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
 
 impl Secret {
     /// The text itself, for the one who needs it.
@@ -165,15 +191,24 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What is to be said on every connection whose [`Tls`] is `insecure`.
+pub(crate) const UNCHECKED: &str = "the broker's certificate is not checked (--insecure): it may be anybody's";
+
 /// How the broker's certificate is checked, and what is shown to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tls {
     /// Certificate authorities to trust instead of the system's.
     pub(crate) cafile: Option<PathBuf>,
+    /// The same, in a folder of hashed files.
+    pub(crate) capath: Option<PathBuf>,
     /// The client's certificate.
     pub(crate) cert: Option<PathBuf>,
     /// Its private key; without one it stands in the certificate's file.
     pub(crate) key: Option<PathBuf>,
+    /// The private key's passphrase.
+    pub(crate) key_password: Option<Secret>,
+    /// Application protocols to offer.
+    pub(crate) alpn: Vec<String>,
     /// Whether the broker's certificate is not checked at all.
     pub(crate) insecure: bool,
 }
@@ -197,6 +232,8 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     /// For how long the broker is to keep our session while we are away; with MQTT 3.1.1 it keeps it as long as it likes.
     pub(crate) kept: Option<Duration>,
+    /// The HTTP proxy to connect through: a URL, which may hold credentials.
+    pub(crate) proxy: Option<Secret>,
     /// How the connection is secured, where the scheme says that it is.
     pub(crate) tls: Tls,
 }
@@ -212,8 +249,12 @@ impl Options {
             username,
             password_file,
             cafile,
+            capath,
             cert,
             key,
+            key_password_file,
+            alpn,
+            proxy,
             insecure,
             client_id,
             mqtt_version: version,
@@ -221,11 +262,13 @@ impl Options {
             connect_timeout,
         } = args;
         let broker: Broker = broker.parse()?;
-        let tls = Tls { cafile, cert, key, insecure };
+        let key_password = key_password_file.map(|file| read_password("--key-password-file", &file)).transpose()?;
+        let tls = Tls { cafile, capath, cert, key, key_password, alpn, insecure };
         check_tls(broker.scheme, &tls)?;
+        let proxy = proxy.map(|url| typed_proxy(&url)).transpose()?.or_else(|| environment_proxy(&broker));
         let password = match password_file {
-            Some(file) => Some(read_password(&file)?),
-            None => std::env::var("RTCOMM_PASSWORD").ok().map(Secret),
+            Some(file) => Some(read_password("--password-file", &file)?),
+            None => password_of_environment()?.or_else(|| ask_password(username.as_deref()?, &broker)),
         };
         if password.is_some() && username.is_none() {
             return Err(Failure::usage("there is a password, but no user name")
@@ -233,7 +276,7 @@ impl Options {
                 .into());
         }
         let client_id = client_id.unwrap_or_else(fresh_client_id);
-        Ok(Self { broker, client_id, username, password, version, keepalive, connect_timeout, kept: None, tls })
+        Ok(Self { broker, client_id, username, password, version, keepalive, connect_timeout, kept: None, proxy, tls })
     }
 
     /// Options for a broker of our own: no credentials, no TLS.
@@ -249,6 +292,7 @@ impl Options {
             keepalive: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             kept: None,
+            proxy: None,
             tls: Tls::default(),
         }
     }
@@ -267,11 +311,12 @@ fn fresh_client_id() -> String {
 
 /// Refuses TLS flags where there is no TLS, and files that cannot be read.
 fn check_tls(scheme: Scheme, tls: &Tls) -> Result<(), Failure> {
-    let Tls { cafile, cert, key, insecure } = tls;
-    let files = [("--cafile", cafile), ("--cert", cert), ("--key", key)];
+    let Tls { cafile, capath, cert, key, key_password: _, alpn, insecure } = tls;
+    let files = [("--cafile", cafile), ("--capath", capath), ("--cert", cert), ("--key", key)];
     if !scheme.is_tls() {
         let given = files.iter().find(|(_, file)| file.is_some()).map(|(flag, _)| *flag);
-        return match given.or(insecure.then_some("--insecure")) {
+        let given = given.or((!alpn.is_empty()).then_some("--alpn")).or(insecure.then_some("--insecure"));
+        return match given {
             None => Ok(()),
             Some(flag) => Err(Failure::usage(format!("{flag} is for TLS, and {}:// has none", scheme.as_str()))
                 .hint("write the broker's URL with mqtts:// or wss://")),
@@ -289,31 +334,80 @@ fn cannot_read(flag: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::usage(format!("cannot read {} ({flag}): {error}", path.display()))
 }
 
-/// Reads a password: the first line of a file, or of standard input for `-`.
-fn read_password(path: &Path) -> Result<Secret, Failure> {
-    const FLAG: &str = "--password-file";
+/// Reads a secret: the first line of a file, or of standard input for `-`.
+fn read_password(flag: &str, path: &Path) -> Result<Secret, Failure> {
     let read = |source: &mut dyn Read| {
-        let mut line = String::new();
-        BufReader::new(source).read_line(&mut line).map_err(|error| cannot_read(FLAG, path, &error))?;
+        let mut line = Zeroizing::new(String::new());
+        BufReader::new(source).read_line(&mut line).map_err(|error| cannot_read(flag, path, &error))?;
         Ok(line)
     };
     let line = if path.as_os_str() == "-" {
         read(&mut io::stdin())?
     } else {
-        let mut file = File::open(path).map_err(|error| cannot_read(FLAG, path, &error))?;
-        let metadata = file.metadata().map_err(|error| cannot_read(FLAG, path, &error))?;
+        let mut file = File::open(path).map_err(|error| cannot_read(flag, path, &error))?;
+        let metadata = file.metadata().map_err(|error| cannot_read(flag, path, &error))?;
         if metadata.is_file() && metadata.mode() & 0o044 != 0 {
-            return Err(Failure::usage(format!("other users can read {} ({FLAG})", path.display()))
+            return Err(Failure::usage(format!("other users can read {} ({flag})", path.display()))
                 .hint(format!("chmod 600 {}", path.display())));
         }
         read(&mut file)?
     };
-    let password = line.trim_end_matches(['\n', '\r']);
-    if password.is_empty() || password.contains('\0') || password.len() > usize::from(u16::MAX) {
-        return Err(Failure::usage(format!("the first line of {} ({FLAG}) is no password", path.display()))
-            .hint("it has 1 to 65535 bytes and no NUL"));
+    checked_password(line.trim_end_matches(['\n', '\r']))
+        .ok_or_else(|| no_password(&format!("the first line of {} ({flag})", path.display())))
+}
+
+/// A text that MQTT can carry as a password; the library takes no NUL.
+fn checked_password(text: &str) -> Option<Secret> {
+    let fits = !text.is_empty() && !text.contains('\0') && u16::try_from(text.len()).is_ok();
+    fits.then(|| Secret::new(text.to_owned()))
+}
+
+fn no_password(what: &str) -> Failure {
+    Failure::usage(format!("{what} is no password")).hint("a password has 1 to 65535 bytes, is UTF-8, and holds no NUL")
+}
+
+fn password_of_environment() -> Result<Option<Secret>, Failure> {
+    const NAME: &str = "RTCOMM_PASSWORD";
+    match std::env::var(NAME).map(Zeroizing::new) {
+        Ok(text) => checked_password(&text).map(Some).ok_or_else(|| no_password(NAME)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(no_password(NAME)),
     }
-    Ok(Secret(password.to_owned()))
+}
+
+/// Asks for a password where somebody is there to answer; nothing typed is no password.
+fn ask_password(username: &str, broker: &Broker) -> Option<Secret> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    let typed = rpassword::prompt_password(format!("password of {username} at {broker}: ")).ok()?;
+    checked_password(&Zeroizing::new(typed))
+}
+
+/// Checks a proxy that was typed: argv is public, so it must not hold credentials.
+fn typed_proxy(url: &str) -> Result<Secret, Failure> {
+    if url.contains('@') {
+        return Err(Failure::usage("the proxy's URL holds credentials, which every user of this machine can read")
+            .hint("give it in the environment, as https_proxy"));
+    }
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(Failure::usage(format!("'{url}' is no proxy URL")).hint("write http://HOST:PORT"));
+    }
+    Ok(Secret::new(url.to_owned()))
+}
+
+/// The proxy that the environment asks for where the connection is encrypted, unless it excepts the host.
+fn environment_proxy(broker: &Broker) -> Option<Secret> {
+    let variable = |name: &str| std::env::var(name).or_else(|_| std::env::var(name.to_uppercase())).ok();
+    let is_excepted = |host: &str| {
+        let domain = host.trim().trim_start_matches('.');
+        let is_below = |domain: &str| broker.host.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
+        domain == "*" || (!domain.is_empty() && (broker.host == domain || is_below(domain)))
+    };
+    if !broker.scheme.is_tls() || variable("no_proxy").is_some_and(|hosts| hosts.split(',').any(is_excepted)) {
+        return None;
+    }
+    variable("https_proxy").filter(|url| url.starts_with("http://") || url.starts_with("https://")).map(Secret::new)
 }
 
 #[cfg(test)]
@@ -354,6 +448,6 @@ mod tests {
     fn a_password_is_never_shown() {
         let error = "mqtt://user:hunter2@host".parse::<Broker>().expect_err("refused");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
-        assert_eq!(format!("{:?}", Secret("hunter2".into())), "(redacted)");
+        assert_eq!(format!("{:?}", Secret::new("hunter2".into())), "(redacted)");
     }
 }

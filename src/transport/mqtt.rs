@@ -14,6 +14,7 @@ use paho_mqtt as mqtt;
 
 use super::broker::{Broker, Options, Scheme, Tls};
 use super::tap::Tap;
+use super::tls;
 use crate::cli::MqttVersion;
 use crate::exit::Failure;
 use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
@@ -91,6 +92,8 @@ pub(crate) struct Subscription {
     pub(crate) qos: u8,
     /// Together with all who name this group, so that each message goes to one of them.
     pub(crate) group: Option<String>,
+    /// Whether it will do that the broker grants some of the filters.
+    pub(crate) allow_partial: bool,
 }
 
 /// How the copies of a message that several filters match are told apart, so that it is handled once.
@@ -166,14 +169,15 @@ impl Client {
         hooks: &Hooks,
     ) -> Result<Self, Failure> {
         let open = |version| Self::open(options, version, subscription, acknowledgements, hooks);
-        match options.version {
-            MqttVersion::V5 => open(mqtt::MqttVersion::V5).map_err(Refusal::into_failure),
-            MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1).map_err(Refusal::into_failure),
+        let opened = match options.version {
+            MqttVersion::V5 => open(mqtt::MqttVersion::V5),
+            MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1),
             MqttVersion::Auto => match open(mqtt::MqttVersion::V5) {
-                Err(Refusal::OfVersion(_)) => open(mqtt::MqttVersion::V3_1_1).map_err(Refusal::into_failure),
-                other => other.map_err(Refusal::into_failure),
+                Err(Refusal::OfVersion(_)) => open(mqtt::MqttVersion::V3_1_1),
+                other => other,
             },
-        }
+        };
+        opened.map_err(|refusal| refusal.explained(options))
     }
 
     fn open(
@@ -184,12 +188,14 @@ impl Client {
         hooks: &Hooks,
     ) -> Result<Self, Refusal> {
         let broker = &options.broker;
-        let (address, stream) = probe(broker, options.connect_timeout).map_err(Refusal::Of)?;
-        let is_tapped = acknowledgements == Acknowledgements::Tapped && broker.scheme == Scheme::Mqtt;
-        let tap = is_tapped
-            .then(|| Tap::on(stream))
-            .transpose()
-            .map_err(|error| Refusal::Of(cannot_set_up(broker, &error)))?;
+        if broker.scheme.is_tls() {
+            tls::check(&options.tls).map_err(Refusal::Of)?;
+        }
+        let (address, stream) = reach(options).map_err(Refusal::Of)?;
+        let is_tapped =
+            acknowledgements == Acknowledgements::Tapped && broker.scheme == Scheme::Mqtt && options.proxy.is_none();
+        let tap = is_tapped.then(|| Tap::on(stream)).transpose();
+        let tap = tap.map_err(|error| Refusal::Of(cannot_set_up(broker, &error)))?;
         let inner = create(options, version, tap.as_ref().map_or(address, Tap::address)).map_err(Refusal::Of)?;
         let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
         let mut client = Self { inner, address, options, version, subscription, hooks, tap, is_resumed: false };
@@ -203,14 +209,14 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub(crate) fn reconnect(&mut self) -> Result<(), Failure> {
-        let (address, _) = probe(&self.options.broker, self.options.connect_timeout)?;
+        let (address, _) = reach(&self.options)?;
         if address != self.address {
             let replaced = std::mem::replace(&mut self.inner, create(&self.options, self.version, address)?);
             let_go(replaced);
             self.address = address;
             self.listen();
         }
-        self.connect_once().map_err(Refusal::into_failure)
+        self.connect_once().map_err(|refusal| refusal.explained(&self.options))
     }
 
     fn connect_once(&mut self) -> Result<(), Refusal> {
@@ -230,7 +236,7 @@ impl Client {
     }
 
     fn connect_options(&self) -> Result<mqtt::ConnectOptions, Refusal> {
-        let Options { broker, username, password, keepalive, connect_timeout, tls, kept, .. } = &self.options;
+        let Options { broker, username, password, keepalive, connect_timeout, tls, kept, proxy, .. } = &self.options;
         let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(self.version);
         builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout);
         match (self.version, kept) {
@@ -255,6 +261,11 @@ impl Client {
             let ssl =
                 ssl_options(tls).map_err(|error| Refusal::Of(Failure::usage(format!("wrong TLS options: {error}"))))?;
             builder.ssl_options(ssl);
+        }
+        match proxy {
+            Some(proxy) if broker.scheme.is_tls() => drop(builder.https_proxy(proxy.expose())),
+            Some(proxy) => drop(builder.http_proxy(proxy.expose())),
+            None => {}
         }
         Ok(builder.finalize())
     }
@@ -289,10 +300,12 @@ impl Client {
     /// Subscribes to each filter and waits for every answer. Where filters overlap, a message is handled once all the
     /// same. With MQTT 3.1.1 a quality of service of 2 becomes 1: the library would acknowledge before it delivers.
     ///
+    /// Returns the filters that the broker refused, where that may be.
+    ///
     /// # Errors
-    /// Where the broker refuses a filter: names it. Where no answer comes.
-    pub(crate) fn subscribe(&self) -> Result<(), Failure> {
-        let Subscription { filters, group, .. } = &self.subscription;
+    /// Where the broker refuses filters: names them. Where no answer comes.
+    pub(crate) fn subscribe(&self) -> Result<Vec<TopicFilter>, Failure> {
+        let Subscription { filters, group, allow_partial, .. } = &self.subscription;
         let wanted: Vec<(Option<i32>, TopicFilter)> = match self.subscription.copies(self.version()) {
             Copies::Single => filters.iter().map(|filter| (None, filter.clone())).collect(),
             Copies::Numbered(numbered) => numbered.into_iter().map(|(number, filter)| (Some(number), filter)).collect(),
@@ -304,11 +317,29 @@ impl Client {
         });
         let sent: Vec<_> = sent.collect();
         let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let all = sent.len();
+        let mut denied = Vec::new();
         for (token, filter) in sent {
             let answer = token.wait_for(deadline.saturating_duration_since(Instant::now()));
-            self.check_granted(&filter, answer)?;
+            if !self.is_granted(&filter, answer)? {
+                denied.push(filter);
+            }
         }
-        Ok(())
+        if denied.is_empty() || (*allow_partial && denied.len() < all) {
+            return Ok(denied);
+        }
+        let names: Vec<String> = denied.iter().map(|filter| format!("'{filter}'")).collect();
+        let plural = if names.len() == 1 { "" } else { "s" };
+        Err(Failure::refused(format!(
+            "{} refuses the subscription{plural} to {}: not authorized",
+            self.options.broker,
+            names.join(", ")
+        ))
+        .hint(if names.len() < all {
+            "check the broker's access list for this user; --allow-partial goes on with the subscriptions it grants"
+        } else {
+            "check the broker's access list for this user"
+        }))
     }
 
     fn send_subscribe(&self, filter: &TopicFilter, number: Option<i32>) -> mqtt::SubscribeToken {
@@ -327,25 +358,21 @@ impl Client {
         self.inner.subscribe_with_options(filter.as_str(), i32::from(qos), options, properties)
     }
 
-    fn check_granted(&self, filter: &TopicFilter, answer: mqtt::Result<mqtt::ServerResponse>) -> Result<(), Failure> {
-        let denied = |why: &str| {
-            Failure::refused(format!("{} refuses the subscription to '{filter}'{why}", self.options.broker))
-                .hint("check the broker's access list for this user")
-        };
+    fn is_granted(&self, filter: &TopicFilter, answer: mqtt::Result<mqtt::ServerResponse>) -> Result<bool, Failure> {
+        let broker = &self.options.broker;
         match answer {
-            Ok(response) if response.subscribe_response().is_some_and(|code| code >= 0x80) => Err(denied("")),
-            Ok(_) => Ok(()),
-            Err(mqtt::Error::ReasonCode(reason, _)) => Err(denied(&format!(": {reason}"))),
+            Ok(response) => Ok(response.subscribe_response().is_none_or(|code| code < 0x80)),
+            Err(mqtt::Error::ReasonCode(..)) => Ok(false),
+            // So the library shows SUBACK's 0x80 with MQTT 3.1.1; a connection that breaks shows otherwise.
+            Err(mqtt::Error::Failure) if self.version() == Version::V311 => Ok(false),
             Err(mqtt::Error::Timeout) => Err(Failure::unreachable(format!(
-                "{} does not answer the subscription to '{filter}' within {}",
-                self.options.broker,
+                "{broker} does not answer the subscription to '{filter}' within {}",
                 humantime::format_duration(ANSWER_TIMEOUT)
             ))),
-            Err(error) => Err(Failure::unreachable(format!(
-                "the connection to {} broke during the subscription to '{filter}': {error}",
-                self.options.broker
-            ))
-            .hint("a broker that refuses a subscription may close the connection: check its access list")),
+            Err(error) => {
+                Err(Failure::unreachable(format!("{broker} broke off the subscription to '{filter}' ({error})"))
+                    .hint("a broker that refuses a subscription may close the connection: check its access list"))
+            }
         }
     }
 
@@ -384,7 +411,7 @@ fn let_go(client: mqtt::AsyncClient) {
 
 fn create(options: &Options, version: mqtt::MqttVersion, address: SocketAddr) -> Result<mqtt::AsyncClient, Failure> {
     mqtt::CreateOptionsBuilder::new()
-        .server_uri(options.broker.url_for(address))
+        .server_uri(if options.proxy.is_some() { options.broker.to_string() } else { options.broker.url_for(address) })
         .client_id(&options.client_id)
         .mqtt_version(version)
         .create_client()
@@ -418,6 +445,17 @@ fn is_first_copy(message: &mqtt::Message, numbered: &[(i32, TopicFilter)]) -> bo
     let is_ours = |number: &i32| numbered.iter().any(|(ours, _)| ours == number);
     let first = numbered.iter().find(|(_, filter)| filter.matches(message.topic()));
     numbers.is_empty() || !numbers.iter().all(is_ours) || first.is_none_or(|(first, _)| numbers.contains(first))
+}
+
+/// Connects to the broker, or to the proxy on the way to it.
+fn reach(options: &Options) -> Result<(SocketAddr, TcpStream), Failure> {
+    match &options.proxy {
+        None => probe(&options.broker, options.connect_timeout),
+        Some(proxy) => {
+            let proxy = Broker::of_proxy(proxy)?;
+            probe(&proxy, options.connect_timeout).map_err(|failure| Failure::unreachable(format!("proxy: {failure}")))
+        }
+    }
 }
 
 /// Connects to the first of the broker's addresses that somebody listens at.
@@ -454,16 +492,27 @@ fn unreachable(broker: &Broker, timeout: Duration, error: &std::io::Error) -> Fa
 
 /// Why a connection did not come about.
 enum Refusal {
-    /// Perhaps for the MQTT version's sake: an older one may do.
+    /// Perhaps for the MQTT version's sake: an older one may do. The broker did not say so, or the library does not.
     OfVersion(Failure),
-    /// For another reason.
+    /// The library does not say why.
+    Unexplained(Failure),
+    /// For the reason given.
     Of(Failure),
 }
 
 impl Refusal {
-    fn into_failure(self) -> Failure {
+    /// The failure; where TLS may be the reason of one that is not explained, with TLS's own words. What a proxy does
+    /// cannot be told.
+    fn explained(self, options: &Options) -> Failure {
+        let Options { broker, tls, proxy, connect_timeout, .. } = options;
         match self {
-            Self::OfVersion(failure) | Self::Of(failure) => failure,
+            Self::OfVersion(failure) | Self::Unexplained(failure) if broker.scheme.is_tls() && proxy.is_none() => {
+                match probe(broker, *connect_timeout) {
+                    Ok((_, stream)) => tls::diagnose(broker, tls, stream).unwrap_or(failure),
+                    Err(unreachable) => unreachable,
+                }
+            }
+            Self::OfVersion(failure) | Self::Unexplained(failure) | Self::Of(failure) => failure,
         }
     }
 }
@@ -486,16 +535,22 @@ fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -
     let unavailable =
         |why: &str| Failure::unreachable(format!("{broker} is not available: {why}")).hint("try again later");
     let silent = |failure: Failure| {
-        if version == mqtt::MqttVersion::V5 { Refusal::OfVersion(failure) } else { Refusal::Of(failure) }
+        if version == mqtt::MqttVersion::V5 { Refusal::OfVersion(failure) } else { Refusal::Unexplained(failure) }
     };
     match error {
-        mqtt::Error::ReasonCode(Reason::BadUserNameOrPassword | Reason::NotAuthorized | Reason::BadAuthenticationMethod, _)
-        | mqtt::Error::ConnectReturn(Return::BadUserNameOrPassword | Return::NotAuthorized) => Refusal::Of(not_authorized()),
+        mqtt::Error::ReasonCode(
+            Reason::BadUserNameOrPassword | Reason::NotAuthorized | Reason::BadAuthenticationMethod,
+            _,
+        )
+        | mqtt::Error::ConnectReturn(Return::BadUserNameOrPassword | Return::NotAuthorized) => {
+            Refusal::Of(not_authorized())
+        }
         mqtt::Error::ReasonCode(Reason::ClientIdentifierNotValid, _)
         | mqtt::Error::ConnectReturn(Return::IdentifierRejected) => Refusal::Of(bad_id()),
         mqtt::Error::ReasonCode(Reason::UnsupportedProtocolVersion, _)
         | mqtt::Error::ConnectReturn(Return::UnacceptableProtocolVersion) => silent(
-            Failure::refused(format!("{broker} does not speak the MQTT version asked for")).hint("check --mqtt-version"),
+            Failure::refused(format!("{broker} does not speak the MQTT version asked for"))
+                .hint("check --mqtt-version"),
         ),
         mqtt::Error::ReasonCode(Reason::Banned, _) => {
             Refusal::Of(Failure::refused(format!("{broker} has banned this client")).hint("ask the broker's operator"))
@@ -509,12 +564,9 @@ fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -
             ))
             .hint("is it an MQTT broker, and is this its MQTT port?"),
         ),
-        mqtt::Error::TcpTlsConnectFailure if broker.scheme.is_tls() => Refusal::Of(
-            Failure::unreachable(format!("the TLS connection to {broker} failed")).hint(
-                "check that this is the broker's TLS port, that --cafile holds the authority that signed its certificate, \
-                 and that the certificate is for this host name",
-            ),
-        ),
+        mqtt::Error::TcpTlsConnectFailure => {
+            Refusal::Unexplained(Failure::unreachable(format!("cannot connect to {broker}: the connection failed")))
+        }
         error => silent(
             Failure::unreachable(format!("{broker} closed the connection instead of answering ({error})"))
                 .hint("is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"),
@@ -522,18 +574,28 @@ fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -
     }
 }
 
+/// The suites that came with TLS 1.2: none of them works with an earlier version. Those of TLS 1.3 are chosen apart.
+const CIPHERS: &str = "TLSv1.2+HIGH:!aNULL:!eNULL";
+
 fn ssl_options(tls: &Tls) -> mqtt::Result<mqtt::SslOptions> {
+    let Tls { cafile, capath, cert, key, key_password, alpn, insecure } = tls;
     let mut builder = mqtt::SslOptionsBuilder::new();
-    builder.ssl_version(mqtt::SslVersion::Tls_1_2).enable_server_cert_auth(!tls.insecure).verify(!tls.insecure);
-    match &tls.cafile {
-        Some(file) => builder.trust_store(file)?.disable_default_trust_store(true),
-        None => builder.disable_default_trust_store(false),
-    };
-    if let Some(file) = &tls.cert {
-        builder.key_store(file)?;
+    builder.enabled_cipher_suites(CIPHERS).enable_server_cert_auth(!insecure).verify(!insecure);
+    builder.disable_default_trust_store(cafile.is_some() || capath.is_some());
+    if let Some(file) = cafile {
+        builder.trust_store(file)?;
     }
-    if let Some(file) = tls.key.as_ref().or(tls.cert.as_ref()) {
-        builder.private_key(file)?;
+    if let Some(folder) = capath {
+        builder.ca_path(folder)?;
+    }
+    if let Some(file) = cert {
+        builder.key_store(file)?.private_key(key.as_ref().unwrap_or(file))?;
+    }
+    if let Some(password) = key_password {
+        builder.private_key_password(password.expose());
+    }
+    if !alpn.is_empty() {
+        builder.alpn_protos(&alpn.iter().map(String::as_str).collect::<Vec<_>>());
     }
     Ok(builder.finalize())
 }

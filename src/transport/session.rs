@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::broker::Options;
 use super::mqtt::{Acknowledgements, Client, Handler, Hooks, OnLost, Subscription, Version};
 use crate::exit::{Failure, Status};
+use crate::protocol::topic::TopicFilter;
 
 /// The first pause before trying again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -31,7 +32,10 @@ pub(crate) enum Stage {
         is_resumed: bool,
     },
     /// Every filter is subscribed to: what is published from now on arrives.
-    Ready,
+    Ready {
+        /// But for these, which the broker refuses.
+        denied: Vec<TopicFilter>,
+    },
     /// The connection was lost; with the reason.
     Lost(String),
     /// Trying again failed for a reason that was not told yet.
@@ -104,8 +108,8 @@ impl<T: FnMut(Stage)> Keeper<T> {
         let mut client = Client::connect(options, subscription, Acknowledgements::Plain, hooks)?;
         self.tell_connected(&client);
         // What a kept session subscribed to may be another run's wish.
-        client.subscribe()?;
-        (self.tell)(Stage::Ready);
+        let denied = client.subscribe()?;
+        (self.tell)(Stage::Ready { denied });
         loop {
             match self.inbox.recv() {
                 Ok(Order::Lost(reason)) => {
@@ -137,8 +141,8 @@ impl<T: FnMut(Stage)> Keeper<T> {
                 return Ok(Next::Stop);
             }
             match self.mend(client) {
-                Ok(()) => {
-                    (self.tell)(Stage::Ready);
+                Ok(denied) => {
+                    (self.tell)(Stage::Ready { denied });
                     return Ok(Next::Again);
                 }
                 Err(failure) if failure.status() != Status::Unreachable => return Err(failure),
@@ -155,10 +159,10 @@ impl<T: FnMut(Stage)> Keeper<T> {
     }
 
     /// Connects, and subscribes where the broker does not remember what to.
-    fn mend(&mut self, client: &mut Client) -> Result<(), Failure> {
+    fn mend(&mut self, client: &mut Client) -> Result<Vec<TopicFilter>, Failure> {
         client.reconnect()?;
         self.tell_connected(client);
-        if client.is_resumed() { Ok(()) } else { client.subscribe() }
+        if client.is_resumed() { Ok(Vec::new()) } else { client.subscribe() }
     }
 
     /// Waits, unless it is asked to stop. A loss that is told meanwhile is the one that is being mended.
@@ -196,7 +200,7 @@ fn pauses() -> impl Iterator<Item = Duration> {
 /// As [`Client::connect`].
 pub(crate) fn forget(options: &Options) -> Result<(), Failure> {
     let hooks = Hooks { handler: Arc::new(|_| {}), on_lost: Arc::new(|_| {}) };
-    let nothing = Subscription { filters: Vec::new(), qos: 0, group: None };
+    let nothing = Subscription { filters: Vec::new(), qos: 0, group: None, allow_partial: false };
     let clean = Options { kept: None, ..options.clone() };
     Client::connect(&clean, &nothing, Acknowledgements::Plain, &hooks)?.disconnect(GOODBYE);
     Ok(())

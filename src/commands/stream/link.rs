@@ -1,22 +1,19 @@
 //! What becomes of a stream's connection: told on standard error, and as records where that is asked for.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::sink::Sink;
 use crate::output::report::Report;
 use crate::protocol::record::{Change, Status};
-use crate::transport::broker::Options;
+use crate::protocol::topic::TopicFilter;
+use crate::transport::broker::{Options, UNCHECKED};
 use crate::transport::mqtt::Version;
 use crate::transport::session::Stage;
 
 /// Follows one connection through its losses.
 pub(super) struct Link {
-    broker: String,
-    keepalive: Duration,
+    options: Options,
     qos: u8,
-    is_kept: bool,
     is_resumed: bool,
     lost: Option<Loss>,
     sink: Sink,
@@ -31,35 +28,27 @@ struct Loss {
 }
 
 impl Link {
-    pub(super) fn new(options: &Options, qos: u8, sink: Sink, tells_status: bool, report: Report) -> Self {
-        let Options { broker, keepalive, kept, .. } = options;
-        Self {
-            broker: broker.to_string(),
-            keepalive: *keepalive,
-            qos,
-            is_kept: kept.is_some(),
-            is_resumed: false,
-            lost: None,
-            sink,
-            tells_status,
-            report,
-        }
+    pub(super) fn new(options: Options, qos: u8, sink: Sink, tells_status: bool, report: Report) -> Self {
+        Self { options, qos, is_resumed: false, lost: None, sink, tells_status, report }
     }
 
     /// Tells of the next stage.
     pub(super) fn follow(&mut self, stage: Stage) {
         match stage {
             Stage::Connected { version, is_resumed } => self.connected(version, is_resumed),
-            Stage::Ready => self.ready(),
+            Stage::Ready { denied } => self.ready(&denied),
             Stage::Lost(reason) => self.lost(reason),
             Stage::Retrying(failure) => self.report.warn(format_args!("{failure}; trying again")),
         }
     }
 
     fn connected(&mut self, version: Version, is_resumed: bool) {
-        let Self { broker, report, .. } = self;
+        let Self { options, report, .. } = self;
         let session = if is_resumed { ", which had kept our session" } else { "" };
-        report.detail(format_args!("connected to {broker} with MQTT {version}{session}"));
+        report.detail(format_args!("connected to {} with MQTT {version}{session}", options.broker));
+        if options.tls.insecure {
+            report.warn(UNCHECKED);
+        }
         if self.lost.is_none() && version == Version::V311 && self.qos == 2 {
             report.warn("with MQTT 3.1.1 messages could be lost at QoS 2: subscribing with QoS 1");
         }
@@ -67,12 +56,18 @@ impl Link {
         self.record(Change::Connected, None);
     }
 
-    fn ready(&mut self) {
+    fn ready(&mut self, denied: &[TopicFilter]) {
+        for filter in denied {
+            self.report.warn(format_args!(
+                "{} refuses the subscription to '{filter}': what it matches is missing",
+                self.options.broker
+            ));
+        }
         if let Some(Loss { from, reason }) = self.lost.take() {
             let until = Timestamp::now();
             let reason = if self.is_resumed && self.qos > 0 {
                 format!("{reason}; the session was kept, so only messages published with QoS 0 may be missing")
-            } else if self.is_kept {
+            } else if self.options.kept.is_some() {
                 format!("{reason}; the broker did not keep the session")
             } else {
                 reason
@@ -85,7 +80,7 @@ impl Link {
     }
 
     fn lost(&mut self, reason: String) {
-        self.report.warn(format_args!("lost {}: {reason}; connecting again", self.broker));
+        self.report.warn(format_args!("lost {}: {reason}; connecting again", self.options.broker));
         self.record(Change::Disconnected, Some(reason.clone()));
         let from = self.whole_until();
         self.lost.get_or_insert(Loss { from, reason });
@@ -95,10 +90,10 @@ impl Link {
     /// keepalives, unless the library was held up by a message that could not be written: then since that message came.
     fn whole_until(&self) -> Timestamp {
         let noticed = Timestamp::now();
-        let probed = noticed.checked_sub(self.keepalive.mul_f64(1.5)).unwrap_or(Timestamp::MIN);
+        let probed = noticed.checked_sub(self.options.keepalive.mul_f64(1.5)).unwrap_or(Timestamp::MIN);
         let latest = self.sink.latest();
         match latest.received {
-            Some(received) if latest.took >= self.keepalive / 2 => received,
+            Some(received) if latest.took >= self.options.keepalive / 2 => received,
             Some(received) => received.max(probed),
             None => probed.max(latest.began),
         }

@@ -47,6 +47,8 @@ pub(crate) struct Delivery {
     pub(crate) qos: u8,
     /// The group that shares the subscription.
     pub(crate) group: Option<String>,
+    /// Whether it will do that the broker grants some of the subscriptions.
+    pub(crate) allow_partial: bool,
     /// How often a lost connection is tried again.
     pub(crate) retries: Retries,
     /// Where records go.
@@ -62,7 +64,14 @@ impl Delivery {
     /// Where standard output is closed.
     #[cfg(feature = "demo")]
     pub(crate) fn plain() -> Result<Self> {
-        Ok(Self { qos: 1, group: None, retries: Retries::Unlimited, target: Target::stdout()?, tells_status: false })
+        Ok(Self {
+            qos: 1,
+            group: None,
+            allow_partial: false,
+            retries: Retries::Unlimited,
+            target: Target::stdout()?,
+            tells_status: false,
+        })
     }
 }
 
@@ -100,6 +109,7 @@ impl Stream {
             durable_expiry,
             durable_delete,
             share: group,
+            allow_partial,
             output,
             fsync,
             no_reconnect,
@@ -123,7 +133,7 @@ impl Stream {
             Some(path) => Target::file(path, fsync)?,
             None => Target::stdout()?,
         };
-        self.run(Delivery { qos, group, retries, target, tells_status }, report)
+        self.run(Delivery { qos, group, allow_partial, retries, target, tells_status }, report)
     }
 
     /// Prints until the window closes, the reader goes away or a signal comes.
@@ -132,7 +142,7 @@ impl Stream {
     /// Where the broker cannot be reached or refuses us, or the records cannot be written.
     pub(crate) fn run(self, delivery: Delivery, report: Report) -> Result<Status> {
         let Self { options, filters, events, scope, format, window } = self;
-        let Delivery { qos, group, retries, target, tells_status } = delivery;
+        let Delivery { qos, group, allow_partial, retries, target, tells_status } = delivery;
         let began = Instant::now();
         let deadline = window.duration.and_then(deadline_in);
         let inbox = Inbox::open()?;
@@ -143,8 +153,8 @@ impl Stream {
         let name = target.to_string();
         let count = window.count.map(Into::into);
         let sink = Sink::start(Printer::new(target, format), events, scope, count, report, inbox.news());
-        let mut link = Link::new(&options, qos, sink.clone(), tells_status, report);
-        let subscription = Subscription { filters, qos, group };
+        let mut link = Link::new(options.clone(), qos, sink.clone(), tells_status, report);
+        let subscription = Subscription { filters, qos, group, allow_partial };
         let (handler, news) = (sink.handler(), inbox.news());
         let tell = move |stage| link.follow(stage);
         let session =

@@ -1,0 +1,163 @@
+//! Why TLS fails. The MQTT library says only that it did, so the files are checked before it is asked, and a handshake
+//! of our own is made afterwards, to hear from OpenSSL what was wrong.
+
+use std::io::{self, Read as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
+use openssl::ssl::{HandshakeError, SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode, SslVersion};
+use openssl::x509::{X509, X509VerifyResult};
+
+use super::broker::{Broker, Tls};
+use crate::exit::Failure;
+
+/// How long to wait for the broker's complaint after the handshake: with TLS 1.3 it may come that late.
+const COMPLAINT: Duration = Duration::from_secs(2);
+
+/// Checks that the files are what they should be, and that key and certificate belong together.
+///
+/// # Errors
+/// Says which file is wrong, and how.
+pub(super) fn check(tls: &Tls) -> Result<(), Failure> {
+    if let Some(path) = &tls.cafile {
+        let certificates = X509::stack_from_pem(&read(path)?).unwrap_or_default();
+        if certificates.is_empty() {
+            return Err(Failure::usage(format!("{} (--cafile) holds no certificate", path.display()))
+                .hint("it must be PEM: -----BEGIN CERTIFICATE-----"));
+        }
+    }
+    let Some(cert) = &tls.cert else { return Ok(()) };
+    let certificate = X509::from_pem(&read(cert)?).map_err(|_| {
+        Failure::usage(format!("{} (--cert) holds no certificate", cert.display())).hint("it must be PEM")
+    })?;
+    let key = tls.key.as_ref().unwrap_or(cert);
+    let passphrase = tls.key_password.as_ref().map_or("", |secret| secret.expose());
+    let private = PKey::private_key_from_pem_passphrase(&read(key)?, passphrase.as_bytes()).map_err(|_| {
+        Failure::usage(format!("cannot read the private key in {}", key.display()))
+            .hint("it must be PEM; where it is encrypted, --key-password-file names its passphrase")
+    })?;
+    if certificate.public_key().is_ok_and(|public| public.public_eq(&private)) {
+        Ok(())
+    } else {
+        let (key, cert) = (key.display(), cert.display());
+        Err(Failure::unreachable(format!("TLS: wrong key: {key} does not belong to the certificate {cert}"))
+            .hint("check --key and --cert"))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
+}
+
+/// Makes a handshake over `stream`, as the MQTT library did, and says why it fails; `None` where it does not.
+pub(super) fn diagnose(broker: &Broker, tls: &Tls, stream: TcpStream) -> Option<Failure> {
+    match shake_hands(broker, tls, stream) {
+        Ok(complaint) => complaint
+            .map(|(what, hint)| Failure::unreachable(format!("cannot connect to {broker}: TLS: {what}")).hint(hint)),
+        Err(error) => Some(
+            Failure::unreachable(format!("cannot connect to {broker}: TLS: {error}"))
+                .hint("check --cafile, --cert and --key"),
+        ),
+    }
+}
+
+/// What is wrong, and what to check.
+type Complaint = (String, &'static str);
+
+fn shake_hands(broker: &Broker, tls: &Tls, stream: TcpStream) -> Result<Option<Complaint>, ErrorStack> {
+    // Without a limit of time there is no harm: the handshake that failed before took none.
+    let _ = stream.set_read_timeout(Some(COMPLAINT));
+    match connector(tls)?.connect(broker.host(), stream) {
+        Ok(stream) => Ok(late_complaint(stream)),
+        Err(HandshakeError::SetupFailure(error)) => Err(error),
+        Err(HandshakeError::Failure(failed) | HandshakeError::WouldBlock(failed)) => {
+            let verified = failed.ssl().verify_result();
+            let reason = failed.error().to_string();
+            Ok(Some(if verified == X509VerifyResult::OK { alerted(&reason) } else { unverified(verified, broker) }))
+        }
+    }
+}
+
+fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    if tls.insecure {
+        builder.set_verify(SslVerifyMode::NONE);
+    }
+    match (&tls.cafile, &tls.capath) {
+        (None, None) => builder.set_default_verify_paths()?,
+        (cafile, capath) => builder.load_verify_locations(cafile.as_deref(), capath.as_deref())?,
+    }
+    if let Some(cert) = &tls.cert {
+        let key = tls.key.as_ref().unwrap_or(cert);
+        let passphrase = tls.key_password.as_ref().map_or("", |secret| secret.expose());
+        builder.set_certificate_chain_file(cert)?;
+        match std::fs::read(key) {
+            Ok(pem) => {
+                builder.set_private_key(&*PKey::private_key_from_pem_passphrase(&pem, passphrase.as_bytes())?)?;
+            }
+            Err(_) => builder.set_private_key_file(key, SslFiletype::PEM)?,
+        }
+    }
+    Ok(builder.build())
+}
+
+/// A TLS 1.3 server judges the client's certificate after the client thinks that all is well.
+fn late_complaint(mut stream: SslStream<TcpStream>) -> Option<Complaint> {
+    match stream.read(&mut [0]) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Some(alerted(&error.to_string()))
+        }
+        _ => None,
+    }
+}
+
+/// What our own check of the broker's certificate found.
+fn unverified(result: X509VerifyResult, broker: &Broker) -> Complaint {
+    // The numbers are X509_V_ERR_*, openssl-verification-options(1).
+    match result.as_raw() {
+        9 => ("the broker's certificate is not valid yet".into(), "check the clocks of both machines"),
+        10 => ("the broker's certificate has expired".into(), "ask the broker's operator to renew it"),
+        18..=21 => (
+            format!("unknown CA: {}", result.error_string()),
+            "--cafile must hold the authority that signed the broker's certificate",
+        ),
+        62 | 64 => (
+            format!("host name mismatch: the broker's certificate is not for {}", broker.host()),
+            "check the host in --broker; it must be one that the certificate names",
+        ),
+        _ => (result.error_string().to_owned(), "check the broker's certificate"),
+    }
+}
+
+/// What the other end's alert, or the lack of TLS there, means.
+fn alerted(reason: &str) -> Complaint {
+    let has = |text: &str| reason.contains(text);
+    if has("wrong version number") || has("packet length too long") || has("http request") || has("record too small") {
+        ("what answers does not speak TLS: a plain port?".into(), "check the port; a plain one is mqtt:// or ws://")
+    } else if has("certificate required") {
+        ("the broker requires a client certificate".into(), "give one with --cert and --key")
+    } else if has("unknown ca") || has("bad certificate") || has("certificate unknown") || has("certificate expired") {
+        (
+            format!("the broker does not accept our certificate ({reason})"),
+            "check that --cert is signed by an authority that the broker trusts, and still valid",
+        )
+    } else if has("handshake failure") {
+        (
+            format!("the broker refuses the handshake ({reason})"),
+            "it may require a client certificate (--cert and --key), or TLS versions and ciphers that we do not offer",
+        )
+    } else if has("protocol version") || has("unsupported protocol") {
+        ("the broker speaks no TLS 1.2 or later".into(), "ask the broker's operator to enable it")
+    } else if has("unexpected EOF") || has("unexpected eof") || has("Connection reset") {
+        (
+            "the other end closes the connection during the handshake, as a plain port does".into(),
+            "check the port; the broker may require a client certificate (--cert and --key)",
+        )
+    } else {
+        (reason.to_owned(), "check the port, --cafile, --cert and --key")
+    }
+}
