@@ -16,10 +16,11 @@
 use std::ffi::OsString;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 
 use cli::{Cli, DisplayArgs};
 use commands::Voice;
-use exit::status_of;
+use exit::{Failure, status_of};
 use output::report::{Report, Verbosity};
 
 pub use exit::Status;
@@ -51,9 +52,27 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Status {
 
 /// Shows help and version, which were asked for, or what was wrong with the arguments.
 fn show(answer: &clap::Error) -> Status {
+    if answer.use_stderr() && answer.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        Report::new(Verbosity::Quiet).error(&usage_failure(&answer.render().to_string()).into());
+        return Status::Usage;
+    }
     // Where nobody reads there is nobody to tell.
     let _ = answer.print();
     if answer.use_stderr() { Status::Usage } else { Status::Success }
+}
+
+/// The parser's words, in the form of every other error: its first paragraph, and of the others the one that helps most.
+fn usage_failure(text: &str) -> Failure {
+    let mut paragraphs = text.trim().split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" "));
+    let message = paragraphs.next().unwrap_or_default();
+    let rest: Vec<String> = paragraphs.collect();
+    let find = |head: &str| rest.iter().find_map(|text| text.strip_prefix(head));
+    let hint = match (find("tip: "), find("Usage: ")) {
+        (Some(tip), _) => tip.to_owned(),
+        (None, Some(usage)) => format!("usage: {usage}"),
+        (None, None) => "try --help".to_owned(),
+    };
+    Failure::usage(message.trim_start_matches("error: ")).hint(hint)
 }
 
 fn voice(display: &DisplayArgs) -> Voice {

@@ -1,21 +1,43 @@
 //! `rtcomm tail`: recorded lines, or every live message under the root.
 
-use anyhow::Result;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::Voice;
 use super::stream::{self, Scope, Stream};
-use crate::cli::TailArgs;
+use crate::cli::{Lines, TailArgs, When, WindowArgs};
 use crate::exit::Status;
+use crate::inbox::{Inbox, Notice, deadline_in};
+use crate::logfile::{Input, Item, Reader, Start, Stop};
+use crate::output::report::Report;
+use crate::output::{self, Printer};
+use crate::protocol::filter::Filter;
+use crate::protocol::record::{Line, Record};
 use crate::transport::broker::Options;
 use crate::transport::session::Subscription;
+
+/// How many lines a followed file begins with, where nothing is said.
+const FOLLOW_FROM: u64 = 10;
+
+/// How long the end may take once it is decided: what is left to write.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Prints recorded lines where a file is given, else live messages.
 ///
 /// # Errors
 /// Wrong usage; a file that cannot be read; a broker that cannot be reached or refuses us; standard output that cannot
 /// be written to.
-pub(crate) fn run(args: TailArgs, voice: Voice) -> Result<Status> {
-    live(args, voice)
+pub(crate) fn run(mut args: TailArgs, voice: Voice) -> Result<Status> {
+    match args.file.take() {
+        Some(file) => recorded(file, args, voice),
+        None => live(args, voice),
+    }
 }
 
 fn live(args: TailArgs, voice: Voice) -> Result<Status> {
@@ -29,6 +51,124 @@ fn live(args: TailArgs, voice: Voice) -> Result<Status> {
     }
     let format = voice.format(json, &topics);
     let subscription = Subscription { filters, qos: stream::QOS };
-    Stream { options, subscription, events: topics.events, scope: Scope::Messages(filter), format, window }
-        .run(voice.report)
+    let scope = Scope::Messages(filter);
+    Stream { options, subscription, events: topics.events, scope, format, window }.run(voice.report)
+}
+
+fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
+    let TailArgs { lines, follow, since, until, filter, window, json, topics, .. } = args;
+    let now = Timestamp::now();
+    let seen = |when: Option<When>| when.map(|when| when.seen_from(now));
+    let wanted = Wanted { filter: filter.filter()?, since: seen(since), until: seen(until) };
+    let start = match lines {
+        Some(Lines::All) => Start::Everything,
+        Some(Lines::Last(count)) => Start::Last(count),
+        None if follow => Start::Last(FOLLOW_FROM),
+        None => Start::Everything,
+    };
+    let stop = Stop::new().context("cannot set up reading")?;
+    let input = Input::from(file);
+    let name = input.to_string();
+    let reader = Reader::open(input, start, follow, stop.clone())?;
+    let stdout = output::stdout().context("cannot write to standard output")?;
+    let inbox = Inbox::open()?;
+    inbox.watch_reader(&stdout)?;
+    let printer = Printer::new(stdout, voice.format(json, &topics.topics()));
+    let left = window.count.map(Into::into);
+    let run = Run { name, reader, printer, wanted, left, printed: 0, report: voice.report };
+    let news = inbox.news();
+    thread::spawn(move || news(run.print()));
+    wait(&inbox, &stop, &window)
+}
+
+/// Waits for the end of the input or what ends the run before it.
+fn wait(inbox: &Inbox<Result<u64>>, stop: &Stop, window: &WindowArgs) -> Result<Status> {
+    let status = match inbox.next(window.duration.and_then(deadline_in)) {
+        Some(Notice::ReaderGone) => return Ok(Status::Success),
+        Some(Notice::News(Err(error))) if is_reader_gone(&error) => return Ok(Status::Success),
+        Some(Notice::News(printed)) => return Ok(status(window, printed?, Status::Success)),
+        Some(Notice::Signal(signal)) => signal.status(),
+        None => Status::Deadline,
+    };
+    stop.stop();
+    // What the thread cannot write within our patience its reader does not want.
+    let printed = match inbox.next(deadline_in(PATIENCE)) {
+        Some(Notice::News(printed)) => printed?,
+        _ => 0,
+    };
+    Ok(if status == Status::Deadline { self::status(window, printed, Status::Deadline) } else { status })
+}
+
+/// The status of a run that ended by itself, or by its deadline.
+fn status(window: &WindowArgs, printed: u64, end: Status) -> Status {
+    let WindowArgs { count, fail_empty, .. } = window;
+    match end {
+        _ if *fail_empty && printed == 0 => Status::Empty,
+        Status::Deadline if count.is_some_and(|count| count.get() > printed) => Status::Deadline,
+        _ => Status::Success,
+    }
+}
+
+fn is_reader_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Which records are printed.
+struct Wanted {
+    filter: Filter,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn includes(&self, record: &Record<'_>) -> bool {
+        let Self { filter, since, until } = self;
+        since.is_none_or(|since| record.received >= since)
+            && until.is_none_or(|until| record.received <= until)
+            && (filter.is_open() || record.event().is_some_and(|event| filter.matches(event)))
+    }
+}
+
+/// The thread that reads and prints.
+struct Run {
+    name: String,
+    reader: Reader,
+    printer: Printer<File>,
+    wanted: Wanted,
+    left: Option<u64>,
+    printed: u64,
+    report: Report,
+}
+
+impl Run {
+    /// Prints until the input ends, reading is stopped or enough is printed; returns how many records were printed.
+    fn print(mut self) -> Result<u64> {
+        const CANNOT_WRITE: &str = "cannot write to standard output";
+        while let Some(item) = self.reader.next_item()? {
+            match item {
+                Item::Line(line) => match Line::parse(line.bytes) {
+                    Ok(parsed) => {
+                        let record = parsed.record();
+                        if self.wanted.includes(&record) {
+                            self.printer.recorded(line.bytes, &record).context(CANNOT_WRITE)?;
+                            self.printed += 1;
+                        }
+                    }
+                    Err(error) => {
+                        self.report.warn(format_args!("{} line {}: {error}; skipped", self.name, line.number()?));
+                    }
+                },
+                Item::TooLong { number } => {
+                    self.report.warn(format_args!("{} line {number}: it is too long; skipped", self.name));
+                }
+                Item::Idle => self.printer.flush().context(CANNOT_WRITE)?,
+                Item::Notice(notice) => self.report.note(format_args!("{}: {notice}", self.name)),
+            }
+            if self.left.is_some_and(|count| self.printed >= count) {
+                break;
+            }
+        }
+        self.printer.flush().context(CANNOT_WRITE)?;
+        Ok(self.printed)
+    }
 }
