@@ -16,14 +16,17 @@ use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::logfile::{Input, Item, Reader, Start, Stop};
 use crate::output::report::Report;
-use crate::output::{self, Printer};
+use crate::output::{self, Printer, Recorded};
 use crate::protocol::filter::Filter;
-use crate::protocol::record::{Line, Record};
+use crate::protocol::record::Entry;
 use crate::transport::broker::Options;
 use crate::transport::session::Subscription;
 
 /// How many lines a followed file begins with, where nothing is said.
 const FOLLOW_FROM: u64 = 10;
+
+/// What was being done where writing fails.
+const CANNOT_WRITE: &str = "cannot write to standard output";
 
 /// How long the end may take once it is decided: what is left to write.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -75,7 +78,7 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
     inbox.watch_reader(&stdout)?;
     let printer = Printer::new(stdout, voice.format(json, &topics.topics()));
     let left = window.count.map(Into::into);
-    let run = Run { name, reader, printer, wanted, left, printed: 0, report: voice.report };
+    let run = Run { name, reader, sink: Sink { wanted, printer, printed: 0 }, left, report: voice.report };
     let news = inbox.news();
     thread::spawn(move || news(run.print()));
     wait(&inbox, &stop, &window)
@@ -121,11 +124,16 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn includes(&self, record: &Record<'_>) -> bool {
+    /// Whether a line is printed. What became of the connection says something about every selection of messages.
+    fn includes(&self, entry: Recorded<'_>) -> bool {
         let Self { filter, since, until } = self;
-        since.is_none_or(|since| record.received >= since)
-            && until.is_none_or(|until| record.received <= until)
-            && (filter.is_open() || record.event().is_some_and(|event| filter.matches(event)))
+        let (received, is_selected) = match entry {
+            Recorded::Message(record) => {
+                (record.received, filter.is_open() || record.event().is_some_and(|event| filter.matches(event)))
+            }
+            Recorded::Status(status) => (status.received, true),
+        };
+        is_selected && since.is_none_or(|since| received >= since) && until.is_none_or(|until| received <= until)
     }
 }
 
@@ -133,42 +141,55 @@ impl Wanted {
 struct Run {
     name: String,
     reader: Reader,
-    printer: Printer<File>,
-    wanted: Wanted,
+    sink: Sink,
     left: Option<u64>,
-    printed: u64,
     report: Report,
+}
+
+/// Where lines go.
+struct Sink {
+    wanted: Wanted,
+    printer: Printer<File>,
+    printed: u64,
 }
 
 impl Run {
     /// Prints until the input ends, reading is stopped or enough is printed; returns how many records were printed.
     fn print(mut self) -> Result<u64> {
-        const CANNOT_WRITE: &str = "cannot write to standard output";
         while let Some(item) = self.reader.next_item()? {
             match item {
-                Item::Line(line) => match Line::parse(line.bytes) {
-                    Ok(parsed) => {
-                        let record = parsed.record();
-                        if self.wanted.includes(&record) {
-                            self.printer.recorded(line.bytes, &record).context(CANNOT_WRITE)?;
-                            self.printed += 1;
-                        }
+                Item::Line(line) => match Entry::parse(line.bytes) {
+                    Ok(Entry::Message(message)) => {
+                        self.sink.take(line.bytes, Recorded::Message(&message.record()))?;
                     }
+                    Ok(Entry::Status(status)) => self.sink.take(line.bytes, Recorded::Status(&status))?,
                     Err(error) => {
-                        self.report.warn(format_args!("{} line {}: {error}; skipped", self.name, line.number()?));
+                        let number = line.number()?;
+                        self.report.warn(format_args!("{} line {number}: {error}; skipped", self.name));
                     }
                 },
                 Item::TooLong { number } => {
                     self.report.warn(format_args!("{} line {number}: it is too long; skipped", self.name));
                 }
-                Item::Idle => self.printer.flush().context(CANNOT_WRITE)?,
+                Item::Idle => self.sink.printer.flush().context(CANNOT_WRITE)?,
                 Item::Notice(notice) => self.report.note(format_args!("{}: {notice}", self.name)),
             }
-            if self.left.is_some_and(|count| self.printed >= count) {
+            if self.left.is_some_and(|count| self.sink.printed >= count) {
                 break;
             }
         }
-        self.printer.flush().context(CANNOT_WRITE)?;
-        Ok(self.printed)
+        self.sink.printer.flush().context(CANNOT_WRITE)?;
+        Ok(self.sink.printed)
+    }
+}
+
+impl Sink {
+    /// Prints what a line tells, where it is wanted.
+    fn take(&mut self, line: &[u8], entry: Recorded<'_>) -> Result<()> {
+        if self.wanted.includes(entry) {
+            self.printer.recorded(line, entry).context(CANNOT_WRITE)?;
+            self.printed += u64::from(matches!(entry, Recorded::Message(_)));
+        }
+        Ok(())
     }
 }

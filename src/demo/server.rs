@@ -23,6 +23,9 @@ use crate::protocol::{VERSION, call, event};
 /// The `method` of the question which services a server has.
 const SERVICE_QUERY: &str = "SERVICE_QUERY";
 
+/// The longest wait. Beyond it the clock may not reach.
+const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// How soon the server sees that it is to stop.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
@@ -71,13 +74,12 @@ struct Response<'a> {
 }
 
 impl Server {
-    /// Sets a server up: subscribed to its topics, and everyone's presence told.
+    /// Sets a server up, subscribed to its topics.
     pub(super) fn new(link: Link, seed: u64, topics: Topics, calls: Calls, interval: Duration) -> Result<Self> {
-        let world = World::new(seed);
+        let (world, interval) = (World::new(seed), interval.min(A_CENTURY));
         let mut server = Self { link, world, topics, calls, interval, waiting: VecDeque::new() };
         server.link.subscribe(&server.topics.calls.and_below())?;
         server.link.subscribe(&server.topics.management().everything())?;
-        server.tell(server.world.presence())?;
         Ok(server)
     }
 
@@ -147,7 +149,7 @@ impl Server {
             Calls::Answer | Calls::Fail => self.answer_call(&message),
             Calls::Silent => Ok(()),
             Calls::Delay(delay) => {
-                self.waiting.push_back((Instant::now() + delay, message));
+                self.waiting.push_back((Instant::now() + delay.min(A_CENTURY), message));
                 Ok(())
             }
         }
@@ -165,6 +167,8 @@ impl Server {
     fn answer_call(&mut self, message: &Message) -> Result<()> {
         let Ok(fields) = Fields::read(&message.payload) else { return Ok(()) };
         let Some((topic, trans_id)) = reply_address(&fields) else { return Ok(()) };
+        let entrance = self.world.hurry();
+        self.tell(entrance)?;
         let outcome = match self.calls {
             Calls::Fail => Err("this service was started to refuse every call".to_owned()),
             _ => place_call(&mut self.world, &fields),

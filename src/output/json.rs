@@ -15,11 +15,16 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::outcome::{Called, Outcome};
-use crate::protocol::record::Record;
+use crate::protocol::record::{Record, Status};
 
 /// Appends a record's line.
 pub(crate) fn record(record: &Record<'_>, out: &mut Vec<u8>) {
     record.write_line(out);
+}
+
+/// Appends the line of what became of the connection.
+pub(crate) fn status(status: &Status<'_>, out: &mut Vec<u8>) {
+    status.write_line(out);
 }
 
 #[derive(Serialize)]

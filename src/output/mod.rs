@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::ColorChoice;
 use crate::exit::Status;
-use crate::protocol::record::Record;
+use crate::protocol::record::{self, Record};
 
 pub(crate) mod escape;
 pub(crate) mod json;
@@ -30,6 +30,15 @@ pub(crate) enum Format {
     Json,
     /// One line for people.
     Pretty(pretty::Pretty),
+}
+
+/// What a recorded line was found to tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Recorded<'a> {
+    /// A message.
+    Message(&'a Record<'a>),
+    /// What became of the connection.
+    Status(&'a record::Status<'a>),
 }
 
 /// Writes records to `W`, many at a time.
@@ -58,18 +67,31 @@ impl<W: Write> Printer<W> {
         self.write_if_full()
     }
 
-    /// Takes a record that was read from `line`: as JSON it is that very line again.
+    /// Takes what became of the connection.
     ///
     /// # Errors
     /// As [`Printer::record`].
-    pub(crate) fn recorded(&mut self, line: &[u8], record: &Record<'_>) -> io::Result<()> {
+    pub(crate) fn status(&mut self, status: &record::Status<'_>) -> io::Result<()> {
         match &self.format {
-            Format::Json => {
+            Format::Json => json::status(status, &mut self.pending),
+            Format::Pretty(pretty) => pretty.status(status, &mut self.pending),
+        }
+        self.write_if_full()
+    }
+
+    /// Takes what was read from `line`: as JSON it is that very line again.
+    ///
+    /// # Errors
+    /// As [`Printer::record`].
+    pub(crate) fn recorded(&mut self, line: &[u8], entry: Recorded<'_>) -> io::Result<()> {
+        match (&self.format, entry) {
+            (Format::Json, _) => {
                 self.pending.extend_from_slice(line);
                 self.pending.push(b'\n');
                 self.write_if_full()
             }
-            Format::Pretty(_) => self.record(record),
+            (Format::Pretty(_), Recorded::Message(record)) => self.record(record),
+            (Format::Pretty(_), Recorded::Status(status)) => self.status(status),
         }
     }
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use colored::{Color, Colorize as _};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr as _;
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::escape::escaped;
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields};
-use crate::protocol::record::{Content, Payload, Record};
+use crate::protocol::record::{Change, Content, Payload, Record, Status};
 use crate::protocol::topic::{Action, Category, Root};
 use crate::protocol::{call, presence};
 
@@ -62,18 +63,24 @@ impl Pretty {
 
     /// Appends a record's line, its line end included.
     pub(crate) fn record(&self, record: &Record<'_>, out: &mut Vec<u8>) {
-        let row = match &record.content {
+        let mut row = match &record.content {
             Content::Event(event) => event_row(event),
             Content::Malformed(error) => malformed_row(error, record),
             Content::Other => self.other_row(record),
         };
-        self.line(record, &row, out);
+        if record.retain {
+            row.detail.to_mut().push_str(" (retained)");
+        }
+        self.line(record.received, &row, out);
     }
 
-    fn line(&self, record: &Record<'_>, row: &Row<'_>, out: &mut Vec<u8>) {
-        let time = record.received.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
-        let detail =
-            if record.retain { format!("{} (retained)", row.detail).into() } else { Cow::Borrowed(&*row.detail) };
+    /// Appends the line of what became of the connection, its line end included.
+    pub(crate) fn status(&self, status: &Status<'_>, out: &mut Vec<u8>) {
+        self.line(status.received, &status_row(status), out);
+    }
+
+    fn line(&self, received: Timestamp, row: &Row<'_>, out: &mut Vec<u8>) {
+        let time = received.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
         let cells =
             [Cow::Owned(time), escaped(&row.kind), escaped(&row.state), escaped(&row.parties), escaped(&row.context)];
         for (column, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
@@ -86,7 +93,7 @@ impl Pretty {
             out.extend_from_slice(cell.as_bytes());
             out.extend(std::iter::repeat_n(b' ', padding));
         }
-        out.extend_from_slice(escaped(&detail).as_bytes());
+        out.extend_from_slice(escaped(&row.detail).as_bytes());
         out.push(b'\n');
     }
 
@@ -150,6 +157,24 @@ fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
         parties,
         context: shown(fields.app_context),
         detail: text_of(fields.reason).unwrap_or(subject),
+    }
+}
+
+fn status_row<'a>(status: &'a Status<'_>) -> Row<'a> {
+    let span = match status.change {
+        Change::Gap { from, until } => format!("{from:.3} to {until:.3}").into(),
+        Change::Connected | Change::Disconnected | Change::Ready => NOTHING.into(),
+    };
+    Row {
+        kind: "connection".into(),
+        state: status.change.as_str().into(),
+        tone: match status.change {
+            Change::Connected | Change::Ready => Tone::Good,
+            Change::Disconnected | Change::Gap { .. } => Tone::Bad,
+        },
+        parties: span,
+        context: NOTHING.into(),
+        detail: status.reason.as_deref().unwrap_or(NOTHING).into(),
     }
 }
 
@@ -234,6 +259,7 @@ fn short_id(field: Option<Field<'_>>) -> Cow<'_, str> {
 /// The payload as text: JSON as it came, other text quoted, bytes counted and quoted with escapes.
 fn payload_text<'a>(record: &Record<'a>) -> Cow<'a, str> {
     match record.payload {
+        Payload::Json(json) if json.contains(['\n', '\r']) => json.trim_ascii().replace(['\n', '\r'], " ").into(),
         Payload::Json(json) => json.trim_ascii().into(),
         Payload::Text("") => "(empty)".into(),
         Payload::Text(text) => format!("\"{text}\"").into(),

@@ -9,6 +9,12 @@
 //! A message below the event root that is no event has `"error":"…"` in the place of `category` to `to`; a message from
 //! elsewhere has neither. The payload keeps its own bytes: as `payload` where it is valid JSON (its line ends, which
 //! stand outside strings, become spaces), as `payload_text` where it is other UTF-8, else as `payload_base64`.
+//!
+//! Between the messages of a stream may stand what became of its connection, a [`Status`]:
+//!
+//! ```json
+//! {"received":"2026-11-23T03:34:15.1Z","status":"gap","from":"2026-11-23T03:34:12.8Z","until":"2026-11-23T03:34:15.1Z","reason":"the connection broke"}
+//! ```
 
 use std::borrow::Cow;
 use std::fmt;
@@ -143,6 +149,62 @@ impl<'a> Record<'a> {
     }
 }
 
+/// What became of a stream's connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status<'a> {
+    /// When it was noticed.
+    pub received: Timestamp,
+    /// What happened.
+    pub change: Change,
+    /// Why, where there is a reason.
+    pub reason: Option<Cow<'a, str>>,
+}
+
+/// A change of a stream's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The broker accepted us.
+    Connected,
+    /// The connection is gone.
+    Disconnected,
+    /// Every filter is subscribed to.
+    Ready,
+    /// Messages may be missing that were published in this span.
+    Gap {
+        /// The last time that the stream is known to have been whole.
+        from: Timestamp,
+        /// When it was whole again.
+        until: Timestamp,
+    },
+}
+
+impl Change {
+    /// The word for it in a line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::Ready => "ready",
+            Self::Gap { .. } => "gap",
+        }
+    }
+}
+
+impl Status<'_> {
+    /// Appends the status' line, its line end included.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        text(out, format_args!("{{\"received\":\"{:.6}\",\"status\":\"{}\"", self.received, self.change.as_str()));
+        if let Change::Gap { from, until } = self.change {
+            text(out, format_args!(",\"from\":\"{from:.6}\",\"until\":\"{until:.6}\""));
+        }
+        if let Some(reason) = &self.reason {
+            string(out, ",\"reason\":", reason);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
 /// Appends formatted text; a `Vec` takes all that is written to it.
 fn text(out: &mut Vec<u8>, arguments: fmt::Arguments<'_>) {
     out.write_fmt(arguments).expect("a Vec takes all that is written to it");
@@ -159,6 +221,9 @@ vocabulary! {
     struct Keys, nulls kept:
 
     received: "received",
+    status: "status",
+    until: "until",
+    reason: "reason",
     category: "category",
     action: "action",
     from: "from",
@@ -198,6 +263,51 @@ impl fmt::Display for LineError {
 
 impl std::error::Error for LineError {}
 
+/// What a recorded line tells.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "as for Content")]
+pub enum Entry<'a> {
+    /// A message.
+    Message(Line<'a>),
+    /// What became of the connection.
+    Status(Status<'a>),
+}
+
+impl<'a> Entry<'a> {
+    /// Reads a line, with or without its line end. Unknown keys are passed over; the order of keys is free.
+    ///
+    /// # Errors
+    /// Says what is missing or wrong.
+    pub fn parse(line: &'a [u8]) -> Result<Self, LineError> {
+        let line = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
+        let keys: Keys<'a> = serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?;
+        match keys.status {
+            Some(status) => Status::read(status, &keys).map(Self::Status),
+            None => Line::read(&keys).map(Self::Message),
+        }
+    }
+}
+
+impl<'a> Status<'a> {
+    fn read(status: Field<'a>, keys: &Keys<'a>) -> Result<Self, LineError> {
+        let change = match &*status.text() {
+            "connected" => Change::Connected,
+            "disconnected" => Change::Disconnected,
+            "ready" => Change::Ready,
+            "gap" => Change::Gap {
+                from: required("from", keys.from, time_of)?,
+                until: required("until", keys.until, time_of)?,
+            },
+            _ => return Err(LineError::Wrong("status")),
+        };
+        Ok(Self {
+            received: required("received", keys.received, time_of)?,
+            change,
+            reason: keys.reason.and_then(string_of),
+        })
+    }
+}
+
 /// A recorded line that was read; [`Line::record`] shows it as the message that it tells of.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
@@ -226,20 +336,14 @@ enum LinePayload<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Reads a line, with or without its line end. Unknown keys are passed over; the order of keys is free.
-    ///
-    /// # Errors
-    /// Says what is missing or wrong.
-    pub fn parse(line: &'a [u8]) -> Result<Self, LineError> {
-        let line = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
-        let keys: Keys<'a> = serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?;
-        let payload = LinePayload::read(&keys)?;
+    fn read(keys: &Keys<'a>) -> Result<Self, LineError> {
+        let payload = LinePayload::read(keys)?;
         Ok(Self {
-            received: required("received", keys.received, |it| it.text().parse().ok())?,
+            received: required("received", keys.received, time_of)?,
             topic: required("topic", keys.topic, string_of)?,
             qos: required("qos", keys.qos, |it| it.json().parse().ok().filter(|qos| *qos <= 2))?,
             retain: required("retain", keys.retain, |it| it.json().parse().ok())?,
-            content: LineContent::read(&keys, &payload)?,
+            content: LineContent::read(keys, &payload)?,
             payload,
         })
     }
@@ -310,6 +414,11 @@ fn string_of(field: Field<'_>) -> Option<Cow<'_, str>> {
     field.json().starts_with('"').then(|| field.text())
 }
 
+/// The time that a field tells, in RFC 3339.
+fn time_of(field: Field<'_>) -> Option<Timestamp> {
+    field.text().parse().ok()
+}
+
 /// A key's value; where it is missing or `read` refuses it, the error that names the key.
 fn required<'a, T>(
     key: &'static str,
@@ -338,7 +447,10 @@ mod tests {
 
     fn written_again(line: &str) -> String {
         let mut again = Vec::new();
-        Line::parse(line.as_bytes()).expect("a record").record().write_line(&mut again);
+        match Entry::parse(line.as_bytes()).expect("a record") {
+            Entry::Message(line) => line.record().write_line(&mut again),
+            Entry::Status(status) => status.write_line(&mut again),
+        }
         String::from_utf8(again).expect("a line is UTF-8")
     }
 
@@ -378,6 +490,27 @@ mod tests {
     }
 
     #[test]
+    fn what_became_of_the_connection_is_a_line_too() {
+        let time = |text: &str| text.parse().expect("a time");
+        let received = time("2026-11-23T03:34:15Z");
+        let gap = Change::Gap { from: time("2026-11-23T03:34:12.5Z"), until: received };
+        for (change, reason) in [
+            (Change::Connected, None),
+            (Change::Ready, None),
+            (Change::Disconnected, Some("b\u{e9}\n")),
+            (gap, Some("x")),
+        ] {
+            let mut line = Vec::new();
+            Status { received, change, reason: reason.map(Cow::Borrowed) }.write_line(&mut line);
+            let line = String::from_utf8(line).expect("a line is UTF-8");
+            assert_eq!(written_again(&line), line);
+        }
+        let error =
+            Entry::parse(br#"{"received":"2026-11-23T03:34:15Z","status":"gap","from":"x"}"#).expect_err("no gap");
+        assert_eq!(error, LineError::Wrong("from"));
+    }
+
+    #[test]
     fn a_null_payload_is_a_payload() {
         let line = line_of("/rtcomm/sphere/a", b"null");
         assert!(line.ends_with(",\"payload\":null}\n"), "{line}");
@@ -387,7 +520,7 @@ mod tests {
     #[test]
     fn a_damaged_line_says_what_is_wrong() {
         let whole = r#"{"received":"2026-11-23T03:34:12Z","topic":"a","qos":0,"retain":false,"payload_text":"x"}"#;
-        assert!(Line::parse(whole.as_bytes()).is_ok());
+        assert!(Entry::parse(whole.as_bytes()).is_ok());
         for (from, to, error) in [
             ("\"received\":\"2026-11-23T03:34:12Z\",", "", LineError::Missing("received")),
             ("2026-11", "yesterday", LineError::Wrong("received")),
@@ -400,11 +533,11 @@ mod tests {
             ("\"topic\"", "\"category\":\"session\",\"topic\"", LineError::Missing("action")),
         ] {
             let damaged = whole.replace(from, to);
-            assert_eq!(Line::parse(damaged.as_bytes()).err(), Some(error), "{damaged}");
+            assert_eq!(Entry::parse(damaged.as_bytes()).err(), Some(error), "{damaged}");
         }
-        assert_eq!(Line::parse(b"\xff").err(), Some(LineError::NotUtf8));
+        assert_eq!(Entry::parse(b"\xff").err(), Some(LineError::NotUtf8));
         for line in [&whole[..40], "", "[]", "12"] {
-            let error = Line::parse(line.as_bytes()).expect_err(line);
+            let error = Entry::parse(line.as_bytes()).expect_err(line);
             assert!(matches!(error, LineError::NotAnObject(_)), "{error} for {line}");
         }
     }
