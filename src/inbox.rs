@@ -3,6 +3,7 @@
 //! The thread that runs a command does nothing but wait here; what blocks (the network, standard output) blocks other
 //! threads, so that a signal or a deadline is always heard.
 
+use std::ffi::c_int;
 use std::fs::File;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, poll};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Status;
@@ -58,17 +59,33 @@ impl<T: Send + 'static> Inbox<T> {
     /// Where the system does not let us handle signals.
     pub(crate) fn open() -> Result<Self> {
         let (sender, receiver) = channel();
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
-        let told = sender.clone();
+        let inbox = Self { sender, receiver };
+        inbox.hear(&[SIGINT, SIGTERM], |signal| {
+            Notice::Signal(if signal == SIGINT { Signal::Interrupt } else { Signal::Terminate })
+        })?;
+        Ok(inbox)
+    }
+
+    /// Hears from now on of SIGHUP, as news of the command's own; without this it ends the process, as it does by
+    /// default.
+    ///
+    /// # Errors
+    /// As [`Inbox::open`].
+    pub(crate) fn hear_hangup(&self, news: fn() -> T) -> Result<()> {
+        self.hear(&[SIGHUP], move |_| Notice::News(news()))
+    }
+
+    fn hear(&self, signals: &[c_int], notice: impl Fn(c_int) -> Notice<T> + Send + 'static) -> Result<()> {
+        let mut signals = Signals::new(signals).context("cannot handle signals")?;
+        let told = self.sender.clone();
         thread::spawn(move || {
             for signal in signals.forever() {
-                let signal = if signal == SIGINT { Signal::Interrupt } else { Signal::Terminate };
-                if told.send(Notice::Signal(signal)).is_err() {
+                if told.send(notice(signal)).is_err() {
                     return;
                 }
             }
         });
-        Ok(Self { sender, receiver })
+        Ok(())
     }
 
     /// Hears from now on that the reader of `output` goes away, even while nothing is written.
@@ -87,7 +104,7 @@ impl<T: Send + 'static> Inbox<T> {
     }
 
     /// Somebody's way of sending the command's own news. Nobody minds when the command has ended.
-    pub(crate) fn news(&self) -> impl Fn(T) + Clone + Send + 'static {
+    pub(crate) fn news(&self) -> impl Fn(T) + Clone + Send + Sync + 'static {
         let sender = self.sender.clone();
         move |news| drop(sender.send(Notice::News(news)))
     }

@@ -22,7 +22,7 @@ use crate::output::report::Report;
 use crate::protocol::call::{Answer, Request};
 use crate::protocol::topic::TopicName;
 use crate::transport::broker::Options;
-use crate::transport::mqtt::{Acknowledgements, Client, Handler, OnLost, Published};
+use crate::transport::mqtt::{Acknowledgements, Client, Handler, Hooks, OnLost, Published, Subscription};
 
 /// How long the goodbye to the broker may take.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -157,12 +157,14 @@ impl Call {
         });
         let in_loss = steps.clone();
         let on_lost: OnLost = Arc::new(move |_| drop(in_loss.send(Step::Lost)));
+        let hooks = Hooks { handler, on_lost };
         let broker = options.broker.to_string();
-        let client = match Client::connect(&options, Acknowledgements::Tapped, &handler, &on_lost) {
+        let replies = Subscription { filters: vec![request.from_topic.and_below()], qos: QOS };
+        let client = match Client::connect(&options, &replies, Acknowledgements::Tapped, &hooks) {
             Ok(client) => client,
             Err(failure) => return Some(not_sent(failure)),
         };
-        if let Err(failure) = client.subscribe(&[request.from_topic.and_below()], QOS, &handler) {
+        if let Err(failure) = client.subscribe() {
             client.disconnect(GOODBYE);
             return Some(not_sent(failure));
         }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Voice;
-use super::stream::{self, Scope, Stream};
+use super::stream::{Delivery, Scope, Stream};
 use crate::cli::DemoArgs;
 use crate::demo::{self, Demo, Listen};
 use crate::exit::{Failure, Status};
@@ -11,7 +11,6 @@ use crate::inbox::{Inbox, Notice};
 use crate::output;
 use crate::protocol::filter::Filter;
 use crate::transport::broker::Options;
-use crate::transport::session::Subscription;
 
 /// Runs the demo until a window closes, the reader goes away or a signal comes.
 ///
@@ -32,11 +31,15 @@ pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
     }
     voice.report.note(format_args!("in another terminal: rtcomm call iggy_pop david_bowie --broker {url}"));
     let filter = Filter::default();
-    let subscription = Subscription { filters: filter.subscriptions(&topics.events), qos: stream::QOS };
-    let format = voice.format(json, &topics);
-    let options = Options::for_local(demo.address());
-    Stream { options, subscription, events: topics.events, scope: Scope::Events(filter), format, window }
-        .run(voice.report)
+    let stream = Stream {
+        options: Options::for_local(demo.address()),
+        filters: filter.subscriptions(&topics.events),
+        format: voice.format(json, &topics),
+        events: topics.events,
+        scope: Scope::Events(filter),
+        window,
+    };
+    stream.run(Delivery::plain()?, voice.report)
 }
 
 /// Says where the broker is, and serves until a signal comes or the demo breaks. Whoever read the address may go away.

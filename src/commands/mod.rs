@@ -25,14 +25,19 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    /// The format of records: JSON, or lines for people as standard output takes them.
+    /// The format of records on standard output: JSON, or lines for people.
     fn format(self, json: bool, topics: &Topics) -> Format {
-        if json {
-            Format::Json
-        } else {
-            Format::Pretty(Pretty::new(use_color(self.color, &std::io::stdout()), topics.sphere()))
-        }
+        format(json, use_color(self.color, &std::io::stdout()), topics)
     }
+
+    /// The format of records in a file, where nothing is coloured unless it is asked for.
+    fn file_format(self, json: bool, topics: &Topics) -> Format {
+        format(json, self.color == ColorChoice::Always, topics)
+    }
+}
+
+fn format(json: bool, color: bool, topics: &Topics) -> Format {
+    if json { Format::Json } else { Format::Pretty(Pretty::new(color, topics.sphere())) }
 }
 
 /// Runs a command.

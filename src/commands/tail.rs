@@ -20,7 +20,6 @@ use crate::output::{self, Printer, Recorded};
 use crate::protocol::filter::Filter;
 use crate::protocol::record::Entry;
 use crate::transport::broker::Options;
-use crate::transport::session::Subscription;
 
 /// How many lines a followed file begins with, where nothing is said.
 const FOLLOW_FROM: u64 = 10;
@@ -44,18 +43,20 @@ pub(crate) fn run(mut args: TailArgs, voice: Voice) -> Result<Status> {
 }
 
 fn live(args: TailArgs, voice: Voice) -> Result<Status> {
-    let TailArgs { filters, filter, window, json, dry_run, connection, topics, .. } = args;
+    let TailArgs { filters, filter, window, json, dry_run, delivery, connection, topics, .. } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
     let options = Options::from_args(connection)?;
     let filters = if filters.is_empty() { vec![topics.root.everything()] } else { filters };
     if dry_run {
-        return stream::print_filters(&filters);
+        return stream::print_filters(&filters, delivery.share.as_deref());
     }
-    let format = voice.format(json, &topics);
-    let subscription = Subscription { filters, qos: stream::QOS };
-    let scope = Scope::Messages(filter);
-    Stream { options, subscription, events: topics.events, scope, format, window }.run(voice.report)
+    let format = match delivery.output {
+        Some(_) => voice.file_format(json, &topics),
+        None => voice.format(json, &topics),
+    };
+    Stream { options, filters, events: topics.events, scope: Scope::Messages(filter), format, window }
+        .deliver(delivery, voice.report)
 }
 
 fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {

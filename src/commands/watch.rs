@@ -7,23 +7,24 @@ use super::stream::{self, Scope, Stream};
 use crate::cli::WatchArgs;
 use crate::exit::Status;
 use crate::transport::broker::Options;
-use crate::transport::session::Subscription;
 
 /// Watches until a window closes, the reader goes away or a signal comes.
 ///
 /// # Errors
 /// Wrong usage; a broker that cannot be reached or refuses us; standard output that cannot be written to.
 pub(crate) fn run(args: WatchArgs, voice: Voice) -> Result<Status> {
-    let WatchArgs { filter, window, json, dry_run, connection, topics } = args;
+    let WatchArgs { filter, window, json, dry_run, delivery, connection, topics } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
     let options = Options::from_args(connection)?;
     let filters = filter.subscriptions(&topics.events);
     if dry_run {
-        return stream::print_filters(&filters);
+        return stream::print_filters(&filters, delivery.share.as_deref());
     }
-    let format = voice.format(json, &topics);
-    let subscription = Subscription { filters, qos: stream::QOS };
-    Stream { options, subscription, events: topics.events, scope: Scope::Events(filter), format, window }
-        .run(voice.report)
+    let format = match delivery.output {
+        Some(_) => voice.file_format(json, &topics),
+        None => voice.format(json, &topics),
+    };
+    Stream { options, filters, events: topics.events, scope: Scope::Events(filter), format, window }
+        .deliver(delivery, voice.report)
 }

@@ -19,6 +19,7 @@ pub(crate) mod json;
 pub(crate) mod outcome;
 pub(crate) mod pretty;
 pub(crate) mod report;
+pub(crate) mod target;
 
 /// Past how many bytes the printer writes without being told to.
 const FULL: usize = 64 * 1024;
@@ -93,6 +94,11 @@ impl<W: Write> Printer<W> {
             (Format::Pretty(_), Recorded::Message(record)) => self.record(record),
             (Format::Pretty(_), Recorded::Status(status)) => self.status(status),
         }
+    }
+
+    /// Where the lines go.
+    pub(crate) fn out(&mut self) -> &mut W {
+        &mut self.out
     }
 
     /// Whether lines wait to be written.

@@ -432,6 +432,13 @@ impl TopicFilter {
         &self.0
     }
 
+    /// The filter of a subscription that all members of `group` share: `$share/GROUP/FILTER`. A filter that is shared
+    /// already stays as it is.
+    #[must_use]
+    pub fn shared_by(&self, group: &str) -> Self {
+        if self.0.starts_with("$share/") { self.clone() } else { Self(format!("$share/{group}/{}", self.0)) }
+    }
+
     /// The part that is matched with topics: the whole filter, or what follows `$share/GROUP/`.
     fn matched_part(&self) -> &str {
         match self.0.strip_prefix("$share/").and_then(|rest| rest.split_once('/')) {

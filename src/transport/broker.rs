@@ -195,6 +195,8 @@ pub(crate) struct Options {
     pub(crate) keepalive: Duration,
     /// How long to wait for a connection, from the name's look-up to the broker's CONNACK.
     pub(crate) connect_timeout: Duration,
+    /// For how long the broker is to keep our session while we are away; with MQTT 3.1.1 it keeps it as long as it likes.
+    pub(crate) kept: Option<Duration>,
     /// How the connection is secured, where the scheme says that it is.
     pub(crate) tls: Tls,
 }
@@ -231,7 +233,7 @@ impl Options {
                 .into());
         }
         let client_id = client_id.unwrap_or_else(fresh_client_id);
-        Ok(Self { broker, client_id, username, password, version, keepalive, connect_timeout, tls })
+        Ok(Self { broker, client_id, username, password, version, keepalive, connect_timeout, kept: None, tls })
     }
 
     /// Options for a broker of our own: no credentials, no TLS.
@@ -246,8 +248,14 @@ impl Options {
             version: MqttVersion::Auto,
             keepalive: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            kept: None,
             tls: Tls::default(),
         }
+    }
+
+    /// The same, with a session of this name that the broker keeps for so long while we are away.
+    pub(crate) fn durable(self, name: String, expiry: Duration) -> Self {
+        Self { client_id: name, kept: Some(expiry), ..self }
     }
 }
 

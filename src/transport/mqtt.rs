@@ -5,7 +5,8 @@
 //! broker when the [`Handler`] returns, and not before: a handler that must not lose a message writes it first, and a
 //! handler that cannot write never returns.
 
-use std::net::TcpStream;
+use std::fmt;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,24 @@ pub(crate) type Handler = Arc<dyn Fn(Packet<'_>) + Send + Sync>;
 /// Is told that the connection was lost, and why as far as that is known.
 pub(crate) type OnLost = Arc<dyn Fn(String) + Send + Sync>;
 
+/// A version of MQTT that we speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 3.1.1
+    V311,
+    /// 5
+    V5,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V311 => "3.1.1",
+            Self::V5 => "5",
+        })
+    }
+}
+
 /// What became of a publication.
 #[derive(Debug)]
 pub(crate) enum Published {
@@ -63,27 +82,51 @@ pub(crate) enum Acknowledgements {
     Tapped,
 }
 
-/// A connection to a broker.
+/// What is subscribed to.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    /// These filters.
+    pub(crate) filters: Vec<TopicFilter>,
+    /// With this quality of service at the most: 0, 1 or 2.
+    pub(crate) qos: u8,
+}
+
+/// Who is told what comes over a connection.
+#[derive(Clone)]
+pub(crate) struct Hooks {
+    /// Of messages.
+    pub(crate) handler: Handler,
+    /// Of the connection's end.
+    pub(crate) on_lost: OnLost,
+}
+
+/// A connection to a broker, and what it is subscribed to.
 pub(crate) struct Client {
     inner: mqtt::AsyncClient,
+    /// The broker's address that the library was told; it looks names up by itself where TLS needs the name.
+    address: SocketAddr,
     options: Options,
     version: mqtt::MqttVersion,
+    subscription: Subscription,
+    hooks: Hooks,
     tap: Option<Tap>,
+    is_resumed: bool,
 }
 
 impl Client {
     /// Connects: looks the name up, tries its addresses, and speaks the highest MQTT version that is wanted and that the
-    /// broker takes. Takes no longer than the options' connect timeout for each version.
+    /// broker takes. Takes no longer than the options' connect timeout for each version. [`Client::subscribe`] is still to
+    /// be called; a session that the broker kept delivers before that.
     ///
     /// # Errors
     /// With what was tried, why it failed and what to check.
     pub(crate) fn connect(
         options: &Options,
+        subscription: &Subscription,
         acknowledgements: Acknowledgements,
-        handler: &Handler,
-        on_lost: &OnLost,
+        hooks: &Hooks,
     ) -> Result<Self, Failure> {
-        let open = |version| Self::open(options.clone(), version, acknowledgements, handler, on_lost);
+        let open = |version| Self::open(options, version, subscription, acknowledgements, hooks);
         match options.version {
             MqttVersion::V5 => open(mqtt::MqttVersion::V5).map_err(Refusal::into_failure),
             MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1).map_err(Refusal::into_failure),
@@ -95,58 +138,73 @@ impl Client {
     }
 
     fn open(
-        options: Options,
+        options: &Options,
         version: mqtt::MqttVersion,
+        subscription: &Subscription,
         acknowledgements: Acknowledgements,
-        handler: &Handler,
-        on_lost: &OnLost,
+        hooks: &Hooks,
     ) -> Result<Self, Refusal> {
         let broker = &options.broker;
-        let cannot = |error: &dyn std::fmt::Display| {
-            Refusal::Of(Failure::unreachable(format!("cannot set up a connection to {broker}: {error}")))
-        };
-        let stream = probe(broker, options.connect_timeout).map_err(Refusal::Of)?;
-        let address = stream.peer_addr().map_err(|error| cannot(&error))?;
+        let (address, stream) = probe(broker, options.connect_timeout).map_err(Refusal::Of)?;
         let is_tapped = acknowledgements == Acknowledgements::Tapped && broker.scheme == Scheme::Mqtt;
-        let tap = is_tapped.then(|| Tap::on(stream)).transpose().map_err(|error| cannot(&error))?;
-        let inner = mqtt::CreateOptionsBuilder::new()
-            .server_uri(broker.url_for(tap.as_ref().map_or(address, Tap::address)))
-            .client_id(&options.client_id)
-            .mqtt_version(version)
-            .create_client()
-            .map_err(|error| cannot(&error))?;
-        let client = Self { inner, options, version, tap };
-        client.tell_losses(on_lost);
-        client.receive_with(handler.clone(), Vec::new());
+        let tap = is_tapped
+            .then(|| Tap::on(stream))
+            .transpose()
+            .map_err(|error| Refusal::Of(cannot_set_up(broker, &error)))?;
+        let inner = create(options, version, tap.as_ref().map_or(address, Tap::address)).map_err(Refusal::Of)?;
+        let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
+        let mut client = Self { inner, address, options, version, subscription, hooks, tap, is_resumed: false };
+        client.listen();
         client.connect_once()?;
         Ok(client)
     }
 
-    /// Connects again after a loss. A tapped connection cannot: what it was for is lost with it.
+    /// Connects again after a loss; the name is looked up anew. A tapped connection cannot: what it was for is lost.
     ///
     /// # Errors
     /// As [`Client::connect`].
-    pub(crate) fn reconnect(&self) -> Result<(), Failure> {
-        probe(&self.options.broker, self.options.connect_timeout)?;
+    pub(crate) fn reconnect(&mut self) -> Result<(), Failure> {
+        let (address, _) = probe(&self.options.broker, self.options.connect_timeout)?;
+        if address != self.address {
+            let replaced = std::mem::replace(&mut self.inner, create(&self.options, self.version, address)?);
+            let_go(replaced);
+            self.address = address;
+            self.listen();
+        }
         self.connect_once().map_err(Refusal::into_failure)
     }
 
-    fn connect_once(&self) -> Result<(), Refusal> {
+    fn connect_once(&mut self) -> Result<(), Refusal> {
         let token = self.inner.connect(self.connect_options()?);
         match token.wait_for(self.options.connect_timeout) {
-            Ok(_) => Ok(()),
+            Ok(response) => {
+                self.is_resumed = response.connect_response().is_some_and(|connected| connected.session_present);
+                Ok(())
+            }
             Err(error) => Err(refusal(&self.options, self.version, &error)),
         }
     }
 
+    /// Whether the broker had kept our session, so that it still knows what we subscribed to.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
     fn connect_options(&self) -> Result<mqtt::ConnectOptions, Refusal> {
-        let Options { broker, username, password, keepalive, connect_timeout, tls, .. } = &self.options;
+        let Options { broker, username, password, keepalive, connect_timeout, tls, kept, .. } = &self.options;
         let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(self.version);
         builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout);
-        if self.version == mqtt::MqttVersion::V5 {
-            builder.clean_start(true);
-        } else {
-            builder.clean_session(true);
+        match (self.version, kept) {
+            (mqtt::MqttVersion::V5, Some(expiry)) => {
+                let seconds = i32::from_ne_bytes(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX).to_ne_bytes());
+                let mut properties = mqtt::Properties::new();
+                properties
+                    .push_int(mqtt::PropertyCode::SessionExpiryInterval, seconds)
+                    .expect("a session's expiry is an integer property");
+                builder.clean_start(false).properties(properties);
+            }
+            (mqtt::MqttVersion::V5, None) => drop(builder.clean_start(true)),
+            (_, kept) => drop(builder.clean_session(kept.is_none())),
         }
         if let Some(username) = username {
             builder.user_name(username);
@@ -162,56 +220,81 @@ impl Client {
         Ok(builder.finalize())
     }
 
-    fn tell_losses(&self, on_lost: &OnLost) {
-        let told = on_lost.clone();
+    /// Sets up who is told what. Where filters overlap, an MQTT 5 broker is asked to number the copies of a message.
+    fn listen(&self) {
+        let told = self.hooks.on_lost.clone();
         self.inner.set_connection_lost_callback(move |_| told("the connection broke".to_owned()));
-        let told = on_lost.clone();
-        self.inner
-            .set_disconnected_callback(move |_, _, reason| told(format!("the broker closed the connection: {reason}")));
+        let told = self.hooks.on_lost.clone();
+        let goodbye = move |reason| told(format!("the broker closed the connection: {reason}"));
+        self.inner.set_disconnected_callback(move |_, _, reason| goodbye(reason));
+        let handler = self.hooks.handler.clone();
+        let numbered = self.numbered();
+        self.inner.set_message_callback(move |_, message| {
+            let Some(message) = message else { return };
+            if is_first_copy(&message, &numbered) {
+                handler(Packet {
+                    topic: message.topic(),
+                    payload: message.payload(),
+                    qos: message.qos() as u8,
+                    retain: message.retained(),
+                });
+            }
+        });
     }
 
-    /// The version that the broker speaks with us, for people.
-    pub(crate) fn version(&self) -> &'static str {
-        if self.version == mqtt::MqttVersion::V5 { "5" } else { "3.1.1" }
+    /// The filters with their subscription identifiers, where an identifier is needed to tell copies apart: empty else.
+    fn numbered(&self) -> Vec<(i32, TopicFilter)> {
+        let Subscription { filters, .. } = &self.subscription;
+        if self.version == mqtt::MqttVersion::V5 && do_overlap(filters) {
+            identifiers(filters).zip(filters.iter().cloned()).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The MQTT version that the broker speaks with us.
+    pub(crate) fn version(&self) -> Version {
+        if self.version == mqtt::MqttVersion::V5 { Version::V5 } else { Version::V311 }
     }
 
     /// Subscribes to each filter and waits for every answer. Where filters overlap a message is still handled once: an
     /// MQTT 5 broker is asked to say for which subscriptions a copy is; with MQTT 3.1.1, which cannot say, overlapping
     /// filters are replaced by one that covers them, so that the handler may see topics that none of them matches.
+    /// With MQTT 3.1.1 a quality of service of 2 becomes 1: the library would acknowledge before it delivers.
     ///
     /// # Errors
     /// Where the broker refuses a filter: names it. Where no answer comes.
-    pub(crate) fn subscribe(&self, filters: &[TopicFilter], qos: u8, handler: &Handler) -> Result<(), Failure> {
-        let overlap = filters.iter().enumerate().any(|(i, a)| filters[i + 1..].iter().any(|b| intersect(a, b)));
-        let is_v5 = self.version == mqtt::MqttVersion::V5;
-        let filters = if overlap && !is_v5 { disjoint(filters) } else { filters.to_vec() };
-        let identified = if overlap && is_v5 { filters.clone() } else { Vec::new() };
-        let identify = !identified.is_empty();
-        self.receive_with(handler.clone(), identified);
-        let tokens: Vec<_> = (1..)
-            .zip(&filters)
-            .map(|(identifier, filter)| (filter, self.send_subscribe(filter, qos, identify.then_some(identifier))))
-            .collect();
+    pub(crate) fn subscribe(&self) -> Result<(), Failure> {
+        let Subscription { filters, qos } = &self.subscription;
+        let tokens: Vec<_> = match self.version() {
+            Version::V5 => {
+                let numbered = self.numbered();
+                let identifier = |filter| numbered.iter().find(|(_, it)| it == filter).map(|(number, _)| *number);
+                filters.iter().map(|it| (it.clone(), self.send_subscribe(it, *qos, identifier(it)))).collect()
+            }
+            Version::V311 => {
+                let apart = disjoint(filters).into_iter();
+                apart.map(|it| (it.clone(), self.inner.subscribe(it.as_str(), i32::from(1.min(*qos))))).collect()
+            }
+        };
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         for (filter, token) in tokens {
             let answer = token.wait_for(deadline.saturating_duration_since(Instant::now()));
-            self.check_granted(filter, answer)?;
+            self.check_granted(&filter, answer)?;
         }
         Ok(())
     }
 
     fn send_subscribe(&self, filter: &TopicFilter, qos: u8, identifier: Option<i32>) -> mqtt::SubscribeToken {
-        let qos = i32::from(qos);
-        if self.version != mqtt::MqttVersion::V5 {
-            return self.inner.subscribe(filter.as_str(), qos);
-        }
         let mut properties = mqtt::Properties::new();
         if let Some(identifier) = identifier {
             properties
                 .push_int(mqtt::PropertyCode::SubscriptionIdentifier, identifier)
                 .expect("a subscription identifier is an integer property");
         }
-        self.inner.subscribe_with_options(filter.as_str(), qos, mqtt::SubscribeOptions::default(), properties)
+        let options =
+            mqtt::SubscribeOptionsBuilder::new().retain_handling(mqtt::RetainHandling::SendRetainedOnNew).finalize();
+        self.inner.subscribe_with_options(filter.as_str(), i32::from(qos), options, properties)
     }
 
     fn check_granted(&self, filter: &TopicFilter, answer: mqtt::Result<mqtt::ServerResponse>) -> Result<(), Failure> {
@@ -234,22 +317,6 @@ impl Client {
             ))
             .hint("a broker that refuses a subscription may close the connection: check its access list")),
         }
-    }
-
-    /// Sends messages to the handler. Where copies come for several `identified` filters, numbered from 1, only the copy
-    /// for the first filter that matches counts; a broker that gives no number sent only one copy.
-    fn receive_with(&self, handler: Handler, identified: Vec<TopicFilter>) {
-        self.inner.set_message_callback(move |_, message| {
-            let Some(message) = message else { return };
-            if identified.is_empty() || is_first_copy(&message, &identified) {
-                handler(Packet {
-                    topic: message.topic(),
-                    payload: message.payload(),
-                    qos: message.qos() as u8,
-                    retain: message.retained(),
-                });
-            }
-        });
     }
 
     /// Publishes once, at QoS 1; the broker's answer is given to `then`, on another thread.
@@ -275,26 +342,64 @@ impl Client {
 }
 
 impl Drop for Client {
-    /// The library takes up to a second to let go of a client, and no process here outlives its last client for long.
     fn drop(&mut self) {
-        std::mem::forget(self.inner.clone());
+        let_go(self.inner.clone());
     }
 }
 
-/// Whether this copy of a message is the one to handle.
-fn is_first_copy(message: &mqtt::Message, identified: &[TopicFilter]) -> bool {
+/// Forgets a client of the library, which takes up to a second to end one. Few are made, and none outlives the process.
+fn let_go(client: mqtt::AsyncClient) {
+    std::mem::forget(client);
+}
+
+fn create(options: &Options, version: mqtt::MqttVersion, address: SocketAddr) -> Result<mqtt::AsyncClient, Failure> {
+    mqtt::CreateOptionsBuilder::new()
+        .server_uri(options.broker.url_for(address))
+        .client_id(&options.client_id)
+        .mqtt_version(version)
+        .create_client()
+        .map_err(|error| cannot_set_up(&options.broker, &error))
+}
+
+fn cannot_set_up(broker: &Broker, error: &dyn fmt::Display) -> Failure {
+    Failure::unreachable(format!("cannot set up a connection to {broker}: {error}"))
+}
+
+fn do_overlap(filters: &[TopicFilter]) -> bool {
+    filters.iter().enumerate().any(|(i, a)| filters[i + 1..].iter().any(|b| intersect(a, b)))
+}
+
+/// A subscription identifier for each filter [MQTT-3.8.2.1.2], 1 to 268,435,455. They depend on the whole set, so that a
+/// copy that a kept session queued for another set of filters is recognised by its strange number.
+fn identifiers(filters: &[TopicFilter]) -> impl Iterator<Item = i32> + use<> {
+    const PER_SET: u64 = 1 << 10;
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in filters.iter().flat_map(|filter| filter.as_str().bytes().chain([0])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    let base = i32::try_from((hash % (1 << 17)) * PER_SET).unwrap_or_default();
+    (1..).map(move |number| base + number)
+}
+
+/// Whether this copy of a message is the one to handle: of the copies for several numbered filters, the one for the first
+/// filter that matches. A broker that gives no number sent only one copy; a strange number was given by an earlier run.
+fn is_first_copy(message: &mqtt::Message, numbered: &[(i32, TopicFilter)]) -> bool {
+    if numbered.is_empty() {
+        return true;
+    }
     let numbers: Vec<i32> = message
         .properties()
         .iter(mqtt::PropertyCode::SubscriptionIdentifier)
         .filter_map(|property| property.get_int())
         .collect();
-    let first = (1..).zip(identified).find(|(_, filter)| filter.matches(message.topic())).map(|(number, _)| number);
-    numbers.is_empty() || first.is_none_or(|first| numbers.contains(&first))
+    let is_ours = |number: &i32| numbered.iter().any(|(ours, _)| ours == number);
+    let first = numbered.iter().find(|(_, filter)| filter.matches(message.topic()));
+    numbers.is_empty() || !numbers.iter().all(is_ours) || first.is_none_or(|(first, _)| numbers.contains(first))
 }
 
 /// Connects to the first of the broker's addresses that somebody listens at.
-fn probe(broker: &Broker, timeout: Duration) -> Result<TcpStream, Failure> {
-    let cannot = |why: &dyn std::fmt::Display| Failure::unreachable(format!("cannot connect to {broker}: {why}"));
+fn probe(broker: &Broker, timeout: Duration) -> Result<(SocketAddr, TcpStream), Failure> {
+    let cannot = |why: &dyn fmt::Display| Failure::unreachable(format!("cannot connect to {broker}: {why}"));
     let addresses = broker.addresses().map_err(|error| {
         let why = error.to_string();
         let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why).to_owned();
@@ -305,7 +410,7 @@ fn probe(broker: &Broker, timeout: Duration) -> Result<TcpStream, Failure> {
     for address in addresses {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Ok((address, stream)),
             Err(error) => failure = unreachable(broker, timeout, &error),
         }
     }

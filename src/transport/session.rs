@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::broker::Options;
-use super::mqtt::{Acknowledgements, Client, Handler, OnLost};
+use super::mqtt::{Acknowledgements, Client, Handler, Hooks, OnLost, Subscription, Version};
 use crate::exit::{Failure, Status};
-use crate::protocol::topic::TopicFilter;
 
 /// The first pause before trying again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -24,18 +23,28 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// What the session tells.
 #[derive(Debug)]
 pub(crate) enum Stage {
-    /// A connection stands; with the MQTT version that it speaks.
-    Connected(&'static str),
+    /// A connection stands.
+    Connected {
+        /// The MQTT version that it speaks.
+        version: Version,
+        /// Whether the broker had kept the session.
+        is_resumed: bool,
+    },
     /// Every filter is subscribed to: what is published from now on arrives.
     Ready,
-    /// The connection was lost; with the reason. The session tries again.
+    /// The connection was lost; with the reason.
     Lost(String),
     /// Trying again failed for a reason that was not told yet.
     Retrying(Failure),
-    /// The session is over: this cannot work.
-    Failed(Failure),
-    /// The session is over, as was asked.
-    Stopped,
+}
+
+/// How often a lost connection is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retries {
+    /// Until it succeeds.
+    Unlimited,
+    /// So many times in a row.
+    AtMost(u32),
 }
 
 /// What is asked of the session's thread.
@@ -44,40 +53,32 @@ enum Order {
     Stop,
 }
 
-/// A running session; it ends when [`Session::stop`] is called or it [`Stage::Failed`].
+/// A running session; it ends when [`Session::stop`] is called or when it fails.
 pub(crate) struct Session {
     orders: Sender<Order>,
 }
 
-/// What a session subscribes to.
-#[derive(Debug, Clone)]
-pub(crate) struct Subscription {
-    /// To these filters.
-    pub(crate) filters: Vec<TopicFilter>,
-    /// With this quality of service at the most: 0, 1 or 2.
-    pub(crate) qos: u8,
-}
-
 impl Session {
-    /// Starts the thread. `tell` is called there, and must not block for long.
+    /// Starts the thread. `tell` is called there with each stage, and `end` at last: with an error where the session
+    /// cannot go on, without one when it has stopped.
     pub(crate) fn start(
         options: Options,
         subscription: Subscription,
+        retries: Retries,
         handler: Handler,
-        tell: impl Fn(Stage) + Send + 'static,
+        tell: impl FnMut(Stage) + Send + 'static,
+        end: impl FnOnce(Result<(), Failure>) + Send + 'static,
     ) -> Self {
         let (orders, inbox) = channel();
         let losses = orders.clone();
         // Where the thread is gone already nobody needs to know of a loss.
         let on_lost: OnLost = Arc::new(move |reason| drop(losses.send(Order::Lost(reason))));
-        std::thread::spawn(move || {
-            let end = Keeper { options, subscription, handler, on_lost, inbox, tell: &tell }.run();
-            tell(end.map_or_else(Stage::Failed, |()| Stage::Stopped));
-        });
+        let hooks = Hooks { handler, on_lost };
+        std::thread::spawn(move || end(Keeper { inbox, retries, tell }.run(&options, &subscription, &hooks)));
         Self { orders }
     }
 
-    /// Asks the session to unsubscribe by saying goodbye; [`Stage::Stopped`] tells when it has.
+    /// Asks the session to say goodbye.
     pub(crate) fn stop(&self) {
         // Where the thread is gone already the session is over.
         let _ = self.orders.send(Order::Stop);
@@ -85,13 +86,10 @@ impl Session {
 }
 
 /// The thread's own view.
-struct Keeper<'a, T> {
-    options: Options,
-    subscription: Subscription,
-    handler: Handler,
-    on_lost: OnLost,
+struct Keeper<T> {
     inbox: Receiver<Order>,
-    tell: &'a T,
+    retries: Retries,
+    tell: T,
 }
 
 /// Whether to go on.
@@ -100,18 +98,19 @@ enum Next {
     Stop,
 }
 
-impl<T: Fn(Stage)> Keeper<'_, T> {
+impl<T: FnMut(Stage)> Keeper<T> {
     /// Returns when it was asked to stop.
-    fn run(self) -> Result<(), Failure> {
-        let client = Client::connect(&self.options, Acknowledgements::Plain, &self.handler, &self.on_lost)?;
-        (self.tell)(Stage::Connected(client.version()));
-        self.subscribe(&client)?;
+    fn run(mut self, options: &Options, subscription: &Subscription, hooks: &Hooks) -> Result<(), Failure> {
+        let mut client = Client::connect(options, subscription, Acknowledgements::Plain, hooks)?;
+        self.tell_connected(&client);
+        // What a kept session subscribed to may be another run's wish.
+        client.subscribe()?;
         (self.tell)(Stage::Ready);
         loop {
             match self.inbox.recv() {
                 Ok(Order::Lost(reason)) => {
-                    (self.tell)(Stage::Lost(reason));
-                    if let Next::Stop = self.recover(&client)? {
+                    (self.tell)(Stage::Lost(reason.clone()));
+                    if let Next::Stop = self.recover(&mut client, &reason)? {
                         return Ok(());
                     }
                 }
@@ -123,20 +122,21 @@ impl<T: Fn(Stage)> Keeper<'_, T> {
         }
     }
 
-    fn subscribe(&self, client: &Client) -> Result<(), Failure> {
-        client.subscribe(&self.subscription.filters, self.subscription.qos, &self.handler)
+    fn tell_connected(&mut self, client: &Client) {
+        (self.tell)(Stage::Connected { version: client.version(), is_resumed: client.is_resumed() });
     }
 
     /// Tries until the subscription stands again.
-    fn recover(&self, client: &Client) -> Result<Next, Failure> {
-        let mut pause = FIRST_PAUSE;
-        let mut told = String::new();
-        loop {
-            if let Next::Stop = self.rest(jittered(pause)) {
+    fn recover(&mut self, client: &mut Client, reason: &str) -> Result<Next, Failure> {
+        let mut last = Failure::unreachable(format!("lost the broker: {reason}"));
+        let mut pauses = pauses();
+        let mut tries = 0;
+        while self.retries.allow(tries) {
+            tries += 1;
+            if let Next::Stop = self.rest(pauses.next().unwrap_or(LONGEST_PAUSE)) {
                 return Ok(Next::Stop);
             }
-            pause = LONGEST_PAUSE.min(pause * 2);
-            match client.reconnect().and_then(|()| self.subscribe(client)) {
+            match self.mend(client) {
                 Ok(()) => {
                     (self.tell)(Stage::Ready);
                     return Ok(Next::Again);
@@ -144,22 +144,28 @@ impl<T: Fn(Stage)> Keeper<'_, T> {
                 Err(failure) if failure.status() != Status::Unreachable => return Err(failure),
                 Err(failure) => {
                     client.disconnect(GOODBYE);
-                    let reason = failure.to_string();
-                    if reason != told {
-                        told = reason;
-                        (self.tell)(Stage::Retrying(failure));
+                    if failure.to_string() != last.to_string() {
+                        last = failure;
+                        (self.tell)(Stage::Retrying(last.clone()));
                     }
                 }
             }
         }
+        Err(last)
+    }
+
+    /// Connects, and subscribes where the broker does not remember what to.
+    fn mend(&mut self, client: &mut Client) -> Result<(), Failure> {
+        client.reconnect()?;
+        self.tell_connected(client);
+        if client.is_resumed() { Ok(()) } else { client.subscribe() }
     }
 
     /// Waits, unless it is asked to stop. A loss that is told meanwhile is the one that is being mended.
     fn rest(&self, pause: Duration) -> Next {
-        let until = std::time::Instant::now() + pause;
+        let until = Instant::now() + pause;
         loop {
-            let left = until.saturating_duration_since(std::time::Instant::now());
-            match self.inbox.recv_timeout(left) {
+            match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Order::Lost(_)) => {}
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Next::Stop,
                 Err(RecvTimeoutError::Timeout) => return Next::Again,
@@ -168,7 +174,43 @@ impl<T: Fn(Stage)> Keeper<'_, T> {
     }
 }
 
-/// A pause of half to the whole of `pause`, so that many clients do not come back at the same time.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+impl Retries {
+    /// Whether one more try is allowed after `tries`.
+    fn allow(self, tries: u32) -> bool {
+        match self {
+            Self::Unlimited => true,
+            Self::AtMost(most) => tries < most,
+        }
+    }
+}
+
+/// Ever longer pauses, each shortened by up to a half at random, so that many clients do not come back at the same time.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(FIRST_PAUSE), |pause| Some(LONGEST_PAUSE.min(*pause * 2)))
+        .map(|pause| pause.mul_f64(0.5 + fastrand::f64() / 2.0))
+}
+
+/// Makes the broker forget the session that it keeps for the options' client identifier.
+///
+/// # Errors
+/// As [`Client::connect`].
+pub(crate) fn forget(options: &Options) -> Result<(), Failure> {
+    let hooks = Hooks { handler: Arc::new(|_| {}), on_lost: Arc::new(|_| {}) };
+    let nothing = Subscription { filters: Vec::new(), qos: 0 };
+    let clean = Options { kept: None, ..options.clone() };
+    Client::connect(&clean, &nothing, Acknowledgements::Plain, &hooks)?.disconnect(GOODBYE);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_stay_there() {
+        for (pause, longest) in pauses().zip([200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]) {
+            let longest = Duration::from_millis(longest);
+            assert!(pause >= longest / 2 && pause <= longest, "{pause:?} of {longest:?}");
+        }
+    }
 }

@@ -1,0 +1,239 @@
+//! Live messages, printed as they come: what `watch`, `tail` and `demo` have in common.
+//!
+//! A message is judged and printed where it arrives, on the MQTT library's thread ([`sink`]): it is acknowledged to the
+//! broker when that is done, so what was acknowledged was written. A reader that stops stops us, and so the broker.
+//! Another thread keeps the connection, and tells what becomes of it ([`link`]). The command's own thread only waits for
+//! what ends the run.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::{DeliveryArgs, WindowArgs};
+use crate::exit::{Failure, Status};
+use crate::inbox::{Inbox, Notice, deadline_in};
+use crate::output::report::Report;
+use crate::output::target::Target;
+use crate::output::{self, Format, Printer, whole_millis};
+use crate::protocol::topic::{Root, TopicFilter, disjoint};
+use crate::transport::broker::Options;
+use crate::transport::mqtt::Subscription;
+use crate::transport::session::{self, Retries, Session};
+
+mod link;
+mod sink;
+
+use link::Link;
+pub(crate) use sink::Scope;
+use sink::{Sink, Tally};
+
+/// How long the end may take once it is decided: the goodbye to the broker, and what is left to write.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// A live stream, ready to run.
+pub(crate) struct Stream {
+    pub(crate) options: Options,
+    pub(crate) filters: Vec<TopicFilter>,
+    pub(crate) events: Root,
+    pub(crate) scope: Scope,
+    pub(crate) format: Format,
+    pub(crate) window: WindowArgs,
+}
+
+/// How messages are delivered.
+pub(crate) struct Delivery {
+    /// The quality of service to subscribe with.
+    pub(crate) qos: u8,
+    /// How often a lost connection is tried again.
+    pub(crate) retries: Retries,
+    /// Where records go.
+    pub(crate) target: Target,
+    /// Whether what becomes of the connection is a record too.
+    pub(crate) tells_status: bool,
+}
+
+impl Delivery {
+    /// To standard output, at least once for as long as the connection holds.
+    ///
+    /// # Errors
+    /// Where standard output is closed.
+    #[cfg(feature = "demo")]
+    pub(crate) fn plain() -> Result<Self> {
+        Ok(Self { qos: 1, retries: Retries::Unlimited, target: Target::stdout()?, tells_status: false })
+    }
+}
+
+/// What the stream's threads tell the command's.
+#[derive(Debug)]
+enum News {
+    /// The session is over.
+    SessionEnded(Result<(), Failure>),
+    /// The file that records go to was renamed.
+    Rotated,
+    /// The last record that was asked for is printed.
+    Full,
+    /// A message came that must not be acknowledged, so the MQTT library stands still from here on.
+    Parked,
+    CannotWrite(io::Error),
+}
+
+/// How the stream ended.
+enum End {
+    Full,
+    Deadline,
+    ReaderGone,
+    Signal(Status),
+}
+
+/// Filters for a group to share. Two members may each get a copy of a message that two filters match, so none do.
+fn shared(filters: &[TopicFilter], group: &str) -> Vec<TopicFilter> {
+    disjoint(filters).iter().map(|filter| filter.shared_by(group)).collect()
+}
+
+impl Stream {
+    /// Runs as the flags on delivery ask for.
+    ///
+    /// # Errors
+    /// As [`Stream::run`]; a file that cannot be appended to.
+    pub(crate) fn deliver(mut self, args: DeliveryArgs, report: Report) -> Result<Status> {
+        let DeliveryArgs {
+            qos,
+            durable,
+            durable_expiry,
+            durable_delete,
+            share,
+            output,
+            fsync,
+            no_reconnect,
+            max_retries,
+            status_events: tells_status,
+        } = args;
+        if let Some(name) = durable_delete {
+            session::forget(&self.options.durable(name.clone(), durable_expiry))?;
+            report.note(format_args!("the broker keeps no session named {name}"));
+            return Ok(Status::Success);
+        }
+        if let Some(name) = durable {
+            self.options = self.options.durable(name, durable_expiry);
+        }
+        if let Some(group) = share {
+            self.filters = shared(&self.filters, &group);
+        }
+        let retries = match (no_reconnect, max_retries) {
+            (true, _) => Retries::AtMost(0),
+            (false, Some(most)) => Retries::AtMost(most),
+            (false, None) => Retries::Unlimited,
+        };
+        let target = match output {
+            Some(path) => Target::file(path, fsync)?,
+            None => Target::stdout()?,
+        };
+        self.run(Delivery { qos, retries, target, tells_status }, report)
+    }
+
+    /// Prints until the window closes, the reader goes away or a signal comes.
+    ///
+    /// # Errors
+    /// Where the broker cannot be reached or refuses us, or the records cannot be written.
+    pub(crate) fn run(self, delivery: Delivery, report: Report) -> Result<Status> {
+        let Self { options, filters, events, scope, format, window } = self;
+        let Delivery { qos, retries, target, tells_status } = delivery;
+        let began = Instant::now();
+        let deadline = window.duration.and_then(deadline_in);
+        let inbox = Inbox::open()?;
+        match &target {
+            Target::Stdout(stdout) => inbox.watch_reader(stdout)?,
+            Target::File { .. } => inbox.hear_hangup(|| News::Rotated)?,
+        }
+        let name = target.to_string();
+        let count = window.count.map(Into::into);
+        let sink = Sink::start(Printer::new(target, format), events, scope, count, report, inbox.news());
+        let mut link = Link::new(&options, qos, sink.clone(), tells_status, report);
+        let subscription = Subscription { filters, qos };
+        let (handler, news) = (sink.handler(), inbox.news());
+        let tell = move |stage| link.follow(stage);
+        let session =
+            Session::start(options, subscription, retries, handler, tell, move |end| news(News::SessionEnded(end)));
+        let end = wait_for_end(&inbox, deadline, &sink).with_context(|| format!("cannot write to {name}"));
+        let end = match end {
+            Err(error) => return Err(unwrapped(error)),
+            Ok(End::ReaderGone) => return Ok(Status::Success),
+            Ok(end) => end,
+        };
+        let until = deadline_in(PATIENCE);
+        session.stop();
+        wait_for_goodbye(&inbox, until);
+        let written = sink.finish(until).with_context(|| format!("cannot write to {name}"))?;
+        let Some(tally) = written else {
+            report.warn(format_args!("{name} is blocked: what waits there is not written, and not acknowledged"));
+            return Ok(end.status(&window, 0));
+        };
+        report.note(tally.summary(began.elapsed()));
+        Ok(end.status(&window, tally.printed))
+    }
+}
+
+/// A session's failure speaks for itself; only an error of writing is about writing.
+fn unwrapped(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Failure>() {
+        Some(failure) => failure.clone().into(),
+        None => error,
+    }
+}
+
+/// Waits until something ends the stream.
+fn wait_for_end(inbox: &Inbox<News>, deadline: Option<Instant>, sink: &Sink) -> Result<End> {
+    loop {
+        match inbox.next(deadline) {
+            None => return Ok(End::Deadline),
+            Some(Notice::Signal(signal)) => return Ok(End::Signal(signal.status())),
+            Some(Notice::News(News::Rotated)) => sink.reopen()?,
+            Some(Notice::ReaderGone) => return Ok(End::ReaderGone),
+            Some(Notice::News(News::Full)) => return Ok(End::Full),
+            Some(Notice::News(News::Parked | News::SessionEnded(Ok(())))) => {}
+            Some(Notice::News(News::SessionEnded(Err(failure)))) => return Err(failure.into()),
+            Some(Notice::News(News::CannotWrite(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(End::ReaderGone);
+            }
+            Some(Notice::News(News::CannotWrite(error))) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits for the session to say goodbye; a further signal, or a library that stands still, ends the wait.
+fn wait_for_goodbye(inbox: &Inbox<News>, until: Option<Instant>) {
+    while let Some(Notice::News(News::Full | News::Rotated)) = inbox.next(until) {}
+}
+
+impl End {
+    fn status(&self, window: &WindowArgs, printed: u64) -> Status {
+        match self {
+            Self::Signal(status) => *status,
+            Self::Full | Self::ReaderGone => Status::Success,
+            Self::Deadline if window.fail_empty && printed == 0 => Status::Empty,
+            Self::Deadline if window.count.is_some() => Status::Deadline,
+            Self::Deadline => Status::Success,
+        }
+    }
+}
+
+impl Tally {
+    /// One line: how many of what, and how long.
+    fn summary(self, elapsed: Duration) -> String {
+        let Self { seen, printed, undecodable } = self;
+        let plural = if seen == 1 { "" } else { "s" };
+        let elapsed = humantime::format_duration(whole_millis(elapsed));
+        format!("{seen} message{plural} seen, {printed} printed, {undecodable} skipped as undecodable, in {elapsed}")
+    }
+}
+
+/// Prints the topic filters that would be subscribed to, one a line.
+///
+/// # Errors
+/// Where standard output cannot be written to.
+pub(crate) fn print_filters(filters: &[TopicFilter], share: Option<&str>) -> Result<Status> {
+    let filters = share.map_or(filters.to_vec(), |group| shared(filters, group));
+    let lines: Vec<&str> = filters.iter().flat_map(|filter| [filter.as_str(), "\n"]).collect();
+    output::print(&lines.concat())
+}
