@@ -178,7 +178,7 @@ pub(crate) struct DemoArgs {
     pub(crate) interval: Duration,
 
     /// The same seed tells the same story [default: another one each time]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) seed: Option<u64>,
 
     /// How the call service behaves: answer, fail, silent, or delay=DURATION
@@ -302,7 +302,7 @@ fn given<T, const N: usize>(flags: [(bool, T); N]) -> Vec<T> {
 #[command(next_help_heading = "Windows")]
 pub(crate) struct WindowArgs {
     /// End after N printed records
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) count: Option<NonZeroU64>,
 
     /// End after this long: with 0, or with 124 where --count was not reached
@@ -319,7 +319,8 @@ pub(crate) struct WindowArgs {
 #[command(next_help_heading = "Delivery")]
 pub(crate) struct DeliveryArgs {
     /// Quality of service to subscribe with: 0, 1 or 2
-    #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(..=2))]
+    #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(..=2),
+          allow_hyphen_values = true)]
     pub(crate) qos: u8,
 
     /// Have the broker keep the session of this name: what is published while we are away waits for us
@@ -351,7 +352,7 @@ pub(crate) struct DeliveryArgs {
     pub(crate) no_reconnect: bool,
 
     /// End with 5 when N tries in a row could not mend a lost connection [default: no end]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_retries: Option<u32>,
 
     /// Print what becomes of the connection as records too: connected, ready, disconnected, gap

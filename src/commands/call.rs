@@ -159,7 +159,7 @@ impl Call {
         let on_lost: OnLost = Arc::new(move |_| drop(in_loss.send(Step::Lost)));
         let hooks = Hooks { handler, on_lost };
         let broker = options.broker.to_string();
-        let replies = Subscription { filters: vec![request.from_topic.and_below()], qos: QOS };
+        let replies = Subscription { filters: vec![request.from_topic.and_below()], qos: QOS, group: None };
         let client = match Client::connect(&options, &replies, Acknowledgements::Tapped, &hooks) {
             Ok(client) => client,
             Err(failure) => return Some(not_sent(failure)),

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Voice;
 use super::stream::{Delivery, Scope, Stream};
 use crate::cli::DemoArgs;
-use crate::demo::{self, Demo, Listen};
+use crate::demo::{self, DEFAULT_ADDRESS, Demo, Listen};
 use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice};
 use crate::output;
@@ -19,12 +19,16 @@ use crate::transport::broker::Options;
 pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
     let DemoArgs { listen, interval, seed, calls, serve, json, window, topics } = args;
     let topics = topics.topics();
+    let is_default = listen.is_none();
     let listen = listen.map_or(Listen::Default, Listen::At);
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let options = demo::Options { listen, interval, seed, calls, topics: topics.clone() };
     let demo = demo::start(options)
         .map_err(|error| Failure::new(Status::Failure, format!("cannot start the demo: {error:#}")))?;
     let url = Options::for_local(demo.address()).broker.to_string();
+    if is_default && demo.address() != DEFAULT_ADDRESS {
+        voice.report.note(format_args!("{DEFAULT_ADDRESS} is taken, so the broker listens elsewhere"));
+    }
     voice.report.note(format_args!("broker at {url}, seed {seed}"));
     if serve {
         return self::serve(demo, &url);

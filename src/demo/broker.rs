@@ -25,7 +25,7 @@ use super::packet::{CONNECT, PUBLISH, Packet, put_string};
 use crate::protocol::topic::TopicFilter;
 
 /// Where MQTT brokers are expected, and where `rtcomm` looks for one unless it is told.
-const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1883));
+pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1883));
 
 /// How long a new client may take to say CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

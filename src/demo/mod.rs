@@ -28,7 +28,7 @@ use anyhow::{Result, anyhow};
 use serde_json::json;
 
 use self::broker::Broker;
-pub(crate) use self::broker::Listen;
+pub(crate) use self::broker::{DEFAULT_ADDRESS, Listen};
 use self::server::Server;
 use crate::exit::Failure;
 use crate::protocol::topic::{TopicName, Topics};

@@ -89,6 +89,45 @@ pub(crate) struct Subscription {
     pub(crate) filters: Vec<TopicFilter>,
     /// With this quality of service at the most: 0, 1 or 2.
     pub(crate) qos: u8,
+    /// Together with all who name this group, so that each message goes to one of them.
+    pub(crate) group: Option<String>,
+}
+
+/// How the copies of a message that several filters match are told apart, so that it is handled once.
+#[derive(Debug, Clone)]
+enum Copies {
+    /// No topic is matched by two filters.
+    Single,
+    /// The broker numbers each copy with the filters that it is for.
+    Numbered(Vec<(i32, TopicFilter)>),
+    /// Fewer and wider filters are subscribed to, no two of which match the same topic; these are the ones that were
+    /// meant.
+    Widened(Vec<TopicFilter>),
+}
+
+impl Subscription {
+    /// With MQTT 5 the broker is asked to number copies. MQTT 3.1.1 cannot say it, and of a group each copy may go to
+    /// another member: there the filters are widened.
+    fn copies(&self, version: Version) -> Copies {
+        let Self { filters, group, .. } = self;
+        let overlap = filters.iter().enumerate().any(|(i, a)| filters[i + 1..].iter().any(|b| intersect(a, b)));
+        match (version, group) {
+            _ if !overlap => Copies::Single,
+            (Version::V5, None) => Copies::Numbered(identifiers(filters).zip(filters.iter().cloned()).collect()),
+            (Version::V311, _) | (_, Some(_)) => Copies::Widened(filters.clone()),
+        }
+    }
+}
+
+impl Copies {
+    /// Whether this copy of a message is the one to handle.
+    fn accept(&self, message: &mqtt::Message) -> bool {
+        match self {
+            Self::Single => true,
+            Self::Numbered(numbered) => is_first_copy(message, numbered),
+            Self::Widened(meant) => meant.iter().any(|filter| filter.matches(message.topic())),
+        }
+    }
 }
 
 /// Who is told what comes over a connection.
@@ -220,7 +259,7 @@ impl Client {
         Ok(builder.finalize())
     }
 
-    /// Sets up who is told what. Where filters overlap, an MQTT 5 broker is asked to number the copies of a message.
+    /// Sets up who is told what.
     fn listen(&self) {
         let told = self.hooks.on_lost.clone();
         self.inner.set_connection_lost_callback(move |_| told("the connection broke".to_owned()));
@@ -228,10 +267,10 @@ impl Client {
         let goodbye = move |reason| told(format!("the broker closed the connection: {reason}"));
         self.inner.set_disconnected_callback(move |_, _, reason| goodbye(reason));
         let handler = self.hooks.handler.clone();
-        let numbered = self.numbered();
+        let copies = self.subscription.copies(self.version());
         self.inner.set_message_callback(move |_, message| {
             let Some(message) = message else { return };
-            if is_first_copy(&message, &numbered) {
+            if copies.accept(&message) {
                 handler(Packet {
                     topic: message.topic(),
                     payload: message.payload(),
@@ -242,54 +281,45 @@ impl Client {
         });
     }
 
-    /// The filters with their subscription identifiers, where an identifier is needed to tell copies apart: empty else.
-    fn numbered(&self) -> Vec<(i32, TopicFilter)> {
-        let Subscription { filters, .. } = &self.subscription;
-        if self.version == mqtt::MqttVersion::V5 && do_overlap(filters) {
-            identifiers(filters).zip(filters.iter().cloned()).collect()
-        } else {
-            Vec::new()
-        }
-    }
-
     /// The MQTT version that the broker speaks with us.
     pub(crate) fn version(&self) -> Version {
         if self.version == mqtt::MqttVersion::V5 { Version::V5 } else { Version::V311 }
     }
 
-    /// Subscribes to each filter and waits for every answer. Where filters overlap a message is still handled once: an
-    /// MQTT 5 broker is asked to say for which subscriptions a copy is; with MQTT 3.1.1, which cannot say, overlapping
-    /// filters are replaced by one that covers them, so that the handler may see topics that none of them matches.
-    /// With MQTT 3.1.1 a quality of service of 2 becomes 1: the library would acknowledge before it delivers.
+    /// Subscribes to each filter and waits for every answer. Where filters overlap, a message is handled once all the
+    /// same. With MQTT 3.1.1 a quality of service of 2 becomes 1: the library would acknowledge before it delivers.
     ///
     /// # Errors
     /// Where the broker refuses a filter: names it. Where no answer comes.
     pub(crate) fn subscribe(&self) -> Result<(), Failure> {
-        let Subscription { filters, qos } = &self.subscription;
-        let tokens: Vec<_> = match self.version() {
-            Version::V5 => {
-                let numbered = self.numbered();
-                let identifier = |filter| numbered.iter().find(|(_, it)| it == filter).map(|(number, _)| *number);
-                filters.iter().map(|it| (it.clone(), self.send_subscribe(it, *qos, identifier(it)))).collect()
-            }
-            Version::V311 => {
-                let apart = disjoint(filters).into_iter();
-                apart.map(|it| (it.clone(), self.inner.subscribe(it.as_str(), i32::from(1.min(*qos))))).collect()
-            }
+        let Subscription { filters, group, .. } = &self.subscription;
+        let wanted: Vec<(Option<i32>, TopicFilter)> = match self.subscription.copies(self.version()) {
+            Copies::Single => filters.iter().map(|filter| (None, filter.clone())).collect(),
+            Copies::Numbered(numbered) => numbered.into_iter().map(|(number, filter)| (Some(number), filter)).collect(),
+            Copies::Widened(meant) => disjoint(&meant).into_iter().map(|filter| (None, filter)).collect(),
         };
+        let sent = wanted.into_iter().map(|(number, filter)| {
+            let filter = group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group));
+            (self.send_subscribe(&filter, number), filter)
+        });
+        let sent: Vec<_> = sent.collect();
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        for (filter, token) in tokens {
+        for (token, filter) in sent {
             let answer = token.wait_for(deadline.saturating_duration_since(Instant::now()));
             self.check_granted(&filter, answer)?;
         }
         Ok(())
     }
 
-    fn send_subscribe(&self, filter: &TopicFilter, qos: u8, identifier: Option<i32>) -> mqtt::SubscribeToken {
+    fn send_subscribe(&self, filter: &TopicFilter, number: Option<i32>) -> mqtt::SubscribeToken {
+        let qos = self.subscription.qos;
+        if self.version() == Version::V311 {
+            return self.inner.subscribe(filter.as_str(), i32::from(qos.min(1)));
+        }
         let mut properties = mqtt::Properties::new();
-        if let Some(identifier) = identifier {
+        if let Some(number) = number {
             properties
-                .push_int(mqtt::PropertyCode::SubscriptionIdentifier, identifier)
+                .push_int(mqtt::PropertyCode::SubscriptionIdentifier, number)
                 .expect("a subscription identifier is an integer property");
         }
         let options =
@@ -365,10 +395,6 @@ fn cannot_set_up(broker: &Broker, error: &dyn fmt::Display) -> Failure {
     Failure::unreachable(format!("cannot set up a connection to {broker}: {error}"))
 }
 
-fn do_overlap(filters: &[TopicFilter]) -> bool {
-    filters.iter().enumerate().any(|(i, a)| filters[i + 1..].iter().any(|b| intersect(a, b)))
-}
-
 /// A subscription identifier for each filter [MQTT-3.8.2.1.2], 1 to 268,435,455. They depend on the whole set, so that a
 /// copy that a kept session queued for another set of filters is recognised by its strange number.
 fn identifiers(filters: &[TopicFilter]) -> impl Iterator<Item = i32> + use<> {
@@ -384,9 +410,6 @@ fn identifiers(filters: &[TopicFilter]) -> impl Iterator<Item = i32> + use<> {
 /// Whether this copy of a message is the one to handle: of the copies for several numbered filters, the one for the first
 /// filter that matches. A broker that gives no number sent only one copy; a strange number was given by an earlier run.
 fn is_first_copy(message: &mqtt::Message, numbered: &[(i32, TopicFilter)]) -> bool {
-    if numbered.is_empty() {
-        return true;
-    }
     let numbers: Vec<i32> = message
         .properties()
         .iter(mqtt::PropertyCode::SubscriptionIdentifier)

@@ -196,7 +196,7 @@ fn pauses() -> impl Iterator<Item = Duration> {
 /// As [`Client::connect`].
 pub(crate) fn forget(options: &Options) -> Result<(), Failure> {
     let hooks = Hooks { handler: Arc::new(|_| {}), on_lost: Arc::new(|_| {}) };
-    let nothing = Subscription { filters: Vec::new(), qos: 0 };
+    let nothing = Subscription { filters: Vec::new(), qos: 0, group: None };
     let clean = Options { kept: None, ..options.clone() };
     Client::connect(&clean, &nothing, Acknowledgements::Plain, &hooks)?.disconnect(GOODBYE);
     Ok(())

@@ -45,6 +45,8 @@ pub(crate) struct Stream {
 pub(crate) struct Delivery {
     /// The quality of service to subscribe with.
     pub(crate) qos: u8,
+    /// The group that shares the subscription.
+    pub(crate) group: Option<String>,
     /// How often a lost connection is tried again.
     pub(crate) retries: Retries,
     /// Where records go.
@@ -60,7 +62,7 @@ impl Delivery {
     /// Where standard output is closed.
     #[cfg(feature = "demo")]
     pub(crate) fn plain() -> Result<Self> {
-        Ok(Self { qos: 1, retries: Retries::Unlimited, target: Target::stdout()?, tells_status: false })
+        Ok(Self { qos: 1, group: None, retries: Retries::Unlimited, target: Target::stdout()?, tells_status: false })
     }
 }
 
@@ -86,11 +88,6 @@ enum End {
     Signal(Status),
 }
 
-/// Filters for a group to share. Two members may each get a copy of a message that two filters match, so none do.
-fn shared(filters: &[TopicFilter], group: &str) -> Vec<TopicFilter> {
-    disjoint(filters).iter().map(|filter| filter.shared_by(group)).collect()
-}
-
 impl Stream {
     /// Runs as the flags on delivery ask for.
     ///
@@ -102,7 +99,7 @@ impl Stream {
             durable,
             durable_expiry,
             durable_delete,
-            share,
+            share: group,
             output,
             fsync,
             no_reconnect,
@@ -117,9 +114,6 @@ impl Stream {
         if let Some(name) = durable {
             self.options = self.options.durable(name, durable_expiry);
         }
-        if let Some(group) = share {
-            self.filters = shared(&self.filters, &group);
-        }
         let retries = match (no_reconnect, max_retries) {
             (true, _) => Retries::AtMost(0),
             (false, Some(most)) => Retries::AtMost(most),
@@ -129,7 +123,7 @@ impl Stream {
             Some(path) => Target::file(path, fsync)?,
             None => Target::stdout()?,
         };
-        self.run(Delivery { qos, retries, target, tells_status }, report)
+        self.run(Delivery { qos, group, retries, target, tells_status }, report)
     }
 
     /// Prints until the window closes, the reader goes away or a signal comes.
@@ -138,7 +132,7 @@ impl Stream {
     /// Where the broker cannot be reached or refuses us, or the records cannot be written.
     pub(crate) fn run(self, delivery: Delivery, report: Report) -> Result<Status> {
         let Self { options, filters, events, scope, format, window } = self;
-        let Delivery { qos, retries, target, tells_status } = delivery;
+        let Delivery { qos, group, retries, target, tells_status } = delivery;
         let began = Instant::now();
         let deadline = window.duration.and_then(deadline_in);
         let inbox = Inbox::open()?;
@@ -150,7 +144,7 @@ impl Stream {
         let count = window.count.map(Into::into);
         let sink = Sink::start(Printer::new(target, format), events, scope, count, report, inbox.news());
         let mut link = Link::new(&options, qos, sink.clone(), tells_status, report);
-        let subscription = Subscription { filters, qos };
+        let subscription = Subscription { filters, qos, group };
         let (handler, news) = (sink.handler(), inbox.news());
         let tell = move |stage| link.follow(stage);
         let session =
@@ -228,12 +222,16 @@ impl Tally {
     }
 }
 
-/// Prints the topic filters that would be subscribed to, one a line.
+/// Prints the topic filters that would be subscribed to, one a line: those of a group no two of which match the same
+/// topic, because each copy of a message might go to another member.
 ///
 /// # Errors
 /// Where standard output cannot be written to.
 pub(crate) fn print_filters(filters: &[TopicFilter], share: Option<&str>) -> Result<Status> {
-    let filters = share.map_or(filters.to_vec(), |group| shared(filters, group));
+    let filters = match share {
+        Some(group) => disjoint(filters).iter().map(|filter| filter.shared_by(group)).collect(),
+        None => filters.to_vec(),
+    };
     let lines: Vec<&str> = filters.iter().flat_map(|filter| [filter.as_str(), "\n"]).collect();
     output::print(&lines.concat())
 }
