@@ -8,3 +8,8 @@ use clap::CommandFactory as _;
 pub fn command() -> clap::Command {
     crate::cli::Cli::command()
 }
+
+/// The Rust in README is compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -39,9 +39,13 @@ fn compare(dir: &str, files: &[(String, String)]) {
     for (name, text) in files {
         let committed = fs::read_to_string(path.join(name)).unwrap_or_default();
         let line = committed.lines().zip(text.lines()).take_while(|(old, new)| old == new).count() + 1;
-        assert!(committed == *text, "{dir}/{name} is stale from line {line} on: run `make man`, and commit what changed");
+        assert!(
+            committed == *text,
+            "{dir}/{name} is stale from line {line} on: run `make man`, and commit what changed"
+        );
     }
-    let mut found: Vec<_> = fs::read_dir(&path).expect("a directory").map(|it| it.expect("a file").file_name()).collect();
+    let mut found: Vec<_> =
+        fs::read_dir(&path).expect("a directory").map(|it| it.expect("a file").file_name()).collect();
     found.sort();
     let mut expected: Vec<_> = files.iter().map(|(name, _)| std::ffi::OsString::from(name)).collect();
     expected.sort();

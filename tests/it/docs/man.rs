@@ -30,18 +30,24 @@ struct Prose {
 enum Json {
     /// A message: `watch`, `tail`, `demo`.
     Records,
+    /// What became of the connection: `watch`, `tail`.
+    Statuses,
     /// How a call went.
     Outcomes,
     /// `tail` reads what it writes.
     Reading,
 }
 
-const PASSWORD_FILE: (&str, &str) = (
-    "`--password-file` FILE",
-    "Its first line is the password. Nobody else should be able to read it.",
+const PASSWORD_FILE: (&str, &str) =
+    ("`--password-file` FILE", "Its first line is the password. Nobody else should be able to read it.");
+
+const OUTPUT: (&str, &str) = (
+    "`--output` FILE",
+    "Records are appended to it. On SIGHUP it is opened anew, so that a program such as logrotate may rename it before.",
 );
 
-const TIME_ZONE: (&str, &str) = ("/etc/localtime", "The time zone of the times in lines for people, unless `TZ` is set.");
+const TIME_ZONE: (&str, &str) =
+    ("/etc/localtime", "The time zone of the times in lines for people, unless `TZ` is set.");
 
 const PAGES: [Prose; 5] = [
     Prose {
@@ -57,7 +63,8 @@ const PAGES: [Prose; 5] = [
              `45s` or `1h 30m`.",
         ],
         files: &[
-            ("none of its own", "The tool reads no configuration file and leaves nothing behind."),
+            ("none of its own", "The tool reads no configuration file, and writes no file that it was not told to."),
+            OUTPUT,
             PASSWORD_FILE,
             TIME_ZONE,
         ],
@@ -68,7 +75,7 @@ const PAGES: [Prose; 5] = [
             ("Record what failed, and read it again", "rtcomm watch --failed --json -c 1 > failed.jsonl"),
             ("", "rtcomm tail failed.jsonl"),
         ],
-        json: &[Json::Records, Json::Outcomes],
+        json: &[Json::Records, Json::Statuses, Json::Outcomes],
     },
     Prose {
         command: "watch",
@@ -82,7 +89,7 @@ const PAGES: [Prose; 5] = [
             "Without `--count` or `--for` it runs until it is interrupted, and connects again where the connection is \
              lost. It ends at once where the reader of standard output goes away.",
         ],
-        files: &[PASSWORD_FILE, TIME_ZONE],
+        files: &[OUTPUT, PASSWORD_FILE, TIME_ZONE],
         examples: &[
             ("Every registration that begins, and every call that fails", "rtcomm watch --started --failed"),
             ("Calls to and from Iggy Pop", "rtcomm watch --session --endpoint iggy_pop"),
@@ -90,7 +97,7 @@ const PAGES: [Prose; 5] = [
             ("Wait a minute at the longest for a call to begin", "rtcomm watch --session --started -c 1 --for 1m"),
             ("The reasons alone", "rtcomm watch --failed --json -c 3 | jq -r .payload.reason"),
         ],
-        json: &[Json::Records],
+        json: &[Json::Records, Json::Statuses],
     },
     Prose {
         command: "call",
@@ -103,7 +110,10 @@ const PAGES: [Prose; 5] = [
         ],
         files: &[PASSWORD_FILE],
         examples: &[
-            ("Connect two endpoints, and wait ten seconds for the reply at the longest", "rtcomm call iggy_pop david_bowie --timeout 10s"),
+            (
+                "Connect two endpoints, and wait ten seconds for the reply at the longest",
+                "rtcomm call iggy_pop david_bowie --timeout 10s",
+            ),
             ("For a program: the outcome alone", "rtcomm call iggy_pop nobody --json | jq -r .outcome"),
             (
                 "The request for a session whose events `rtcomm watch --session-id` can wait for; nothing is sent",
@@ -122,6 +132,7 @@ const PAGES: [Prose; 5] = [
         ],
         files: &[
             ("FILE", "Recorded JSON lines. With `--follow`, it may be truncated, or renamed and made anew, meanwhile."),
+            OUTPUT,
             PASSWORD_FILE,
             TIME_ZONE,
         ],
@@ -130,11 +141,14 @@ const PAGES: [Prose; 5] = [
             ("Who is registered: the retained presence documents", "rtcomm tail --topic '/rtcomm/sphere/#' --for 1s"),
             ("Record ten messages", "rtcomm tail --json -c 10 > messages.jsonl"),
             ("Read them again, the last three", "rtcomm tail -n 3 messages.jsonl"),
-            ("What failed within the last hour, as JSON lines", "rtcomm tail messages.jsonl --failed --since 1h --json"),
+            (
+                "What failed within the last hour, as JSON lines",
+                "rtcomm tail messages.jsonl --failed --since 1h --json",
+            ),
             ("Follow a file that somebody else writes", "rtcomm tail -f messages.jsonl"),
             ("Watch, keep all of it, and show it", "rtcomm watch --json -c 5 | tee events.jsonl | rtcomm tail -"),
         ],
-        json: &[Json::Records, Json::Reading],
+        json: &[Json::Records, Json::Statuses, Json::Reading],
     },
     Prose {
         command: "demo",
@@ -286,7 +300,10 @@ fn environment(args: &[&Arg]) -> Roff {
             entry(&name, &format!("As {flag}, unless it is empty or `0`, `false`, `no` or `off`."));
         }
         if name == "RTCOMM_USERNAME" {
-            entry("RTCOMM_PASSWORD", "The password, where no `--password-file` is given. No flag takes it: every user can read those.");
+            entry(
+                "RTCOMM_PASSWORD",
+                "The password, where no `--password-file` is given. No flag takes it: every user can read those.",
+            );
         }
     }
     entry("NO_COLOR", "Where it is set and not empty, `--color auto` uses none.");
@@ -329,6 +346,7 @@ fn json_lines(kinds: &[Json]) -> Roff {
     for kind in kinds {
         match kind {
             Json::Records => records(&mut roff),
+            Json::Statuses => statuses(&mut roff),
             Json::Outcomes => outcomes(&mut roff),
             Json::Reading => paragraph(
                 &mut roff,
@@ -364,9 +382,33 @@ fn records(roff: &mut Roff) {
             ("topic", "The topic that it was published to."),
             ("qos", "The quality of service that it was delivered with."),
             ("retain", "Whether the broker had kept it from before."),
-            ("payload", "The message itself, where it is JSON: its own bytes, with numbers, key order and escapes as they came."),
+            (
+                "payload",
+                "The message itself, where it is JSON: its own bytes, with numbers, key order and escapes as they came.",
+            ),
             ("payload_text", "Stands in its place where the message is other text."),
             ("payload_base64", "Stands in its place where the message is no text, in Base64."),
+        ],
+    );
+}
+
+fn statuses(roff: &mut Roff) {
+    paragraph(roff, "With `--status-events`, what became of the connection stands between the messages:");
+    verbatim(
+        roff,
+        &[
+            r#"{"received":"2026-11-23T03:34:15.1Z","status":"gap","#,
+            r#" "from":"2026-11-23T03:34:12.8Z","until":"2026-11-23T03:34:15.1Z","#,
+            r#" "reason":"the connection broke"}"#,
+        ],
+    );
+    entries(
+        roff,
+        &[
+            ("status", "`connected`, `ready`, `disconnected`, or `gap`: messages between two times may be missing."),
+            ("from", "Of a gap: when it began."),
+            ("until", "Of a gap: when it ended."),
+            ("reason", "Why, where there is something to say."),
         ],
     );
 }

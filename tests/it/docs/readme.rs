@@ -4,6 +4,7 @@
 //! one marked `crontab` line by line without the times. `# exits N` at the end says how it ends where it does not end
 //! well. Each piece of inline code that begins with `rtcomm ` is run too.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -83,9 +84,27 @@ fn a_topic_in_readme_is_what_the_command_beside_it_subscribes_to() {
 #[test]
 fn the_statuses_in_readme_are_those_of_the_man_pages() {
     let readme = readme();
-    let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).collect();
-    let expected: Vec<_> = STATUSES.iter().map(|status| format!("| {} | {} |", status.code(), meaning(*status))).collect();
+    let rows: Vec<_> =
+        readme.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).collect();
+    let expected: Vec<_> =
+        STATUSES.iter().map(|status| format!("| {} | {} |", status.code(), meaning(*status))).collect();
     assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_environment_in_readme_is_that_of_the_flags() {
+    let readme = readme();
+    let rows: BTreeSet<_> = readme.lines().filter(|line| line.starts_with("| `RTCOMM_")).map(str::to_owned).collect();
+    let tool = rtcomm::internals::command();
+    let args = tool.get_subcommands().chain([&tool]).flat_map(clap::Command::get_arguments);
+    let expected = args.filter_map(|arg| Some(format!("| `{}` | `--{}` |", arg.get_env()?.to_str()?, arg.get_long()?)));
+    let expected = expected.chain(["| `RTCOMM_PASSWORD` | none: the password itself |".to_owned()]).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn readme_names_the_rust_that_is_needed() {
+    assert!(readme().contains(concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), " or newer")));
 }
 
 fn readme() -> String {
@@ -97,20 +116,17 @@ fn commands_of(readme: &str) -> Vec<Task<'_>> {
     let mut tasks = Vec::new();
     let mut lines = readme.lines().zip(1..);
     while let Some((line, at)) = lines.next() {
-        match line.strip_prefix("```") {
-            Some(language) => {
-                let block: Vec<_> = lines.by_ref().take_while(|(line, _)| *line != "```").collect();
-                tasks.push(match language {
-                    "console" => console(&block),
-                    "sh" => vec![Shown::new(at, &block.iter().map(|(line, _)| *line).collect::<Vec<_>>().join("\n"))],
-                    "crontab" => block.iter().filter_map(|(line, at)| cron(line, *at)).collect(),
-                    _ => Vec::new(),
-                });
-            }
-            None => {
-                let commands = inline_code(line).filter(|code| code.starts_with("rtcomm "));
-                tasks.extend(commands.map(|code| vec![Shown::new(at, &code)]));
-            }
+        if let Some(language) = line.strip_prefix("```") {
+            let block: Vec<_> = lines.by_ref().take_while(|(line, _)| *line != "```").collect();
+            tasks.push(match language {
+                "console" => console(&block),
+                "sh" => vec![Shown::new(at, &block.iter().map(|(line, _)| *line).collect::<Vec<_>>().join("\n"))],
+                "crontab" => block.iter().filter_map(|(line, at)| cron(line, *at)).collect(),
+                _ => Vec::new(),
+            });
+        } else {
+            let commands = inline_code(line).filter(|code| code.starts_with("rtcomm "));
+            tasks.extend(commands.map(|code| vec![Shown::new(at, &code)]));
         }
     }
     for task in &mut tasks {

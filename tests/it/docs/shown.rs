@@ -62,7 +62,11 @@ impl Desk {
         let is_demo = line.starts_with("rtcomm demo") && status.is_none();
         // The port that the demo takes by itself may be somebody's.
         let line = line.replace(EXAMPLE_BROKER, &self.broker);
-        let line = if line.contains("--listen") { line } else { line.replace("rtcomm demo", "rtcomm demo --listen 127.0.0.1:0") };
+        let line = if line.contains("--listen") {
+            line
+        } else {
+            line.replace("rtcomm demo", "rtcomm demo --listen 127.0.0.1:0")
+        };
         let mut job = Job::start(&line, self.dir.path(), &self.broker);
         if is_demo {
             self.broker = job.broker()?;
