@@ -31,6 +31,8 @@ mod commands;
 mod demo;
 mod exit;
 mod inbox;
+#[doc(hidden)]
+pub mod internals;
 mod logfile;
 mod output;
 pub mod protocol;

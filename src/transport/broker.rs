@@ -280,6 +280,7 @@ impl Options {
     }
 
     /// Options for a broker of our own: no credentials, no TLS.
+    #[cfg(feature = "demo")]
     pub(crate) fn for_local(address: SocketAddr) -> Self {
         let broker =
             Broker { scheme: Scheme::Mqtt, host: address.ip().to_string(), port: address.port(), path: String::new() };

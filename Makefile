@@ -1,0 +1,130 @@
+# What people do with this repository, each in one word. `make` alone says which words there are.
+
+PREFIX = /usr/local
+DESTDIR =
+# Given to `rtcomm demo` by `make demo`.
+ARGS =
+
+CARGO = cargo
+INSTALL = install
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+BINARY = $(TARGET_DIR)/release/rtcomm
+
+bindir = $(PREFIX)/bin
+mandir = $(PREFIX)/share/man/man1
+bashdir = $(PREFIX)/share/bash-completion/completions
+zshdir = $(PREFIX)/share/zsh/site-functions
+fishdir = $(PREFIX)/share/fish/vendor_completions.d
+
+MANPAGES = $(notdir $(wildcard man/*.1))
+SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+
+# Servers live where an ordinary user's PATH does not lead.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+.PHONY: help deps deps-rust deps-build deps-test demo test build install uninstall man clean
+
+help:
+	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
+	@echo 'make test       build and run all tests'
+	@echo 'make build      build $(BINARY)'
+	@echo 'make install    install program, man pages and completions (PREFIX=$(PREFIX) DESTDIR=)'
+	@echo 'make uninstall  remove what make install installed'
+	@echo 'make deps       install what the build needs and this machine lacks'
+	@echo 'make deps-test  the same for the tests'
+	@echo 'make man        refresh man/ and completions/ from the command-line definition'
+	@echo 'make clean      remove what was built'
+
+deps: deps-rust deps-build
+
+# Each need is PROGRAM:PACKAGE; the Debian package holds the program.
+deps-build:
+	$(call need,cc:build-essential make:build-essential cmake:cmake pkg-config:pkg-config libssl:libssl-dev)
+
+deps-test:
+	$(call need,mosquitto:mosquitto mosquitto_pub:mosquitto-clients mosquitto_sub:mosquitto-clients jq:jq)
+
+# Says nothing and asks no network where nothing is missing.
+define need
+	@set -eu; missing=; \
+	for need in $(1); do \
+	    program=$${need%%:*} package=$${need#*:}; \
+	    case $$program in \
+	        libssl) pkg-config --exists openssl 2>/dev/null || test -n "$${OPENSSL_DIR:-}" ;; \
+	        *) command -v "$$program" >/dev/null ;; \
+	    esac && continue; \
+	    case " $$missing " in *" $$package "*) ;; *) missing="$${missing:+$$missing }$$package" ;; esac; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	if ! command -v apt-get >/dev/null; then \
+	    echo "Missing: $$missing (these are Debian's names). Install them with this system's package manager." >&2; \
+	    exit 1; \
+	fi; \
+	root=; \
+	if test "$$(id -u)" != 0; then \
+	    if ! command -v sudo >/dev/null; then \
+	        echo "Missing: $$missing. As root, run: apt-get install $$missing" >&2; \
+	        exit 1; \
+	    fi; \
+	    root=sudo; \
+	fi; \
+	echo "Installing with apt-get: $$missing" >&2; \
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null; \
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null >&2
+endef
+
+deps-rust:
+	@set -eu; \
+	wanted=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml); \
+	advice="Get it with rustup (on Ubuntu: apt-get install rustup && rustup default stable), or from this system's packages."; \
+	if ! command -v $(CARGO) >/dev/null; then \
+	    echo "Missing: cargo, Rust $$wanted or newer. $$advice" >&2; \
+	    exit 1; \
+	fi; \
+	found=$$($(CARGO) --version | sed 's/^cargo \([0-9.]*\).*/\1/'); \
+	if test "$$(printf '%s\n' "$$wanted" "$$found" | sort -V | head -n 1)" != "$$wanted"; then \
+	    echo "Rust $$found is too old: this needs $$wanted or newer. $$advice" >&2; \
+	    exit 1; \
+	fi
+
+demo: build
+	$(BINARY) demo $(ARGS)
+
+# nextest knows no doctests.
+test: deps deps-test
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    set -ex; \
+	    $(CARGO) nextest run --locked; \
+	    $(CARGO) test --locked --doc; \
+	else \
+	    set -ex; \
+	    $(CARGO) test --locked; \
+	fi
+
+# Touched, because cargo leaves the file alone where it has nothing to do.
+build: deps
+	$(CARGO) build --release --locked
+	@touch $(BINARY)
+
+$(BINARY): $(SOURCES)
+	@$(MAKE) build
+
+# Builds only where the program is older than its source: root need not have cargo.
+install: $(BINARY)
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir) $(DESTDIR)$(bashdir) $(DESTDIR)$(zshdir) $(DESTDIR)$(fishdir)
+	$(INSTALL) -m 755 $(BINARY) $(DESTDIR)$(bindir)/rtcomm
+	$(INSTALL) -m 644 $(addprefix man/,$(MANPAGES)) $(DESTDIR)$(mandir)
+	$(INSTALL) -m 644 completions/rtcomm.bash $(DESTDIR)$(bashdir)/rtcomm
+	$(INSTALL) -m 644 completions/_rtcomm $(DESTDIR)$(zshdir)/_rtcomm
+	$(INSTALL) -m 644 completions/rtcomm.fish $(DESTDIR)$(fishdir)/rtcomm.fish
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/rtcomm $(addprefix $(DESTDIR)$(mandir)/,$(MANPAGES))
+	rm -f $(DESTDIR)$(bashdir)/rtcomm $(DESTDIR)$(zshdir)/_rtcomm $(DESTDIR)$(fishdir)/rtcomm.fish
+
+# The tests that compare these files write them when they are told to.
+man: deps
+	UPDATE=1 $(CARGO) test --locked --test it -- docs::generated
+
+clean:
+	$(CARGO) clean

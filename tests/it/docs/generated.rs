@@ -1,0 +1,53 @@
+//! Compares the committed `man/` and `completions/` with what the command-line definition gives now, and rewrites them
+//! where `UPDATE` is set in the environment.
+
+use std::fs;
+use std::path::Path;
+
+use clap_complete::Shell;
+use clap_complete::aot::Generator as _;
+
+use super::man;
+
+#[test]
+fn man_pages_are_as_the_commands_are() {
+    compare("man", &man::pages());
+}
+
+#[test]
+fn completions_are_as_the_commands_are() {
+    let scripts = [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut rtcomm::internals::command(), "rtcomm", &mut script);
+        (shell.file_name("rtcomm"), String::from_utf8(script).expect("a script is text"))
+    });
+    compare("completions", &scripts);
+}
+
+/// The directory holds these files, and no others.
+fn compare(dir: &str, files: &[(String, String)]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    if std::env::var_os("UPDATE").is_some() {
+        // It may not exist yet.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("the repository can be written to");
+        for (name, text) in files {
+            fs::write(path.join(name), text).expect("the repository can be written to");
+        }
+        return;
+    }
+    for (name, text) in files {
+        let committed = fs::read_to_string(path.join(name)).unwrap_or_default();
+        let line = committed.lines().zip(text.lines()).take_while(|(old, new)| old == new).count() + 1;
+        assert!(
+            committed == *text,
+            "{dir}/{name} is stale from line {line} on: run `make man`, and commit what changed"
+        );
+    }
+    let mut found: Vec<_> =
+        fs::read_dir(&path).expect("a directory").map(|it| it.expect("a file").file_name()).collect();
+    found.sort();
+    let mut expected: Vec<_> = files.iter().map(|(name, _)| std::ffi::OsString::from(name)).collect();
+    expected.sort();
+    assert_eq!(found, expected, "{dir} holds other files than it should: run `make man`");
+}

@@ -1,0 +1,200 @@
+//! Runs what README and the man pages show, and compares README's tables with what they are about.
+//!
+//! In README, a block marked `console` is run line by line, one marked `sh` as one script, where it is about `rtcomm`;
+//! one marked `crontab` line by line without the times. `# exits N` at the end says how it ends where it does not end
+//! well. Each piece of inline code that begins with `rtcomm ` is run too.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::shown::Desk;
+use super::{STATUSES, man, meaning};
+
+/// How many desks are at work at once. They mostly wait.
+const WORKERS: usize = 4;
+
+/// What is run at one desk.
+type Task<'a> = Vec<Shown<'a>>;
+
+/// A command, as shown.
+#[derive(Debug)]
+struct Shown<'a> {
+    /// The line of README; 0 elsewhere.
+    at: usize,
+    command: String,
+    status: Option<u8>,
+    /// The sample of its output.
+    sample: Vec<&'a str>,
+}
+
+impl Shown<'_> {
+    fn new(at: usize, text: &str) -> Self {
+        let (command, status) = match text.rsplit_once("# exits ") {
+            None => (text, None),
+            Some((command, status)) => (command, Some(status.trim().parse().expect("`# exits N` names a status"))),
+        };
+        Self { at, command: command.trim().to_owned(), status, sample: Vec::new() }
+    }
+
+    /// Whether it is a command of ours, not one that merely prepares.
+    fn is_ours(&self) -> bool {
+        self.command.split(|c: char| c.is_whitespace() || "(;|&".contains(c)).any(|word| word == "rtcomm")
+    }
+
+    /// Whether its output is the same at every time: the sample is to be that.
+    fn is_exact(&self) -> bool {
+        self.command.contains("--dry-run") && !self.command.contains("rtcomm call")
+    }
+}
+
+#[test]
+fn every_command_in_readme_does_what_it_says() {
+    let readme = readme();
+    let tasks = commands_of(&readme);
+    let count = tasks.iter().map(Vec::len).sum::<usize>();
+    assert!(count > 40, "only {count} commands are found in README: has its form changed?");
+    run_all(tasks);
+}
+
+#[test]
+fn every_example_of_the_man_pages_runs() {
+    run_all(man::examples().map(|lines| lines.into_iter().map(|line| Shown::new(0, line)).collect()).collect());
+}
+
+#[test]
+fn a_topic_in_readme_is_what_the_command_beside_it_subscribes_to() {
+    let readme = readme();
+    let mut desk = Desk::new();
+    let mut count = 0;
+    for row in readme.lines().filter(|line| line.starts_with('|')) {
+        let codes: Vec<_> = inline_code(row).collect();
+        if let [topic, command] = codes.as_slice()
+            && topic.starts_with("/rtcomm/")
+            && command.starts_with("rtcomm ")
+        {
+            let printed = desk.run(&format!("{command} --dry-run"), None).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(printed, format!("{topic}\n"), "{command}");
+            count += 1;
+        }
+    }
+    assert!(count >= 7, "only {count} rows with a topic and a command are found in README");
+}
+
+#[test]
+fn the_statuses_in_readme_are_those_of_the_man_pages() {
+    let readme = readme();
+    let rows: Vec<_> =
+        readme.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).collect();
+    let expected: Vec<_> =
+        STATUSES.iter().map(|status| format!("| {} | {} |", status.code(), meaning(*status))).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_environment_in_readme_is_that_of_the_flags() {
+    let readme = readme();
+    let rows: BTreeSet<_> = readme.lines().filter(|line| line.starts_with("| `RTCOMM_")).map(str::to_owned).collect();
+    let tool = rtcomm::internals::command();
+    let args = tool.get_subcommands().chain([&tool]).flat_map(clap::Command::get_arguments);
+    let expected = args.filter_map(|arg| Some(format!("| `{}` | `--{}` |", arg.get_env()?.to_str()?, arg.get_long()?)));
+    let expected = expected.chain(["| `RTCOMM_PASSWORD` | none: the password itself |".to_owned()]).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn readme_names_the_rust_that_is_needed() {
+    assert!(readme().contains(concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), " or newer")));
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is a README")
+}
+
+/// Everything in README that is to be run.
+fn commands_of(readme: &str) -> Vec<Task<'_>> {
+    let mut tasks = Vec::new();
+    let mut lines = readme.lines().zip(1..);
+    while let Some((line, at)) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let block: Vec<_> = lines.by_ref().take_while(|(line, _)| *line != "```").collect();
+            tasks.push(match language {
+                "console" => console(&block),
+                "sh" => vec![Shown::new(at, &block.iter().map(|(line, _)| *line).collect::<Vec<_>>().join("\n"))],
+                "crontab" => block.iter().filter_map(|(line, at)| cron(line, *at)).collect(),
+                _ => Vec::new(),
+            });
+        } else {
+            let commands = inline_code(line).filter(|code| code.starts_with("rtcomm "));
+            tasks.extend(commands.map(|code| vec![Shown::new(at, &code)]));
+        }
+    }
+    for task in &mut tasks {
+        task.retain(Shown::is_ours);
+    }
+    tasks.retain(|task| !task.is_empty());
+    tasks
+}
+
+/// Prompts and what they printed.
+fn console<'a>(block: &[(&'a str, usize)]) -> Task<'a> {
+    let mut task: Task<'a> = Vec::new();
+    for (line, at) in block {
+        match (line.strip_prefix("$ "), task.last_mut()) {
+            (Some(command), _) => task.push(Shown::new(*at, command)),
+            (None, Some(shown)) => shown.sample.push(line),
+            (None, None) => panic!("README line {at}: a console block begins with a prompt"),
+        }
+    }
+    task
+}
+
+/// What a line of a crontab runs.
+fn cron<'a>(line: &str, at: usize) -> Option<Shown<'a>> {
+    if line.starts_with('#') || !line.contains("rtcomm ") {
+        return None;
+    }
+    let command = line.splitn(6, ' ').nth(5).expect("five times and a command");
+    // cron takes a bare percent sign for a line end.
+    Some(Shown::new(at, &command.replace("\\%", "%")))
+}
+
+/// The pieces of inline code in a line.
+fn inline_code(line: &str) -> impl Iterator<Item = String> {
+    line.split('`').skip(1).step_by(2).map(|code| code.replace("\\|", "|"))
+}
+
+fn run_all(tasks: Vec<Task<'_>>) {
+    let tasks = Mutex::new(tasks.into_iter());
+    let faults = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(task) = next(&tasks) {
+                    if let Err(fault) = run(&task) {
+                        faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+                    }
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+}
+
+/// The lock is held no longer than this.
+fn next<'a>(tasks: &Mutex<std::vec::IntoIter<Task<'a>>>) -> Option<Task<'a>> {
+    tasks.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
+
+fn run(task: &[Shown<'_>]) -> Result<(), String> {
+    let mut desk = Desk::new();
+    for shown in task {
+        let Shown { at, command, status, sample } = shown;
+        let printed = desk.run(command, *status).map_err(|error| format!("README line {at}: {error}"))?;
+        if shown.is_exact() && !sample.is_empty() && !printed.lines().eq(sample.iter().copied()) {
+            return Err(format!("README line {at}: {command} prints\n{printed}"));
+        }
+    }
+    desk.leave()
+}

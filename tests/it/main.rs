@@ -1,0 +1,3 @@
+//! The integration tests: one crate, a file for each subject.
+
+mod docs;
