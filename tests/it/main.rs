@@ -1,0 +1,13 @@
+//! The real binary against real brokers: `rtcomm demo --serve`, and mosquitto.
+//!
+//! Each module is for a command or for what several have in common; [`support`] has the machinery. The brokers are
+//! started by the tests, on ports of their own; what is missing (mosquitto) is a failure, and `make deps` installs it.
+
+mod bad_input;
+mod call;
+mod delivery;
+mod demo;
+mod endings;
+mod support;
+mod versions;
+mod watch;
