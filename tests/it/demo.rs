@@ -96,6 +96,8 @@ fn it_shows_the_events_as_watch_does() {
 #[test]
 fn its_world_keeps_presence_documents() {
     let broker = Broker::demo();
+    // Who is called is there.
+    rtcomm("call iggy_pop david_bowie").at(&broker).run().has_status(0);
     let tail = rtcomm("tail --json -c 2 --topic /rtcomm/sphere/#").at(&broker).run().has_status(0);
     let lines = tail.json_lines();
     tail.check(lines.iter().all(|it| it["retain"] == true && it["payload"]["method"] == "DOCUMENT"), "documents");

@@ -8,6 +8,8 @@ mod call;
 mod delivery;
 mod demo;
 mod endings;
+mod pretty;
 mod support;
+mod tail;
 mod versions;
 mod watch;

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::events::{SESSIONS, Wanted, check_what_is_printed, event};
+use crate::support::events::{FILTERS, Wanted, check_what_is_printed, event};
 use crate::support::{Broker, Setup, on_every_broker, rtcomm};
 
 /// The table of the protocol's section 2: what is wanted, the subscription that answers it, and which events those are.
@@ -39,34 +39,8 @@ fn each_row_of_the_topic_table_prints_exactly_its_events(setup: &Setup) {
 on_every_broker!(each_row_of_the_topic_table_prints_exactly_its_events);
 
 fn each_filter_flag_alone_and_combined_prints_exactly_its_events(setup: &Setup) {
-    let flags: [(&str, Wanted); 16] = [
-        ("--started", |it| it.action == "started"),
-        ("--modified", |it| it.action == "modified"),
-        ("--stopped --failed", |it| ["stopped", "failed"].contains(&it.action)),
-        ("--started --modified --stopped --failed --registration --session", |_| true),
-        ("--from iggy_pop", |it| it.from == "iggy_pop"),
-        ("--from iggy_pop --from mick_jagger", |it| ["iggy_pop", "mick_jagger"].contains(&it.from)),
-        ("--to iggy_pop", |it| it.to == Some("iggy_pop")),
-        ("--from iggy_pop --to mick_jagger --to iggy_pop", |it| {
-            it.from == "iggy_pop" && [Some("mick_jagger"), Some("iggy_pop")].contains(&it.to)
-        }),
-        ("--registration --session --to iggy_pop", |it| it.to == Some("iggy_pop")),
-        ("--endpoint iggy_pop", |it| it.is_of("iggy_pop")),
-        ("--endpoint iggy_pop --endpoint mick_jagger --failed", |it| {
-            it.action == "failed" && (it.is_of("iggy_pop") || it.is_of("mick_jagger"))
-        }),
-        ("--endpoint iggy_pop --from mick_jagger", |it| it.from == "mick_jagger" && it.is_of("iggy_pop")),
-        ("--app-context ABC", |it| it.app_context == Some("ABC")),
-        ("--reason [Bb]usy", |it| it.reason.is_some_and(|reason| reason.to_lowercase().contains("busy"))),
-        ("--reason ^no --reason ^Busy --session", |it| {
-            it.category == "session" && it.reason.is_some_and(|it| it.starts_with("no") || it.starts_with("Busy"))
-        }),
-        ("--session-id B8E3A5C2-91F4-4F0E-9D27-3C6A7E8F9012 --from iggy_pop --stopped", |it| {
-            it.session == Some(SESSIONS[1]) && it.from == "iggy_pop" && it.action == "stopped"
-        }),
-    ];
     let mut commands: Vec<_> =
-        flags.map(|(flags, wanted)| (setup.rtcomm(&format!("watch --json {flags}")), wanted)).into();
+        FILTERS.map(|(flags, wanted)| (setup.rtcomm(&format!("watch --json {flags}")), wanted)).into();
     let spaced = setup.rtcomm("watch --json --endpoint").arg("Danko Jones").arg("--app-context").arg("XYZ video app");
     commands.push((spaced, |it| it.is_of("Danko Jones") && it.app_context == Some("XYZ video app")));
     check_what_is_printed(setup, commands);

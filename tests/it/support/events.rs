@@ -29,7 +29,7 @@ impl Sample {
     }
 
     /// A payload that says which of the samples it is, and which time it is told.
-    fn payload(&self, number: usize, round: usize) -> String {
+    pub(crate) fn payload(&self, number: usize, round: usize) -> String {
         let mut payload =
             json!({ "method": "RTCOMM_EVENT_FIRED", "rtcommVer": "v1.0.0", "number": number, "round": round });
         for (key, value) in [("appContext", self.app_context), ("sigSessID", self.session), ("reason", self.reason)] {
@@ -72,6 +72,34 @@ pub(crate) fn samples() -> Vec<Sample> {
 /// What is to be printed of the samples.
 pub(crate) type Wanted = fn(&Sample) -> bool;
 
+/// Filter flags, alone and combined, and what they let pass.
+pub(crate) const FILTERS: [(&str, Wanted); 16] = [
+    ("--started", |it| it.action == "started"),
+    ("--modified", |it| it.action == "modified"),
+    ("--stopped --failed", |it| ["stopped", "failed"].contains(&it.action)),
+    ("--started --modified --stopped --failed --registration --session", |_| true),
+    ("--from iggy_pop", |it| it.from == "iggy_pop"),
+    ("--from iggy_pop --from mick_jagger", |it| ["iggy_pop", "mick_jagger"].contains(&it.from)),
+    ("--to iggy_pop", |it| it.to == Some("iggy_pop")),
+    ("--from iggy_pop --to mick_jagger --to iggy_pop", |it| {
+        it.from == "iggy_pop" && [Some("mick_jagger"), Some("iggy_pop")].contains(&it.to)
+    }),
+    ("--registration --session --to iggy_pop", |it| it.to == Some("iggy_pop")),
+    ("--endpoint iggy_pop", |it| it.is_of("iggy_pop")),
+    ("--endpoint iggy_pop --endpoint mick_jagger --failed", |it| {
+        it.action == "failed" && (it.is_of("iggy_pop") || it.is_of("mick_jagger"))
+    }),
+    ("--endpoint iggy_pop --from mick_jagger", |it| it.from == "mick_jagger" && it.is_of("iggy_pop")),
+    ("--app-context ABC", |it| it.app_context == Some("ABC")),
+    ("--reason [Bb]usy", |it| it.reason.is_some_and(|reason| reason.to_lowercase().contains("busy"))),
+    ("--reason ^no --reason ^Busy --session", |it| {
+        it.category == "session" && it.reason.is_some_and(|it| it.starts_with("no") || it.starts_with("Busy"))
+    }),
+    ("--session-id B8E3A5C2-91F4-4F0E-9D27-3C6A7E8F9012 --from iggy_pop --stopped", |it| {
+        it.session == Some(SESSIONS[1]) && it.from == "iggy_pop" && it.action == "stopped"
+    }),
+];
+
 /// Starts each command, tells all samples twice, and checks that each printed what it is to print of them, once.
 ///
 /// That the second round came shows that nothing of the first is still on its way.
@@ -102,7 +130,7 @@ fn tell(client: &mut Client, samples: &[Sample]) {
 }
 
 /// Which samples were printed, from their payloads.
-fn numbers(outcome: &Outcome, round: usize) -> Vec<usize> {
+pub(crate) fn numbers(outcome: &Outcome, round: usize) -> Vec<usize> {
     let lines = outcome.json_lines();
     let payloads = lines.iter().map(|line| &line["payload"]).filter(|payload| payload["round"] == round);
     payloads.filter_map(|payload| payload["number"].as_u64()).filter_map(|it| it.try_into().ok()).collect()

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,6 +85,15 @@ impl Rtcomm {
         });
         let stdout = process.child.stdout.take().expect("it is piped");
         (process, stdout)
+    }
+
+    /// Starts it with its standard input open, and reads all that it prints.
+    pub(crate) fn start_fed(mut self) -> (Process, ChildStdin) {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::start(&mut self.command);
+        process.stdout = Stream::read(process.child.stdout.take().expect("it is piped"));
+        let stdin = process.child.stdin.take().expect("it is piped");
+        (process, stdin)
     }
 
     /// Starts it with this file for its standard output.
