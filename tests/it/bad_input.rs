@@ -186,3 +186,19 @@ fn a_command_that_does_not_exist_or_none_at_all() {
     rtcomm("").run().has_status(2).prints("").says("Usage");
     rtcomm("watch --json --jsn").run().has_status(2).prints("").says("--json");
 }
+
+#[test]
+fn help_and_version_are_what_was_asked_for() {
+    for words in ["--help", "--version", "watch --help", "call -h", "tail --help", "demo --help"] {
+        let outcome = rtcomm(words).run().has_status(0);
+        outcome.check(outcome.stdout.contains("rtcomm") && outcome.stderr.is_empty(), "on standard output alone");
+    }
+}
+
+#[test]
+fn the_mqtt_librarys_trace_never_gets_among_the_data() {
+    let broker = Broker::demo_with("--interval 10ms");
+    let watch = rtcomm("watch --json -c 1").at(&broker).env("MQTT_C_CLIENT_TRACE", "ON");
+    let outcome = watch.env("MQTT_C_CLIENT_TRACE_LEVEL", "PROTOCOL").run().has_status(0);
+    outcome.check(outcome.json_lines().len() == 1, "one line");
+}

@@ -4,7 +4,9 @@ use std::thread;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use crate::support::broker::password_file;
 use crate::support::mqtt::{Client, Message};
 use crate::support::{Broker, Outcome, Setup, on_every_broker, rtcomm};
 
@@ -318,4 +320,40 @@ fn a_signal_ends_the_wait_and_warns_that_the_call_may_be_placed() {
             "a warning with the transaction's ID",
         );
     }
+}
+
+#[test]
+fn a_publication_that_the_access_list_forbids_is_4_on_mqtt_5() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let list = dir.path().join("access");
+    std::fs::write(&list, "topic read #\n").expect("it can be written");
+    let broker = Broker::mosquitto_with(&format!("allow_anonymous true\nacl_file {}\n", list.display()));
+    let outcome = rtcomm("call a b --json").at(&broker).run().has_status(4);
+    let outcome = outcome.says("refuses the publication to /rtcomm/callControl").says("--as");
+    outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
+    rtcomm("call a b --mqtt-version 3.1.1 --timeout 500ms").at(&broker).run().has_status(124);
+}
+
+#[test]
+fn as_satisfies_an_access_list_that_holds_each_client_to_its_own_name() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let list = dir.path().join("access");
+    let rules = "topic readwrite #\ntopic deny /rtcomm/callControl\nuser iggy\ntopic read #\n\
+                 pattern write /rtcomm/callControl/%u\n";
+    std::fs::write(&list, rules).expect("it can be written");
+    let users = password_file(dir.path(), "iggy", "right");
+    let broker = Broker::mosquitto_with(&format!(
+        "allow_anonymous true\nacl_file {}\npassword_file {}\n",
+        list.display(),
+        users.display()
+    ));
+    let call =
+        |flags: &str| rtcomm(&format!("call a b -u iggy {flags}")).env("RTCOMM_PASSWORD", "right").at(&broker).run();
+    call("").has_status(4);
+    call("--as david").has_status(4);
+    let service =
+        service(&broker, "/rtcomm/callControl/+", |request| vec![(String::new(), response(request, &json!({})))]);
+    call("--as iggy").has_status(0);
+    let (_, message) = service.join().expect("the service was asked");
+    assert_eq!(message.topic, "/rtcomm/callControl/iggy");
 }

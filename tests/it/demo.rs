@@ -113,3 +113,28 @@ fn its_root_is_where_it_is_told_to_be() {
     rtcomm("call iggy_pop david_bowie --root some/root").at(&broker).run().has_status(0);
     rtcomm("call iggy_pop david_bowie --timeout 500ms").at(&broker).run().has_status(124);
 }
+
+#[test]
+fn its_services_answer_as_the_protocol_says() {
+    let broker = Broker::demo();
+    let mut browser = broker.old_client();
+    browser.subscribe("me/#");
+    let mut ask = |topic: &str, request: &str| -> Value {
+        browser.publish(topic, request);
+        let answer = browser.next();
+        assert_eq!((answer.topic.as_str(), answer.retain), ("me/answers", false));
+        serde_json::from_slice(&answer.payload).expect("an answer is JSON")
+    };
+    let query = r#"{"method":"SERVICE_QUERY","transID":"1111-1111","fromTopic":"me/answers"}"#;
+    let answer = ask("/rtcomm/management/me", query);
+    assert_eq!(answer["orig"], "SERVICE_QUERY");
+    assert_eq!(answer["transID"], "1111-1111");
+    assert_eq!(answer["services"]["RTCOMM_CALL_CONTROL_SERVICE"]["topic"], "/rtcomm/callControl");
+    assert_eq!(answer["services"]["RTCOMM_CONNECTOR_SERVICE"]["eventMonitoringTopic"], "/rtcomm/event");
+
+    let request = r#"{"method":"3PCC_PLACE_CALL","transID":100,"callerEndpoint":"iggy_pop","calleeEndpoint":"david_bowie","fromTopic":"me/answers"}"#;
+    let answer = ask("/rtcomm/callControl", request);
+    assert_eq!(answer["transID"], 100, "the number as it came");
+    assert_eq!(answer["result"], "SUCCESS");
+    rtcomm("call iggy_pop iggy_pop --as david_bowie").at(&broker).run().has_status(3);
+}

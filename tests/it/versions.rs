@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::events::event;
@@ -13,7 +14,7 @@ const REFUSALS: [ToVersion5; 3] = [ToVersion5::ReasonCode, ToVersion5::ReturnCod
 
 fn old_broker(to_version_5: ToVersion5) -> Peer {
     let hello = Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
-    Peer::old_broker(Script { to_version_5, to_subscriber: vec![hello], on_publish: None })
+    Peer::old_broker(Script { to_version_5, granted: 1, to_subscriber: vec![hello], on_publish: None })
 }
 
 #[test]
@@ -75,10 +76,46 @@ fn a_request_is_published_after_the_subscription_stands_and_a_retained_reply_is_
         Message::new(request["fromTopic"].as_str().expect("where to answer"), response.to_string())
     };
     let on_publish = move |request: &Message| vec![reply(request, "FAILURE").retained(), reply(request, "SUCCESS")];
-    let script =
-        Script { to_version_5: ToVersion5::Close, to_subscriber: vec![], on_publish: Some(Arc::new(on_publish)) };
-    let peer = Peer::old_broker(script);
+    let peer = Peer::old_broker(Script {
+        to_version_5: ToVersion5::Close,
+        granted: 1,
+        to_subscriber: vec![],
+        on_publish: Some(Arc::new(on_publish)),
+    });
     rtcomm("call a b --broker").arg(peer.url()).run().has_status(0);
     let kinds: Vec<u8> = peer.seen().iter().map(crate::support::mqtt::Packet::kind).collect();
     assert_eq!(kinds, [0x10, 0x10, 0x80, 0x30, 0xe0], "CONNECT twice, SUBSCRIBE, PUBLISH, DISCONNECT");
+}
+
+#[test]
+fn a_subscription_that_is_refused_is_4_and_nothing_is_sent() {
+    let script = Script { to_version_5: ToVersion5::Close, granted: 0x80, to_subscriber: vec![], on_publish: None };
+    let peer = Peer::old_broker(script);
+    rtcomm("watch --broker").arg(peer.url()).run().has_status(4).says("'/rtcomm/event/#'").never_says("ready");
+    let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(4);
+    outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
+    outcome.check(peer.published().is_empty(), "no request without a way to hear the reply");
+}
+
+#[test]
+fn a_peer_that_never_answers_is_given_up() {
+    let peer = Peer::silent();
+    let watch = rtcomm("watch --connect-timeout 300ms --broker").arg(peer.url()).run().has_status(5).prints("");
+    watch.says("does not answer within 300ms").says("is it an MQTT broker");
+    let call = rtcomm("call a b --timeout 300ms --json --broker").arg(peer.url()).run().has_status(124);
+    let call = call.says("nothing was sent");
+    call.check(call.json_lines()[0]["outcome"] == "timeout", "the outcome");
+}
+
+#[test]
+fn a_signal_is_heard_while_a_connection_is_being_made() {
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        for command in ["watch", "tail", "call a b"] {
+            let peer = Peer::silent();
+            let process = rtcomm(command).arg("--broker").arg(peer.url()).start();
+            peer.wait_for_client();
+            process.signal(signal);
+            process.end().has_status(status).prints("").never_says("may have been placed");
+        }
+    }
 }

@@ -42,6 +42,10 @@ fn each_filter_flag_alone_and_combined_prints_exactly_its_events(setup: &Setup) 
     let mut commands: Vec<_> =
         FILTERS.map(|(flags, wanted)| (setup.rtcomm(&format!("watch --json {flags}")), wanted)).into();
     let spaced = setup.rtcomm("watch --json --endpoint").arg("Danko Jones").arg("--app-context").arg("XYZ video app");
+    let live_tail = setup.rtcomm("tail --json --from iggy_pop --to mick_jagger --started --failed");
+    commands.push((live_tail, |it| {
+        it.from == "iggy_pop" && it.to == Some("mick_jagger") && ["started", "failed"].contains(&it.action)
+    }));
     commands.push((spaced, |it| it.is_of("Danko Jones") && it.app_context == Some("XYZ video app")));
     check_what_is_printed(setup, commands);
 }

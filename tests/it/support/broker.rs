@@ -69,6 +69,11 @@ impl Broker {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
+    /// A browser at this broker.
+    pub(crate) fn old_client(&self) -> Client {
+        Client::connect_3_1(self.port)
+    }
+
     /// Somebody else at this broker.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.port)

@@ -131,13 +131,22 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(port: u16) -> Self {
+        Self::connect_as(port, "MQTT", 4)
+    }
+
+    /// Speaks MQTT 3.1, as browsers do: the same packets, announced by another name.
+    pub(crate) fn connect_3_1(port: u16) -> Self {
+        Self::connect_as(port, "MQIsdp", 3)
+    }
+
+    fn connect_as(port: u16, protocol: &str, level: u8) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let id = format!("peer{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the broker accepts connections");
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
-        // Level 4, a clean session, a keep alive of an hour.
-        let body = [string("MQTT"), vec![4, 2], 3600_u16.to_be_bytes().to_vec(), string(&id)].concat();
+        // A clean session, a keep alive of an hour.
+        let body = [string(protocol), vec![level, 2], 3600_u16.to_be_bytes().to_vec(), string(&id)].concat();
         let mut client = Self { stream, last_id: 0, received: VecDeque::new() };
         client.send(&Packet::new(CONNECT, body));
         let answer = client.wait_for(CONNACK);

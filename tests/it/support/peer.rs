@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
-use super::PATIENCE;
 use super::mqtt::{CONNACK, CONNECT, Message, PINGREQ, PINGRESP, PUBACK, PUBLISH, Packet, SUBACK, SUBSCRIBE};
+use super::{LOOK_AGAIN, PATIENCE};
 
 /// How a peer treats a CONNECT of MQTT 5.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ type OnPublish = Arc<dyn Fn(&Message) -> Vec<Message> + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Script {
     pub(crate) to_version_5: ToVersion5,
+    /// What a SUBSCRIBE is granted: a QoS, or 0x80, nothing.
+    pub(crate) granted: u8,
     /// What each new subscriber is sent.
     pub(crate) to_subscriber: Vec<Message>,
     /// What a publisher is sent; without it the connection is closed instead of an acknowledgement.
@@ -54,6 +57,24 @@ impl Peer {
             let _ = stream.write_all(bytes);
             let _ = stream.shutdown(Shutdown::Both);
         })
+    }
+
+    /// No broker: listens to everybody, and says nothing.
+    pub(crate) fn silent() -> Self {
+        Self::serve(|stream, seen| {
+            while let Ok(packet) = Packet::read(&stream) {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(packet);
+            }
+        })
+    }
+
+    /// Waits until a client has sent its first packet.
+    pub(crate) fn wait_for_client(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.seen().is_empty() {
+            assert!(Instant::now() < deadline, "no client came");
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 
     fn serve(each: impl Fn(TcpStream, &Mutex<Vec<Packet>>) + Send + Sync + 'static) -> Self {
@@ -107,7 +128,7 @@ fn serve(stream: &TcpStream, script: &Script, seen: &Mutex<Vec<Packet>>) -> std:
             }
             CONNECT => Packet::new(CONNACK, [0, 0]).write(stream)?,
             SUBSCRIBE => {
-                Packet::new(SUBACK, [&packet.id()[..], &[1]].concat()).write(stream)?;
+                Packet::new(SUBACK, [&packet.id()[..], &[script.granted]].concat()).write(stream)?;
                 send(stream, &script.to_subscriber)?;
             }
             PUBLISH => {
