@@ -71,7 +71,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__call)
-            opts="-t -b -u -q -v -h --timeout --session-id --app-context --as --reply-prefix --json --dry-run --broker --username --password-file --cafile --cert --key --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
+            opts="-t -b -u -q -v -h --timeout --session-id --app-context --as --reply-prefix --max-payload --json --dry-run --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -101,6 +101,10 @@ _rtcomm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --max-payload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --broker)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -125,11 +129,27 @@ _rtcomm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --capath)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --alpn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proxy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -315,7 +335,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__tail)
-            opts="-n -f -c -b -u -q -v -h --lines --follow --since --until --topic --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --json --dry-run --qos --durable --durable-expiry --durable-delete --share --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --cert --key --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
+            opts="-n -f -c -b -u -q -v -h --lines --follow --since --until --topic --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --json --dry-run --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -429,11 +449,27 @@ _rtcomm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --capath)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --alpn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proxy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -477,7 +513,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__watch)
-            opts="-c -b -u -q -v -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --json --dry-run --qos --durable --durable-expiry --durable-delete --share --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --cert --key --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
+            opts="-c -b -u -q -v -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --json --dry-run --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -571,11 +607,27 @@ _rtcomm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --capath)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --alpn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proxy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -55,8 +55,12 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s b -l broker -d '
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s u -l username -d 'User name; the password comes from --password-file or RTCOMM_PASSWORD' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l password-file -d 'File whose first line is the password (`-` is standard input)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l capath -d 'Trust the certificate authorities in this folder of hashed PEM files instead of the system\'s' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cert -d 'Client certificate, PEM' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l key -d 'The client certificate\'s private key, PEM' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l key-password-file -d 'File whose first line is the passphrase of the private key (`-` is standard input)' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l alpn -d 'Application protocol to offer in the TLS handshake (repeatable), such as mqtt' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l proxy -d 'HTTP proxy to connect through: http://HOST:PORT [default for TLS: the environment\'s https_proxy]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l client-id -d 'MQTT client identifier [default: a fresh one]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, and 3.1.1 where the broker refuses 5'
 3.1.1\t'3.1.1'
@@ -78,6 +82,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l failed -d 'What 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fail-empty -d 'Exit with 7 where nothing matched'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l json -d 'Print one JSON object a line'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l dry-run -d 'Print the topic filters that would be subscribed to, and connect nowhere'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l allow-partial -d 'Go on where the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fsync -d 'Acknowledge a message only when the file is safe from a loss of power'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l no-reconnect -d 'End with 5 when the connection is lost'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l status-events -d 'Print what becomes of the connection as records too: connected, ready, disconnected, gap'
@@ -90,12 +95,17 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l session-id -d 'Th
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l app-context -d 'The application whose registrations are meant' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l as -d 'Send as this endpoint: publish to TOPIC/ENDPOINT, where the broker holds each client to its own name' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l reply-prefix -d 'Where the reply is asked for: PREFIX/UUID [default: ROOT/reply]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l max-payload -d 'Ignore replies of more than this many bytes' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s b -l broker -d 'The broker: mqtt://, mqtts://, ws:// or wss://, host and port' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s u -l username -d 'User name; the password comes from --password-file or RTCOMM_PASSWORD' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l password-file -d 'File whose first line is the password (`-` is standard input)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l capath -d 'Trust the certificate authorities in this folder of hashed PEM files instead of the system\'s' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l cert -d 'Client certificate, PEM' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l key -d 'The client certificate\'s private key, PEM' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l key-password-file -d 'File whose first line is the passphrase of the private key (`-` is standard input)' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l alpn -d 'Application protocol to offer in the TLS handshake (repeatable), such as mqtt' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l proxy -d 'HTTP proxy to connect through: http://HOST:PORT [default for TLS: the environment\'s https_proxy]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l client-id -d 'MQTT client identifier [default: a fresh one]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, and 3.1.1 where the broker refuses 5'
 3.1.1\t'3.1.1'
@@ -137,8 +147,12 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s b -l broker -d 'T
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s u -l username -d 'User name; the password comes from --password-file or RTCOMM_PASSWORD' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l password-file -d 'File whose first line is the password (`-` is standard input)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l capath -d 'Trust the certificate authorities in this folder of hashed PEM files instead of the system\'s' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cert -d 'Client certificate, PEM' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l key -d 'The client certificate\'s private key, PEM' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l key-password-file -d 'File whose first line is the passphrase of the private key (`-` is standard input)' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l alpn -d 'Application protocol to offer in the TLS handshake (repeatable), such as mqtt' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l proxy -d 'HTTP proxy to connect through: http://HOST:PORT [default for TLS: the environment\'s https_proxy]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l client-id -d 'MQTT client identifier [default: a fresh one]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, and 3.1.1 where the broker refuses 5'
 3.1.1\t'3.1.1'
@@ -161,6 +175,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l failed -d 'What f
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fail-empty -d 'Exit with 7 where nothing matched'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l json -d 'Print one JSON object a line'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l dry-run -d 'Live: print the topic filters that would be subscribed to, and connect nowhere'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l allow-partial -d 'Go on where the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fsync -d 'Acknowledge a message only when the file is safe from a loss of power'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l no-reconnect -d 'End with 5 when the connection is lost'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l status-events -d 'Print what becomes of the connection as records too: connected, ready, disconnected, gap'

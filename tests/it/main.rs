@@ -1,3 +1,16 @@
-//! The integration tests: one crate, a file for each subject.
+//! The real binary against real brokers: `rtcomm demo --serve`, and mosquitto.
+//!
+//! Each module is for a command or for what several have in common; [`support`] has the machinery. The brokers are
+//! started by the tests, on ports of their own; what is missing (mosquitto) is a failure, and `make deps` installs it.
 
+mod bad_input;
+mod call;
+mod delivery;
+mod demo;
 mod docs;
+mod endings;
+mod pretty;
+mod support;
+mod tail;
+mod versions;
+mod watch;

@@ -1,0 +1,204 @@
+//! Bad input: the right status, one or two lines that say what to do about it, and nothing on standard output.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
+
+use crate::support::broker::{free_port, password_file};
+use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
+
+/// Fails unless it ended with the status, and said little, and that.
+#[track_caller]
+fn refused(run: Rtcomm, status: i32, words: &[&str]) -> Outcome {
+    let mut outcome = run.run().has_status(status).prints("");
+    let lines: Vec<&str> = outcome.stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    outcome.check((1..=3).contains(&lines.len()), "one or two lines, and perhaps a hint");
+    outcome.check(lines[0].contains("error: "), "an error");
+    for word in words {
+        outcome = outcome.says(word);
+    }
+    for word in ["panicked", "backtrace", "RUST_BACKTRACE", "src/"] {
+        outcome = outcome.never_says(word);
+    }
+    outcome
+}
+
+#[test]
+fn an_endpoint_id_that_no_topic_can_hold() {
+    for (id, why) in [("a/b", "'/'"), ("a+b", "'+'"), ("#", "'#'"), ("", "empty"), ("/", "'/'")] {
+        for flag in ["--from", "--to", "--endpoint"] {
+            refused(rtcomm("watch").arg(flag).arg(id), 2, &[why, flag]);
+            refused(rtcomm("tail").arg(flag).arg(id), 2, &[why, flag]);
+        }
+        refused(rtcomm("call").arg(id).arg("b"), 2, &[why, "CALLER"]);
+        refused(rtcomm("call").arg("a").arg(id), 2, &[why, "CALLEE"]);
+        refused(rtcomm("call a b --as").arg(id), 2, &[why, "--as"]);
+    }
+}
+
+#[test]
+fn a_to_of_registrations_alone() {
+    refused(rtcomm("watch --registration --to iggy_pop"), 2, &["--to", "--registration", "--from"]);
+    refused(rtcomm("tail --registration --to iggy_pop"), 2, &["--to", "--registration"]);
+    refused(rtcomm("watch --from a --to b --endpoint c"), 2, &["--endpoint"]);
+}
+
+#[test]
+fn an_illegal_topic_filter_is_answered_with_the_legal_spelling() {
+    for (filter, legal) in [
+        ("/rtcomm/event/registration/#/mick_jagger", "/rtcomm/event/registration/+/mick_jagger/#"),
+        ("a/b#", "a/b/#"),
+        ("a/b+/c", "a/+/c"),
+        ("", "empty"),
+        ("$share/group", "$share/GROUP/FILTER"),
+    ] {
+        refused(rtcomm("tail --topic").arg(filter), 2, &[legal, "--topic"]);
+    }
+}
+
+#[test]
+fn a_topic_that_nobody_can_publish_to() {
+    for flag in ["--root", "--event-root", "--call-topic", "--reply-prefix"] {
+        for topic in ["a/#", "+/b", ""] {
+            refused(rtcomm("call a b --dry-run").arg(flag).arg(topic), 2, &[flag]);
+        }
+    }
+}
+
+#[test]
+fn a_duration_that_is_none() {
+    for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s"] {
+        refused(rtcomm("watch --for").arg(duration), 2, &["--for"]);
+        refused(rtcomm("call a b --timeout").arg(duration), 2, &["--timeout"]);
+        refused(rtcomm("watch --connect-timeout").arg(duration), 2, &["--connect-timeout"]);
+        refused(rtcomm("watch --keepalive").arg(duration), 2, &["--keepalive"]);
+        refused(rtcomm("demo --listen 127.0.0.1:0 --interval").arg(duration), 2, &["--interval"]);
+    }
+    refused(rtcomm("demo --listen 127.0.0.1:0 --calls delay=soon"), 2, &["--calls"]);
+    refused(rtcomm("demo --listen 127.0.0.1:0 --calls never"), 2, &["--calls", "answer", "delay=2s"]);
+}
+
+#[test]
+fn a_number_that_is_none() {
+    for count in ["0", "-1", "many", "99999999999999999999"] {
+        refused(rtcomm("watch --count").arg(count), 2, &["--count"]);
+    }
+}
+
+#[test]
+fn a_session_id_that_is_no_uuid() {
+    for id in ["100", "", "6a1f9f3e-2d0b-4c35-8a53"] {
+        refused(rtcomm("call a b --session-id").arg(id), 2, &["--session-id"]);
+        refused(rtcomm("watch --session-id").arg(id), 2, &["--session-id"]);
+    }
+}
+
+#[test]
+fn a_regular_expression_that_is_none() {
+    let outcome = rtcomm("watch --reason").arg("(busy").run().has_status(2).prints("");
+    outcome.says("--reason").says("(busy").never_says("panicked");
+}
+
+#[test]
+fn a_broker_url_that_is_none() {
+    for url in ["http://localhost", "localhost:1883", "mqtt://", "mqtt://:1883", "mqtt://h:0", "mqtt://h:99999", ""] {
+        refused(rtcomm("watch --broker").arg(url), 2, &["mqtt://HOST:1883"]);
+        refused(rtcomm("call a b").env("RTCOMM_BROKER", url), 2, &["mqtt://HOST:1883"]);
+    }
+}
+
+#[test]
+fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+    for url in ["mqtt://user:hunter2@localhost", "http://user:hunter2@localhost", "user:hunter2@localhost"] {
+        for command in ["watch", "call a b", "tail", "watch --dry-run"] {
+            refused(rtcomm(command).arg("--broker").arg(url), 2, &["--password-file"]).never_says("hunter2");
+            refused(rtcomm(command).env("RTCOMM_BROKER", url), 2, &["--password-file"]).never_says("hunter2");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_missing() {
+    refused(rtcomm("watch -u me --password-file /no/such/file"), 2, &["/no/such/file", "--password-file"]);
+    refused(rtcomm("watch -b mqtts://localhost --cafile /no/such/file"), 2, &["/no/such/file", "--cafile"]);
+    refused(rtcomm("watch --cafile /no/such/file"), 2, &["--cafile", "mqtts://"]);
+}
+
+#[test]
+fn a_password_that_others_can_read_or_that_has_no_user() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let file = dir.path().join("password");
+    std::fs::write(&file, "hunter2\n").expect("it can be written");
+    let open = rtcomm("watch -u me --password-file").arg(&file);
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    mode(0o644);
+    refused(open, 2, &["chmod 600", "--password-file"]).never_says("hunter2");
+    mode(0o600);
+    refused(rtcomm("watch --password-file").arg(&file), 2, &["--username"]).never_says("hunter2");
+    refused(rtcomm("watch").env("RTCOMM_PASSWORD", "hunter2"), 2, &["--username"]).never_says("hunter2");
+}
+
+#[test]
+fn a_broker_that_is_not_there() {
+    let url = format!("mqtt://127.0.0.1:{}", free_port());
+    for command in ["watch", "tail", "call a b"] {
+        refused(rtcomm(command).arg("--broker").arg(&url), 5, &[&url, "refused", "hint: "]);
+    }
+    let outcome = rtcomm("call a b --json --broker").arg(&url).run().has_status(5);
+    outcome.check(outcome.json_lines()[0]["outcome"] == "unreachable", "the outcome as a line");
+}
+
+#[test]
+fn a_host_that_nobody_knows() {
+    for command in ["watch", "call a b"] {
+        let command = rtcomm(command).arg("--broker").arg("mqtt://no-such-host.invalid");
+        refused(command, 5, &["no-such-host.invalid", "hint: "]);
+    }
+}
+
+#[test]
+fn wrong_credentials() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let users = password_file(dir.path(), "iggy", "right");
+    let broker = Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
+    for version in ["auto", "5", "3.1.1"] {
+        for command in ["watch", "call a b"] {
+            let run = || rtcomm(command).at(&broker).arg("--mqtt-version").arg(version);
+            let wrong = run().arg("-u").arg("iggy").env("RTCOMM_PASSWORD", "hunter2");
+            refused(wrong, 4, &["iggy", "--password-file"]).never_says("hunter2");
+            refused(run(), 4, &["--username"]);
+        }
+        let watch = rtcomm("watch --for 50ms -u iggy").at(&broker).env("RTCOMM_PASSWORD", "right");
+        watch.arg("--mqtt-version").arg(version).run().has_status(0);
+        let file = dir.path().join("password");
+        std::fs::write(&file, "right\n").expect("it can be written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let watch = rtcomm("watch --for 50ms -u iggy --password-file").arg(&file).at(&broker);
+        watch.env("RTCOMM_PASSWORD", "wrong").run().has_status(0);
+        let watch = rtcomm("watch --for 50ms -u iggy --password-file -").at(&broker).stdin("right\nmore\n");
+        watch.run().has_status(0);
+    }
+}
+
+#[test]
+fn a_command_that_does_not_exist_or_none_at_all() {
+    rtcomm("wacth").run().has_status(2).prints("").says("watch");
+    rtcomm("").run().has_status(2).prints("").says("Usage");
+    rtcomm("watch --json --jsn").run().has_status(2).prints("").says("--json");
+}
+
+#[test]
+fn help_and_version_are_what_was_asked_for() {
+    for words in ["--help", "--version", "watch --help", "call -h", "tail --help", "demo --help"] {
+        let outcome = rtcomm(words).run().has_status(0);
+        outcome.check(outcome.stdout.contains("rtcomm") && outcome.stderr.is_empty(), "on standard output alone");
+    }
+}
+
+#[test]
+fn the_mqtt_librarys_trace_never_gets_among_the_data() {
+    let broker = Broker::demo_with("--interval 10ms");
+    let watch = rtcomm("watch --json -c 1").at(&broker).env("MQTT_C_CLIENT_TRACE", "ON");
+    let outcome = watch.env("MQTT_C_CLIENT_TRACE_LEVEL", "PROTOCOL").run().has_status(0);
+    outcome.check(outcome.json_lines().len() == 1, "one line");
+}

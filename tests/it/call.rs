@@ -1,0 +1,359 @@
+//! `rtcomm call`: one request, at most one answer that counts, and a status for every way it may go.
+
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::broker::password_file;
+use crate::support::mqtt::{Client, Message};
+use crate::support::{Broker, Outcome, Setup, on_every_broker, rtcomm};
+
+const SESSION: &str = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
+
+/// The request that a service was sent.
+fn request_of(message: &Message) -> Value {
+    serde_json::from_slice(&message.payload).expect("a request is JSON")
+}
+
+/// A response to the request, with these keys over the ordinary ones.
+fn response(request: &Value, more: &Value) -> String {
+    let mut response = json!({
+        "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
+    });
+    for (key, value) in more.as_object().expect("an object of keys") {
+        response[key] = value.clone();
+    }
+    response.to_string()
+}
+
+/// A service that waits for one request, and answers as `answer` says: messages of a topic below fromTopic and a payload.
+fn service(
+    broker: &Broker,
+    topic: &str,
+    answer: impl FnOnce(&Value) -> Vec<(String, String)> + Send + 'static,
+) -> thread::JoinHandle<(Client, Message)> {
+    let mut client = broker.client();
+    client.subscribe(topic);
+    thread::spawn(move || {
+        let message = client.next();
+        let request = request_of(&message);
+        let from_topic = request["fromTopic"].as_str().expect("a request says where to answer").to_owned();
+        for (below, payload) in answer(&request) {
+            client.publish(&format!("{from_topic}{below}"), payload);
+        }
+        (client, message)
+    })
+}
+
+/// The keys of a JSON line, in their order.
+fn keys(outcome: &Outcome) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut depth = 0;
+    for (i, c) in outcome.stdout.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ':' if depth == 1 && outcome.stdout[..i].ends_with('"') => {
+                let before = &outcome.stdout[..i - 1];
+                keys.push(before[before.rfind('"').map_or(0, |at| at + 1)..].to_owned());
+            }
+            _ => {}
+        }
+    }
+    keys
+}
+
+/// What the embedded default says, asked in the MQTT version.
+fn at_demo(version: &str, flags: &str, call: &str) -> Outcome {
+    let broker = Broker::demo_with(flags);
+    rtcomm(&format!("call {call} --mqtt-version {version}")).at(&broker).run()
+}
+
+#[test]
+fn the_demo_places_a_call() {
+    for version in ["5", "3.1.1"] {
+        let outcome = at_demo(version, "--interval 1h", "iggy_pop david_bowie").has_status(0);
+        outcome.check(outcome.stdout.starts_with("iggy_pop → david_bowie: placed ("), "one line for people");
+        outcome.check(outcome.stdout.lines().count() == 1 && outcome.stderr.is_empty(), "nothing else");
+    }
+}
+
+#[test]
+fn a_failure_of_the_service_is_3_with_its_reason() {
+    for version in ["5", "3.1.1"] {
+        let outcome = at_demo(version, "--interval 1h --calls fail", "iggy_pop david_bowie").has_status(3);
+        outcome.check(outcome.stdout.contains("failed: this service was started to refuse every call ("), "the reason");
+        let outcome = at_demo(version, "--interval 1h", "iggy_pop nobody --json").has_status(3);
+        let line = &outcome.json_lines()[0];
+        outcome.check(
+            line["outcome"] == "failure" && line["reason"] == "nobody is not registered",
+            "the reason in the line",
+        );
+        outcome.check(
+            keys(&outcome) == ["outcome", "reason", "caller", "callee", "transID", "elapsed_ms", "response"],
+            "the keys in their order",
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_that_talks_already_is_busy() {
+    let broker = Broker::demo();
+    rtcomm("call iggy_pop david_bowie").at(&broker).run().has_status(0);
+    let outcome = rtcomm("call david_bowie iggy_pop").at(&broker).run().has_status(3);
+    outcome.check(outcome.stdout.contains("failed: david_bowie is busy"), "the reason");
+}
+
+#[test]
+fn a_silent_service_is_124_when_the_time_is_up() {
+    for version in ["5", "3.1.1"] {
+        let outcome = at_demo(version, "--interval 1h --calls silent", "iggy_pop david_bowie --timeout 700ms --json");
+        let outcome = outcome.has_status(124).says("no 3PCC service response");
+        let line = &outcome.json_lines()[0];
+        outcome.check(line["outcome"] == "timeout", "the outcome");
+        outcome.check(line["elapsed_ms"].as_f64().is_some_and(|ms| ms >= 700.0), "how long it waited");
+        outcome.check(line.get("response").is_none(), "no response");
+    }
+}
+
+#[test]
+fn a_slow_service_is_waited_for() {
+    for version in ["5", "3.1.1"] {
+        let outcome = at_demo(version, "--interval 1h --calls delay=400ms", "iggy_pop david_bowie --json");
+        let outcome = outcome.has_status(0);
+        let line = &outcome.json_lines()[0];
+        outcome.check(line["elapsed_ms"].as_f64().is_some_and(|ms| ms >= 400.0), "at least the delay");
+    }
+}
+
+#[test]
+fn nobody_there_is_6_on_mqtt_5_and_124_on_mqtt_3_1_1() {
+    let broker = Broker::mosquitto();
+    let outcome = rtcomm("call a b --mqtt-version 5 --json").at(&broker).run().has_status(6);
+    let outcome = outcome.says("nobody subscribes to /rtcomm/callControl").says("hint: ");
+    outcome.check(outcome.json_lines()[0]["outcome"] == "no_responder", "the outcome");
+    let outcome = rtcomm("call a b --mqtt-version 3.1.1 --timeout 500ms --json").at(&broker).run().has_status(124);
+    outcome.check(outcome.json_lines()[0]["outcome"] == "timeout", "the outcome");
+    rtcomm("call a b").at(&broker).run().has_status(6).prints("");
+}
+
+fn the_json_line_has_its_keys_in_order_and_the_services_own_bytes(setup: &Setup) {
+    let topic = "/rtcomm/callControl";
+    let broker = &setup.broker;
+    let call = |service_topic: &str| {
+        setup
+            .rtcomm(&format!("call a b --json --call-topic {service_topic} --session-id {}", SESSION.to_uppercase()))
+            .run()
+    };
+    // The demo has a service of its own on the ordinary topic.
+    let topic = format!("{topic}2");
+    let service = service(broker, &topic, |request| {
+        let reply = response(request, &json!({})).replace('}', ",\n \"big\": 12345678901234567890, \"x\":1.0e400}");
+        vec![(String::new(), reply)]
+    });
+    let outcome = call(&topic).has_status(0);
+    let (_, message) = service.join().expect("the service was asked");
+    let request = request_of(&message);
+    outcome.check(
+        keys(&outcome) == ["outcome", "caller", "callee", "transID", "sessionID", "elapsed_ms", "response"],
+        "the keys in their order",
+    );
+    let head = format!(
+        r#"{{"outcome":"success","caller":"a","callee":"b","transID":{},"sessionID":"{SESSION}","elapsed_ms":"#,
+        request["transID"]
+    );
+    outcome.check(outcome.stdout.starts_with(&head), &head);
+    outcome.check(
+        outcome.stdout.ends_with(",  \"big\": 12345678901234567890, \"x\":1.0e400}}\n"),
+        "the response's bytes, on one line",
+    );
+}
+on_every_broker!(the_json_line_has_its_keys_in_order_and_the_services_own_bytes);
+
+#[test]
+fn the_request_is_the_protocols_and_dry_run_prints_it() {
+    let flags = format!("call a b --session-id {SESSION} --app-context XYZ --reply-prefix my/replies");
+    let outcome = rtcomm(&format!("{flags} --dry-run")).run().has_status(0);
+    let request = outcome.json_lines().remove(0);
+    let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
+    let expected = format!(
+        r#"{{"method":"3PCC_PLACE_CALL","rtcommVer":"v1.0.0","transID":"{}","callerEndpoint":"a","calleeEndpoint":"b","fromTopic":"{}","sessionID":"{SESSION}","appContext":"XYZ"}}"#,
+        text("transID"),
+        text("fromTopic")
+    );
+    let outcome = outcome.prints(&(expected + "\n"));
+    let is_uuid = |text: &str| text.len() == 36 && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+    outcome.check(is_uuid(&text("transID")), "a UUID for the transaction");
+    outcome.check(text("fromTopic").strip_prefix("my/replies/").is_some_and(is_uuid), "PREFIX/UUID for the reply");
+    outcome.check(outcome.stderr.is_empty(), "no word about a run that is none");
+
+    let plain = rtcomm("call a b --dry-run --root other").run().has_status(0).json_lines().remove(0);
+    let again = rtcomm("call a b --dry-run").run().has_status(0).json_lines().remove(0);
+    assert!(plain["fromTopic"].as_str().is_some_and(|topic| topic.starts_with("other/reply/")), "{plain}");
+    assert!(plain.get("sessionID").is_none() && plain.get("appContext").is_none(), "{plain}");
+    assert!(plain["transID"] != again["transID"], "each transaction has an ID of its own");
+}
+
+fn the_request_is_published_once_to_the_services_topic(setup: &Setup) {
+    let listener = || {
+        let mut client = setup.broker.client();
+        client.subscribe("/rtcomm/ThirdPartyCC/#");
+        client.subscribe("after");
+        client
+    };
+    for (flags, topic) in
+        [("", "/rtcomm/ThirdPartyCC"), ("--as iggy_pop --app-context XYZ", "/rtcomm/ThirdPartyCC/iggy_pop")]
+    {
+        let mut listener = listener();
+        let service = service(&setup.broker, "/rtcomm/ThirdPartyCC/#", |request| {
+            vec![(String::new(), response(request, &json!({})))]
+        });
+        let call = setup.rtcomm(&format!("call a b --call-topic /rtcomm/ThirdPartyCC {flags}"));
+        call.run().has_status(0);
+        let (mut client, message) = service.join().expect("the service was asked");
+        assert_eq!((message.topic.as_str(), message.retain), (topic, false));
+        let request = request_of(&message);
+        assert_eq!(request.get("appContext"), flags.contains("XYZ").then(|| json!("XYZ")).as_ref());
+        client.publish("after", "the call is over");
+        assert_eq!(listener.next().topic, topic);
+        assert_eq!(listener.next().topic, "after", "the request was published once");
+    }
+}
+on_every_broker!(the_request_is_published_once_to_the_services_topic);
+
+fn a_reply_below_from_topic_counts(setup: &Setup) {
+    let service = service(&setup.broker, "calls", |request| {
+        vec![(
+            "/the service".to_owned(),
+            response(request, &json!({ "result": "FAILURE", "reason": "no \u{1b}[2Jway" })),
+        )]
+    });
+    let outcome = setup.rtcomm("call a b --call-topic calls --reply-prefix my/replies").run().has_status(3);
+    outcome.check(
+        outcome.stdout.starts_with(r"a → b: failed: no \u{1b}[2Jway ("),
+        "the reason, nothing that a terminal obeys",
+    );
+    service.join().expect("the service was asked");
+}
+on_every_broker!(a_reply_below_from_topic_counts);
+
+fn what_is_not_the_answer_is_ignored(setup: &Setup) {
+    let service = service(&setup.broker, "calls", |request| {
+        let failure = |more: Value| {
+            let mut keys = json!({ "result": "FAILURE", "reason": "not for you" });
+            for (key, value) in more.as_object().expect("an object") {
+                keys[key] = value.clone();
+            }
+            keys
+        };
+        [
+            "pong".to_owned(),
+            String::new(),
+            "[]".to_owned(),
+            response(request, &failure(json!({ "transID": "another" }))),
+            response(request, &failure(json!({ "transID": 100 }))),
+            response(request, &failure(json!({ "orig": "SERVICE_QUERY" }))),
+            response(request, &failure(json!({ "method": "3PCC_PLACE_CALL" }))),
+            response(request, &json!({})),
+            response(request, &failure(json!({}))),
+        ]
+        .map(|payload| (String::new(), payload))
+        .into()
+    });
+    let outcome = setup.rtcomm("call a b --call-topic calls --json --verbose").run().has_status(0);
+    service.join().expect("the service was asked");
+    outcome.check(outcome.json_lines().len() == 1, "one line");
+    outcome.check(outcome.stderr.matches("ignored a message on the reply topic").count() == 7, "seven were ignored");
+}
+on_every_broker!(what_is_not_the_answer_is_ignored);
+
+#[test]
+fn a_result_that_the_protocol_does_not_know_is_no_success_and_is_shown() {
+    let broker = Broker::mosquitto();
+    for (result, shown) in [(json!("MAYBE"), "the reply's result is MAYBE"), (Value::Null, "the reply has no result")] {
+        let service = service(&broker, "calls", move |request| {
+            vec![(String::new(), response(request, &json!({ "result": result })))]
+        });
+        let outcome = rtcomm("call a b --call-topic calls").at(&broker).run().has_status(3);
+        outcome.check(outcome.stdout.contains(&format!("failed: {shown} (")), shown);
+        service.join().expect("the service was asked");
+    }
+}
+
+#[test]
+fn the_sessions_events_carry_the_id_that_was_asked_for() {
+    let broker = Broker::demo();
+    let watch = rtcomm("watch --json -c 1 --session-id").arg(SESSION).at(&broker).start().until_ready();
+    let call = rtcomm(&format!("call iggy_pop david_bowie --session-id {SESSION}")).at(&broker).run().has_status(0);
+    call.check(call.stdout.contains(&format!(", session {SESSION})")), "the session's ID");
+    let outcome = watch.end().has_status(0);
+    let event = &outcome.json_lines()[0];
+    outcome.check(event["payload"]["sigSessID"] == SESSION && event["action"] == "started", "the session's start");
+    outcome.check(event["from"] == "iggy_pop" && event["to"] == "david_bowie", "between the two");
+}
+
+#[test]
+fn the_application_that_is_meant_reaches_the_service() {
+    let broker = Broker::demo();
+    let call = |context: &str| rtcomm("call iggy_pop david_bowie --app-context").arg(context).at(&broker).run();
+    let outcome = call("no such app").has_status(3);
+    outcome.check(outcome.stdout.contains("iggy_pop is not registered for no such app"), "the reason");
+    call("XYZ video app").has_status(0);
+}
+
+#[test]
+fn a_signal_ends_the_wait_and_warns_that_the_call_may_be_placed() {
+    let broker = Broker::mosquitto();
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut service = broker.client();
+        service.subscribe("calls");
+        let call = rtcomm("call a b --call-topic calls").at(&broker).start();
+        let trans_id = request_of(&service.next())["transID"].clone();
+        call.signal(signal);
+        let outcome = call.end().has_status(status).prints("");
+        outcome.check(
+            trans_id
+                .as_str()
+                .is_some_and(|id| outcome.stderr.contains(&format!("may have been placed (transID {id})"))),
+            "a warning with the transaction's ID",
+        );
+    }
+}
+
+#[test]
+fn a_publication_that_the_access_list_forbids_is_4_on_mqtt_5() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let list = dir.path().join("access");
+    std::fs::write(&list, "topic read #\n").expect("it can be written");
+    let broker = Broker::mosquitto_with(&format!("allow_anonymous true\nacl_file {}\n", list.display()));
+    let outcome = rtcomm("call a b --json").at(&broker).run().has_status(4);
+    let outcome = outcome.says("refuses the publication to /rtcomm/callControl").says("--as");
+    outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
+    rtcomm("call a b --mqtt-version 3.1.1 --timeout 500ms").at(&broker).run().has_status(124);
+}
+
+#[test]
+fn as_satisfies_an_access_list_that_holds_each_client_to_its_own_name() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let list = dir.path().join("access");
+    let rules = "topic readwrite #\ntopic deny /rtcomm/callControl\nuser iggy\ntopic read #\n\
+                 pattern write /rtcomm/callControl/%u\n";
+    std::fs::write(&list, rules).expect("it can be written");
+    let users = password_file(dir.path(), "iggy", "right");
+    let broker = Broker::mosquitto_with(&format!(
+        "allow_anonymous true\nacl_file {}\npassword_file {}\n",
+        list.display(),
+        users.display()
+    ));
+    let call =
+        |flags: &str| rtcomm(&format!("call a b -u iggy {flags}")).env("RTCOMM_PASSWORD", "right").at(&broker).run();
+    call("").has_status(4);
+    call("--as david").has_status(4);
+    let service =
+        service(&broker, "/rtcomm/callControl/+", |request| vec![(String::new(), response(request, &json!({})))]);
+    call("--as iggy").has_status(0);
+    let (_, message) = service.join().expect("the service was asked");
+    assert_eq!(message.topic, "/rtcomm/callControl/iggy");
+}

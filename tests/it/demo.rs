@@ -1,0 +1,140 @@
+//! `rtcomm demo`: the embedded default, which serves every other command.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Broker, Outcome, rtcomm};
+
+#[test]
+fn serve_prints_the_address_alone_once_it_accepts_connections() {
+    let demo = rtcomm("demo --serve --listen 127.0.0.1:0 --interval 1ms").start();
+    demo.wait_for_lines(1);
+    demo.signal(Signal::TERM);
+    let outcome = demo.end().has_status(143);
+    let address = outcome.stdout.strip_prefix("RTCOMM_BROKER=mqtt://127.0.0.1:").and_then(|it| it.strip_suffix('\n'));
+    outcome.check(address.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0)), "the address alone");
+}
+
+#[test]
+fn the_address_it_prints_is_one_that_every_command_takes_from_the_environment() {
+    let broker = Broker::demo_with("--interval 10ms");
+    let watch = rtcomm("watch --json -c 3").env("RTCOMM_BROKER", broker.url()).run().has_status(0);
+    watch.check(watch.json_lines().iter().all(|line| line["payload"]["method"] == "RTCOMM_EVENT_FIRED"), "events");
+}
+
+#[test]
+fn a_signal_ends_it_with_its_status() {
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        for mode in ["--serve", "--json"] {
+            let demo = rtcomm(&format!("demo --listen 127.0.0.1:0 --interval 5ms {mode}")).start();
+            demo.wait_for_lines(1);
+            demo.signal(signal);
+            demo.end().has_status(status).never_says("panicked");
+        }
+    }
+}
+
+#[test]
+fn a_default_port_that_is_taken_gives_way_to_a_free_one_which_it_says() {
+    // Whoever holds the port, this test or another program: it is taken.
+    let _holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 1883));
+    let demo = rtcomm("demo --serve").start();
+    demo.wait_for_lines(1);
+    let outcome = demo.terminate();
+    outcome.check(!outcome.stdout.contains(":1883\n"), "another port");
+    let url = outcome.stdout.trim_end().trim_start_matches("RTCOMM_BROKER=").to_owned();
+    outcome.says(&url).says("1883");
+}
+
+#[test]
+fn an_explicit_address_that_is_taken_is_an_error() {
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = holder.local_addr().expect("it is bound").to_string();
+    for mode in ["", "--serve"] {
+        let outcome = rtcomm(&format!("demo {mode} --listen {address}")).run().has_status(1).prints("");
+        let outcome = outcome.says(&address).never_says("panicked");
+        outcome.check(outcome.stderr.lines().count() <= 3, "a line or two");
+    }
+}
+
+/// What happened, without what depends on the clock.
+fn story(outcome: &Outcome) -> Vec<(Value, Value)> {
+    let mut lines = outcome.json_lines();
+    for line in &mut lines {
+        line["payload"]["timestamp"].take();
+    }
+    lines.into_iter().map(|mut line| (line["topic"].take(), line["payload"].take())).collect()
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    let tell =
+        |seed: &str| rtcomm(&format!("demo --listen 127.0.0.1:0 --json --interval 20ms -c 60 --seed {seed}")).start();
+    let demos = [tell("7"), tell("7"), tell("8")];
+    let [one, same, other] = demos.map(|demo| story(&demo.end().has_status(0)));
+    // The story begins before its first listener is there; where each came in is chance.
+    let from_where_both_listen = |a: &[_], b: &[_]| {
+        let begin = a.iter().position(|it| Some(it) == b.first())?;
+        let length = b.len().min(a.len() - begin);
+        Some(a[begin..begin + length] == b[..length])
+    };
+    let same = from_where_both_listen(&one, &same).or_else(|| from_where_both_listen(&same, &one));
+    assert_eq!(same, Some(true), "the same seed");
+    assert!(from_where_both_listen(&one, &other).is_none_or(|it| !it), "another seed");
+}
+
+#[test]
+fn it_shows_the_events_as_watch_does() {
+    let demo = rtcomm("demo --listen 127.0.0.1:0 --interval 10ms -c 5 --seed 3").run().has_status(0);
+    let demo = demo.says("rtcomm call iggy_pop david_bowie").says("seed 3").says("5 records printed");
+    let is_event = |line: &str| ["registration  ", "session  "].iter().any(|it| line.contains(it));
+    demo.check(demo.stdout.lines().count() == 5 && demo.stdout.lines().all(is_event), "five events");
+}
+
+#[test]
+fn its_world_keeps_presence_documents() {
+    let broker = Broker::demo();
+    // Who is called is there.
+    rtcomm("call iggy_pop david_bowie").at(&broker).run().has_status(0);
+    let tail = rtcomm("tail --json -c 2 --topic /rtcomm/sphere/#").at(&broker).run().has_status(0);
+    let lines = tail.json_lines();
+    tail.check(lines.iter().all(|it| it["retain"] == true && it["payload"]["method"] == "DOCUMENT"), "documents");
+    let mut topics: Vec<_> = lines.iter().filter_map(|it| it["topic"].as_str()).collect();
+    topics.sort_unstable();
+    tail.check(topics == ["/rtcomm/sphere/david_bowie", "/rtcomm/sphere/iggy_pop"], "of the two that are always there");
+}
+
+#[test]
+fn its_root_is_where_it_is_told_to_be() {
+    let broker = Broker::demo_with("--interval 10ms --root some/root");
+    rtcomm("watch --json -c 1 --root some/root").at(&broker).run().has_status(0);
+    rtcomm("call iggy_pop david_bowie --root some/root").at(&broker).run().has_status(0);
+    rtcomm("call iggy_pop david_bowie --timeout 500ms").at(&broker).run().has_status(124);
+}
+
+#[test]
+fn its_services_answer_as_the_protocol_says() {
+    let broker = Broker::demo();
+    let mut browser = broker.old_client();
+    browser.subscribe("me/#");
+    let mut ask = |topic: &str, request: &str| -> Value {
+        browser.publish(topic, request);
+        let answer = browser.next();
+        assert_eq!((answer.topic.as_str(), answer.retain), ("me/answers", false));
+        serde_json::from_slice(&answer.payload).expect("an answer is JSON")
+    };
+    let query = r#"{"method":"SERVICE_QUERY","transID":"1111-1111","fromTopic":"me/answers"}"#;
+    let answer = ask("/rtcomm/management/me", query);
+    assert_eq!(answer["orig"], "SERVICE_QUERY");
+    assert_eq!(answer["transID"], "1111-1111");
+    assert_eq!(answer["services"]["RTCOMM_CALL_CONTROL_SERVICE"]["topic"], "/rtcomm/callControl");
+    assert_eq!(answer["services"]["RTCOMM_CONNECTOR_SERVICE"]["eventMonitoringTopic"], "/rtcomm/event");
+
+    let request = r#"{"method":"3PCC_PLACE_CALL","transID":100,"callerEndpoint":"iggy_pop","calleeEndpoint":"david_bowie","fromTopic":"me/answers"}"#;
+    let answer = ask("/rtcomm/callControl", request);
+    assert_eq!(answer["transID"], 100, "the number as it came");
+    assert_eq!(answer["result"], "SUCCESS");
+    rtcomm("call iggy_pop iggy_pop --as david_bowie").at(&broker).run().has_status(3);
+}

@@ -1,0 +1,63 @@
+//! The reader of standard output goes away: that ends a run at once, quietly, and is no failure.
+
+use std::io::{BufRead as _, BufReader};
+
+use serde_json::json;
+
+use crate::support::events::event;
+use crate::support::{Broker, Setup, on_every_broker, rtcomm};
+
+fn a_reader_that_leaves_ends_the_run_while_no_message_comes(setup: &Setup) {
+    for command in ["watch", "watch --json", "tail", "tail --json"] {
+        let (process, stdout) = setup.rtcomm(command).start_unread();
+        let process = process.until_ready();
+        drop(stdout);
+        let outcome = process.end().has_status(0);
+        outcome.check(!outcome.stderr.contains("error") && !outcome.stderr.contains("warning"), "no complaint");
+    }
+}
+on_every_broker!(a_reader_that_leaves_ends_the_run_while_no_message_comes);
+
+#[test]
+fn a_reader_that_leaves_after_a_line_ends_the_run() {
+    let broker = Broker::mosquitto();
+    for command in ["watch", "watch --json", "tail", "tail --json"] {
+        let (process, stdout) = rtcomm(command).at(&broker).start_unread();
+        let process = process.until_ready();
+        broker.client().publish("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("the line comes");
+        assert!(line.contains("iggy_pop"), "{line}");
+        let outcome = process.end().has_status(0);
+        outcome.check(!outcome.stderr.contains("error") && !outcome.stderr.contains("warning"), "no complaint");
+    }
+}
+
+#[test]
+fn a_reader_that_never_was_ends_the_run() {
+    let broker = Broker::mosquitto();
+    for command in ["watch", "tail --json", "watch --dry-run", "call a b --dry-run", "--help", "watch --help"] {
+        let command = rtcomm(command);
+        let command = command.env("RTCOMM_BROKER", broker.url());
+        let (process, stdout) = command.start_unread();
+        drop(stdout);
+        process.end().has_status(0).never_says("panicked");
+    }
+}
+
+#[test]
+fn a_reader_of_the_demo_that_leaves_ends_it_too() {
+    let (process, stdout) = rtcomm("demo --listen 127.0.0.1:0 --interval 1h").start_unread();
+    let process = process.until_ready();
+    drop(stdout);
+    process.end().has_status(0);
+}
+
+#[test]
+fn a_disk_that_is_full_is_an_error() {
+    let broker = Broker::mosquitto();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has /dev/full");
+    let process = rtcomm("watch --json").at(&broker).start_onto(full).until_ready();
+    broker.client().publish("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
+    process.end().has_status(1).says("cannot write to standard output").never_says("panicked");
+}

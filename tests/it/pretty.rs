@@ -1,0 +1,104 @@
+//! What people see: the lines of every kind of message, and that recorded and live ones look alike.
+//!
+//! The snapshots in `snapshots/` are written anew by `INSTA_UPDATE=always cargo test --test it pretty`; look at them
+//! before they are committed.
+
+use std::path::PathBuf;
+
+use crate::support::{Outcome, Process, Setup, on_every_broker, rtcomm};
+
+/// Messages of every kind, as `--json` wrote them.
+pub(crate) fn recorded() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorded.jsonl")
+}
+
+fn shown(flags: &str) -> Outcome {
+    let outcome = rtcomm(&format!("tail {flags}")).arg(recorded()).run().has_status(0);
+    outcome.check(outcome.stderr.is_empty(), "no word on what is in order");
+    outcome
+}
+
+#[test]
+fn every_kind_of_message_has_its_line() {
+    insta::assert_snapshot!(shown("").stdout);
+}
+
+#[test]
+fn colours_are_those_of_the_time_and_the_action() {
+    insta::assert_snapshot!(shown("--color=always").stdout.replace('\u{1b}', "␛"));
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    let colored = shown("--color=always").stdout;
+    let mut plain = String::new();
+    let mut pieces = colored.split('\u{1b}');
+    plain.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        plain.push_str(piece.split_once('m').expect("a colour ends with m").1);
+    }
+    shown("").prints(&plain);
+    for colorless in ["--color=never", "--color=auto", "--json --color=always"] {
+        let outcome = shown(colorless);
+        outcome.check(!outcome.stdout.contains('\u{1b}'), "no colour");
+    }
+    let outcome = rtcomm("tail").arg(recorded()).env("RTCOMM_COLOR", "always").env("NO_COLOR", "1").run();
+    outcome.has_status(0).prints(&colored);
+}
+
+#[test]
+fn times_are_in_the_operators_zone() {
+    let outcome = rtcomm("tail -n 1").arg(recorded()).env("TZ", "XYZ-03:30").run().has_status(0);
+    outcome.check(outcome.stdout.starts_with("2026-11-23 07:05:02.500  "), "three and a half hours later");
+}
+
+/// Topics below the root `law`, and payloads; events, none, and others.
+const MESSAGES: [(&str, &[u8]); 14] = [
+    (
+        "event/session/failed/iggy_pop/david_bowie",
+        br#"{"method":"RTCOMM_EVENT_FIRED","appContext":"XYZ","reason":"caf\u00e9 \n busy","n":1.0e400}"#,
+    ),
+    ("event/registration/started/Danko Jones", br#"{ "method":"RTCOMM_EVENT_FIRED", "regTopic":"/rtcomm/1" }"#),
+    ("event/session/started/a/b", b"{\n\"method\":\"RTCOMM_EVENT_FIRED\",\r\n\"sigSessID\":100}\n"),
+    ("event/session/started/a/b/c", br#"{"method":"RTCOMM_EVENT_FIRED"}"#),
+    ("event/session/start/a/b", b"start"),
+    ("event/session/started/a/b", b"{\n\"method\": 1}\n"),
+    ("event/session/started/a/b", b"\xff\xfe"),
+    ("event/session/started/a/b", b""),
+    ("callControl", br#"{"method":"3PCC_PLACE_CALL","transID":1,"callerEndpoint":"a","calleeEndpoint":"b"}"#),
+    ("reply/1", br#"{"method":"RESPONSE","orig":"3PCC_PLACE_CALL","transID":1,"result":"FAILURE","reason":"no"}"#),
+    ("sphere/a", b""),
+    ("x", b"{\r\n  \"a\": \"b\"\r\n}"),
+    ("x", "\u{1b}[31m \u{202e}\n".as_bytes()),
+    ("last", b"7"),
+];
+
+/// The lines without their time, which differs from one watcher to the next.
+fn timeless(text: &str) -> Vec<&str> {
+    const TIME: usize = "2026-11-23 03:34:12.798".len();
+    text.lines().map(|line| line.get(TIME..).unwrap_or(line)).collect()
+}
+
+fn what_was_recorded_looks_like_what_was_watched_and_comes_out_as_it_went_in(setup: &Setup) {
+    for (command, count) in [("watch", 3), ("tail", MESSAGES.len())] {
+        let start = |flags: &str| setup.rtcomm(&format!("{command} {flags} --root law")).start();
+        let [json, pretty] = [start("--json"), start("")].map(Process::until_ready);
+        let mut client = setup.broker.client();
+        for (topic, payload) in MESSAGES {
+            client.publish(&format!("law/{topic}"), payload);
+        }
+        json.wait_for_lines(count);
+        pretty.wait_for_lines(count);
+        let [json, pretty] = [json, pretty].map(Process::terminate);
+        json.check(json.stdout.lines().count() == count, &format!("{count} lines"));
+
+        rtcomm("tail - --json").stdin(&json.stdout).run().has_status(0).prints(&json.stdout);
+        let again = rtcomm("tail - --root law").stdin(&json.stdout).run().has_status(0);
+        again.check(
+            timeless(&again.stdout) == timeless(&pretty.stdout),
+            &format!("but for the time\n{}", pretty.stdout),
+        );
+        again.check(again.stderr.is_empty(), "no complaint");
+    }
+}
+on_every_broker!(what_was_recorded_looks_like_what_was_watched_and_comes_out_as_it_went_in);

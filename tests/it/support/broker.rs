@@ -1,0 +1,153 @@
+//! Real brokers on ports of their own: mosquitto, and the one in `rtcomm demo --serve`.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::mqtt::Client;
+use super::{Process, Rtcomm, rtcomm};
+
+/// How often another port is tried where somebody else was faster.
+const TRIES: usize = 20;
+
+/// A broker at work.
+pub(crate) struct Broker {
+    port: u16,
+    /// Whether it delivers in the order of publication across all subscriptions of a client.
+    pub(crate) keeps_order: bool,
+    _process: Process,
+    _config: Option<TempDir>,
+}
+
+impl Broker {
+    /// mosquitto, open to everybody.
+    pub(crate) fn mosquitto() -> Self {
+        Self::mosquitto_with("allow_anonymous true\n")
+    }
+
+    /// mosquitto with this configuration; the listener is added.
+    pub(crate) fn mosquitto_with(config: &str) -> Self {
+        let mosquitto = installed("mosquitto");
+        let dir = TempDir::new().expect("a temporary directory");
+        for _ in 0..TRIES {
+            let port = free_port();
+            let file = dir.path().join("mosquitto.conf");
+            // Without `user` it would give up the right to read its own files where root runs the tests.
+            let config = format!("listener {port} 127.0.0.1\nuser root\nlog_dest stderr\nlog_type all\n{config}");
+            std::fs::write(&file, config).expect("the configuration can be written");
+            let mut command = Command::new(&mosquitto);
+            command.arg("-c").arg(&file).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+            let process = Process::start(&mut command);
+            let says = |word: &str| process.stderr.wait_until(|bytes| String::from_utf8_lossy(bytes).contains(word));
+            if says(" running") {
+                return Self { port, keeps_order: true, _process: process, _config: Some(dir) };
+            }
+            assert!(says("in use"), "mosquitto does not start\n{}", process.so_far("ended"));
+        }
+        panic!("no free port for mosquitto in {TRIES} tries");
+    }
+
+    /// The broker of `rtcomm demo`, in a world where nothing happens by itself.
+    pub(crate) fn demo() -> Self {
+        Self::demo_with("--interval 1h --seed 1")
+    }
+
+    /// The broker of `rtcomm demo` with these flags.
+    pub(crate) fn demo_with(flags: &str) -> Self {
+        let process = rtcomm(&format!("demo --serve --listen 127.0.0.1:0 {flags}")).start();
+        process.wait_for_lines(1);
+        let address = process.stdout.text();
+        let port = address.trim_end().strip_prefix("RTCOMM_BROKER=mqtt://127.0.0.1:").and_then(|it| it.parse().ok());
+        let Some(port) = port else { panic!("no address\n{}", process.so_far("running")) };
+        Self { port, keeps_order: false, _process: process, _config: None }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// A browser at this broker.
+    pub(crate) fn old_client(&self) -> Client {
+        Client::connect_3_1(self.port)
+    }
+
+    /// Somebody else at this broker.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.port)
+    }
+}
+
+/// A broker and the MQTT version to speak with it.
+pub(crate) struct Setup {
+    pub(crate) broker: Broker,
+    pub(crate) version: &'static str,
+}
+
+impl Setup {
+    /// A run of `rtcomm` at this broker, in this version.
+    pub(crate) fn rtcomm(&self, words: &str) -> Rtcomm {
+        rtcomm(words).at(&self.broker).env("RTCOMM_MQTT_VERSION", self.version)
+    }
+}
+
+/// Makes four tests of a function: with either broker, in either MQTT version.
+macro_rules! on_every_broker {
+    ($test:ident) => {
+        mod $test {
+            use crate::support::{Broker, Setup};
+
+            #[test]
+            fn demo_with_mqtt_5() {
+                super::$test(&Setup { broker: Broker::demo(), version: "5" });
+            }
+
+            #[test]
+            fn demo_with_mqtt_3_1_1() {
+                super::$test(&Setup { broker: Broker::demo(), version: "3.1.1" });
+            }
+
+            #[test]
+            fn mosquitto_with_mqtt_5() {
+                super::$test(&Setup { broker: Broker::mosquitto(), version: "5" });
+            }
+
+            #[test]
+            fn mosquitto_with_mqtt_3_1_1() {
+                super::$test(&Setup { broker: Broker::mosquitto(), version: "3.1.1" });
+            }
+        }
+    };
+}
+pub(crate) use on_every_broker;
+
+/// Where a program of the system is.
+pub(crate) fn installed(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps mosquitto where an ordinary user's PATH does not lead.
+    let sbin = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from);
+    let is_program = |file: &PathBuf| file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 1 != 0);
+    std::env::split_paths(&path)
+        .chain(sbin)
+        .map(|dir| dir.join(program))
+        .find(is_program)
+        .unwrap_or_else(|| panic!("{program} is not installed, and these tests need it: run `make deps`"))
+}
+
+/// A file that mosquitto takes for `password_file`, with one user.
+pub(crate) fn password_file(dir: &Path, user: &str, password: &str) -> PathBuf {
+    let file = dir.join("users");
+    let made =
+        Command::new(installed("mosquitto_passwd")).arg("-b").arg("-c").arg(&file).arg(user).arg(password).output();
+    let made = made.expect("mosquitto_passwd can be started");
+    assert!(made.status.success(), "mosquitto_passwd: {}", String::from_utf8_lossy(&made.stderr));
+    file
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
+    listener.local_addr().expect("it is bound").port()
+}

@@ -1,0 +1,319 @@
+//! Runs the real binary and its real peers, so that a test reads as what somebody does and sees.
+//!
+//! A process that is started here sees none of the developer's environment, is waited for with [`PATIENCE`], and is
+//! killed when its handle is dropped. What fails is shown with the command, its status and both of its streams.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+pub(crate) mod broker;
+pub(crate) mod events;
+pub(crate) mod mqtt;
+pub(crate) mod peer;
+
+pub(crate) use broker::{Broker, Setup, on_every_broker};
+
+/// How long to wait for what must happen. Only a broken program makes a test wait so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often to look again where nothing tells of a change.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A run of `rtcomm` that is to be: `words` are split at white space; [`Rtcomm::arg`] takes what holds some.
+pub(crate) fn rtcomm(words: &str) -> Rtcomm {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rtcomm"));
+    command
+        .args(words.split_whitespace())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("LANG", "C.UTF-8")
+        .env("TZ", "UTC")
+        .current_dir(env!("CARGO_TARGET_TMPDIR"));
+    Rtcomm { command, stdin: Vec::new() }
+}
+
+/// A run of `rtcomm` that is to be.
+pub(crate) struct Rtcomm {
+    command: Command,
+    stdin: Vec<u8>,
+}
+
+impl Rtcomm {
+    pub(crate) fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn at(self, broker: &Broker) -> Self {
+        self.env("RTCOMM_BROKER", broker.url())
+    }
+
+    /// What it is to find on standard input.
+    pub(crate) fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        bytes.as_ref().clone_into(&mut self.stdin);
+        self
+    }
+
+    /// Starts it, and reads all that it prints.
+    pub(crate) fn start(self) -> Process {
+        let (mut process, stdout) = self.start_unread();
+        process.stdout = Stream::read(stdout);
+        process
+    }
+
+    /// Starts it with nobody reading its standard output but the caller.
+    pub(crate) fn start_unread(mut self) -> (Process, ChildStdout) {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::start(&mut self.command);
+        let mut stdin = process.child.stdin.take().expect("it is piped");
+        thread::spawn(move || {
+            // Where the process does not want to read it all, it need not.
+            let _ = stdin.write_all(&self.stdin);
+        });
+        let stdout = process.child.stdout.take().expect("it is piped");
+        (process, stdout)
+    }
+
+    /// Starts it with its standard input open, and reads all that it prints.
+    pub(crate) fn start_fed(mut self) -> (Process, ChildStdin) {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::start(&mut self.command);
+        process.stdout = Stream::read(process.child.stdout.take().expect("it is piped"));
+        let stdin = process.child.stdin.take().expect("it is piped");
+        (process, stdin)
+    }
+
+    /// Starts it with this file for its standard output.
+    pub(crate) fn start_onto(mut self, stdout: std::fs::File) -> Process {
+        self.command.stdin(Stdio::null()).stdout(stdout);
+        Process::start(&mut self.command)
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Outcome {
+        self.start().end()
+    }
+}
+
+/// A process at work. It is killed when this is dropped.
+pub(crate) struct Process {
+    child: Child,
+    command: String,
+    stdout: Stream,
+    stderr: Stream,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let shown = show(command);
+        let mut child =
+            command.stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"));
+        let stderr = Stream::read(child.stderr.take().expect("it is piped"));
+        Self { child, command: shown, stdout: Stream::none(), stderr }
+    }
+
+    /// Waits until the command said that every subscription stands.
+    pub(crate) fn until_ready(self) -> Self {
+        self.wait_for_stderr("rtcomm: ready", |text| text.lines().any(|line| line == "rtcomm: ready"));
+        self
+    }
+
+    pub(crate) fn wait_for_stdout(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        self.wait_for(&self.stdout, what, holds);
+    }
+
+    pub(crate) fn wait_for_stderr(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        self.wait_for(&self.stderr, what, holds);
+    }
+
+    /// Waits for this many complete lines on standard output.
+    pub(crate) fn wait_for_lines(&self, count: usize) {
+        self.wait_for_stdout(&format!("{count} lines"), |text| text.matches('\n').count() >= count);
+    }
+
+    fn wait_for(&self, stream: &Stream, what: &str, holds: impl Fn(&str) -> bool) {
+        let came = stream.wait_until(|bytes| holds(&String::from_utf8_lossy(bytes)));
+        assert!(came, "waited in vain for {what}\n{}", self.so_far("still running, or just ended"));
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("our own child can be signalled");
+    }
+
+    /// Has it end by itself.
+    pub(crate) fn end(mut self) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().expect("our own child can be waited for") {
+                Some(status) => break status,
+                None if Instant::now() < deadline => thread::sleep(LOOK_AGAIN),
+                None => panic!("it does not end\n{}", self.so_far("still running")),
+            }
+        };
+        for stream in [&self.stdout, &self.stderr] {
+            assert!(stream.wait_for_end(), "somebody holds its streams open\n{}", self.so_far("ended"));
+        }
+        Outcome { command: self.command.clone(), status, stdout: self.stdout.text(), stderr: self.stderr.text() }
+    }
+
+    /// Ends it as a service manager does.
+    pub(crate) fn terminate(self) -> Outcome {
+        self.signal(Signal::TERM);
+        self.end().has_status(143)
+    }
+
+    fn so_far(&self, status: &str) -> String {
+        story(&self.command, status, &self.stdout.text(), &self.stderr.text())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Where it has ended already there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a process printed, as it comes.
+struct Stream(Arc<(Mutex<Printed>, Condvar)>);
+
+#[derive(Default)]
+struct Printed {
+    bytes: Vec<u8>,
+    is_over: bool,
+}
+
+impl Stream {
+    fn none() -> Self {
+        let stream = Self(Arc::default());
+        stream.lock().is_over = true;
+        stream
+    }
+
+    fn read(mut from: impl Read + Send + 'static) -> Self {
+        let stream = Self(Arc::default());
+        let shared = Self(stream.0.clone());
+        thread::spawn(move || {
+            let mut buffer = [0; 16 * 1024];
+            loop {
+                let read = from.read(&mut buffer).unwrap_or(0);
+                let mut printed = shared.lock();
+                printed.bytes.extend_from_slice(&buffer[..read]);
+                printed.is_over = read == 0;
+                shared.0.1.notify_all();
+                if read == 0 {
+                    return;
+                }
+            }
+        });
+        stream
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Printed> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it comes to hold, before the stream's end or the end of our patience.
+    fn wait_until(&self, holds: impl Fn(&[u8]) -> bool) -> bool {
+        let goes_on = |printed: &mut Printed| !printed.is_over && !holds(&printed.bytes);
+        let waited = self.0.1.wait_timeout_while(self.lock(), PATIENCE, goes_on);
+        let printed = waited.unwrap_or_else(PoisonError::into_inner).0;
+        holds(&printed.bytes)
+    }
+
+    fn wait_for_end(&self) -> bool {
+        let waited = self.0.1.wait_timeout_while(self.lock(), PATIENCE, |printed| !printed.is_over);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_over
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.lock().bytes).into_owned()
+    }
+}
+
+/// How a process ended, and what it printed.
+pub(crate) struct Outcome {
+    command: String,
+    status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    /// Fails with everything that is known where `holds` is false.
+    #[track_caller]
+    pub(crate) fn check(&self, holds: bool, what: &str) {
+        assert!(
+            holds,
+            "expected: {what}\n{}",
+            story(&self.command, &self.status.to_string(), &self.stdout, &self.stderr)
+        );
+    }
+
+    #[track_caller]
+    pub(crate) fn has_status(self, code: i32) -> Self {
+        self.check(self.status.code() == Some(code), &format!("exit status {code}"));
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn prints(self, text: &str) -> Self {
+        self.check(self.stdout == text, &format!("on standard output exactly\n{text}"));
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        self.check(self.stderr.contains(text), &format!("on standard error `{text}`"));
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn never_says(self, text: &str) -> Self {
+        self.check(!self.stderr.contains(text), &format!("nowhere on standard error `{text}`"));
+        self
+    }
+
+    /// Each line of standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        let parsed: Result<Vec<_>, _> = self.stdout.lines().map(serde_json::from_str).collect();
+        self.check(parsed.is_ok(), "JSON on every line of standard output");
+        parsed.expect("it was checked")
+    }
+}
+
+fn story(command: &str, status: &str, stdout: &str, stderr: &str) -> String {
+    format!("command: {command}\nstatus: {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---")
+}
+
+/// The command as one could type it, near enough.
+fn show(command: &Command) -> String {
+    let mut shown = String::new();
+    for (name, value) in command.get_envs().filter(|(name, _)| name.to_string_lossy().starts_with("RTCOMM_")) {
+        let value = value.unwrap_or_default().to_string_lossy();
+        write!(shown, "{}='{value}' ", name.to_string_lossy()).expect("a String takes all");
+    }
+    shown.push_str(&command.get_program().to_string_lossy());
+    for arg in command.get_args() {
+        let arg = arg.to_string_lossy();
+        let is_plain = !arg.is_empty() && !arg.contains(|c: char| c.is_whitespace() || "'\"#$&*".contains(c));
+        let written = if is_plain { write!(shown, " {arg}") } else { write!(shown, " '{arg}'") };
+        written.expect("a String takes all");
+    }
+    shown
+}

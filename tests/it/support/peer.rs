@@ -1,0 +1,150 @@
+//! Scripted peers: what listens at a broker's address and is none, or one that misbehaves in a certain way.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::mqtt::{CONNACK, CONNECT, Message, PINGREQ, PINGRESP, PUBACK, PUBLISH, Packet, SUBACK, SUBSCRIBE};
+use super::{LOOK_AGAIN, PATIENCE};
+
+/// How a peer treats a CONNECT of MQTT 5.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ToVersion5 {
+    /// With the CONNACK that MQTT 5 has for it: 0x84, unsupported protocol version.
+    ReasonCode,
+    /// With the CONNACK of MQTT 3.1.1: 1, unacceptable protocol version.
+    ReturnCode,
+    /// Closes without a word.
+    Close,
+}
+
+/// How a peer treats whoever publishes.
+type OnPublish = Arc<dyn Fn(&Message) -> Vec<Message> + Send + Sync>;
+
+/// What a peer does.
+#[derive(Clone)]
+pub(crate) struct Script {
+    pub(crate) to_version_5: ToVersion5,
+    /// What a SUBSCRIBE is granted: a QoS, or 0x80, nothing.
+    pub(crate) granted: u8,
+    /// What each new subscriber is sent.
+    pub(crate) to_subscriber: Vec<Message>,
+    /// What a publisher is sent; without it the connection is closed instead of an acknowledgement.
+    pub(crate) on_publish: Option<OnPublish>,
+}
+
+/// Something at a broker's address.
+pub(crate) struct Peer {
+    port: u16,
+    seen: Arc<Mutex<Vec<Packet>>>,
+}
+
+impl Peer {
+    /// A broker that speaks MQTT 3.1.1 alone.
+    pub(crate) fn old_broker(script: Script) -> Self {
+        Self::serve(move |stream, seen| {
+            // Where the client is gone the connection is over.
+            let _ = serve(&stream, &script, seen);
+        })
+    }
+
+    /// No broker: says this to everybody, and closes.
+    pub(crate) fn saying(bytes: &'static [u8]) -> Self {
+        Self::serve(move |mut stream, _| {
+            // Where the client is gone nobody need be told.
+            let _ = stream.write_all(bytes);
+            let _ = stream.shutdown(Shutdown::Both);
+        })
+    }
+
+    /// No broker: listens to everybody, and says nothing.
+    pub(crate) fn silent() -> Self {
+        Self::serve(|stream, seen| {
+            while let Ok(packet) = Packet::read(&stream) {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(packet);
+            }
+        })
+    }
+
+    /// Waits until a client has sent its first packet.
+    pub(crate) fn wait_for_client(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.seen().is_empty() {
+            assert!(Instant::now() < deadline, "no client came");
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn serve(each: impl Fn(TcpStream, &Mutex<Vec<Packet>>) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let seen: Arc<Mutex<Vec<Packet>>> = Arc::default();
+        let (each, all) = (Arc::new(each), seen.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (each, all) = (each.clone(), all.clone());
+                thread::spawn(move || each(stream, &all));
+            }
+        });
+        Self { port, seen }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// The packets that came, over all connections.
+    pub(crate) fn seen(&self) -> Vec<Packet> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The protocol levels of the CONNECT packets that came: 5 for MQTT 5, 4 for 3.1.1.
+    pub(crate) fn levels(&self) -> Vec<u8> {
+        self.seen().iter().filter(|packet| packet.kind() == CONNECT).map(|packet| packet.body[6]).collect()
+    }
+
+    /// The messages that were published.
+    pub(crate) fn published(&self) -> Vec<Message> {
+        self.seen().iter().filter(|packet| packet.kind() == PUBLISH).map(|packet| Message::of(packet).0).collect()
+    }
+}
+
+fn serve(stream: &TcpStream, script: &Script, seen: &Mutex<Vec<Packet>>) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    loop {
+        let packet = Packet::read(stream)?;
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(packet.clone());
+        match packet.kind() {
+            CONNECT if packet.body[6] == 5 => {
+                match script.to_version_5 {
+                    ToVersion5::ReasonCode => Packet::new(CONNACK, [0, 0x84, 0]).write(stream)?,
+                    ToVersion5::ReturnCode => Packet::new(CONNACK, [0, 1]).write(stream)?,
+                    ToVersion5::Close => {}
+                }
+                return stream.shutdown(Shutdown::Both);
+            }
+            CONNECT => Packet::new(CONNACK, [0, 0]).write(stream)?,
+            SUBSCRIBE => {
+                Packet::new(SUBACK, [&packet.id()[..], &[script.granted]].concat()).write(stream)?;
+                send(stream, &script.to_subscriber)?;
+            }
+            PUBLISH => {
+                let (message, id) = Message::of(&packet);
+                let Some(answers) = &script.on_publish else { return stream.shutdown(Shutdown::Both) };
+                if let Some(id) = id {
+                    Packet::new(PUBACK, id).write(stream)?;
+                }
+                send(stream, &answers(&message))?;
+            }
+            PINGREQ => Packet::new(PINGRESP, []).write(stream)?,
+            _ => {}
+        }
+    }
+}
+
+fn send(stream: &TcpStream, messages: &[Message]) -> std::io::Result<()> {
+    messages.iter().try_for_each(|message| message.clone().with_qos(0).packet([0, 0]).write(stream))
+}

@@ -1,0 +1,121 @@
+//! Which MQTT version is spoken, and what peers do that are old, gone or none.
+
+use std::sync::Arc;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::events::event;
+use crate::support::mqtt::Message;
+use crate::support::peer::{Peer, Script, ToVersion5};
+use crate::support::{Broker, rtcomm};
+
+const REFUSALS: [ToVersion5; 3] = [ToVersion5::ReasonCode, ToVersion5::ReturnCode, ToVersion5::Close];
+
+fn old_broker(to_version_5: ToVersion5) -> Peer {
+    let hello = Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
+    Peer::old_broker(Script { to_version_5, granted: 1, to_subscriber: vec![hello], on_publish: None })
+}
+
+#[test]
+fn a_broker_that_refuses_version_5_is_spoken_to_in_3_1_1() {
+    for refusal in REFUSALS {
+        let peer = old_broker(refusal);
+        let outcome = rtcomm("watch --json -c 1 --verbose --broker").arg(peer.url()).run().has_status(0);
+        let outcome = outcome.says("with MQTT 3.1.1");
+        outcome.check(outcome.json_lines()[0]["from"] == "iggy_pop", "the event");
+        outcome.check(peer.levels() == [5, 4], &format!("version 5, then 3.1.1, after {refusal:?}"));
+    }
+}
+
+#[test]
+fn a_version_that_is_asked_for_is_the_only_one_that_is_tried() {
+    for (refusal, status) in REFUSALS.into_iter().zip([4, 5, 5]) {
+        let peer = old_broker(refusal);
+        let outcome = rtcomm("watch --mqtt-version 5 --broker").arg(peer.url()).run().has_status(status);
+        outcome.check(peer.levels() == [5], &format!("version 5 alone, after {refusal:?}"));
+        let outcome = rtcomm("watch -c 1 --mqtt-version 3.1.1 --broker").arg(peer.url()).run().has_status(0);
+        outcome.check(peer.levels() == [5, 4], "version 3.1.1 alone");
+    }
+}
+
+#[test]
+fn auto_is_version_5_where_the_broker_speaks_it() {
+    for broker in [Broker::mosquitto(), Broker::demo()] {
+        rtcomm("watch -v --for 100ms").at(&broker).run().has_status(0).says("with MQTT 5");
+    }
+}
+
+#[test]
+fn what_answers_in_another_protocol_is_no_broker() {
+    for bytes in [&b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..], b"220 mail.example ESMTP\r\n", b""] {
+        let peer = Peer::saying(bytes);
+        for command in ["watch", "call a b", "tail"] {
+            let outcome = rtcomm(command).arg("--broker").arg(peer.url()).run().has_status(5).prints("");
+            outcome.says("is it an MQTT broker").never_says("panicked");
+        }
+    }
+}
+
+#[test]
+fn a_request_whose_fate_is_unknown_is_not_sent_again() {
+    let peer = old_broker(ToVersion5::Close);
+    let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(1);
+    let outcome = outcome.says("the call may have been placed (transID ");
+    outcome.check(outcome.json_lines()[0]["outcome"] == "unknown", "the outcome");
+    outcome.check(peer.published().len() == 1, "one request");
+}
+
+#[test]
+fn a_request_is_published_after_the_subscription_stands_and_a_retained_reply_is_ignored() {
+    let reply = |request: &Message, result: &str| {
+        let request: serde_json::Value = serde_json::from_slice(&request.payload).expect("a request is JSON");
+        let response = json!({
+            "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": result
+        });
+        Message::new(request["fromTopic"].as_str().expect("where to answer"), response.to_string())
+    };
+    let on_publish = move |request: &Message| vec![reply(request, "FAILURE").retained(), reply(request, "SUCCESS")];
+    let peer = Peer::old_broker(Script {
+        to_version_5: ToVersion5::Close,
+        granted: 1,
+        to_subscriber: vec![],
+        on_publish: Some(Arc::new(on_publish)),
+    });
+    rtcomm("call a b --broker").arg(peer.url()).run().has_status(0);
+    let kinds: Vec<u8> = peer.seen().iter().map(crate::support::mqtt::Packet::kind).collect();
+    assert_eq!(kinds, [0x10, 0x10, 0x80, 0x30, 0xe0], "CONNECT twice, SUBSCRIBE, PUBLISH, DISCONNECT");
+}
+
+#[test]
+fn a_subscription_that_is_refused_is_4_and_nothing_is_sent() {
+    let script = Script { to_version_5: ToVersion5::Close, granted: 0x80, to_subscriber: vec![], on_publish: None };
+    let peer = Peer::old_broker(script);
+    rtcomm("watch --broker").arg(peer.url()).run().has_status(4).says("'/rtcomm/event/#'").never_says("ready");
+    let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(4);
+    outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
+    outcome.check(peer.published().is_empty(), "no request without a way to hear the reply");
+}
+
+#[test]
+fn a_peer_that_never_answers_is_given_up() {
+    let peer = Peer::silent();
+    let watch = rtcomm("watch --connect-timeout 300ms --broker").arg(peer.url()).run().has_status(5).prints("");
+    watch.says("does not answer within 300ms").says("is it an MQTT broker");
+    let call = rtcomm("call a b --timeout 300ms --json --broker").arg(peer.url()).run().has_status(124);
+    let call = call.says("nothing was sent");
+    call.check(call.json_lines()[0]["outcome"] == "timeout", "the outcome");
+}
+
+#[test]
+fn a_signal_is_heard_while_a_connection_is_being_made() {
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        for command in ["watch", "tail", "call a b"] {
+            let peer = Peer::silent();
+            let process = rtcomm(command).arg("--broker").arg(peer.url()).start();
+            peer.wait_for_client();
+            process.signal(signal);
+            process.end().has_status(status).prints("").never_says("may have been placed");
+        }
+    }
+}
