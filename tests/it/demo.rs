@@ -88,7 +88,7 @@ fn the_same_seed_tells_the_same_story() {
 #[test]
 fn it_shows_the_events_as_watch_does() {
     let demo = rtcomm("demo --listen 127.0.0.1:0 --interval 10ms -c 5 --seed 3").run().has_status(0);
-    let demo = demo.says("rtcomm call iggy_pop david_bowie").says("seed 3").says("5 records printed");
+    let demo = demo.says("rtcomm call iggy_pop david_bowie").says("seed 3").says("5 printed");
     let is_event = |line: &str| ["registration  ", "session  "].iter().any(|it| line.contains(it));
     demo.check(demo.stdout.lines().count() == 5 && demo.stdout.lines().all(is_event), "five events");
 }

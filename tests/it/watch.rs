@@ -113,7 +113,7 @@ fn an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream(setu
     client.publish("/rtcomm/event/registration/started/iggy_pop", event(&json!({ "more": [1, 2] })));
 
     watch.wait_for_lines(1);
-    let watched = watch.terminate().says("1 record printed, 8 skipped as undecodable, in ");
+    let watched = watch.terminate().says("1 printed, 8 skipped as undecodable, in ");
     watched.check(watched.json_lines()[0]["from"] == "iggy_pop", "the event alone on standard output");
     for (topic, _, why) in UNDECODABLE {
         let reported = |line: &str| line.contains(why) && line.contains(&format!("/rtcomm/event/{topic}: "));
@@ -145,7 +145,7 @@ fn count_ends_after_so_many_printed_events(setup: &Setup) {
         client.publish("/rtcomm/event/registration/modified/other", event(&json!({ "n": n })));
         client.publish("/rtcomm/event/registration/modified/iggy_pop", event(&json!({ "n": n })));
     }
-    let outcome = watch.end().has_status(0).says("3 records printed, 0 skipped");
+    let outcome = watch.end().has_status(0).says("3 printed, 0 skipped");
     let printed: Vec<_> = outcome.json_lines().iter().map(|line| line["payload"]["n"].clone()).collect();
     outcome.check(printed == [1, 2, 3], "the first three");
 }
@@ -161,7 +161,7 @@ fn the_end_of_a_window_has_a_status_for_each_way_it_may_go() {
         ("--for 100ms --count 5 --fail-empty", 7),
     ] {
         let outcome = rtcomm(&format!("watch {flags}")).at(&broker).run();
-        outcome.has_status(status).prints("").says("0 records printed, 0 skipped as undecodable, in ");
+        outcome.has_status(status).prints("").says("0 printed, 0 skipped as undecodable, in ");
     }
     let mut client = broker.client();
     let retained = |topic: &str| format!("/rtcomm/event/registration/{topic}");
@@ -183,7 +183,7 @@ fn a_signal_ends_it_with_its_status_and_a_summary() {
         broker.client().publish("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
         watch.wait_for_lines(1);
         watch.signal(signal);
-        watch.end().has_status(status).says("1 record printed, 0 skipped as undecodable, in ");
+        watch.end().has_status(status).says("1 printed, 0 skipped as undecodable, in ");
     }
 }
 
