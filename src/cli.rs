@@ -47,12 +47,6 @@ pub(crate) enum Command {
 /// `rtcomm watch`.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    #[command(flatten)]
-    pub(crate) filter: FilterArgs,
-
-    #[command(flatten)]
-    pub(crate) window: WindowArgs,
-
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -60,6 +54,12 @@ pub(crate) struct WatchArgs {
     /// Print the topic filters that would be subscribed to, and connect nowhere
     #[arg(long)]
     pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
 
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
@@ -75,17 +75,19 @@ pub(crate) struct WatchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CallArgs {
     /// Endpoint that is to place the call
-    pub(crate) caller: EndpointId,
+    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
+    pub(crate) caller: Option<EndpointId>,
 
     /// Endpoint that is to be called
-    pub(crate) callee: EndpointId,
+    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
+    pub(crate) callee: Option<EndpointId>,
 
-    /// How long to wait for the reply, from the start of the command
+    /// How long to wait for the reply, from the start of the command; of a batch, from each request
     #[arg(short, long, value_name = "DURATION", default_value = "45s", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) timeout: Duration,
 
     /// The ID that the session is to have; its events carry it as sigSessID
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", conflicts_with = "batch")]
     pub(crate) session_id: Option<Uuid>,
 
     /// The application whose registrations are meant
@@ -104,7 +106,7 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, allow_hyphen_values = true)]
     pub(crate) max_payload: usize,
 
-    /// Print the outcome as one JSON object
+    /// Print the outcome as one JSON object, as a batch always does
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -113,10 +115,35 @@ pub(crate) struct CallArgs {
     pub(crate) dry_run: bool,
 
     #[command(flatten)]
+    pub(crate) batch: BatchArgs,
+
+    #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
 
     #[command(flatten)]
     pub(crate) topics: TopicArgs,
+}
+
+/// Many calls at once.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Batch")]
+pub(crate) struct BatchArgs {
+    /// Place the calls of this file (`-` is standard input), a JSON object a line:
+    /// {"caller":ID,"callee":ID} and perhaps "session_id" and "app_context"
+    #[arg(long, value_name = "FILE")]
+    pub(crate) batch: Option<PathBuf>,
+
+    /// How many calls may wait for their replies at a time
+    #[arg(long, value_name = "N", default_value = "64", requires = "batch", value_parser = jobs, allow_hyphen_values = true)]
+    pub(crate) jobs: usize,
+
+    /// How many calls may begin in a time, such as 50/s or 100/m [default: as many as --jobs allows]
+    #[arg(long, value_name = "N/UNIT", requires = "batch", allow_hyphen_values = true)]
+    pub(crate) rate: Option<Rate>,
+
+    /// Leave out the first N lines, to go on with a batch that was interrupted
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "batch", allow_hyphen_values = true)]
+    pub(crate) skip: u64,
 }
 
 /// `rtcomm tail`.
@@ -145,12 +172,6 @@ pub(crate) struct TailArgs {
     #[arg(long = "topic", value_name = "FILTER", conflicts_with = "file")]
     pub(crate) filters: Vec<TopicFilter>,
 
-    #[command(flatten)]
-    pub(crate) filter: FilterArgs,
-
-    #[command(flatten)]
-    pub(crate) window: WindowArgs,
-
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -158,6 +179,12 @@ pub(crate) struct TailArgs {
     /// Live: print the topic filters that would be subscribed to, and connect nowhere
     #[arg(long, conflicts_with = "file")]
     pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
 
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
@@ -476,6 +503,7 @@ impl TopicArgs {
 
 /// How the run talks; for every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Display")]
 pub(crate) struct DisplayArgs {
     /// When to use colour
     #[arg(
@@ -543,6 +571,37 @@ impl FromStr for Lines {
     }
 }
 
+/// How often something may happen: a number in a second, a minute or an hour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate {
+    per_second: f64,
+}
+
+impl Rate {
+    /// How long it is from one time to the next.
+    pub(crate) fn interval(self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.per_second)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = |unit| match unit {
+            "s" => Some(1.0),
+            "m" => Some(60.0),
+            "h" => Some(3_600.0),
+            _ => None,
+        };
+        let (number, unit) = text.split_once('/').unwrap_or_default();
+        match (number.parse::<f64>(), seconds(unit)) {
+            (Ok(number), Some(seconds)) if (1e-3..=1e6).contains(&number) => Ok(Self { per_second: number / seconds }),
+            _ => Err("write a number and a unit: 50/s, 100/m or 1000/h".to_owned()),
+        }
+    }
+}
+
 /// A point in time, as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
@@ -582,6 +641,14 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(_) => Err("write a duration such as 500ms, 45s or '1h 30m'".to_owned()),
     }
+}
+
+/// Reads how many calls may be in flight.
+fn jobs(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|jobs| (1..=10_000).contains(jobs))
+        .ok_or_else(|| "write a number from 1 to 10000".to_owned())
 }
 
 /// Reads a keepalive: whole seconds that MQTT can carry.
@@ -637,6 +704,16 @@ mod tests {
             assert!(duration(text).is_err(), "{text:?}");
         }
         assert!(keepalive("500ms").is_err() && keepalive("19h").is_err() && keepalive("18h").is_ok());
+    }
+
+    #[test]
+    fn a_rate_is_a_number_in_a_time() {
+        let interval = |text: &str| text.parse().map(Rate::interval);
+        assert_eq!(interval("50/s"), Ok(Duration::from_millis(20)));
+        assert_eq!(interval("30/m"), Ok(Duration::from_secs(2)));
+        for text in ["50", "0/s", "-1/s", "50/d", "/s", "nan/s", "inf/s"] {
+            assert!(interval(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

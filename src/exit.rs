@@ -49,6 +49,23 @@ impl Status {
     }
 }
 
+impl Status {
+    /// The worse of two outcomes of a batch: unreachable, refused, nobody there, too late, refused by the service, any
+    /// other failure, success, in this order.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        const WORST_FIRST: [Status; 6] = [
+            Status::Unreachable,
+            Status::Refused,
+            Status::NoResponder,
+            Status::Deadline,
+            Status::ServiceFailure,
+            Status::Failure,
+        ];
+        let rank = |status| WORST_FIRST.iter().position(|it| *it == status).unwrap_or(WORST_FIRST.len());
+        if rank(other) < rank(self) { other } else { self }
+    }
+}
+
 /// An error that has a status of its own, and perhaps a word on what to check.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
@@ -111,6 +128,13 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&str> {
 mod tests {
     use super::*;
     use anyhow::Context as _;
+
+    #[test]
+    fn the_worst_outcome_of_a_batch_counts() {
+        let worst = [Status::Success, Status::ServiceFailure, Status::Deadline, Status::Failure];
+        assert_eq!(worst.into_iter().fold(Status::Success, Status::worse), Status::Deadline);
+        assert_eq!(Status::Failure.worse(Status::ServiceFailure), Status::ServiceFailure);
+    }
 
     #[test]
     fn a_failure_keeps_its_status_under_context() {

@@ -8,7 +8,7 @@
 //!
 //! `outcome` is `success`, `failure` (with `reason`), `timeout`, `no_responder`, `denied`, `unreachable` or `unknown`
 //! (these with `reason` too: why). `sessionID` stands there where one was asked for, `response` (the service's own
-//! bytes) where one came.
+//! bytes) where one came. A line of a batch that is no request gives `{"outcome":"invalid","reason":"…","line":7}`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -61,4 +61,16 @@ pub(crate) fn called(called: &Called) -> String {
         response: response.as_deref().and_then(|json| serde_json::from_str(json).ok()),
     };
     serde_json::to_string(&line).expect("text and numbers always serialize") + "\n"
+}
+
+/// The line for a line of a batch that is no request: which it is, from 1, and why.
+pub(crate) fn invalid(line: u64, reason: &str) -> String {
+    #[derive(Serialize)]
+    struct Invalid<'a> {
+        outcome: &'static str,
+        reason: &'a str,
+        line: u64,
+    }
+    let invalid = Invalid { outcome: "invalid", reason, line };
+    serde_json::to_string(&invalid).expect("text and numbers always serialize") + "\n"
 }

@@ -208,9 +208,9 @@ fn reply_row<'a>(topic: &'a str, fields: &Fields<'a>) -> Row<'a> {
         kind: "reply".into(),
         tone: if result == "SUCCESS" { Tone::Good } else { Tone::Bad },
         state: result,
-        parties: topic.into(),
+        parties: NOTHING.into(),
         context: shown(fields.app_context),
-        detail: format!("{} {}{reason}", shown(fields.orig), short_id(fields.trans_id)).into(),
+        detail: format!("{} {}{reason}, on {topic}", shown(fields.orig), short_id(fields.trans_id)).into(),
     }
 }
 

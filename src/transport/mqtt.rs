@@ -8,11 +8,14 @@
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use paho_mqtt as mqtt;
 
 use super::broker::{Broker, Options, Scheme, Tls};
+pub(crate) use super::tap::OnUnheard;
 use super::tap::Tap;
 use super::tls;
 use crate::cli::MqttVersion;
@@ -21,6 +24,9 @@ use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
 
 /// How long to wait for the answer to a SUBSCRIBE or an UNSUBSCRIBE.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How many publications the library may hold back for the broker: more than any batch has in flight.
+const MAX_BUFFERED: i32 = 20_000;
 
 /// A message as it came.
 #[derive(Debug, Clone, Copy)]
@@ -65,22 +71,19 @@ impl fmt::Display for Version {
 pub(crate) enum Published {
     /// The broker took it.
     Taken,
-    /// The broker took it and says that nobody subscribes to its topic; only MQTT 5 brokers do.
-    NoSubscriber,
     /// The broker refused it; with its reason.
     Denied(String),
     /// The connection broke before the broker acknowledged it.
     Lost,
 }
 
-/// Whether a connection is to tell more of what the broker acknowledges than the library does; costs a detour over
-/// loopback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a connection is to tell more of what the broker acknowledges than the library does.
+#[derive(Clone)]
 pub(crate) enum Acknowledgements {
     /// As the library tells them.
     Plain,
-    /// With [`Published::NoSubscriber`], where the connection is not encrypted.
-    Tapped,
+    /// Also which publications nobody subscribes to, where the connection is not encrypted; costs a detour over loopback.
+    Tapped(OnUnheard),
 }
 
 /// What is subscribed to.
@@ -151,8 +154,22 @@ pub(crate) struct Client {
     version: mqtt::MqttVersion,
     subscription: Subscription,
     hooks: Hooks,
-    tap: Option<Tap>,
+    answers: Sender<(mqtt::Token, Then)>,
     is_resumed: bool,
+}
+
+/// What is done with the broker's answer to a publication.
+type Then = Box<dyn FnOnce(Published) + Send>;
+
+/// Waits for the answers to publications, one after the other, until the client is gone.
+fn take_answers(publications: &Receiver<(mqtt::Token, Then)>) {
+    for (token, then) in publications {
+        then(match token.wait() {
+            Ok(_) => Published::Taken,
+            Err(mqtt::Error::ReasonCode(reason, _)) => Published::Denied(reason.to_string()),
+            Err(_) => Published::Lost,
+        });
+    }
 }
 
 impl Client {
@@ -165,7 +182,7 @@ impl Client {
     pub(crate) fn connect(
         options: &Options,
         subscription: &Subscription,
-        acknowledgements: Acknowledgements,
+        acknowledgements: &Acknowledgements,
         hooks: &Hooks,
     ) -> Result<Self, Failure> {
         let open = |version| Self::open(options, version, subscription, acknowledgements, hooks);
@@ -184,7 +201,7 @@ impl Client {
         options: &Options,
         version: mqtt::MqttVersion,
         subscription: &Subscription,
-        acknowledgements: Acknowledgements,
+        acknowledgements: &Acknowledgements,
         hooks: &Hooks,
     ) -> Result<Self, Refusal> {
         let broker = &options.broker;
@@ -192,13 +209,18 @@ impl Client {
             tls::check(&options.tls).map_err(Refusal::Of)?;
         }
         let (address, stream) = reach(options).map_err(Refusal::Of)?;
-        let is_tapped =
-            acknowledgements == Acknowledgements::Tapped && broker.scheme == Scheme::Mqtt && options.proxy.is_none();
-        let tap = is_tapped.then(|| Tap::on(stream)).transpose();
-        let tap = tap.map_err(|error| Refusal::Of(cannot_set_up(broker, &error)))?;
+        let tap = match acknowledgements {
+            Acknowledgements::Tapped(on_unheard) if broker.scheme == Scheme::Mqtt && options.proxy.is_none() => {
+                let tap = Tap::on(stream, on_unheard.clone());
+                Some(tap.map_err(|error| Refusal::Of(cannot_set_up(broker, &error)))?)
+            }
+            _ => None,
+        };
         let inner = create(options, version, tap.as_ref().map_or(address, Tap::address)).map_err(Refusal::Of)?;
         let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
-        let mut client = Self { inner, address, options, version, subscription, hooks, tap, is_resumed: false };
+        let (answers, publications) = channel();
+        thread::spawn(move || take_answers(&publications));
+        let mut client = Self { inner, address, options, version, subscription, hooks, answers, is_resumed: false };
         client.listen();
         client.connect_once()?;
         Ok(client)
@@ -376,19 +398,12 @@ impl Client {
         }
     }
 
-    /// Publishes once, at QoS 1; the broker's answer is given to `then`, on another thread.
+    /// Publishes once, at QoS 1. The broker's answer is given to `then`, on another thread, which takes the answers in
+    /// the order of the publications.
     pub(crate) fn publish(&self, topic: &TopicName, payload: String, then: impl FnOnce(Published) + Send + 'static) {
-        let message = mqtt::Message::new(topic.as_str(), payload, 1);
-        let token = mqtt::Token::from(self.inner.publish(message));
-        let tap = self.tap.clone();
-        std::thread::spawn(move || {
-            then(match token.wait() {
-                Ok(_) if tap.is_some_and(|tap| tap.is_unheard()) => Published::NoSubscriber,
-                Ok(_) => Published::Taken,
-                Err(mqtt::Error::ReasonCode(reason, _)) => Published::Denied(reason.to_string()),
-                Err(_) => Published::Lost,
-            });
-        });
+        let token = self.inner.publish(mqtt::Message::new(topic.as_str(), payload, 1)).into();
+        // The thread ends with the client, and so not before this.
+        let _ = self.answers.send((token, Box::new(then)));
     }
 
     /// Says goodbye to the broker, and waits no longer than `patience` for it to be sent.
@@ -414,6 +429,7 @@ fn create(options: &Options, version: mqtt::MqttVersion, address: SocketAddr) ->
         .server_uri(if options.proxy.is_some() { options.broker.to_string() } else { options.broker.url_for(address) })
         .client_id(&options.client_id)
         .mqtt_version(version)
+        .max_buffered_messages(MAX_BUFFERED)
         .create_client()
         .map_err(|error| cannot_set_up(&options.broker, &error))
 }

@@ -105,7 +105,7 @@ enum Next {
 impl<T: FnMut(Stage)> Keeper<T> {
     /// Returns when it was asked to stop.
     fn run(mut self, options: &Options, subscription: &Subscription, hooks: &Hooks) -> Result<(), Failure> {
-        let mut client = Client::connect(options, subscription, Acknowledgements::Plain, hooks)?;
+        let mut client = Client::connect(options, subscription, &Acknowledgements::Plain, hooks)?;
         self.tell_connected(&client);
         // What a kept session subscribed to may be another run's wish.
         let denied = client.subscribe()?;
@@ -202,7 +202,7 @@ pub(crate) fn forget(options: &Options) -> Result<(), Failure> {
     let hooks = Hooks { handler: Arc::new(|_| {}), on_lost: Arc::new(|_| {}) };
     let nothing = Subscription { filters: Vec::new(), qos: 0, group: None, allow_partial: false };
     let clean = Options { kept: None, ..options.clone() };
-    Client::connect(&clean, &nothing, Acknowledgements::Plain, &hooks)?.disconnect(GOODBYE);
+    Client::connect(&clean, &nothing, &Acknowledgements::Plain, &hooks)?.disconnect(GOODBYE);
     Ok(())
 }
 

@@ -8,7 +8,6 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// PUBACK, in the upper half of a packet's first byte.
@@ -18,24 +17,26 @@ const PUBACK: u8 = 4;
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 
 /// A tapped connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Tap {
     address: SocketAddr,
-    unheard: Arc<AtomicBool>,
 }
+
+/// Is told that nobody subscribes to the topic of a publication: the so-manieth of the connection, from 0. Brokers
+/// acknowledge publications in the order in which they came [MQTT-4.6.0-2].
+pub(crate) type OnUnheard = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl Tap {
     /// Stands between `broker` and the first who connects to [`Tap::address`].
     ///
     /// # Errors
     /// Where the system gives no loopback port.
-    pub(crate) fn on(broker: TcpStream) -> io::Result<Self> {
+    pub(crate) fn on(broker: TcpStream, on_unheard: OnUnheard) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let tap = Self { address: listener.local_addr()?, unheard: Arc::default() };
-        let unheard = tap.unheard.clone();
+        let tap = Self { address: listener.local_addr()? };
         thread::spawn(move || {
             // Where it fails both connections are dropped, and the library sees its own closed.
-            let _ = listener.accept().and_then(|(client, _)| pass(&client, &broker, &unheard));
+            let _ = listener.accept().and_then(|(client, _)| pass(&client, &broker, &on_unheard));
         });
         Ok(tap)
     }
@@ -44,26 +45,16 @@ impl Tap {
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
-
-    /// Whether the broker said of a publication that nobody subscribes to its topic. Known before the library knows that
-    /// the publication is acknowledged.
-    pub(crate) fn is_unheard(&self) -> bool {
-        self.unheard.load(Ordering::SeqCst)
-    }
 }
 
 /// Passes bytes on in both directions until both ends have closed.
-fn pass(client: &TcpStream, broker: &TcpStream, unheard: &AtomicBool) -> io::Result<()> {
+fn pass(client: &TcpStream, broker: &TcpStream, on_unheard: &OnUnheard) -> io::Result<()> {
     client.set_nodelay(true)?;
     broker.set_nodelay(true)?;
     thread::scope(|scope| {
         scope.spawn(|| copy(client, broker, |_| {}));
         let mut acks = Acks::default();
-        copy(broker, client, |bytes| {
-            if acks.see(bytes) {
-                unheard.store(true, Ordering::SeqCst);
-            }
-        });
+        copy(broker, client, |bytes| acks.see(bytes, &**on_unheard));
     });
     Ok(())
 }
@@ -100,12 +91,13 @@ struct Acks {
     body: Option<usize>,
     /// How many bytes of the body came.
     at: usize,
+    /// How many PUBACK packets came before.
+    number: u64,
 }
 
 impl Acks {
-    /// Takes the next piece; whether a PUBACK in it says that nobody subscribes.
-    fn see(&mut self, mut bytes: &[u8]) -> bool {
-        let mut unheard = false;
+    /// Takes the next piece; tells of each PUBACK in it that says that nobody subscribes.
+    fn see(&mut self, mut bytes: &[u8], on_unheard: &dyn Fn(u64)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match (self.head, self.body) {
                 (None, _) => {
@@ -124,22 +116,25 @@ impl Acks {
                     let n = left.min(bytes.len());
                     // A PUBACK's body: packet identifier (two bytes), reason code, properties.
                     let reason = 2_usize.checked_sub(self.at).and_then(|i| bytes[..n].get(i));
-                    unheard |= head >> 4 == PUBACK && reason == Some(&NO_MATCHING_SUBSCRIBERS);
+                    if head >> 4 == PUBACK && reason == Some(&NO_MATCHING_SUBSCRIBERS) {
+                        on_unheard(self.number);
+                    }
                     self.at += n;
                     self.body = Some(left - n);
                     bytes = &bytes[n..];
                 }
             }
-            if self.body == Some(0) {
-                *self = Self::default();
+            if let (Some(head), Some(0)) = (self.head, self.body) {
+                *self = Self { number: self.number + u64::from(head >> 4 == PUBACK), ..Self::default() };
             }
         }
-        unheard
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -159,15 +154,19 @@ mod tests {
         #[test]
         fn the_reason_code_is_found_however_the_stream_is_cut(size in 1..64_usize) {
             for (reason, expected) in [(&[0x10][..], true), (&[0x10, 0], true), (&[0], false), (&[], false), (&[0x87], false)] {
+                let found = RefCell::new(Vec::new());
                 let mut acks = Acks::default();
-                let found = stream(reason).chunks(size).fold(false, |found, piece| found | acks.see(piece));
-                prop_assert_eq!(found, expected);
+                let twice = [stream(&[0]), stream(reason)].concat();
+                for piece in twice.chunks(size) {
+                    acks.see(piece, &|number| found.borrow_mut().push(number));
+                }
+                prop_assert_eq!(found.into_inner(), if expected { vec![1] } else { vec![] });
             }
         }
 
         #[test]
         fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            Acks::default().see(&bytes);
+            Acks::default().see(&bytes, &|_| {});
         }
     }
 }

@@ -1,0 +1,414 @@
+//! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
+//!
+//! A thread reads the input, another places calls and prints their outcomes; the command's own waits for signals. At most
+//! `--jobs` calls wait for their answers at a time, and no call begins while too many finished ones wait for an earlier
+//! one to be printed: so memory is bounded.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::Failure;
+use super::desk::{Bell, Desk, GOODBYE, Line, Place, Told};
+use crate::cli::{BatchArgs, Rate};
+use crate::exit::Status;
+use crate::inbox::{Inbox, Notice, deadline_in};
+use crate::logfile::{Input, Item, Reader, Start, Stop};
+use crate::output::outcome::Called;
+use crate::output::{self, json};
+use crate::protocol::call::Request;
+use crate::protocol::topic::EndpointId;
+
+/// How many lines are read ahead.
+const AHEAD: usize = 1_024;
+
+/// How many finished calls may wait for an earlier one, for each that may be in flight.
+const FINISHED_PER_JOB: usize = 64;
+
+/// What was being done where writing fails.
+const CANNOT_WRITE: &str = "cannot write to standard output";
+
+/// A line of the input.
+#[derive(Deserialize)]
+struct Wish {
+    caller: String,
+    callee: String,
+    session_id: Option<Uuid>,
+    app_context: Option<String>,
+}
+
+/// Places the calls that the input asks for.
+///
+/// # Errors
+/// An input that cannot be read; a broker that cannot be reached, refuses us or is lost; standard output that cannot be
+/// written to.
+pub(super) fn run(
+    args: BatchArgs,
+    place: Place,
+    app_context: Option<String>,
+    timeout: Duration,
+    dry_run: bool,
+) -> Result<Status> {
+    let BatchArgs { batch, jobs, rate, skip } = args;
+    let path = batch.ok_or_else(|| Failure::usage("neither endpoints nor a batch"))?;
+    let stop = Stop::new().context("cannot set up reading")?;
+    let input = Input::from(path);
+    let total = count_lines(&input);
+    let reader = Reader::open(input, Start::Everything, false, stop.clone())?;
+    let parser = Parser { from_topic: place.from_topic.clone(), app_context };
+    if dry_run {
+        return print_requests(reader, &parser, skip);
+    }
+    let inbox = Inbox::open()?;
+    let stdout = output::stdout().context(CANNOT_WRITE)?;
+    inbox.watch_reader(&stdout)?;
+    let line = Line::new();
+    let bell = line.bell();
+    let (lines, read) = sync_channel(AHEAD);
+    let reading = bell.clone();
+    thread::spawn(move || read_lines(reader, skip, &lines, &reading));
+    let (news, ended) = (inbox.news(), stop.clone());
+    let run = Run {
+        read,
+        parser,
+        printer: InOrder { out: stdout, lines: VecDeque::new(), first: 0 },
+        deadlines: VecDeque::new(),
+        jobs,
+        pace: rate.map(Pace::new),
+        timeout,
+        stop: ended,
+        worst: Status::Success,
+        is_read: false,
+        progress: progress(total.map(|total| total.saturating_sub(skip))),
+        skip,
+    };
+    thread::spawn(move || news(run.place(place, line)));
+    wait(&inbox, &stop, &bell)
+}
+
+/// Waits for the end, or for a signal, which has the calls given up and told.
+fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Status> {
+    let mut ended = None;
+    loop {
+        let patience = ended.map(|_| deadline_in(2 * GOODBYE)).unwrap_or_default();
+        match (inbox.next(patience), ended) {
+            (Some(Notice::ReaderGone), _) => return Ok(Status::Success),
+            (Some(Notice::News(status)), None) => return status,
+            (Some(Notice::News(Err(error))), Some(_)) => return Err(error),
+            (Some(Notice::News(Ok(_))) | None, status) => return Ok(status.unwrap_or(Status::Failure)),
+            (Some(Notice::Signal(signal)), None) => {
+                ended = Some(signal.status());
+                stop.stop();
+                bell.ring();
+            }
+            (Some(Notice::Signal(_)), Some(status)) => return Ok(status),
+        }
+    }
+}
+
+/// How many lines a file has; of anything else that is not known.
+fn count_lines(input: &Input) -> Option<u64> {
+    let Input::File(path) = input else { return None };
+    let mut file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|it| it.is_file()))?;
+    let mut lines = Lines { count: 0, last: b'\n' };
+    io::copy(&mut file, &mut lines).ok()?;
+    Some(lines.count + u64::from(lines.last != b'\n'))
+}
+
+/// Counts the line ends that are written to it.
+struct Lines {
+    count: u64,
+    last: u8,
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.count += memchr::memchr_iter(b'\n', bytes).map(|_| 1).sum::<u64>();
+        self.last = bytes.last().copied().unwrap_or(self.last);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Draws on a terminal alone: how far it is, how fast, and how long it will take.
+fn progress(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{wide_bar} {pos}/{len} calls, {per_sec}, {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} calls, {per_sec}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Hands the input's lines over, and rings when there is one, and at the end.
+fn read_lines(mut reader: Reader, skip: u64, lines: &SyncSender<Result<Vec<u8>>>, bell: &Bell) {
+    let mut left = skip;
+    let mut hand_over = |line: Result<Vec<u8>>| {
+        if left > 0 && line.is_ok() {
+            left -= 1;
+            return true;
+        }
+        let is_wanted = lines.send(line).is_ok();
+        bell.ring();
+        is_wanted
+    };
+    loop {
+        let goes_on = match reader.next_item() {
+            Ok(None) => break,
+            Ok(Some(Item::Line(line))) => hand_over(Ok(line.bytes.to_vec())),
+            // No request is that long: it is told as one that is none.
+            Ok(Some(Item::TooLong { .. })) => hand_over(Ok(Vec::new())),
+            Ok(Some(Item::Idle | Item::Notice(_))) => true,
+            Err(error) => {
+                hand_over(Err(error));
+                break;
+            }
+        };
+        if !goes_on {
+            return;
+        }
+    }
+    bell.ring();
+}
+
+/// Prints the requests that would be published.
+fn print_requests(mut reader: Reader, parser: &Parser, skip: u64) -> Result<Status> {
+    let mut out = io::BufWriter::new(output::stdout().context(CANNOT_WRITE)?);
+    let mut number = 0;
+    let mut worst = Status::Success;
+    while let Some(item) = reader.next_item()? {
+        let Item::Line(line) = item else { continue };
+        number += 1;
+        if number <= skip {
+            continue;
+        }
+        let text = match parser.request(line.bytes) {
+            Ok(request) => request.payload() + "\n",
+            Err(why) => {
+                worst = Status::Failure;
+                json::invalid(number, &why)
+            }
+        };
+        if let Err(error) = out.write_all(text.as_bytes()) {
+            return gone_or(error);
+        }
+    }
+    out.flush().map_or_else(gone_or, |()| Ok(worst))
+}
+
+/// A reader that went away is a normal end; any other error of writing is one.
+fn gone_or(error: io::Error) -> Result<Status> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(Status::Success) } else { Err(error).context(CANNOT_WRITE) }
+}
+
+/// Makes requests of lines.
+struct Parser {
+    from_topic: crate::protocol::topic::TopicName,
+    app_context: Option<String>,
+}
+
+impl Parser {
+    fn request(&self, line: &[u8]) -> Result<Request, String> {
+        let Wish { caller, callee, session_id, app_context } =
+            serde_json::from_slice(line).map_err(|error| format!("the line is no request: {error}"))?;
+        let endpoint = |key: &str, id: &str| {
+            id.parse::<EndpointId>().map_err(|error| format!("\"{key}\" is no endpoint ID: {error}"))
+        };
+        Ok(Request {
+            trans_id: Uuid::new_v4(),
+            caller: endpoint("caller", &caller)?,
+            callee: endpoint("callee", &callee)?,
+            from_topic: self.from_topic.clone(),
+            session_id,
+            app_context: app_context.or_else(|| self.app_context.clone()),
+        })
+    }
+}
+
+/// When the next call may begin, where that is limited.
+struct Pace {
+    interval: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(rate: Rate) -> Self {
+        Self { interval: rate.interval(), next: Instant::now() }
+    }
+}
+
+/// Prints lines in the order of the input, whatever the order in which they come.
+struct InOrder {
+    out: File,
+    /// The lines from the first that is not printed on; `None` where a line has not come.
+    lines: VecDeque<Option<String>>,
+    /// Which line of the input is the first of them, from 0.
+    first: u64,
+}
+
+impl InOrder {
+    /// Makes room for the next line of the input, and returns which it is.
+    fn reserve(&mut self) -> u64 {
+        self.lines.push_back(None);
+        self.first + self.lines.len() as u64 - 1
+    }
+
+    /// Takes the line for `position`, and prints all that can be printed.
+    fn put(&mut self, position: u64, line: String) -> io::Result<u64> {
+        if let Some(slot) = usize::try_from(position - self.first).ok().and_then(|i| self.lines.get_mut(i)) {
+            *slot = Some(line);
+        }
+        let mut ready = String::new();
+        let before = self.first;
+        while let Some(Some(_)) = self.lines.front() {
+            ready.extend(self.lines.pop_front().flatten());
+            self.first += 1;
+        }
+        self.out.write_all(ready.as_bytes())?;
+        Ok(self.first - before)
+    }
+}
+
+/// The thread that places calls.
+struct Run {
+    read: Receiver<Result<Vec<u8>>>,
+    parser: Parser,
+    printer: InOrder,
+    /// The calls in flight: deadline, transaction, position. All have the same time, so the first sent is the first due.
+    deadlines: VecDeque<(Instant, Uuid, u64)>,
+    jobs: usize,
+    pace: Option<Pace>,
+    timeout: Duration,
+    stop: Stop,
+    worst: Status,
+    is_read: bool,
+    progress: ProgressBar,
+    skip: u64,
+}
+
+impl Run {
+    /// Places calls until the input ends and every call has; returns the worst outcome.
+    fn place(mut self, place: Place, line: Line) -> Result<Status> {
+        let mut desk = Desk::open(place, line)?;
+        let result = self.work(&mut desk);
+        self.progress.finish_and_clear();
+        desk.close();
+        match result {
+            Err(error)
+                if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe) =>
+            {
+                Ok(Status::Success)
+            }
+            result => result.map(|()| self.worst),
+        }
+    }
+
+    fn work(&mut self, desk: &mut Desk) -> Result<()> {
+        while !self.is_read || desk.waiting() > 0 {
+            if self.stop.is_stopped() {
+                return self.give_up(desk);
+            }
+            let turn = self.begin_calls(desk)?;
+            if self.is_read && desk.waiting() == 0 {
+                break;
+            }
+            let due = self.deadlines.front().map(|(due, ..)| *due);
+            match desk.hear([due, turn].into_iter().flatten().min()) {
+                Told::Called(called) => self.ended(&called)?,
+                Told::Lost => {
+                    self.give_up(desk)?;
+                    let done = self.skip + self.printer.first;
+                    return Err(Failure::unreachable("lost the broker before the batch was done")
+                        .hint(format!("{done} lines are done: --skip {done} goes on after them"))
+                        .into());
+                }
+                Told::Bell | Told::Nothing => {}
+            }
+            self.end_overdue(desk)?;
+        }
+        Ok(())
+    }
+
+    /// Begins as many calls as may be in flight now. Returns when the next may begin, where it is only the rate that
+    /// holds it back.
+    fn begin_calls(&mut self, desk: &mut Desk) -> Result<Option<Instant>> {
+        while !self.is_read && desk.waiting() < self.jobs && self.printer.lines.len() < self.jobs * FINISHED_PER_JOB {
+            if let Some(next) = self.pace.as_ref().map(|pace| pace.next).filter(|next| Instant::now() < *next) {
+                return Ok(Some(next));
+            }
+            match self.read.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => self.is_read = true,
+                Ok(line) => self.begin(&line?, desk)?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn begin(&mut self, line: &[u8], desk: &mut Desk) -> Result<()> {
+        let position = self.printer.reserve();
+        match self.parser.request(line) {
+            Ok(request) => {
+                let now = Instant::now();
+                if let Some(pace) = &mut self.pace {
+                    pace.next = pace.next.max(now.checked_sub(pace.interval).unwrap_or(now)) + pace.interval;
+                }
+                self.deadlines.push_back((now + self.timeout, request.trans_id, position));
+                desk.place(request, now);
+                Ok(())
+            }
+            Err(why) => {
+                self.worst = self.worst.worse(Status::Failure);
+                self.print(position, json::invalid(self.skip + position + 1, &why))
+            }
+        }
+    }
+
+    fn end_overdue(&mut self, desk: &mut Desk) -> Result<()> {
+        while let Some((due, id, _)) = self.deadlines.front() {
+            if *due > Instant::now() {
+                break;
+            }
+            match desk.give_up(*id) {
+                Some(called) => self.ended(&called)?,
+                None => drop(self.deadlines.pop_front()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of every call in flight that its end is not known.
+    fn give_up(&mut self, desk: &mut Desk) -> Result<()> {
+        desk.give_up_all().iter().try_for_each(|called| self.ended(called))
+    }
+
+    fn ended(&mut self, called: &Called) -> Result<()> {
+        self.worst = self.worst.worse(called.outcome.status());
+        let Some(i) = self.deadlines.iter().position(|(_, id, _)| *id == called.request.trans_id) else {
+            return Ok(());
+        };
+        match self.deadlines.remove(i) {
+            Some((_, _, position)) => self.print(position, json::called(called)),
+            None => Ok(()),
+        }
+    }
+
+    fn print(&mut self, position: u64, line: String) -> Result<()> {
+        let printed = self.printer.put(position, line).context(CANNOT_WRITE)?;
+        self.progress.inc(printed);
+        Ok(())
+    }
+}

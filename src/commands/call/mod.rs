@@ -1,0 +1,183 @@
+//! `rtcomm call`: places one third-party call, or many, and waits for the replies.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use uuid::Uuid;
+
+use super::Voice;
+use crate::cli::CallArgs;
+use crate::exit::{Failure, Status};
+use crate::inbox::{Inbox, Notice, deadline_in};
+use crate::output::escape::escaped;
+use crate::output::outcome::{Called, Outcome};
+use crate::output::{self, json};
+use crate::protocol::call::Request;
+use crate::transport::broker::Options;
+
+mod batch;
+mod desk;
+
+use desk::{Bell, Desk, GOODBYE, Line, Place, Told};
+
+/// Places the call, or the calls, and prints how it went.
+///
+/// # Errors
+/// Wrong usage, what cannot be read or written; and a call that was not answered, in the words for it.
+pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
+    let CallArgs {
+        caller,
+        callee,
+        batch,
+        timeout,
+        session_id,
+        app_context,
+        sender,
+        reply_prefix,
+        max_payload,
+        json,
+        dry_run,
+        connection,
+        topics,
+    } = args;
+    let topics = topics.topics();
+    let options = Options::from_args(connection)?;
+    let from_topic =
+        reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
+    let to = match sender {
+        Some(endpoint) => topics.calls.child(&endpoint),
+        None => topics.calls,
+    };
+    let place = Place { options, to, from_topic: from_topic.clone(), max_payload, report: voice.report };
+    match (caller, callee) {
+        (Some(caller), Some(callee)) => {
+            let request = Request { trans_id: Uuid::new_v4(), caller, callee, from_topic, session_id, app_context };
+            if dry_run {
+                return output::print(&format!("{}\n", request.payload()));
+            }
+            single(place, &request, timeout, json)
+        }
+        _ => batch::run(batch, place, app_context, timeout, dry_run),
+    }
+}
+
+/// Places one call.
+fn single(place: Place, request: &Request, timeout: Duration, json: bool) -> Result<Status> {
+    let began = Instant::now();
+    let called = match wait(place, request, began, timeout)? {
+        Ended::Interrupted(status) => return Ok(status),
+        Ended::With(called) => called,
+    };
+    match (&called.outcome, json) {
+        (_, true) => output::print(&json::called(&called))?,
+        (Outcome::Answered { .. }, false) => output::print(&called.pretty())?,
+        (Outcome::Unanswered(..), false) => Status::Success,
+    };
+    match called.outcome {
+        Outcome::Unanswered(_, failure) => Err(failure.into()),
+        answered @ Outcome::Answered { .. } => Ok(answered.status()),
+    }
+}
+
+/// How the wait for one call ended.
+enum Ended {
+    With(Box<Called>),
+    Interrupted(Status),
+}
+
+/// What the thread that places the call tells.
+enum News {
+    /// The request is about to go out: from now on the call may be placed.
+    Sending,
+    /// It is over, and the connection closed.
+    Done(Box<Called>),
+    /// It was given up, and the connection closed.
+    GivenUp,
+}
+
+/// Places the call on a thread of its own, and waits for the outcome, the deadline or a signal.
+fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> Result<Ended> {
+    let inbox = Inbox::open()?;
+    let _spinner = Spinner::start(request);
+    let line = Line::new();
+    let bell = line.bell();
+    let (broker, report) = (place.options.broker.to_string(), place.report);
+    let (news, asked) = (inbox.news(), request.clone());
+    std::thread::spawn(move || {
+        let called = connect_and_place(place, line, asked, began, &news);
+        news(called.map_or(News::GivenUp, News::Done));
+    });
+    let deadline = began.checked_add(timeout);
+    let mut is_sent = false;
+    let ended = loop {
+        match inbox.next(deadline) {
+            Some(Notice::News(News::Sending)) => is_sent = true,
+            Some(Notice::News(News::Done(called))) => return Ok(Ended::With(called)),
+            Some(Notice::ReaderGone | Notice::News(News::GivenUp)) => {}
+            Some(Notice::Signal(signal)) => break Ended::Interrupted(signal.status()),
+            None => {
+                let outcome = desk::timed_out(request, &broker, is_sent);
+                let elapsed = began.elapsed();
+                break Ended::With(Box::new(Called { request: request.clone(), outcome, elapsed }));
+            }
+        }
+    };
+    hang_up(&bell, &inbox);
+    if is_sent && matches!(ended, Ended::Interrupted(_)) {
+        report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
+    }
+    Ok(ended)
+}
+
+/// Has the thread that places the call give up, and waits, not for long, until it has said goodbye.
+fn hang_up(bell: &Bell, inbox: &Inbox<News>) {
+    bell.ring();
+    let deadline = deadline_in(GOODBYE);
+    while let Some(Notice::News(News::Sending) | Notice::ReaderGone) = inbox.next(deadline) {}
+}
+
+/// Places the call at a desk of its own; `None` when nobody waits for it any longer.
+fn connect_and_place(
+    place: Place,
+    line: Line,
+    request: Request,
+    began: Instant,
+    tell: &dyn Fn(News),
+) -> Option<Box<Called>> {
+    let broker = place.options.broker.to_string();
+    let ended = |outcome, request| Box::new(Called { request, outcome, elapsed: began.elapsed() });
+    let mut desk = match Desk::open(place, line) {
+        Ok(desk) => desk,
+        Err(failure) => return Some(ended(desk::not_sent(failure), request)),
+    };
+    tell(News::Sending);
+    desk.place(request.clone(), began);
+    let called = match desk.hear(None) {
+        Told::Called(called) => Some(called),
+        Told::Lost => Some(ended(desk::unknown(&request, &broker), request)),
+        Told::Bell | Told::Nothing => None,
+    };
+    desk.close();
+    called
+}
+
+/// Turns on standard error while somebody looks at it, and is gone when it is dropped.
+struct Spinner(ProgressBar);
+
+impl Spinner {
+    fn start(request: &Request) -> Self {
+        let waiting = format!("{} → {}: waiting for the reply", request.caller, request.callee);
+        let bar = ProgressBar::new_spinner()
+            .with_style(ProgressStyle::default_spinner())
+            .with_message(escaped(&waiting).into_owned());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(bar)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
