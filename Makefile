@@ -70,7 +70,7 @@ define need
 	fi; \
 	echo "Installing with apt-get: $$missing" >&2; \
 	$$root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null; \
-	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null >&2
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $$missing </dev/null >&2
 endef
 
 deps-rust:

@@ -1,7 +1,7 @@
 //! The real binary against real brokers: `rtcomm demo --serve`, and mosquitto.
 //!
 //! Each module is for a command or for what several have in common; [`support`] has the machinery. The brokers are
-//! started by the tests, on ports of their own; what is missing (mosquitto) is a failure, and `make deps` installs it.
+//! started by the tests, on ports of their own; what is missing (mosquitto) is a failure: `make deps-test` installs it.
 
 mod bad_input;
 mod call;

@@ -1,4 +1,4 @@
-//! Compares the committed `man/` and `completions/` with what the command-line definition gives now, and rewrites them
+//! Compares the committed `man/`, `completions/` and README's table of the environment with what the command-line definition gives now, and rewrites them
 //! where `UPDATE` is set in the environment.
 
 use std::fs;
@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use clap_complete::aot::Generator as _;
 
 use super::man;
+use super::readme::readme;
 
 #[test]
 fn man_pages_are_as_the_commands_are() {
@@ -22,6 +23,42 @@ fn completions_are_as_the_commands_are() {
         (shell.file_name("rtcomm"), String::from_utf8(script).expect("a script is text"))
     });
     compare("completions", &scripts);
+}
+
+#[test]
+fn the_environment_in_readme_is_that_of_the_flags() {
+    const HEAD: &str = "| Name | Flag |\n| --- | --- |\n";
+    let readme = readme();
+    let (before, table) = readme.split_once(HEAD).expect("README has a table of the environment");
+    let (_, after) = table.split_once("\n\n").expect("something follows the table");
+    let fresh = format!("{before}{HEAD}{}\n\n{after}", environment().join("\n"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"), fresh).expect("the repository can be written to");
+        return;
+    }
+    assert!(
+        readme == fresh,
+        "the table of the environment in README is stale: run `make man`, and commit what changed"
+    );
+}
+
+/// What the environment can say in place of flags, as rows of a table.
+fn environment() -> Vec<String> {
+    let mut tool = rtcomm::internals::command();
+    tool.build();
+    let mut rows = Vec::new();
+    for arg in tool.get_subcommands().flat_map(clap::Command::get_arguments) {
+        let (Some(name), Some(flag)) = (arg.get_env().and_then(|it| it.to_str()), arg.get_long()) else { continue };
+        let row = format!("| `{name}` | `--{flag}` |");
+        if rows.contains(&row) {
+            continue;
+        }
+        rows.push(row);
+        if name == "RTCOMM_PASSWORD_FILE" {
+            rows.push("| `RTCOMM_PASSWORD` | none: the password itself |".to_owned());
+        }
+    }
+    rows
 }
 
 /// The directory holds these files, and no others.

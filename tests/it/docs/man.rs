@@ -305,6 +305,13 @@ fn environment(args: &[&Arg]) -> Roff {
                 "The password, where no `--password-file` is given. No flag takes it: every user can read those.",
             );
         }
+        if name == "RTCOMM_PROXY" {
+            entry(
+                "https_proxy",
+                "The proxy for `mqtts://` and `wss://`, where no `--proxy` is given; credentials may stand in it.",
+            );
+            entry("no_proxy", "Hosts that `https_proxy` is not for.");
+        }
     }
     entry("NO_COLOR", "Where it is set and not empty, `--color auto` uses none.");
     entry("TERM", "Where it is `dumb`, `--color auto` uses no colour.");

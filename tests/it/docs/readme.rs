@@ -4,7 +4,6 @@
 //! one marked `crontab` line by line without the times. `# exits N` at the end says how it ends where it does not end
 //! well. Each piece of inline code that begins with `rtcomm ` is run too.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -12,7 +11,7 @@ use super::shown::Desk;
 use super::{STATUSES, man, meaning};
 
 /// How many desks are at work at once. They mostly wait.
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
 
 /// What is run at one desk.
 type Task<'a> = Vec<Shown<'a>>;
@@ -20,8 +19,8 @@ type Task<'a> = Vec<Shown<'a>>;
 /// A command, as shown.
 #[derive(Debug)]
 struct Shown<'a> {
-    /// The line of README; 0 elsewhere.
-    at: usize,
+    /// Its line in README; none on a man page.
+    at: Option<usize>,
     command: String,
     status: Option<u8>,
     /// The sample of its output.
@@ -29,12 +28,16 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    fn new(at: usize, text: &str) -> Self {
+    fn new(at: impl Into<Option<usize>>, text: &str) -> Self {
         let (command, status) = match text.rsplit_once("# exits ") {
             None => (text, None),
             Some((command, status)) => (command, Some(status.trim().parse().expect("`# exits N` names a status"))),
         };
-        Self { at, command: command.trim().to_owned(), status, sample: Vec::new() }
+        Self { at: at.into(), command: command.trim().to_owned(), status, sample: Vec::new() }
+    }
+
+    fn place(&self) -> String {
+        self.at.map_or_else(|| "man page".to_owned(), |line| format!("README line {line}"))
     }
 
     /// Whether it is a command of ours, not one that merely prepares.
@@ -59,7 +62,7 @@ fn every_command_in_readme_does_what_it_says() {
 
 #[test]
 fn every_example_of_the_man_pages_runs() {
-    run_all(man::examples().map(|lines| lines.into_iter().map(|line| Shown::new(0, line)).collect()).collect());
+    run_all(man::examples().map(|lines| lines.into_iter().map(|line| Shown::new(None, line)).collect()).collect());
 }
 
 #[test]
@@ -92,22 +95,11 @@ fn the_statuses_in_readme_are_those_of_the_man_pages() {
 }
 
 #[test]
-fn the_environment_in_readme_is_that_of_the_flags() {
-    let readme = readme();
-    let rows: BTreeSet<_> = readme.lines().filter(|line| line.starts_with("| `RTCOMM_")).map(str::to_owned).collect();
-    let tool = rtcomm::internals::command();
-    let args = tool.get_subcommands().chain([&tool]).flat_map(clap::Command::get_arguments);
-    let expected = args.filter_map(|arg| Some(format!("| `{}` | `--{}` |", arg.get_env()?.to_str()?, arg.get_long()?)));
-    let expected = expected.chain(["| `RTCOMM_PASSWORD` | none: the password itself |".to_owned()]).collect();
-    assert_eq!(rows, expected);
-}
-
-#[test]
 fn readme_names_the_rust_that_is_needed() {
     assert!(readme().contains(concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), " or newer")));
 }
 
-fn readme() -> String {
+pub(super) fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is a README")
 }
 
@@ -190,10 +182,10 @@ fn next<'a>(tasks: &Mutex<std::vec::IntoIter<Task<'a>>>) -> Option<Task<'a>> {
 fn run(task: &[Shown<'_>]) -> Result<(), String> {
     let mut desk = Desk::new();
     for shown in task {
-        let Shown { at, command, status, sample } = shown;
-        let printed = desk.run(command, *status).map_err(|error| format!("README line {at}: {error}"))?;
+        let Shown { command, status, sample, .. } = shown;
+        let printed = desk.run(command, *status).map_err(|error| format!("{}: {error}", shown.place()))?;
         if shown.is_exact() && !sample.is_empty() && !printed.lines().eq(sample.iter().copied()) {
-            return Err(format!("README line {at}: {command} prints\n{printed}"));
+            return Err(format!("{}: {command} prints\n{printed}", shown.place()));
         }
     }
     desk.leave()

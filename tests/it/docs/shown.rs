@@ -19,10 +19,10 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a line runs on after it has said that it is ready: enough for many events of the desk's broker.
-const WATCHED: Duration = Duration::from_secs(2);
+const WATCHED: Duration = Duration::from_secs(1);
 
 /// How long a line runs that ends neither by itself nor says that it is ready.
-const SILENT: Duration = Duration::from_secs(5);
+const SILENT: Duration = Duration::from_secs(3);
 
 /// The broker of a desk, where something happens all the time.
 const WORLD: &str = "rtcomm demo --serve --seed 1 --interval 50ms";

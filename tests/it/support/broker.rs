@@ -133,7 +133,7 @@ pub(crate) fn installed(program: &str) -> PathBuf {
         .chain(sbin)
         .map(|dir| dir.join(program))
         .find(is_program)
-        .unwrap_or_else(|| panic!("{program} is not installed, and these tests need it: run `make deps`"))
+        .unwrap_or_else(|| panic!("{program} is not installed, and these tests need it: run `make deps-test`"))
 }
 
 /// A file that mosquitto takes for `password_file`, with one user.
