@@ -71,7 +71,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__call)
-            opts="-t -b -u -q -v -h --timeout --session-id --app-context --as --reply-prefix --max-payload --json --dry-run --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
+            opts="-t -b -u -q -v -h --timeout --session-id --app-context --as --reply-prefix --max-payload --json --dry-run --batch --jobs --rate --skip --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,6 +102,22 @@ _rtcomm() {
                     return 0
                     ;;
                 --max-payload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -335,7 +351,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__tail)
-            opts="-n -f -c -b -u -q -v -h --lines --follow --since --until --topic --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --json --dry-run --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
+            opts="-n -f -c -b -u -q -v -h --lines --follow --since --until --topic --json --dry-run --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -513,7 +529,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__watch)
-            opts="-c -b -u -q -v -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --json --dry-run --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
+            opts="-c -b -u -q -v -h --json --dry-run --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --root --event-root --call-topic --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

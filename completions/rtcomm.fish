@@ -73,6 +73,8 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l call-topic -d 'T
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Also in a pipe'
 never\t'Nowhere'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l json -d 'Print one JSON object a line'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l dry-run -d 'Print the topic filters that would be subscribed to, and connect nowhere'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l registration -d 'Registrations of endpoints'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session -d 'Sessions between endpoints'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l started -d 'What began'
@@ -80,8 +82,6 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l modified -d 'Wha
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l stopped -d 'What ended'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l failed -d 'What failed'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fail-empty -d 'Exit with 7 where nothing matched'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l json -d 'Print one JSON object a line'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l dry-run -d 'Print the topic filters that would be subscribed to, and connect nowhere'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l allow-partial -d 'Go on where the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fsync -d 'Acknowledge a message only when the file is safe from a loss of power'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l no-reconnect -d 'End with 5 when the connection is lost'
@@ -90,12 +90,16 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l insecure -d 'Do 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s q -l quiet -d 'Say nothing but warnings and errors'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s t -l timeout -d 'How long to wait for the reply, from the start of the command' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s t -l timeout -d 'How long to wait for the reply, from the start of the command; of a batch, from each request' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l session-id -d 'The ID that the session is to have; its events carry it as sigSessID' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l app-context -d 'The application whose registrations are meant' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l as -d 'Send as this endpoint: publish to TOPIC/ENDPOINT, where the broker holds each client to its own name' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l reply-prefix -d 'Where the reply is asked for: PREFIX/UUID [default: ROOT/reply]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l max-payload -d 'Ignore replies of more than this many bytes' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l batch -d 'Place the calls of this file (`-` is standard input), a JSON object a line: {"caller":ID,"callee":ID} and perhaps "session_id" and "app_context"' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l jobs -d 'How many calls may wait for their replies at a time' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l rate -d 'How many calls may begin in a time, such as 50/s or 100/m [default: as many as --jobs allows]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l skip -d 'Leave out the first N lines, to go on with a batch that was interrupted' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s b -l broker -d 'The broker: mqtt://, mqtts://, ws:// or wss://, host and port' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s u -l username -d 'User name; the password comes from --password-file or RTCOMM_PASSWORD' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l password-file -d 'File whose first line is the password (`-` is standard input)' -r -F
@@ -118,7 +122,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l call-topic -d 'To
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Also in a pipe'
 never\t'Nowhere'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l json -d 'Print the outcome as one JSON object'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l json -d 'Print the outcome as one JSON object, as a batch always does'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l dry-run -d 'Print the request that would be published, and connect nowhere'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l insecure -d 'Do not check the broker\'s certificate'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s q -l quiet -d 'Say nothing but warnings and errors'
@@ -166,6 +170,8 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l color -d 'When to
 always\t'Also in a pipe'
 never\t'Nowhere'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s f -l follow -d 'Go on with what is appended, through truncation and rotation'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l json -d 'Print one JSON object a line'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l dry-run -d 'Live: print the topic filters that would be subscribed to, and connect nowhere'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l registration -d 'Registrations of endpoints'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session -d 'Sessions between endpoints'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l started -d 'What began'
@@ -173,8 +179,6 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l modified -d 'What
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l stopped -d 'What ended'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l failed -d 'What failed'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fail-empty -d 'Exit with 7 where nothing matched'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l json -d 'Print one JSON object a line'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l dry-run -d 'Live: print the topic filters that would be subscribed to, and connect nowhere'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l allow-partial -d 'Go on where the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fsync -d 'Acknowledge a message only when the file is safe from a loss of power'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l no-reconnect -d 'End with 5 when the connection is lost'

@@ -71,7 +71,7 @@ fn story(outcome: &Outcome) -> Vec<(Value, Value)> {
 #[test]
 fn the_same_seed_tells_the_same_story() {
     let tell =
-        |seed: &str| rtcomm(&format!("demo --listen 127.0.0.1:0 --json --interval 20ms -c 60 --seed {seed}")).start();
+        |seed: &str| rtcomm(&format!("demo --listen 127.0.0.1:0 --json --interval 30ms -c 60 --seed {seed}")).start();
     let demos = [tell("7"), tell("7"), tell("8")];
     let [one, same, other] = demos.map(|demo| story(&demo.end().has_status(0)));
     // The story begins before its first listener is there; where each came in is chance.

@@ -202,9 +202,9 @@ fn a_recording_ends_with_the_windows_that_watch_has() {
     recording.tail("-c 2").run().has_status(0).prints(&lines(0..2));
     recording.tail("-c 2 -n 3").run().has_status(0).prints(&lines(2..4));
     recording.tail("--from nobody --fail-empty").run().has_status(7).prints("");
-    recording.tail("-f --for 200ms").run().has_status(0).prints(&lines(0..5));
-    recording.tail("-f --for 200ms -c 6").run().has_status(124).prints(&lines(0..5));
-    recording.tail("-f --for 200ms --from nobody --fail-empty").run().has_status(7);
+    recording.tail("-f --for 1s").run().has_status(0).prints(&lines(0..5));
+    recording.tail("-f --for 1s -c 6").run().has_status(124).prints(&lines(0..5));
+    recording.tail("-f --for 1s --from nobody --fail-empty").run().has_status(7);
     recording.tail("-f -c 5").run().has_status(0).prints(&lines(0..5));
 }
 

@@ -42,7 +42,7 @@ fn a_version_that_is_asked_for_is_the_only_one_that_is_tried() {
 #[test]
 fn auto_is_version_5_where_the_broker_speaks_it() {
     for broker in [Broker::mosquitto(), Broker::demo()] {
-        rtcomm("watch -v --for 100ms").at(&broker).run().has_status(0).says("with MQTT 5");
+        rtcomm("watch -v").at(&broker).start().until_ready().terminate().says("with MQTT 5");
     }
 }
 

@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::events::{FILTERS, Wanted, check_what_is_printed, event};
+use crate::support::mqtt::Message;
 use crate::support::{Broker, Setup, on_every_broker, rtcomm};
 
 /// The table of the protocol's section 2: what is wanted, the subscription that answers it, and which events those are.
@@ -113,7 +114,7 @@ fn an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream(setu
     client.publish("/rtcomm/event/registration/started/iggy_pop", event(&json!({ "more": [1, 2] })));
 
     watch.wait_for_lines(1);
-    let watched = watch.terminate().says("1 printed, 8 skipped as undecodable, in ");
+    let watched = watch.terminate().says("9 messages seen, 1 printed, 8 skipped as undecodable, in ");
     watched.check(watched.json_lines()[0]["from"] == "iggy_pop", "the event alone on standard output");
     for (topic, _, why) in UNDECODABLE {
         let reported = |line: &str| line.contains(why) && line.contains(&format!("/rtcomm/event/{topic}: "));
@@ -145,7 +146,7 @@ fn count_ends_after_so_many_printed_events(setup: &Setup) {
         client.publish("/rtcomm/event/registration/modified/other", event(&json!({ "n": n })));
         client.publish("/rtcomm/event/registration/modified/iggy_pop", event(&json!({ "n": n })));
     }
-    let outcome = watch.end().has_status(0).says("3 printed, 0 skipped");
+    let outcome = watch.end().has_status(0).says("3 messages seen, 3 printed, 0 skipped as undecodable, in ");
     let printed: Vec<_> = outcome.json_lines().iter().map(|line| line["payload"]["n"].clone()).collect();
     outcome.check(printed == [1, 2, 3], "the first three");
 }
@@ -161,16 +162,18 @@ fn the_end_of_a_window_has_a_status_for_each_way_it_may_go() {
         ("--for 100ms --count 5 --fail-empty", 7),
     ] {
         let outcome = rtcomm(&format!("watch {flags}")).at(&broker).run();
-        outcome.has_status(status).prints("").says("0 printed, 0 skipped as undecodable, in ");
+        outcome.has_status(status).prints("").says("0 messages seen, 0 printed, 0 skipped as undecodable, in ");
     }
-    let mut client = broker.client();
-    let retained = |topic: &str| format!("/rtcomm/event/registration/{topic}");
-    client
-        .send_message(&crate::support::mqtt::Message::new(&retained("started/iggy_pop"), event(&json!({}))).retained());
-    for (flags, status) in
-        [("--for 2s --fail-empty", 0), ("--for 2s --count 2 --fail-empty", 124), ("--for 1h --count 1 --fail-empty", 0)]
-    {
-        let outcome = rtcomm(&format!("watch {flags}")).at(&broker).run().has_status(status);
+    let event = Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
+    broker.client().send_message(&event.retained());
+    let windows = [
+        ("--for 3s --fail-empty", 0),
+        ("--for 3s --count 2 --fail-empty", 124),
+        ("--for 1h --count 1 --fail-empty", 0),
+    ];
+    let watches = windows.map(|(flags, status)| (rtcomm(&format!("watch {flags}")).at(&broker).start(), status));
+    for (watch, status) in watches {
+        let outcome = watch.end().has_status(status);
         outcome.check(outcome.stdout.lines().count() == 1, "the one event that there is");
     }
 }
@@ -183,7 +186,7 @@ fn a_signal_ends_it_with_its_status_and_a_summary() {
         broker.client().publish("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
         watch.wait_for_lines(1);
         watch.signal(signal);
-        watch.end().has_status(status).says("1 printed, 0 skipped as undecodable, in ");
+        watch.end().has_status(status).says("1 message seen, 1 printed, 0 skipped as undecodable, in ");
     }
 }
 
@@ -192,5 +195,5 @@ fn quiet_says_nothing_of_the_ordinary_course() {
     let broker = Broker::mosquitto();
     let outcome = rtcomm("watch --quiet --for 100ms").at(&broker).run().has_status(0);
     outcome.check(outcome.stderr.is_empty(), "nothing on standard error");
-    rtcomm("watch --verbose --for 100ms").at(&broker).run().has_status(0).says("with MQTT 5");
+    rtcomm("watch --verbose").at(&broker).start().until_ready().terminate().says("with MQTT 5");
 }
