@@ -12,5 +12,6 @@ mod endings;
 mod pretty;
 mod support;
 mod tail;
+mod tls;
 mod versions;
 mod watch;

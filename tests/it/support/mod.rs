@@ -15,8 +15,11 @@ use serde_json::Value;
 
 pub(crate) mod broker;
 pub(crate) mod events;
+pub(crate) mod guarded;
 pub(crate) mod mqtt;
 pub(crate) mod peer;
+pub(crate) mod pki;
+pub(crate) mod relay;
 
 pub(crate) use broker::{Broker, Setup, on_every_broker};
 
