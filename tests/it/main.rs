@@ -9,6 +9,7 @@ mod delivery;
 mod demo;
 mod docs;
 mod endings;
+mod errors;
 mod pretty;
 mod support;
 mod tail;
