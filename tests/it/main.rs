@@ -12,6 +12,7 @@ mod docs;
 mod endings;
 mod errors;
 mod pretty;
+mod secrets;
 mod support;
 mod tail;
 mod tls;
