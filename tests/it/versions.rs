@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::events::event;
-use crate::support::mqtt::Message;
+use crate::support::mqtt::{Message, Packet};
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::{Broker, rtcomm};
 
@@ -83,7 +83,8 @@ fn a_request_is_published_after_the_subscription_stands_and_a_retained_reply_is_
         on_publish: Some(Arc::new(on_publish)),
     });
     rtcomm("call a b --broker").arg(peer.url()).run().has_status(0);
-    let kinds: Vec<u8> = peer.seen().iter().map(crate::support::mqtt::Packet::kind).collect();
+    peer.wait_for_packets(5);
+    let kinds: Vec<u8> = peer.seen().iter().map(Packet::kind).collect();
     assert_eq!(kinds, [0x10, 0x10, 0x80, 0x30, 0xe0], "CONNECT twice, SUBSCRIBE, PUBLISH, DISCONNECT");
 }
 
@@ -113,7 +114,7 @@ fn a_signal_is_heard_while_a_connection_is_being_made() {
         for command in ["watch", "tail", "call a b"] {
             let peer = Peer::silent();
             let process = rtcomm(command).arg("--broker").arg(peer.url()).start();
-            peer.wait_for_client();
+            peer.wait_for_packets(1);
             process.signal(signal);
             process.end().has_status(status).prints("").never_says("may have been placed");
         }
