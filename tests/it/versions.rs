@@ -59,7 +59,7 @@ fn what_answers_in_another_protocol_is_no_broker() {
 
 #[test]
 fn a_request_whose_fate_is_unknown_is_not_sent_again() {
-    let peer = old_broker(ToVersion5::Close);
+    let peer = old_broker(ToVersion5::ReasonCode);
     let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(1);
     let outcome = outcome.says("the call may have been placed (transID ");
     outcome.check(outcome.json_lines()[0]["outcome"] == "unknown", "the outcome");
@@ -102,7 +102,7 @@ fn a_call_says_goodbye_to_the_broker() {
 
 #[test]
 fn a_subscription_that_is_refused_is_4_and_nothing_is_sent() {
-    let script = Script { to_version_5: ToVersion5::Close, granted: 0x80, to_subscriber: vec![], on_publish: None };
+    let script = Script { to_version_5: ToVersion5::ReasonCode, granted: 0x80, to_subscriber: vec![], on_publish: None };
     let peer = Peer::old_broker(script);
     rtcomm("watch --broker").arg(peer.url()).run().has_status(4).says("'/rtcomm/event/#'").never_says("ready");
     let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(4);
