@@ -56,7 +56,8 @@ fn a_full_disk(flags: &str) {
     let process = start(&path).until_ready();
     let publisher = Load::to(broker.address(), 0..MANY).start();
     let outcome = process.end().has_status(1).prints("");
-    let outcome = outcome.says(&format!("rtcomm: error: cannot write to {}: ", path.display())).says("No space left on device");
+    let outcome =
+        outcome.says(&format!("rtcomm: error: cannot write to {}: ", path.display())).says("No space left on device");
     outcome.check(outcome.stderr.matches("rtcomm: error:").count() == 1, "the error told once");
     publisher.finish(LONG);
     let mut fitted = Tape::of(MANY);

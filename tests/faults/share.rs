@@ -44,7 +44,9 @@ fn three_members_divide_the_stream_and_what_one_left_behind_is_not_lost() {
     let mut running: Vec<Process> = (0..3).map(|member| members.start(member).until_ready()).collect();
     let publisher = Load::to(broker.address(), 0..MANY).per_second(3_000).start();
     let story = |shares: &[u64]| format!("the shares are {shares:?}");
-    wait_until("every member's first messages", LONG, String::new, || members.shares().iter().all(|&it| it > MANY / 15));
+    wait_until("every member's first messages", LONG, String::new, || {
+        members.shares().iter().all(|&it| it > MANY / 15)
+    });
     let victim = running.remove(1);
     victim.signal(Signal::KILL);
     victim.end();

@@ -102,7 +102,8 @@ fn a_call_says_goodbye_to_the_broker() {
 
 #[test]
 fn a_subscription_that_is_refused_is_4_and_nothing_is_sent() {
-    let script = Script { to_version_5: ToVersion5::ReasonCode, granted: 0x80, to_subscriber: vec![], on_publish: None };
+    let script =
+        Script { to_version_5: ToVersion5::ReasonCode, granted: 0x80, to_subscriber: vec![], on_publish: None };
     let peer = Peer::old_broker(script);
     rtcomm("watch --broker").arg(peer.url()).run().has_status(4).says("'/rtcomm/event/#'").never_says("ready");
     let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(4);

@@ -73,7 +73,11 @@ struct Shared {
 
 impl Proxy {
     /// Before `broker`; `policy` says what happens to each connection, which are counted from 0.
-    pub(crate) fn before(broker: SocketAddr, seed: u64, policy: impl Fn(usize) -> Plan + Send + Sync + 'static) -> Self {
+    pub(crate) fn before(
+        broker: SocketAddr,
+        seed: u64,
+        policy: impl Fn(usize) -> Plan + Send + Sync + 'static,
+    ) -> Self {
         let listener = Arc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port"));
         let shared = Shared {
             broker,
