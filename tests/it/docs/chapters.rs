@@ -38,7 +38,11 @@ const CHAPTERS: &[Chapter] = &[
                  lower of two qualities of service: that of its publisher and that of `--qos`.",
             ),
             Entries(&[
-                ("`--qos 0`", "At most once. What is on its way when the connection breaks is lost."),
+                (
+                    "`--qos 0`",
+                    "At most once. What is on its way when the connection breaks is lost, and so is what came within the last \
+                     milliseconds before the program is killed.",
+                ),
                 (
                     "`--qos 1` (default)",
                     "At least once. A message is acknowledged to the broker only after its line was handed to the kernel \
@@ -114,7 +118,7 @@ const CHAPTERS: &[Chapter] = &[
         commands: STREAMS,
         heading: "BACK-PRESSURE",
         parts: &[Paragraph(
-            "Messages are not gathered in memory. A reader that stops stops this program, and so the broker, which stores \
+            "Messages are not gathered in memory, but for a megabyte of those with QoS 0. A reader that stops stops this program, and so the broker, which stores \
              what comes as far as its limits allow. No ping can be sent meanwhile, so past one and a half `--keepalive` \
              (45 seconds by default) the broker drops the connection. When the reader goes on that is told, with the gap, \
              and the connection is made anew; with `--durable` what was stored then comes.",
