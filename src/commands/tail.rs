@@ -16,8 +16,8 @@ use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::logfile::{Input, Item, Reader, Start, Stop};
 use crate::output::report::Report;
-use crate::output::{self, Printer, Recorded};
-use crate::protocol::filter::Filter;
+use crate::output::{self, Printer};
+use crate::protocol::filter::{Filter, Needle};
 use crate::protocol::record::Entry;
 use crate::transport::broker::Options;
 
@@ -79,7 +79,13 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
     inbox.watch_reader(&stdout)?;
     let printer = Printer::new(stdout, voice.format(json, &topics.topics()));
     let left = window.count.map(Into::into);
-    let run = Run { name, reader, sink: Sink { wanted, printer, printed: 0 }, left, report: voice.report };
+    let run = Run {
+        name,
+        reader,
+        sink: Sink { needle: wanted.filter.needle(), wanted, printer, printed: 0 },
+        left,
+        report: voice.report,
+    };
     let news = inbox.news();
     thread::spawn(move || news(run.print()));
     wait(&inbox, &stop, &window)
@@ -125,16 +131,17 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Whether a line is printed. What became of the connection says something about every selection of messages.
-    fn includes(&self, entry: Recorded<'_>) -> bool {
+    /// Whether an entry is printed. What became of the connection says something about every selection of messages.
+    fn includes(&self, entry: &Entry<'_>) -> bool {
         let Self { filter, since, until } = self;
-        let (received, is_selected) = match entry {
-            Recorded::Message(record) => {
-                (record.received, filter.is_open() || record.event().is_some_and(|event| filter.matches(event)))
+        let received = entry.received();
+        since.is_none_or(|since| received >= since)
+            && until.is_none_or(|until| received <= until)
+            && match entry {
+                _ if filter.is_open() => true,
+                Entry::Message(line) => line.record().event().is_some_and(|event| filter.matches(event)),
+                Entry::Status(_) => true,
             }
-            Recorded::Status(status) => (status.received, true),
-        };
-        is_selected && since.is_none_or(|since| received >= since) && until.is_none_or(|until| received <= until)
     }
 }
 
@@ -150,6 +157,7 @@ struct Run {
 /// Where lines go.
 struct Sink {
     wanted: Wanted,
+    needle: Option<Needle>,
     printer: Printer<File>,
     printed: u64,
 }
@@ -159,11 +167,9 @@ impl Run {
     fn print(mut self) -> Result<u64> {
         while let Some(item) = self.reader.next_item()? {
             match item {
+                Item::Line(line) if !self.sink.may_want(line.bytes) => {}
                 Item::Line(line) => match Entry::parse(line.bytes) {
-                    Ok(Entry::Message(message)) => {
-                        self.sink.take(line.bytes, Recorded::Message(&message.record()))?;
-                    }
-                    Ok(Entry::Status(status)) => self.sink.take(line.bytes, Recorded::Status(&status))?,
+                    Ok(entry) => self.sink.take(line.bytes, &entry)?,
                     Err(error) => {
                         let number = line.number()?;
                         self.report.warn(format_args!("{} line {number}: {error}; skipped", self.name));
@@ -185,11 +191,16 @@ impl Run {
 }
 
 impl Sink {
+    /// Whether a line is worth reading: cheap, and never no for a record that is wanted.
+    fn may_want(&self, line: &[u8]) -> bool {
+        self.needle.as_ref().is_none_or(|needle| needle.may_match(line))
+    }
+
     /// Prints what a line tells, where it is wanted.
-    fn take(&mut self, line: &[u8], entry: Recorded<'_>) -> Result<()> {
+    fn take(&mut self, line: &[u8], entry: &Entry<'_>) -> Result<()> {
         if self.wanted.includes(entry) {
             self.printer.recorded(line, entry).context(CANNOT_WRITE)?;
-            self.printed += u64::from(matches!(entry, Recorded::Message(_)));
+            self.printed += u64::from(matches!(entry, Entry::Message(_)));
         }
         Ok(())
     }

@@ -12,8 +12,9 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::ColorChoice;
 use crate::exit::Status;
-use crate::protocol::record::{self, Record};
+use crate::protocol::record::{self, Entry, Record};
 
+mod clock;
 pub(crate) mod escape;
 pub(crate) mod json;
 pub(crate) mod outcome;
@@ -31,15 +32,6 @@ pub(crate) enum Format {
     Json,
     /// One line for people.
     Pretty(pretty::Pretty),
-}
-
-/// What a recorded line was found to tell.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Recorded<'a> {
-    /// A message.
-    Message(&'a Record<'a>),
-    /// What became of the connection.
-    Status(&'a record::Status<'a>),
 }
 
 /// Writes records to `W`, many at a time.
@@ -61,7 +53,7 @@ impl<W: Write> Printer<W> {
     /// # Errors
     /// Where enough lines had come together to be written, and could not be.
     pub(crate) fn record(&mut self, record: &Record<'_>) -> io::Result<()> {
-        match &self.format {
+        match &mut self.format {
             Format::Json => json::record(record, &mut self.pending),
             Format::Pretty(pretty) => pretty.record(record, &mut self.pending),
         }
@@ -73,7 +65,7 @@ impl<W: Write> Printer<W> {
     /// # Errors
     /// As [`Printer::record`].
     pub(crate) fn status(&mut self, status: &record::Status<'_>) -> io::Result<()> {
-        match &self.format {
+        match &mut self.format {
             Format::Json => json::status(status, &mut self.pending),
             Format::Pretty(pretty) => pretty.status(status, &mut self.pending),
         }
@@ -84,15 +76,15 @@ impl<W: Write> Printer<W> {
     ///
     /// # Errors
     /// As [`Printer::record`].
-    pub(crate) fn recorded(&mut self, line: &[u8], entry: Recorded<'_>) -> io::Result<()> {
+    pub(crate) fn recorded(&mut self, line: &[u8], entry: &Entry<'_>) -> io::Result<()> {
         match (&self.format, entry) {
             (Format::Json, _) => {
                 self.pending.extend_from_slice(line);
                 self.pending.push(b'\n');
                 self.write_if_full()
             }
-            (Format::Pretty(_), Recorded::Message(record)) => self.record(record),
-            (Format::Pretty(_), Recorded::Status(status)) => self.status(status),
+            (Format::Pretty(_), Entry::Message(line)) => self.record(&line.record()),
+            (Format::Pretty(_), Entry::Status(status)) => self.status(status),
         }
     }
 

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr as _;
 use uuid::Uuid;
 
+use super::clock::Clock;
 use super::escape::escaped;
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields};
@@ -29,7 +30,7 @@ const NOTHING: &str = "-";
 #[derive(Debug)]
 pub(crate) struct Pretty {
     color: bool,
-    zone: TimeZone,
+    clock: Clock,
     sphere: Root,
 }
 
@@ -38,9 +39,21 @@ struct Row<'a> {
     kind: Cow<'a, str>,
     state: Cow<'a, str>,
     tone: Tone,
-    parties: Cow<'a, str>,
+    parties: Parties<'a>,
     context: Cow<'a, str>,
     detail: Cow<'a, str>,
+}
+
+/// Who takes part, or what stands in that column instead.
+enum Parties<'a> {
+    One(Cow<'a, str>),
+    FromTo(Cow<'a, str>, Cow<'a, str>),
+}
+
+impl<'a, T: Into<Cow<'a, str>>> From<T> for Parties<'a> {
+    fn from(text: T) -> Self {
+        Self::One(text.into())
+    }
 }
 
 /// What a row's state is like; decides its colour.
@@ -58,11 +71,11 @@ impl Pretty {
     pub(crate) fn new(color: bool, sphere: Root) -> Self {
         // The decision is ours, not made from the environment a second time.
         colored::control::set_override(true);
-        Self { color, zone: TimeZone::system(), sphere }
+        Self { color, clock: Clock::new(TimeZone::system()), sphere }
     }
 
     /// Appends a record's line, its line end included.
-    pub(crate) fn record(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let mut row = match &record.content {
             Content::Event(event) => event_row(event),
             Content::Malformed(error) => malformed_row(error, record),
@@ -75,40 +88,40 @@ impl Pretty {
     }
 
     /// Appends the line of what became of the connection, its line end included.
-    pub(crate) fn status(&self, status: &Status<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn status(&mut self, status: &Status<'_>, out: &mut Vec<u8>) {
         self.line(status.received, &status_row(status), out);
     }
 
-    fn line(&self, received: Timestamp, row: &Row<'_>, out: &mut Vec<u8>) {
-        let time = received.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
-        let cells =
-            [Cow::Owned(time), escaped(&row.kind), escaped(&row.state), escaped(&row.parties), escaped(&row.context)];
-        for (column, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
-            let padding = width.saturating_sub(cell.width()) + 2;
-            let cell = match column {
-                0 => self.painted(cell, Color::BrightBlack),
-                2 => self.toned(cell, row.tone),
-                _ => Cow::Borrowed(&**cell),
-            };
-            out.extend_from_slice(cell.as_bytes());
-            out.extend(std::iter::repeat_n(b' ', padding));
+    fn line(&mut self, received: Timestamp, row: &Row<'_>, out: &mut Vec<u8>) {
+        let Row { kind, state, tone, parties, context, detail } = row;
+        let [time_width, kind_width, state_width, parties_width, context_width] = WIDTHS;
+        let time = self.clock.time(received);
+        if self.color {
+            out.extend_from_slice(time.bright_black().to_string().as_bytes());
+        } else {
+            out.extend_from_slice(time.as_bytes());
         }
-        out.extend_from_slice(escaped(&row.detail).as_bytes());
+        pad(out, time_width, time.len());
+        let taken = put(out, kind);
+        pad(out, kind_width, taken);
+        let taken = match tone.color().filter(|_| self.color) {
+            Some(color) => {
+                let state = escaped(state);
+                out.extend_from_slice(state.color(color).to_string().as_bytes());
+                width(&state)
+            }
+            None => put(out, state),
+        };
+        pad(out, state_width, taken);
+        let taken = match parties {
+            Parties::One(one) => put(out, one),
+            Parties::FromTo(from, to) => put(out, from) + put(out, " → ") + put(out, to),
+        };
+        pad(out, parties_width, taken);
+        let taken = put(out, context);
+        pad(out, context_width, taken);
+        put(out, detail);
         out.push(b'\n');
-    }
-
-    fn painted<'a>(&self, cell: &'a str, color: Color) -> Cow<'a, str> {
-        if self.color { cell.color(color).to_string().into() } else { cell.into() }
-    }
-
-    fn toned<'a>(&self, cell: &'a str, tone: Tone) -> Cow<'a, str> {
-        match tone {
-            Tone::Good => self.painted(cell, Color::Green),
-            Tone::Change => self.painted(cell, Color::Yellow),
-            Tone::End => self.painted(cell, Color::Cyan),
-            Tone::Bad => self.painted(cell, Color::Red),
-            Tone::Plain => cell.into(),
-        }
     }
 
     /// A message from elsewhere: what the protocol knows of it, else its topic and payload.
@@ -135,10 +148,39 @@ impl Pretty {
     }
 }
 
+impl Tone {
+    fn color(self) -> Option<Color> {
+        match self {
+            Self::Good => Some(Color::Green),
+            Self::Change => Some(Color::Yellow),
+            Self::End => Some(Color::Cyan),
+            Self::Bad => Some(Color::Red),
+            Self::Plain => None,
+        }
+    }
+}
+
+/// Appends a cell's text, made safe; returns its width in terminal cells.
+fn put(out: &mut Vec<u8>, text: &str) -> usize {
+    let text = escaped(text);
+    out.extend_from_slice(text.as_bytes());
+    width(&text)
+}
+
+/// Fills a column that is `width` cells wide, of which `taken` are taken, and the space between columns.
+fn pad(out: &mut Vec<u8>, width: usize, taken: usize) {
+    out.resize(out.len() + width.saturating_sub(taken) + 2, b' ');
+}
+
+/// The width of a safe text in terminal cells.
+fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
+
 fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
     let Event { topic, fields } = event;
     let parties = match topic.to() {
-        Some(to) => format!("{} → {to}", topic.from).into(),
+        Some(to) => Parties::FromTo(topic.from.into(), to.into()),
         None => topic.from.into(),
     };
     let subject = match topic.category() {
@@ -195,7 +237,7 @@ fn request_row<'a>(fields: &Fields<'a>) -> Row<'a> {
         kind: "call".into(),
         state: "request".into(),
         tone: Tone::Change,
-        parties: format!("{} → {}", shown(fields.caller), shown(fields.callee)).into(),
+        parties: Parties::FromTo(shown(fields.caller), shown(fields.callee)),
         context: shown(fields.app_context),
         detail: format!("{}, reply to {}{session}", short_id(fields.trans_id), shown(fields.from_topic)).into(),
     }
@@ -253,7 +295,18 @@ fn shown(field: Option<Field<'_>>) -> Cow<'_, str> {
 /// An ID's text: of a UUID the first group, enough to tell a few apart; anything else whole.
 fn short_id(field: Option<Field<'_>>) -> Cow<'_, str> {
     let id = shown(field);
-    if Uuid::try_parse(&id).is_ok_and(|_| id.len() == 36) { id[..8].to_owned().into() } else { id }
+    if id.len() == 36 && Uuid::try_parse(&id).is_ok() { shortened(id, 8) } else { id }
+}
+
+/// The first bytes of an ASCII text.
+fn shortened(text: Cow<'_, str>, len: usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..len]),
+        Cow::Owned(mut text) => {
+            text.truncate(len);
+            Cow::Owned(text)
+        }
+    }
 }
 
 /// The payload as text: JSON as it came, other text quoted, bytes counted and quoted with escapes.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -43,7 +44,7 @@ impl<'a> Field<'a> {
 /// Declares a struct of [`Field`]s and how it is read from an object, so that table and members cannot differ:
 /// `member: "key" | "other spelling"`. Where `nulls` are `absent`, a key whose value is `null` counts as missing.
 macro_rules! vocabulary {
-    (@keep kept $json:ident) => { true };
+    (@keep kept $json:ident) => {{ let _ = $json; true }};
     (@keep absent $json:ident) => { $json != "null" };
     (
         $(#[$doc:meta])* $vis:vis struct $name:ident, nulls $nulls:ident:
@@ -55,22 +56,22 @@ macro_rules! vocabulary {
             $($(#[$member_doc])* $vis $member: Option<$crate::protocol::fields::Field<'a>>,)+
         }
 
+        impl<'a> $crate::protocol::fields::Vocabulary<'a> for $name<'a> {
+            fn slot(&mut self, key: &str) -> Option<&mut Option<$crate::protocol::fields::Field<'a>>> {
+                match key {
+                    $($($key)|+ => Some(&mut self.$member),)+
+                    _ => None,
+                }
+            }
+
+            fn keeps(json: &str) -> bool {
+                $crate::protocol::fields::vocabulary!(@keep $nulls json)
+            }
+        }
+
         impl<'de: 'a, 'a> serde::Deserialize<'de> for $name<'a> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let mut object = Self::default();
-                let slot = |key: &str, json: Option<&'de str>| {
-                    let slot = match key {
-                        $($($key)|+ => &mut object.$member,)+
-                        _ => return false,
-                    };
-                    if let Some(json) = json {
-                        let keep = $crate::protocol::fields::vocabulary!(@keep $nulls json);
-                        *slot = keep.then_some($crate::protocol::fields::Field(json));
-                    }
-                    true
-                };
-                deserializer.deserialize_map($crate::protocol::fields::Object(slot))?;
-                Ok(object)
+                deserializer.deserialize_map($crate::protocol::fields::Object::<$name<'de>>::default())
             }
         }
     };
@@ -175,25 +176,45 @@ pub(super) fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// Visits an object: asks the closure whether it knows a key (`None`), and hands it the values of those (`Some`).
-pub(super) struct Object<F>(pub(super) F);
+/// What an object is read into: a slot for each key that is known.
+pub(super) trait Vocabulary<'a>: Default {
+    /// The slot for a key; `None` where the key is not known.
+    fn slot(&mut self, key: &str) -> Option<&mut Option<Field<'a>>>;
 
-impl<'de, F: FnMut(&str, Option<&'de str>) -> bool> Visitor<'de> for Object<F> {
-    type Value = ();
+    /// Whether a value counts as one.
+    fn keeps(json: &str) -> bool;
+}
+
+/// Visits an object.
+pub(super) struct Object<V>(PhantomData<V>);
+
+impl<V> Default for Object<V> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<'de, V: Vocabulary<'de>> Visitor<'de> for Object<V> {
+    type Value = V;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(mut self, mut map: M) -> Result<(), M::Error> {
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<V, M::Error> {
+        let mut object = V::default();
         while let Some(Key(key)) = map.next_key()? {
-            if (self.0)(&key, None) {
-                (self.0)(&key, Some(map.next_value::<&'de RawValue>()?.get()));
-            } else {
-                map.next_value::<IgnoredAny>()?;
+            match object.slot(&key) {
+                Some(slot) => {
+                    let json = map.next_value::<&'de RawValue>()?.get();
+                    *slot = V::keeps(json).then_some(Field(json));
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        Ok(())
+        Ok(object)
     }
 }
 

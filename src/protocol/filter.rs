@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use memchr::memmem::{self, Finder};
 use regex::Regex;
 use uuid::Uuid;
 
@@ -133,6 +134,48 @@ impl Filter {
     }
 }
 
+impl Filter {
+    /// What every recorded line of a wanted event holds, where that can be said; for looking before reading.
+    #[must_use]
+    pub fn needle(&self) -> Option<Needle> {
+        let Wanted { categories, actions, from, to, endpoints, app_contexts, .. } = &self.wanted;
+        let ids = [from, to, endpoints].into_iter().filter_map(|group| only(group)).map(EndpointId::as_str);
+        let contexts = only(app_contexts).map(String::as_str);
+        let words = [only(actions).map(|it| it.as_str()), only(categories).map(|it| it.as_str())];
+        ids.chain(contexts).chain(words.into_iter().flatten()).find_map(Needle::of)
+    }
+}
+
+/// The only member of a group that has one.
+fn only<T>(group: &[T]) -> Option<&T> {
+    match group {
+        [member] => Some(member),
+        _ => None,
+    }
+}
+
+/// A JSON string that stands in every recorded line of a wanted event.
+#[derive(Debug, Clone)]
+pub struct Needle(Finder<'static>);
+
+impl Needle {
+    /// The needle for a text; `None` where JSON has to escape the text, or may do so in short: then its spelling is not
+    /// known. Any character may be spelt `\u....`, which [`Needle::may_match`] minds.
+    fn of(text: &str) -> Option<Self> {
+        let is_plain = text.chars().all(|c| !c.is_control() && !matches!(c, '"' | '\\' | '/'));
+        is_plain.then(|| Self(Finder::new(&format!("\"{text}\"")).into_owned()))
+    }
+
+    /// Whether the line may hold a wanted event, or tell what became of the connection. Yes for some lines that do
+    /// neither, never no for one that does.
+    #[must_use]
+    pub fn may_match(&self, line: &[u8]) -> bool {
+        self.0.find(line).is_some()
+            || memmem::find(line, br"\u").is_some()
+            || memmem::find(line, br#""status""#).is_some()
+    }
+}
+
 /// Whether a group lets something pass: it is empty, or one of its members agrees.
 fn holds<T>(group: &[T], agrees: impl FnMut(&T) -> bool) -> bool {
     group.is_empty() || group.iter().any(agrees)
@@ -256,6 +299,7 @@ fn without_covered(patterns: &[Pattern]) -> Vec<Pattern> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Entry;
     use super::*;
     use proptest::prelude::*;
     use proptest::sample::subsequence;
@@ -351,6 +395,48 @@ mod tests {
         let session_id: Uuid = session.to_lowercase().parse().expect("a UUID");
         assert!(matches(Wanted { session_ids: vec![session_id], ..Wanted::default() }));
         assert!(!matches(Wanted { session_ids: vec![Uuid::nil()], ..Wanted::default() }));
+    }
+
+    #[test]
+    fn a_needle_is_what_one_member_of_a_group_asks_for() {
+        let needle = |wanted: Wanted| Filter::new(wanted).expect("a filter").needle();
+        let one = needle(Wanted { actions: vec![Action::Failed], from: vec![id("a b")], ..Wanted::default() });
+        let one = one.expect("a needle");
+        assert!(one.may_match(br#"{"from": "a b"}"#) && one.may_match(br#"{"from":"a\u0020b"}"#));
+        assert!(one.may_match(br#"{"status":"gap"}"#) && !one.may_match(br#"{"from":"a bc"}"#));
+        assert!(needle(Wanted::default()).is_none());
+        assert!(needle(Wanted { from: vec![id("a"), id("b")], ..Wanted::default() }).is_none());
+        assert!(needle(Wanted { from: vec![id("a\"b")], ..Wanted::default() }).is_none());
+    }
+
+    /// JSON text of a string, each character spelt plainly or as `\\u....`.
+    fn spelt(text: &'static str) -> impl Strategy<Value = String> {
+        prop::collection::vec(any::<bool>(), text.len()).prop_map(move |escape| {
+            let letters = text.chars().zip(escape);
+            letters.map(|(c, escape)| if escape { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn looking_before_reading_misses_nothing(
+            wanted in any_wanted(),
+            action_key in spelt("action"),
+            action in prop_oneof![spelt("failed"), spelt("started")],
+            from in prop_oneof![spelt("a"), spelt("b"), spelt("d")],
+            to in prop_oneof![spelt("a"), spelt("c")],
+        ) {
+            let line = format!(
+                r#"{{"received":"2026-11-23T03:34:12Z","category":"session","{action_key}":"{action}", "from" : "{from}","to":"{to}","topic":"t","qos":0,"retain":false,"payload":{{}}}}"#
+            );
+            let Ok(filter) = Filter::new(wanted) else { return Ok(()) };
+            let Ok(Entry::Message(parsed)) = Entry::parse(line.as_bytes()) else {
+                return Err(TestCaseError::fail(line));
+            };
+            let is_wanted = parsed.record().event().is_some_and(|event| filter.matches(event));
+            let may_match = filter.needle().is_none_or(|needle| needle.may_match(line.as_bytes()));
+            prop_assert!(may_match || !is_wanted, "{}", line);
+        }
     }
 
     fn ids() -> impl Strategy<Value = Vec<EndpointId>> {

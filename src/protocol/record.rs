@@ -126,7 +126,11 @@ impl<'a> Record<'a> {
         text(out, format_args!("{{\"received\":\"{:.6}\"", self.received));
         match &self.content {
             Content::Event(Event { topic, .. }) => {
-                text(out, format_args!(",\"category\":\"{}\",\"action\":\"{}\"", topic.category(), topic.action));
+                for piece in
+                    [",\"category\":\"", topic.category().as_str(), "\",\"action\":\"", topic.action.as_str(), "\""]
+                {
+                    out.extend_from_slice(piece.as_bytes());
+                }
                 string(out, ",\"from\":", topic.from);
                 if let Some(to) = topic.to() {
                     string(out, ",\"to\":", to);
@@ -136,11 +140,13 @@ impl<'a> Record<'a> {
             Content::Other => {}
         }
         string(out, ",\"topic\":", self.topic);
-        text(out, format_args!(",\"qos\":{},\"retain\":{}", self.qos, self.retain));
+        out.extend_from_slice(b",\"qos\":");
+        out.push(b'0' + self.qos);
+        out.extend_from_slice(if self.retain { b",\"retain\":true" } else { b",\"retain\":false" });
         match self.payload {
             Payload::Json(json) => {
                 out.extend_from_slice(b",\"payload\":");
-                out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+                one_line(out, json.as_bytes());
             }
             Payload::Text(content) => string(out, ",\"payload_text\":", content),
             Payload::Binary(bytes) => string(out, ",\"payload_base64\":", &BASE64.encode(bytes)),
@@ -210,6 +216,17 @@ fn text(out: &mut Vec<u8>, arguments: fmt::Arguments<'_>) {
     out.write_fmt(arguments).expect("a Vec takes all that is written to it");
 }
 
+/// Appends JSON with its line ends as spaces.
+fn one_line(out: &mut Vec<u8>, json: &[u8]) {
+    let mut rest = json;
+    while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
+        out.extend_from_slice(&rest[..end]);
+        out.push(b' ');
+        rest = &rest[end + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
 /// Appends a key that is already JSON, and a string.
 fn string(out: &mut Vec<u8>, key: &str, content: &str) {
     out.extend_from_slice(key.as_bytes());
@@ -265,7 +282,6 @@ impl std::error::Error for LineError {}
 
 /// What a recorded line tells.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "as for Content")]
 pub enum Entry<'a> {
     /// A message.
     Message(Line<'a>),
@@ -274,6 +290,15 @@ pub enum Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// When it was received, or noticed.
+    #[must_use]
+    pub fn received(&self) -> Timestamp {
+        match self {
+            Self::Message(line) => line.received,
+            Self::Status(status) => status.received,
+        }
+    }
+
     /// Reads a line, with or without its line end. Unknown keys are passed over; the order of keys is free.
     ///
     /// # Errors
@@ -321,9 +346,8 @@ pub struct Line<'a> {
 
 /// [`Content`], as far as it must own what escapes hide in the line.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "as for Content")]
 enum LineContent<'a> {
-    Event { action: Action, from: Cow<'a, str>, to: Option<Cow<'a, str>>, fields: Fields<'a> },
+    Event { action: Action, from: Cow<'a, str>, to: Option<Cow<'a, str>> },
     Malformed(Cow<'a, str>),
     Other,
 }
@@ -348,13 +372,17 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The record that the line tells of.
+    /// The record that the line tells of. An event's payload is read here, and not before.
     #[must_use]
     pub fn record(&self) -> Record<'_> {
         let content = match &self.content {
-            LineContent::Event { action, from, to, fields } => {
+            LineContent::Event { action, from, to } => {
+                let fields = match &self.payload {
+                    LinePayload::Json(json) => Fields::read_text(json).unwrap_or_default(),
+                    LinePayload::Text(_) | LinePayload::Binary(_) => Fields::default(),
+                };
                 let subject = to.as_deref().map_or(Subject::Registration, |to| Subject::Session { to });
-                Content::Event(Event { topic: EventTopic { subject, action: *action, from }, fields: *fields })
+                Content::Event(Event { topic: EventTopic { subject, action: *action, from }, fields })
             }
             LineContent::Malformed(error) => Content::Malformed(Cow::Borrowed(error)),
             LineContent::Other => Content::Other,
@@ -385,11 +413,11 @@ impl<'a> LineContent<'a> {
             Category::Registration => None,
             Category::Session => Some(required("to", keys.to, id)?),
         };
-        let LinePayload::Json(json) = payload else {
-            return Err(LineError::Missing("payload"));
-        };
-        let fields = Fields::read_text(json).map_err(|_| LineError::Wrong("payload"))?;
-        Ok(Self::Event { action, from, to, fields })
+        match payload {
+            LinePayload::Json(json) if json.starts_with('{') => Ok(Self::Event { action, from, to }),
+            LinePayload::Json(_) => Err(LineError::Wrong("payload")),
+            LinePayload::Text(_) | LinePayload::Binary(_) => Err(LineError::Missing("payload")),
+        }
     }
 }
 
