@@ -7,9 +7,8 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Result;
 use jiff::Timestamp;
 
 use super::News;
@@ -208,33 +207,33 @@ impl Sink {
         lock(&self.state).latest
     }
 
-    /// Goes on in a new file of the same name.
-    pub(super) fn reopen(&self) -> Result<()> {
-        let mut state = lock(&self.state);
-        state.take_waiting(&self.waiting)?;
-        state.flush()?;
-        state.printer.out().reopen()
+    /// Goes on in a new file of the same name. On a thread of its own: the old file may be blocked.
+    pub(super) fn reopen(&self) {
+        let sink = self.clone();
+        thread::spawn(move || {
+            let mut state = lock(&sink.state);
+            let reopened = state.take_waiting(&sink.waiting).and_then(|()| state.flush());
+            if let Err(error) = reopened.and_then(|()| state.printer.out().reopen()) {
+                drop(state);
+                (sink.tell)(News::CannotWrite(error));
+            }
+        });
     }
 
-    /// Writes what is left, unless somebody is still at it at `until`: then the reader has stopped (`None`).
-    ///
-    /// # Errors
-    /// Where it cannot be written.
-    pub(super) fn finish(&self, until: Option<Instant>) -> io::Result<Option<Tally>> {
-        let (done, result) = std::sync::mpsc::channel();
-        let Self { state, waiting, .. } = self.clone();
+    /// Writes what is left, and tells when that is done. On a thread of its own: its reader may have stopped, and what
+    /// waits then was not acknowledged.
+    pub(super) fn finish(&self) {
+        let sink = self.clone();
         thread::spawn(move || {
-            let mut state = lock(&state);
-            let flushed = state.take_waiting(&waiting).and_then(|()| state.flush());
-            // Where nobody waits any longer the process ends.
-            let _ = done.send(flushed.map(|()| state.tally));
+            let mut state = lock(&sink.state);
+            let written = state.take_waiting(&sink.waiting).and_then(|()| state.flush());
+            let tally = state.tally;
+            drop(state);
+            (sink.tell)(match written {
+                Ok(()) => News::Finished(tally),
+                Err(error) => News::CannotWrite(error),
+            });
         });
-        let patience = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        match result.recv_timeout(patience) {
-            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Some(Tally::default())),
-            Ok(tally) => tally.map(Some),
-            Err(_) => Ok(None),
-        }
     }
 }
 
