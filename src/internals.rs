@@ -26,7 +26,7 @@ impl Pretty {
     }
 
     /// Appends a record's line.
-    pub fn record(&self, record: &crate::protocol::record::Record<'_>, out: &mut Vec<u8>) {
+    pub fn record(&mut self, record: &crate::protocol::record::Record<'_>, out: &mut Vec<u8>) {
         self.0.record(record, out);
     }
 }
