@@ -22,6 +22,11 @@ use crate::cli::MqttVersion;
 use crate::exit::Failure;
 use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
 
+/// How long the library may take to be done with a connection that the broker closed. Its own thread closes the socket a
+/// second time, and would close the next connection, which gets the same number, if that were made at once; it has no
+/// word for when it is done.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// How long to wait for the answer to a SUBSCRIBE or an UNSUBSCRIBE.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -155,6 +160,7 @@ pub(crate) struct Client {
     subscription: Subscription,
     hooks: Hooks,
     answers: Sender<(mqtt::Token, Then)>,
+    tap: Option<Tap>,
     is_resumed: bool,
 }
 
@@ -190,7 +196,10 @@ impl Client {
             MqttVersion::V5 => open(mqtt::MqttVersion::V5),
             MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1),
             MqttVersion::Auto => match open(mqtt::MqttVersion::V5) {
-                Err(Refusal::OfVersion(_)) => open(mqtt::MqttVersion::V3_1_1),
+                Err(Refusal::OfVersion(_)) => {
+                    thread::sleep(SETTLE);
+                    open(mqtt::MqttVersion::V3_1_1)
+                }
                 other => other,
             },
         };
@@ -220,7 +229,8 @@ impl Client {
         let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
         let (answers, publications) = channel();
         thread::spawn(move || take_answers(&publications));
-        let mut client = Self { inner, address, options, version, subscription, hooks, answers, is_resumed: false };
+        let mut client =
+            Self { inner, address, options, version, subscription, hooks, answers, tap, is_resumed: false };
         client.listen();
         client.connect_once()?;
         Ok(client)
@@ -410,6 +420,9 @@ impl Client {
     pub(crate) fn disconnect(&self, patience: Duration) {
         // Where it fails the connection is gone already, which is what was wanted.
         let _ = self.inner.disconnect(None).wait_for(patience);
+        if let Some(tap) = &self.tap {
+            tap.wait(patience);
+        }
     }
 }
 

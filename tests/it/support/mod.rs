@@ -57,7 +57,7 @@ pub(crate) fn shell(line: &str) -> Rtcomm {
 
 /// A run of `rtcomm` that is to be.
 pub(crate) struct Rtcomm {
-    command: Command,
+    pub(crate) command: Command,
     stdin: Vec<u8>,
 }
 
@@ -125,14 +125,14 @@ impl Rtcomm {
 
 /// A process at work. It is killed when this is dropped.
 pub(crate) struct Process {
-    child: Child,
+    pub(crate) child: Child,
     command: String,
     stdout: Stream,
-    stderr: Stream,
+    pub(crate) stderr: Stream,
 }
 
 impl Process {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let shown = show(command);
         let mut child =
             command.stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"));
@@ -195,7 +195,7 @@ impl Process {
         self.end().has_status(143)
     }
 
-    fn so_far(&self, status: &str) -> String {
+    pub(crate) fn so_far(&self, status: &str) -> String {
         story(&self.command, status, &self.stdout.text(), &self.stderr.text())
     }
 }
@@ -209,7 +209,7 @@ impl Drop for Process {
 }
 
 /// What a process printed, as it comes.
-struct Stream(Arc<(Mutex<Printed>, Condvar)>);
+pub(crate) struct Stream(Arc<(Mutex<Printed>, Condvar)>);
 
 #[derive(Default)]
 struct Printed {
@@ -248,7 +248,7 @@ impl Stream {
     }
 
     /// Whether it comes to hold, before the stream's end or the end of our patience.
-    fn wait_until(&self, holds: impl Fn(&[u8]) -> bool) -> bool {
+    pub(crate) fn wait_until(&self, holds: impl Fn(&[u8]) -> bool) -> bool {
         let goes_on = |printed: &mut Printed| !printed.is_over && !holds(&printed.bytes);
         let waited = self.0.1.wait_timeout_while(self.lock(), PATIENCE, goes_on);
         let printed = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -260,7 +260,7 @@ impl Stream {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_over
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.lock().bytes).into_owned()
     }
 }

@@ -33,7 +33,7 @@ impl Packet {
         self.first & 0xf0
     }
 
-    pub(crate) fn write(&self, mut to: &TcpStream) -> io::Result<()> {
+    pub(crate) fn write(&self, mut to: impl Write) -> io::Result<()> {
         let mut bytes = vec![self.first];
         let mut length = self.body.len();
         loop {

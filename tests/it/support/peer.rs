@@ -81,11 +81,11 @@ impl Peer {
         })
     }
 
-    /// Waits until a client has sent its first packet.
-    pub(crate) fn wait_for_client(&self) {
+    /// Waits until so many packets came.
+    pub(crate) fn wait_for_packets(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while self.seen().is_empty() {
-            assert!(Instant::now() < deadline, "no client came");
+        while self.seen().len() < count {
+            assert!(Instant::now() < deadline, "of {count} packets came {:?}", self.seen());
             thread::sleep(LOOK_AGAIN);
         }
     }

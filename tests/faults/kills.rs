@@ -1,0 +1,145 @@
+//! The consumer dies, or is restarted, while messages come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::process::Signal;
+
+use crate::rig::{LONG, Load, Mosquitto, Recording, figures, wait_on};
+use crate::support::Process;
+
+/// How many messages.
+const MANY: u64 = 20_000;
+
+/// How a durable run is started again and again, onto the end of one file.
+struct Consumer<'a> {
+    broker: &'a Mosquitto,
+    flags: &'a str,
+    recording: Recording,
+}
+
+impl Consumer<'_> {
+    fn start(&self) -> Process {
+        let command = self.broker.rtcomm("watch --json --durable archive").arg("--qos");
+        self.flags.split_whitespace().fold(command, super::support::Rtcomm::arg).start_onto(self.recording.open())
+    }
+
+    fn wait_for(&mut self, process: &Process, count: u64) {
+        wait_on(process, &format!("{count} messages"), LONG, || self.recording.read().distinct() >= count);
+    }
+}
+
+/// Publishes, and ends the consumer in this way so many times, each time in the midst of a burst of messages; then
+/// waits for what is left.
+fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, Vec<String>) {
+    let broker = Mosquitto::start();
+    let mut consumer = Consumer { broker: &broker, flags, recording: Recording::of(MANY) };
+    let mut process = consumer.start().until_ready();
+    let limit = Arc::new(AtomicU64::new(0));
+    let publisher = Load::to(broker.address(), 0..MANY).up_to(limit.clone()).start();
+    let mut told = Vec::new();
+    for time in 1..=times {
+        limit.store(MANY * time / (times + 1), Ordering::SeqCst);
+        consumer.wait_for(&process, MANY * (2 * time - 1) / (times + 1) / 2);
+        process.signal(signal);
+        told.push(process.end().stderr);
+        process = consumer.start();
+    }
+    limit.store(MANY, Ordering::SeqCst);
+    publisher.finish(LONG);
+    consumer.wait_for(&process, MANY);
+    told.push(process.terminate().stderr);
+    consumer.recording.read();
+    let tape = &consumer.recording.tape;
+    figures(format_args!(
+        "{times} times {signal:?} during {MANY} messages, QoS {flags}: {} missing, {} duplicates",
+        tape.missing().len(),
+        tape.duplicates()
+    ));
+    (consumer.recording, told)
+}
+
+#[test]
+#[ignore = "takes 10 s; make test-faults"]
+fn six_kills_lose_nothing_at_qos_1() {
+    while_messages_come(6, Signal::KILL, "1").0.tape.check_is_whole();
+}
+
+#[test]
+#[ignore = "takes 10 s; make test-faults"]
+fn six_kills_lose_nothing_at_qos_2() {
+    while_messages_come(6, Signal::KILL, "2").0.tape.check_is_whole();
+}
+
+#[test]
+#[ignore = "takes 10 s; make test-faults"]
+fn six_kills_lose_nothing_with_mqtt_3_1_1_whatever_qos_is_asked_for() {
+    for qos in ["1 --mqtt-version 3.1.1", "2 --mqtt-version 3.1.1"] {
+        while_messages_come(6, Signal::KILL, qos).0.tape.check_is_whole();
+    }
+}
+
+#[test]
+#[ignore = "takes 10 s; make test-faults"]
+fn six_kills_lose_nothing_of_a_file_that_is_synced() {
+    // Standard output is empty: the records are in the file.
+    let broker = Mosquitto::start();
+    let mut recording = Recording::of(MANY / 10);
+    let start = |recording: &Recording| {
+        let command = broker.rtcomm("watch --json --durable archive --fsync --output").arg(recording.path());
+        command.start()
+    };
+    let mut process = start(&recording).until_ready();
+    let publisher = Load::to(broker.address(), 0..MANY / 10).start();
+    for time in 1..=6 {
+        wait_on(&process, "its share", LONG, || recording.read().distinct() >= MANY / 10 * time / 8);
+        process.signal(Signal::KILL);
+        process.end().prints("");
+        process = start(&recording);
+    }
+    publisher.finish(LONG);
+    wait_on(&process, "the rest", LONG, || recording.read().is_complete());
+    process.terminate().prints("");
+    recording.read().check_is_whole();
+    figures(format_args!(
+        "6 kills during {} messages, synced: 0 missing, {} duplicates",
+        MANY / 10,
+        recording.tape.duplicates()
+    ));
+}
+
+#[test]
+#[ignore = "takes 10 s; make test-faults"]
+fn ten_restarts_lose_nothing_and_repeat_at_most_one_message_each() {
+    const TIMES: u64 = 10;
+    let (recording, told) = while_messages_come(TIMES, Signal::TERM, "1");
+    recording.tape.check_is_whole();
+    assert!(recording.tape.duplicates() <= TIMES, "at most one for each restart: {}", recording.tape.duplicates());
+    assert!(told.iter().all(|text| text.contains(" printed, ")), "a summary of each run: {told:?}");
+}
+
+#[test]
+fn a_run_that_was_killed_leaves_its_messages_to_the_next() {
+    let broker = Mosquitto::start();
+    let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(200) };
+    let process = consumer.start().until_ready();
+    broker.publish(100);
+    consumer.wait_for(&process, 100);
+    process.signal(Signal::KILL);
+    process.end();
+    broker.publish(200);
+    let process = consumer.start();
+    consumer.wait_for(&process, 200);
+    process.terminate();
+    consumer.recording.read().check_is_whole();
+}
+
+#[test]
+fn a_run_that_keeps_no_session_misses_what_comes_while_it_is_away() {
+    let broker = Mosquitto::start();
+    for _ in 0..2 {
+        let process = broker.rtcomm("watch --json").start().until_ready();
+        process.terminate().has_status(143).prints("").says("0 messages seen");
+        broker.publish(10);
+    }
+}

@@ -1,0 +1,276 @@
+//! The network is bad: connections are cut, stalled, late, in pieces, or lose packets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::rig::lossy::Link;
+use crate::rig::proxy::Plan;
+use crate::rig::{LONG, Load, Mosquitto, Proxy, Recording, Tape, figures, has_ended, rtcomm_at, wait_on};
+use crate::support::Process;
+
+/// The proxy's mischief, and the link's losses.
+const SEED: u64 = 0x5eed_0003;
+
+/// How long the proxy does mischief.
+const MISCHIEF: Duration = Duration::from_secs(60);
+
+/// How far clocks and buffers may be apart when a cut is looked for among the gaps that were told.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// What the proxy does to its `nth` connection. The first ones are cut in the midst of CONNECT, CONNACK and SUBACK.
+fn mischief(nth: usize) -> Plan {
+    let mut random = fastrand::Rng::with_seed(SEED + nth as u64);
+    let mut plan = match (nth, nth % 6) {
+        (0, _) => Plan::cut_after_up(9),
+        (1, _) => Plan::cut_after_down(2),
+        // mosquitto's CONNACK has 11 bytes at least; the SUBACK follows.
+        (2, _) => Plan::cut_after_down(14),
+        // In the midst of a handshake.
+        (_, 0) => Plan::cut_after_up(random.usize(0..60)),
+        (_, 1) => Plan::cut_after_down(random.usize(0..40)),
+        // In the midst of a message, or of an acknowledgement.
+        (_, 2 | 3) => Plan::cut_after_down(random.usize(1_000..400_000)),
+        (_, 4) => Plan::cut_after_up(random.usize(100..6_000)),
+        _ => {
+            let stall = Some((random.usize(0..20_000), Duration::from_millis(random.u64(3_000..8_000))));
+            Plan { stall, cut_after_down: Some(400_000), ..Plan::default() }
+        }
+    };
+    plan.piece = Some(random.usize(1..1_500));
+    plan.delay = random.bool().then(|| Duration::from_millis(random.u64(0..8)));
+    plan
+}
+
+/// A durable run that is started again where its first connection fails, as a service manager would.
+struct Supervised<'a> {
+    url: String,
+    recording: &'a Recording,
+    process: Process,
+    starts: usize,
+}
+
+impl<'a> Supervised<'a> {
+    fn start(url: String, recording: &'a Recording) -> Self {
+        let process = Self::run(&url, recording);
+        Self { url, recording, process, starts: 1 }
+    }
+
+    fn run(url: &str, recording: &Recording) -> Process {
+        let words = "watch --json --durable archive --status-events --keepalive 2s --connect-timeout 2s";
+        rtcomm_at(words, url).start_onto(recording.open())
+    }
+
+    fn look_after(&mut self) {
+        if has_ended(&mut self.process) {
+            let next = Self::run(&self.url, self.recording);
+            std::mem::replace(&mut self.process, next).end().has_status(5);
+            self.starts += 1;
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes 75 s; make test-faults"]
+fn a_minute_of_mischief_loses_nothing_and_every_gap_is_told() {
+    let broker = Mosquitto::start();
+    let count = 400 * MISCHIEF.as_secs();
+    let is_calm = Arc::new(AtomicBool::new(false));
+    let calm = is_calm.clone();
+    let policy = move |nth| if calm.load(Ordering::SeqCst) { Plan::default() } else { mischief(nth) };
+    let proxy = Proxy::before(broker.address(), SEED, policy);
+    let mut reader = Recording::of(count);
+    let recording = Recording::at(reader.path(), Tape::of(count));
+    let mut run = Supervised::start(proxy.url(), &recording);
+    // So that the session is there before the first message.
+    crate::rig::wait_until("the first subscription", LONG, String::new, || {
+        run.look_after();
+        reader.read().statuses.iter().any(|it| it["status"] == "ready")
+    });
+    let began = Instant::now();
+    let publisher = Load::to(broker.address(), 0..count).per_second(400).start();
+    let (mut latest, mut longest) = ((0, Instant::now()), Duration::ZERO);
+    let mut watch = |run: &mut Supervised, reader: &mut Recording| {
+        run.look_after();
+        let came = reader.read().distinct();
+        if came > latest.0 {
+            longest = longest.max(latest.1.elapsed());
+            latest = (came, Instant::now());
+        }
+        assert!(latest.1.elapsed() < LONG, "it hangs\n{}", run.process.so_far("running"));
+        longest
+    };
+    crate::rig::wait_until("the end of mischief", 2 * MISCHIEF, String::new, || {
+        watch(&mut run, &mut reader);
+        began.elapsed() > MISCHIEF
+    });
+    is_calm.store(true, Ordering::SeqCst);
+    publisher.finish(LONG);
+    let story = || format!("{:?}", proxy.stories().len());
+    crate::rig::wait_until("the rest", LONG, story, || {
+        watch(&mut run, &mut reader);
+        reader.tape.is_complete()
+    });
+    let longest = watch(&mut run, &mut reader);
+    let starts = run.starts;
+    run.process.terminate();
+    let tape = reader.read();
+    tape.check_is_whole();
+    let stories = proxy.stories();
+    let cuts: Vec<Timestamp> = stories.iter().filter(|it| it.passed_down > 100).filter_map(|it| it.cut).collect();
+    let gaps = gaps(&tape.statuses);
+    let untold: Vec<_> = cuts.iter().filter(|cut| !gaps.iter().any(|gap| gap.holds(**cut))).collect();
+    figures(format_args!(
+        "a minute of mischief (seed {SEED:#x}): {} connections, {} cut, {} of them while messages came, {} stalled; {} \
+         starts; {count} messages, {} missing, {} duplicates; {} gaps told; longest silence {longest:.1?}",
+        stories.len(),
+        stories.iter().filter(|it| it.cut.is_some()).count(),
+        cuts.len(),
+        stories.iter().filter(|it| it.stalled.is_some()).count(),
+        starts,
+        tape.missing().len(),
+        tape.duplicates(),
+        gaps.len(),
+    ));
+    assert!(cuts.len() > 5, "there was mischief");
+    assert!(untold.is_empty(), "cuts that were not told: {untold:?}, of {gaps:?}\n{:?}", tape.statuses);
+    check_order(&tape.statuses);
+}
+
+/// A gap that was told.
+#[derive(Debug)]
+struct Gap {
+    from: Timestamp,
+    until: Timestamp,
+}
+
+impl Gap {
+    fn holds(&self, time: Timestamp) -> bool {
+        let away = if time < self.from { self.from.duration_since(time) } else { time.duration_since(self.until) };
+        away.as_secs_f64() <= SLACK.as_secs_f64()
+    }
+}
+
+fn gaps(statuses: &[Value]) -> Vec<Gap> {
+    let time = |value: &Value| -> Timestamp {
+        value.as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect("a gap has two times")
+    };
+    let gaps = statuses.iter().filter(|it| it["status"] == "gap");
+    gaps.map(|it| Gap { from: time(&it["from"]), until: time(&it["until"]) }).collect()
+}
+
+/// A loss is told, then connections, then the gap, and `ready` at last. A run that ends begins anew.
+#[track_caller]
+fn check_order(statuses: &[Value]) {
+    let words: Vec<&str> = statuses.iter().filter_map(|it| it["status"].as_str()).collect();
+    for (before, after) in words.iter().zip(&words[1..]) {
+        let fits = match *after {
+            "connected" => *before != "gap",
+            "ready" => ["connected", "gap"].contains(before),
+            "gap" => *before == "connected",
+            "disconnected" => ["ready", "connected"].contains(before),
+            _ => false,
+        };
+        assert!(fits, "'{after}' after '{before}' in {words:?}");
+    }
+}
+
+#[test]
+#[ignore = "takes 10 s; make test-faults"]
+fn a_handshake_that_breaks_anywhere_is_tried_again() {
+    let broker = Mosquitto::start();
+    // Every other connection is cut ever later in its handshake: a clean session, so that there is a SUBACK to cut.
+    let policy = |nth| match nth % 2 {
+        1 => Plan::cut_after_down(nth / 2),
+        _ => Plan::default(),
+    };
+    let proxy = Proxy::before(broker.address(), SEED, policy);
+    let mut recording = Recording::of(1_000);
+    let process = rtcomm_at("watch --json --status-events", &proxy.url()).start_onto(recording.open()).until_ready();
+    // CONNACK and SUBACK together.
+    let handshake = proxy.stories()[0].passed_down;
+    for round in 1..=handshake + 1 {
+        let before = proxy.stories().len();
+        proxy.cut();
+        wait_on(&process, "two more connections", LONG, || proxy.stories().len() >= before + 2);
+        wait_on(&process, "the subscription", LONG, || {
+            let statuses = &recording.read().statuses;
+            let last = statuses.iter().rev().find_map(|it| it["status"].as_str());
+            last == Some("ready") && statuses.iter().filter(|it| it["status"] == "gap").count() >= round
+        });
+        let number = round as u64;
+        Load::to(broker.address(), number..number + 1).start().finish(LONG);
+        wait_on(&process, "a message", LONG, || recording.read().distinct() >= number);
+    }
+    process.terminate();
+    let tape = recording.read();
+    check_order(&tape.statuses);
+    figures(format_args!("cut after each of the {handshake} bytes of CONNACK and SUBACK: ready again each time"));
+}
+
+#[test]
+#[ignore = "takes 20 s; make test-faults"]
+fn loss_and_delay_lose_no_message() {
+    const LOSS: f64 = 0.05;
+    const DELAY: Duration = Duration::from_millis(200);
+    const MANY: u64 = 10_000;
+    // At the default of 20 unacknowledged messages the delay alone would take a minute.
+    let config = "allow_anonymous true\nmax_inflight_messages 200\n";
+    let words = "watch --json --durable archive --keepalive 10s --connect-timeout 30s";
+    let (link, proxy, broker, mut command);
+    match Link::new(LOSS, DELAY, SEED) {
+        Ok(made) => {
+            link = Some(made);
+            proxy = None;
+            let link = link.as_ref().expect("it was just made");
+            broker = Mosquitto::start_within(&link.near(), "0.0.0.0", config);
+            let url = format!("mqtt://{}:{}", link.near_address(), broker.port());
+            command = rtcomm_at(words, &url);
+            let program = command.command.get_program().to_owned();
+            let mut within = std::process::Command::new(link.far()[0]);
+            within.args(&link.far()[1..]).arg(program).args(command.command.get_args());
+            for (name, value) in command.command.get_envs() {
+                within.env(name, value.unwrap_or_default());
+            }
+            within.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+            command.command = within;
+        }
+        Err(why) => {
+            figures(format_args!("no lossy link ({why}): a proxy that stalls and delays stands in"));
+            link = None;
+            broker = Mosquitto::start_with(config);
+            let stalls = AtomicUsize::new(0);
+            proxy = Some(Proxy::before(broker.address(), SEED, move |_| Plan {
+                stall: Some((stalls.fetch_add(40_000, Ordering::SeqCst) + 20_000, Duration::from_secs(3))),
+                piece: Some(8_000),
+                delay: Some(2 * DELAY),
+                ..Plan::default()
+            }));
+            command = rtcomm_at(words, &proxy.as_ref().expect("it was just made").url());
+        }
+    }
+    let mut recording = Recording::of(MANY);
+    let process = command.start_onto(recording.open()).until_ready();
+    let address = link.as_ref().map_or(broker.address(), |link| (link.near_outside(), broker.port()).into());
+    let began = Instant::now();
+    let publisher = Load::to(address, 0..MANY).start();
+    publisher.finish(LONG);
+    wait_on(&process, "every message", LONG, || recording.read().is_complete());
+    let took = began.elapsed();
+    process.terminate();
+    let tape = recording.read();
+    tape.check_is_whole();
+    let way = link.as_ref().map_or_else(
+        || "by way of the proxy".to_owned(),
+        |link| format!("{} packets passed, {} were lost", link.packets().0, link.packets().1),
+    );
+    drop(proxy);
+    figures(format_args!(
+        "{MANY} messages over a link with {:.0} % loss and {DELAY:?} delay in {took:.1?}: {way}; 0 missing, {} duplicates",
+        LOSS * 100.0,
+        tape.duplicates()
+    ));
+}

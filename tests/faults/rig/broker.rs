@@ -1,0 +1,118 @@
+//! A mosquitto that can be killed and started again where it was.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::Load;
+use crate::support::broker::{free_port, installed};
+use crate::support::{PATIENCE, Process, Rtcomm};
+
+/// How often another port is tried where somebody else was faster.
+const TRIES: usize = 20;
+
+/// What it keeps when it is stopped, and every second besides.
+pub(crate) const KEEPING: &str = "persistence true\nautosave_interval 1\n";
+
+/// mosquitto, open to everybody, with room for all that waits.
+pub(crate) struct Mosquitto {
+    port: u16,
+    /// What it is started in, where that is not here: a program and its arguments.
+    within: Vec<String>,
+    dir: TempDir,
+    process: Option<Process>,
+}
+
+impl Mosquitto {
+    pub(crate) fn start() -> Self {
+        Self::start_with("allow_anonymous true\n")
+    }
+
+    /// With these lines in its configuration.
+    pub(crate) fn start_with(more: &str) -> Self {
+        Self::start_within(&[], "127.0.0.1", more)
+    }
+
+    /// By way of another program, listening at an address that is known there.
+    pub(crate) fn start_within(within: &[&str], address: &str, more: &str) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let within = within.iter().map(ToString::to_string).collect();
+        let mut broker = Self { port: 0, within, dir, process: None };
+        for _ in 0..TRIES {
+            broker.port = free_port();
+            let config = format!(
+                "listener {} {address}\nuser root\nlog_dest stderr\nlog_type error\nlog_type warning\nlog_type notice\n\
+                 log_type information\npersistence_location {}/\nmax_queued_messages 0\nset_tcp_nodelay true\n{more}",
+                broker.port,
+                broker.dir.path().display()
+            );
+            std::fs::write(broker.dir.path().join("mosquitto.conf"), config).expect("the configuration can be written");
+            match broker.run() {
+                Ok(()) => return broker,
+                Err(story) => assert!(story.contains("in use"), "mosquitto does not start\n{story}"),
+            }
+        }
+        panic!("no free port for mosquitto in {TRIES} tries");
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        let mosquitto = installed("mosquitto");
+        let mut command = match self.within.split_first() {
+            None => Command::new(mosquitto),
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args).arg(mosquitto);
+                command
+            }
+        };
+        let file = self.dir.path().join("mosquitto.conf");
+        command.arg("-c").arg(file).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+        let process = Process::start(&mut command);
+        let runs = process.stderr.wait_until(|bytes| String::from_utf8_lossy(bytes).contains(" running"));
+        let story = process.so_far("started");
+        self.process = Some(process);
+        if runs { Ok(()) } else { Err(story) }
+    }
+
+    /// Stops it, and waits until it is gone.
+    pub(crate) fn stop(&mut self, signal: Signal) {
+        let process = self.process.take().expect("it runs");
+        process.signal(signal);
+        process.end();
+    }
+
+    /// Starts it where it was.
+    pub(crate) fn start_again(&mut self) {
+        let started = self.run();
+        assert!(started.is_ok(), "mosquitto does not start again\n{}", started.unwrap_err());
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://{}", self.address())
+    }
+
+    /// A run of `rtcomm` at this broker.
+    pub(crate) fn rtcomm(&self, words: &str) -> Rtcomm {
+        super::rtcomm_at(words, &self.url())
+    }
+
+    /// Publishes `count` events, and waits until the broker has them all.
+    pub(crate) fn publish(&self, count: u64) {
+        Load::to(self.address(), 0..count).start().finish(PATIENCE);
+    }
+}

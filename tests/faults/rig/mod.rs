@@ -1,0 +1,59 @@
+//! What breaks things, what publishes meanwhile, and what counts the messages that came through.
+
+use std::fmt;
+use std::io::Write as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Process, Rtcomm};
+
+pub(crate) mod broker;
+pub(crate) mod lossy;
+pub(crate) mod proxy;
+pub(crate) mod publisher;
+pub(crate) mod tape;
+pub(crate) mod vitals;
+
+pub(crate) use broker::Mosquitto;
+pub(crate) use proxy::Proxy;
+pub(crate) use publisher::{Load, Publisher};
+pub(crate) use tape::{Recording, Tape};
+
+/// How often to look again where nothing tells of a change.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How long to wait for many messages. Only a broken program makes a test wait so long.
+pub(crate) const LONG: Duration = Duration::from_secs(120);
+
+/// Looks until it comes to hold; where it does not within `bound`, fails with `story`.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, bound: Duration, story: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + bound;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", story());
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Waits for what a process is to bring about.
+#[track_caller]
+pub(crate) fn wait_on(process: &Process, what: &str, bound: Duration, holds: impl FnMut() -> bool) {
+    wait_until(what, bound, || process.so_far("still running, or just ended"), holds);
+}
+
+/// Whether a process has ended by itself.
+pub(crate) fn has_ended(process: &mut Process) -> bool {
+    process.child.try_wait().expect("our own child can be waited for").is_some()
+}
+
+/// Prints what was measured, also where the test passes.
+pub(crate) fn figures(text: impl fmt::Display) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    // Where nobody reads there is nobody to tell.
+    let _ = std::io::stderr().write_all(format!("{name}: {text}\n").as_bytes());
+}
+
+/// A run of `rtcomm` at this address.
+pub(crate) fn rtcomm_at(words: &str, url: &str) -> Rtcomm {
+    crate::support::rtcomm(words).env("RTCOMM_BROKER", url)
+}

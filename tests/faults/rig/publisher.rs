@@ -1,0 +1,182 @@
+//! Publishes numbered events as fast as a broker takes them, or at a pace, and again what was not acknowledged.
+
+use std::collections::VecDeque;
+use std::io::{self, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::support::PATIENCE;
+use crate::support::mqtt::{CONNACK, CONNECT, Message, PUBACK, Packet, string};
+
+/// How many publications may wait for their acknowledgement.
+const WINDOW: usize = 400;
+
+/// How soon a broker that is gone is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The topic of the events.
+pub(crate) const TOPIC: &str = "/rtcomm/event/session/started/iggy_pop/mick_jagger";
+
+/// What is to be published: an event for each number, with QoS 1.
+pub(crate) struct Load {
+    to: SocketAddr,
+    numbers: Range<u64>,
+    per_second: Option<u32>,
+    limit: Option<Arc<AtomicU64>>,
+}
+
+impl Load {
+    pub(crate) fn to(to: SocketAddr, numbers: Range<u64>) -> Self {
+        Self { to, numbers, per_second: None, limit: None }
+    }
+
+    /// At a pace.
+    pub(crate) fn per_second(self, count: u32) -> Self {
+        Self { per_second: Some(count), ..self }
+    }
+
+    /// Nothing from this number on, as long as it does not grow.
+    pub(crate) fn up_to(self, limit: Arc<AtomicU64>) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    /// Starts in the background.
+    pub(crate) fn start(self) -> Publisher {
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let counter = acknowledged.clone();
+        Publisher { acknowledged, thread: Some(thread::spawn(move || Run::new(self, counter).to_the_end())) }
+    }
+}
+
+/// A publisher at work.
+pub(crate) struct Publisher {
+    acknowledged: Arc<AtomicU64>,
+    thread: Option<JoinHandle<Sent>>,
+}
+
+/// What a publisher did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// How many were published again, because the connection broke before they were acknowledged.
+    pub(crate) again: u64,
+    pub(crate) took: Duration,
+}
+
+impl Publisher {
+    /// How many the broker acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn has_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until the broker acknowledged everything.
+    #[track_caller]
+    pub(crate) fn finish(mut self, bound: Duration) -> Sent {
+        let story = || format!("{} are acknowledged", self.acknowledged());
+        super::wait_until("the broker to take everything", bound, story, || self.has_finished());
+        self.thread.take().expect("it is joined once").join().expect("the publisher does not panic")
+    }
+}
+
+struct Run {
+    load: Load,
+    began: Instant,
+    first: u64,
+    next: u64,
+    last_id: u16,
+    waiting: VecDeque<(u16, u64)>,
+    acknowledged: Arc<AtomicU64>,
+    again: u64,
+}
+
+impl Run {
+    fn new(load: Load, acknowledged: Arc<AtomicU64>) -> Self {
+        let first = load.numbers.start;
+        let waiting = VecDeque::new();
+        Self { load, began: Instant::now(), first, next: first, last_id: 0, waiting, acknowledged, again: 0 }
+    }
+
+    fn to_the_end(mut self) -> Sent {
+        while self.over_one_connection().is_err() {
+            thread::sleep(LOOK_AGAIN);
+        }
+        Sent { again: self.again, took: self.began.elapsed() }
+    }
+
+    /// Publishes until everything is acknowledged, or the connection breaks.
+    fn over_one_connection(&mut self) -> io::Result<()> {
+        let stream = connect(self.load.to)?;
+        let mut acks = BufReader::new(&stream);
+        let unacknowledged: Vec<u64> = self.waiting.drain(..).map(|(_, number)| number).collect();
+        self.again += unacknowledged.len() as u64;
+        let mut bytes = Vec::new();
+        unacknowledged.into_iter().for_each(|number| self.add(number, &mut bytes));
+        loop {
+            while self.waiting.len() < WINDOW && self.next < self.allowed() {
+                self.next += 1;
+                self.add(self.next - 1, &mut bytes);
+            }
+            (&stream).write_all(&bytes)?;
+            bytes.clear();
+            if self.waiting.is_empty() {
+                if self.next == self.load.numbers.end {
+                    return Ok(());
+                }
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            // Half a window at a time, so that few and large writes are made.
+            for _ in 0..self.waiting.len().div_ceil(2) {
+                let mut ack = [0; 4];
+                acks.read_exact(&mut ack)?;
+                assert_eq!(ack[..2], [PUBACK, 2], "a publisher is sent acknowledgements alone");
+                let id = u16::from_be_bytes([ack[2], ack[3]]);
+                if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == id) {
+                    self.waiting.remove(at);
+                    self.acknowledged.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+
+    /// The number before which publishing has to pause.
+    fn allowed(&self) -> u64 {
+        let paced = self.load.per_second.map_or(u64::MAX, |count| {
+            let due = self.began.elapsed().as_millis() * u128::from(count) / 1_000;
+            self.first + u64::try_from(due).unwrap_or(u64::MAX)
+        });
+        let limited = self.load.limit.as_ref().map_or(u64::MAX, |limit| limit.load(Ordering::SeqCst));
+        self.load.numbers.end.min(paced).min(limited)
+    }
+
+    fn add(&mut self, number: u64, bytes: &mut Vec<u8>) {
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.waiting.push_back((self.last_id, number));
+        let message = Message::new(TOPIC, payload(number));
+        message.packet(self.last_id.to_be_bytes()).write(bytes).expect("a Vec takes all");
+    }
+}
+
+/// An event that says which it is.
+pub(crate) fn payload(number: u64) -> String {
+    format!(r#"{{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","n":{number}}}"#)
+}
+
+/// A connection of MQTT 3.1.1 with a clean session.
+fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let id = format!("load{}x{}", std::process::id(), fastrand::u32(..));
+    Packet::new(CONNECT, [string("MQTT"), vec![4, 2, 0, 0], string(&id)].concat()).write(&stream)?;
+    let answer = Packet::read(&stream)?;
+    assert_eq!((answer.kind(), &answer.body[..]), (CONNACK, &[0, 0][..]), "the broker takes an ordinary client");
+    Ok(stream)
+}

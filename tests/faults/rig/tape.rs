@@ -1,0 +1,177 @@
+//! Counts the numbered events in what a run printed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What stands before an event's number.
+const MARK: &str = r#""n":"#;
+
+/// What came, however many pieces and runs it came in.
+#[derive(Debug, Default)]
+pub(crate) struct Tape {
+    /// How often each number came.
+    counts: Vec<u32>,
+    /// How many different ones came, and how many lines with a number.
+    distinct: u64,
+    lines: u64,
+    /// The numbers in the order of the lines, unless there are too many to keep.
+    pub(crate) order: Option<Vec<u64>>,
+    /// What became of the connection.
+    pub(crate) statuses: Vec<Value>,
+    /// Lines that are neither.
+    pub(crate) strange: Vec<String>,
+    rest: Vec<u8>,
+}
+
+impl Tape {
+    /// For numbers below `count`.
+    pub(crate) fn of(count: u64) -> Self {
+        let count = usize::try_from(count).expect("the numbers fit in memory");
+        Self { counts: vec![0; count], ..Self::default() }
+    }
+
+    /// One that also keeps the order.
+    pub(crate) fn in_order(count: u64) -> Self {
+        Self { order: Some(Vec::new()), ..Self::of(count) }
+    }
+
+    /// Takes the next piece.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        self.rest.extend_from_slice(bytes);
+        let rest = std::mem::take(&mut self.rest);
+        let complete = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for line in rest[..complete].split_inclusive(|byte| *byte == b'\n') {
+            self.line(&String::from_utf8_lossy(line));
+        }
+        self.rest = rest[complete..].to_vec();
+    }
+
+    fn line(&mut self, line: &str) {
+        let number = line.rfind(MARK).and_then(|at| {
+            let digits = &line[at + MARK.len()..];
+            let end = digits.find(|c: char| !c.is_ascii_digit())?;
+            digits[end..].ends_with("}}\n").then(|| digits[..end].parse::<usize>().ok()).flatten()
+        });
+        match number {
+            Some(number) if number < self.counts.len() => {
+                self.lines += 1;
+                self.distinct += u64::from(self.counts[number] == 0);
+                self.counts[number] += 1;
+                if let Some(order) = &mut self.order {
+                    order.push(number as u64);
+                }
+            }
+            _ => match serde_json::from_str::<Value>(line) {
+                Ok(value) if value.get("status").is_some() => self.statuses.push(value),
+                _ => self.strange.push(line.to_owned()),
+            },
+        }
+    }
+
+    /// How many different numbers came.
+    pub(crate) fn distinct(&self) -> u64 {
+        self.distinct
+    }
+
+    /// How many lines too many.
+    pub(crate) fn duplicates(&self) -> u64 {
+        self.lines - self.distinct
+    }
+
+    /// How often the most frequent number came.
+    pub(crate) fn most_frequent(&self) -> u32 {
+        self.counts.iter().copied().max().unwrap_or(0)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.distinct == self.counts.len() as u64
+    }
+
+    /// The numbers that did not come.
+    pub(crate) fn missing(&self) -> Vec<usize> {
+        (0..self.counts.len()).filter(|&number| self.counts[number] == 0).collect()
+    }
+
+    /// Fails unless each number came, and nothing else but the connection's story.
+    #[track_caller]
+    pub(crate) fn check_is_whole(&self) {
+        let missing = self.missing();
+        let shown = &missing[..missing.len().min(20)];
+        assert!(missing.is_empty(), "{} are missing, the first of them {shown:?}", missing.len());
+        assert!(self.strange.is_empty() && self.rest.is_empty(), "strange lines: {:?} {:?}", self.strange, self.rest);
+    }
+}
+
+/// A file that runs append to, read as it grows.
+pub(crate) struct Recording {
+    path: PathBuf,
+    file: File,
+    pub(crate) tape: Tape,
+    _dir: Option<TempDir>,
+}
+
+impl Recording {
+    /// A new file, for numbers below `count`.
+    pub(crate) fn of(count: u64) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let path = dir.path().join("events.jsonl");
+        File::create(&path).expect("the file can be made");
+        Self { _dir: Some(dir), ..Self::at(&path, Tape::of(count)) }
+    }
+
+    /// A file that exists.
+    pub(crate) fn at(path: &Path, tape: Tape) -> Self {
+        let file = File::open(path).expect("the recording can be read");
+        Self { path: path.to_owned(), file, tape, _dir: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file, for a run to append to.
+    pub(crate) fn open(&self) -> File {
+        OpenOptions::new().append(true).open(&self.path).expect("the recording can be appended to")
+    }
+
+    /// Reads what came meanwhile.
+    pub(crate) fn read(&mut self) -> &Tape {
+        let mut bytes = Vec::new();
+        self.file.read_to_end(&mut bytes).expect("the recording can be read");
+        self.tape.take(&bytes);
+        &self.tape
+    }
+}
+
+/// Reads a run's standard output in the background, for as long as it is open.
+pub(crate) fn read_on(mut from: impl Read + Send + 'static, tape: Tape) -> Shared {
+    let shared = Shared(Arc::new(Mutex::new(tape)));
+    let writer = shared.clone();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match from.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return,
+                Ok(n) => writer.lock().take(&buffer[..n]),
+            }
+        }
+    });
+    shared
+}
+
+/// A tape that is still written.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<Tape>>);
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Tape> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,52 @@
+//! What the system knows of a process.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::support::Process;
+
+/// Memory, in KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KiB(pub(crate) u64);
+
+impl fmt::Display for KiB {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} MiB", self.0 / 1024, self.0 % 1024 * 10 / 1024)
+    }
+}
+
+/// How much of it is in memory now.
+pub(crate) fn resident(process: &Process) -> KiB {
+    KiB(field(process, "status", "VmRSS:"))
+}
+
+/// How much of it was in memory at the most.
+pub(crate) fn peak(process: &Process) -> KiB {
+    KiB(field(process, "status", "VmHWM:"))
+}
+
+/// How many bytes it wrote, anywhere.
+pub(crate) fn written(process: &Process) -> u64 {
+    field(process, "io", "wchar:")
+}
+
+fn field(process: &Process, file: &str, name: &str) -> u64 {
+    let text = read(process, file);
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("no {name} in {file}: {text}\n{}", process.so_far("measured")))
+}
+
+/// How long it kept processors busy.
+pub(crate) fn busy(process: &Process) -> Duration {
+    let text = read(process, "stat");
+    // The name in parentheses may hold anything; user and system time are the 12th and 13th field after it.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
+    Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+}
+
+fn read(process: &Process, file: &str) -> String {
+    let path = format!("/proc/{}/{file}", process.child.id());
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}\n{}", process.so_far("gone?")))
+}
