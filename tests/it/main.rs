@@ -11,6 +11,7 @@ mod demo;
 mod docs;
 mod endings;
 mod errors;
+mod hostile;
 mod pretty;
 mod secrets;
 mod support;
