@@ -190,7 +190,12 @@ impl Client {
             MqttVersion::V5 => open(mqtt::MqttVersion::V5),
             MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1),
             MqttVersion::Auto => match open(mqtt::MqttVersion::V5) {
-                Err(Refusal::OfVersion(_)) => open(mqtt::MqttVersion::V3_1_1),
+                Err(Refusal::OfVersion(_)) => match open(mqtt::MqttVersion::V3_1_1) {
+                    // Perhaps the library took the end of the first connection for the end of the second, whose socket
+                    // has the same number.
+                    Err(Refusal::Unexplained(_)) => open(mqtt::MqttVersion::V3_1_1),
+                    other => other,
+                },
                 other => other,
             },
         };
