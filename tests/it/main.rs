@@ -12,6 +12,7 @@ mod demo;
 mod docs;
 mod endings;
 mod errors;
+mod hostile;
 mod pretty;
 mod secrets;
 mod support;
