@@ -101,7 +101,11 @@ fn six_kills_lose_nothing_of_a_file_that_is_synced() {
     wait_on(&process, "the rest", LONG, || recording.read().is_complete());
     process.terminate().prints("");
     recording.read().check_is_whole();
-    figures(format_args!("6 kills during {} messages, synced: 0 missing, {} duplicates", MANY / 10, recording.tape.duplicates()));
+    figures(format_args!(
+        "6 kills during {} messages, synced: 0 missing, {} duplicates",
+        MANY / 10,
+        recording.tape.duplicates()
+    ));
 }
 
 #[test]

@@ -44,7 +44,9 @@ fn three_members_divide_the_stream_and_what_one_left_behind_is_not_lost() {
     let mut running: Vec<Process> = (0..3).map(|member| members.start(member).until_ready()).collect();
     let publisher = Load::to(broker.address(), 0..MANY).per_second(3_000).start();
     let story = |shares: &[u64]| format!("the shares are {shares:?}");
-    wait_until("every member's first messages", LONG, String::new, || members.shares().iter().all(|&it| it > MANY / 15));
+    wait_until("every member's first messages", LONG, String::new, || {
+        members.shares().iter().all(|&it| it > MANY / 15)
+    });
     let victim = running.remove(1);
     victim.signal(Signal::KILL);
     victim.end();
@@ -62,7 +64,9 @@ fn three_members_divide_the_stream_and_what_one_left_behind_is_not_lost() {
     };
     running.push(members.start(1));
     wait_until("the union", LONG, || story(&[members.union().distinct()]), || members.union().is_complete());
-    running.into_iter().for_each(|process| drop(process.terminate()));
+    for process in running {
+        process.terminate();
+    }
     let union = members.union();
     union.check_is_whole();
     figures(format_args!(
