@@ -42,7 +42,8 @@ deps-build:
 	$(call need,cc:build-essential make:build-essential cmake:cmake pkg-config:pkg-config libssl:libssl-dev)
 
 deps-test:
-	$(call need,mosquitto:mosquitto mosquitto_pub:mosquitto-clients mosquitto_sub:mosquitto-clients jq:jq)
+	$(call need,mosquitto:mosquitto mosquitto_pub:mosquitto-clients mosquitto_sub:mosquitto-clients jq:jq \
+	    script:bsdutils)
 
 # Says nothing and asks no network where nothing is missing.
 define need

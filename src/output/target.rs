@@ -37,7 +37,7 @@ impl Target {
     /// # Errors
     /// Where it cannot be opened for appending.
     pub(crate) fn file(path: PathBuf, is_synced: bool) -> Result<Self> {
-        let file = open(&path)?;
+        let file = open(&path).with_context(|| format!("cannot open {} for appending", path.display()))?;
         Ok(Self::File { path, file, is_synced })
     }
 
@@ -45,7 +45,7 @@ impl Target {
     ///
     /// # Errors
     /// As [`Target::file`].
-    pub(crate) fn reopen(&mut self) -> Result<()> {
+    pub(crate) fn reopen(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout(_) => Ok(()),
             Self::File { path, file, .. } => {
@@ -81,12 +81,11 @@ impl Write for Target {
 }
 
 /// Opens a file for appending. A line that an earlier run could not finish is ended, so that it spoils no other.
-fn open(path: &Path) -> Result<File> {
-    let cannot_open = || format!("cannot open {} for appending", path.display());
+fn open(path: &Path) -> io::Result<File> {
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
-    let mut file = OpenOptions::new().create(true).append(true).read(is_file).open(path).with_context(cannot_open)?;
-    if is_file && !ends_with_line_end(&mut file).with_context(cannot_open)? {
-        file.write_all(b"\n").with_context(cannot_open)?;
+    let mut file = OpenOptions::new().create(true).append(true).read(is_file).open(path)?;
+    if is_file && !ends_with_line_end(&mut file)? {
+        file.write_all(b"\n")?;
     }
     Ok(file)
 }

@@ -11,6 +11,8 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::scan;
+
 /// One value of a payload: its JSON text, as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a>(pub(super) &'a str);
@@ -163,6 +165,9 @@ impl<'a> Fields<'a> {
     pub fn read_text(text: &'a str) -> Result<Self, FieldsError> {
         if text.is_empty() {
             return Err(FieldsError::Empty);
+        }
+        if let Some(fields) = scan::object(text) {
+            return Ok(fields);
         }
         serde_json::from_str(text).map_err(|error| {
             let is_object = text.trim_start().starts_with('{');

@@ -20,6 +20,7 @@ pub mod fields;
 pub mod filter;
 pub mod presence;
 pub mod record;
+mod scan;
 pub mod topic;
 
 /// The version that this crate writes as `rtcommVer`.

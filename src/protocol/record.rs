@@ -26,6 +26,7 @@ use jiff::Timestamp;
 
 use super::event::Event;
 use super::fields::{Field, Fields, is_json, vocabulary};
+use super::scan;
 use super::topic::{Action, Category, EventTopic, Root, Subject};
 
 /// A message as it came from the broker.
@@ -305,7 +306,10 @@ impl<'a> Entry<'a> {
     /// Says what is missing or wrong.
     pub fn parse(line: &'a [u8]) -> Result<Self, LineError> {
         let line = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
-        let keys: Keys<'a> = serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?;
+        let keys: Keys<'a> = match scan::object(line) {
+            Some(keys) => keys,
+            None => serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?,
+        };
         match keys.status {
             Some(status) => Status::read(status, &keys).map(Self::Status),
             None => Line::read(&keys).map(Self::Message),

@@ -17,10 +17,15 @@ use paho_mqtt as mqtt;
 use super::broker::{Broker, Options, Scheme, Tls};
 pub(crate) use super::tap::OnUnheard;
 use super::tap::Tap;
-use super::tls;
+use super::{proxy, tls};
 use crate::cli::MqttVersion;
 use crate::exit::Failure;
 use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
+
+/// How long the library may take to be done with a connection that the broker closed. Its own thread closes the socket a
+/// second time, and would close the next connection, which gets the same number, if that were made at once; it has no
+/// word for when it is done.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// How long to wait for the answer to a SUBSCRIBE or an UNSUBSCRIBE.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -155,6 +160,7 @@ pub(crate) struct Client {
     subscription: Subscription,
     hooks: Hooks,
     answers: Sender<(mqtt::Token, Then)>,
+    tap: Option<Tap>,
     is_resumed: bool,
 }
 
@@ -190,7 +196,10 @@ impl Client {
             MqttVersion::V5 => open(mqtt::MqttVersion::V5),
             MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1),
             MqttVersion::Auto => match open(mqtt::MqttVersion::V5) {
-                Err(Refusal::OfVersion(_)) => open(mqtt::MqttVersion::V3_1_1),
+                Err(Refusal::OfVersion(_)) => {
+                    thread::sleep(SETTLE);
+                    open(mqtt::MqttVersion::V3_1_1)
+                }
                 other => other,
             },
         };
@@ -220,7 +229,8 @@ impl Client {
         let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
         let (answers, publications) = channel();
         thread::spawn(move || take_answers(&publications));
-        let mut client = Self { inner, address, options, version, subscription, hooks, answers, is_resumed: false };
+        let mut client =
+            Self { inner, address, options, version, subscription, hooks, answers, tap, is_resumed: false };
         client.listen();
         client.connect_once()?;
         Ok(client)
@@ -410,6 +420,9 @@ impl Client {
     pub(crate) fn disconnect(&self, patience: Duration) {
         // Where it fails the connection is gone already, which is what was wanted.
         let _ = self.inner.disconnect(None).wait_for(patience);
+        if let Some(tap) = &self.tap {
+            tap.wait(patience);
+        }
     }
 }
 
@@ -466,17 +479,18 @@ fn is_first_copy(message: &mqtt::Message, numbered: &[(i32, TopicFilter)]) -> bo
 /// Connects to the broker, or to the proxy on the way to it.
 fn reach(options: &Options) -> Result<(SocketAddr, TcpStream), Failure> {
     match &options.proxy {
-        None => probe(&options.broker, options.connect_timeout),
+        None => probe(&options.broker, &options.broker, options.connect_timeout),
         Some(proxy) => {
             let proxy = Broker::of_proxy(proxy)?;
-            probe(&proxy, options.connect_timeout).map_err(|failure| Failure::unreachable(format!("proxy: {failure}")))
+            let name = format_args!("the proxy {}", proxy.authority()).to_string();
+            probe(&proxy, &name, options.connect_timeout).map_err(|failure| failure.hint(proxy::CHECK))
         }
     }
 }
 
-/// Connects to the first of the broker's addresses that somebody listens at.
-fn probe(broker: &Broker, timeout: Duration) -> Result<(SocketAddr, TcpStream), Failure> {
-    let cannot = |why: &dyn fmt::Display| Failure::unreachable(format!("cannot connect to {broker}: {why}"));
+/// Connects to the first of the broker's addresses that somebody listens at. In words it is called `name`.
+fn probe(broker: &Broker, name: &dyn fmt::Display, timeout: Duration) -> Result<(SocketAddr, TcpStream), Failure> {
+    let cannot = |why: &dyn fmt::Display| Failure::unreachable(format!("cannot connect to {name}: {why}"));
     let addresses = broker.addresses().map_err(|error| {
         let why = error.to_string();
         let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why).to_owned();
@@ -488,14 +502,14 @@ fn probe(broker: &Broker, timeout: Duration) -> Result<(SocketAddr, TcpStream), 
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         match TcpStream::connect_timeout(&address, left) {
             Ok(stream) => return Ok((address, stream)),
-            Err(error) => failure = unreachable(broker, timeout, &error),
+            Err(error) => failure = unreachable(name, timeout, &error),
         }
     }
     Err(failure)
 }
 
-fn unreachable(broker: &Broker, timeout: Duration, error: &std::io::Error) -> Failure {
-    let cannot = |why: &str| Failure::unreachable(format!("cannot connect to {broker}: {why}"));
+fn unreachable(name: &dyn fmt::Display, timeout: Duration, error: &std::io::Error) -> Failure {
+    let cannot = |why: &str| Failure::unreachable(format!("cannot connect to {name}: {why}"));
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => cannot("connection refused").hint(
             "is a broker listening there? check --broker or RTCOMM_BROKER; `rtcomm demo` starts one to try things with",
@@ -517,19 +531,28 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// The failure; where TLS may be the reason of one that is not explained, with TLS's own words. What a proxy does
-    /// cannot be told.
+    /// The failure; where a proxy or TLS may be the reason of one that is not explained, in their own words.
     fn explained(self, options: &Options) -> Failure {
-        let Options { broker, tls, proxy, connect_timeout, .. } = options;
+        let Options { broker, tls, proxy, .. } = options;
         match self {
-            Self::OfVersion(failure) | Self::Unexplained(failure) if broker.scheme.is_tls() && proxy.is_none() => {
-                match probe(broker, *connect_timeout) {
-                    Ok((_, stream)) => tls::diagnose(broker, tls, stream).unwrap_or(failure),
+            Self::OfVersion(failure) | Self::Unexplained(failure) if broker.scheme.is_tls() || proxy.is_some() => {
+                match way_to_broker(options) {
+                    Ok(stream) if broker.scheme.is_tls() => tls::diagnose(broker, tls, stream).unwrap_or(failure),
+                    Ok(_) => failure,
                     Err(unreachable) => unreachable,
                 }
             }
             Self::OfVersion(failure) | Self::Unexplained(failure) | Self::Of(failure) => failure,
         }
+    }
+}
+
+/// A connection of our own that leads to the broker, through the proxy where there is one.
+fn way_to_broker(options: &Options) -> Result<TcpStream, Failure> {
+    let (_, stream) = reach(options)?;
+    match &options.proxy {
+        None => Ok(stream),
+        Some(proxy) => proxy::tunnel(stream, proxy, &options.broker, options.connect_timeout),
     }
 }
 
@@ -580,13 +603,19 @@ fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -
             ))
             .hint("is it an MQTT broker, and is this its MQTT port?"),
         ),
-        mqtt::Error::TcpTlsConnectFailure => {
-            Refusal::Unexplained(Failure::unreachable(format!("cannot connect to {broker}: the connection failed")))
-        }
-        error => silent(
-            Failure::unreachable(format!("{broker} closed the connection instead of answering ({error})"))
-                .hint("is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"),
+        mqtt::Error::TcpTlsConnectFailure => Refusal::Unexplained(
+            Failure::unreachable(format!("cannot connect to {broker}: the connection failed"))
+                .hint("check --broker and what is on the way there"),
         ),
+        error => {
+            silent(Failure::unreachable(format!("{broker} closed the connection instead of answering ({error})")).hint(
+                if broker.scheme.is_websocket() {
+                    "does an MQTT broker speak WebSockets at this port and path?"
+                } else {
+                    "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"
+                },
+            ))
+        }
     }
 }
 

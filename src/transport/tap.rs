@@ -8,7 +8,9 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 /// PUBACK, in the upper half of a packet's first byte.
 const PUBACK: u8 = 4;
@@ -17,9 +19,10 @@ const PUBACK: u8 = 4;
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 
 /// A tapped connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Tap {
     address: SocketAddr,
+    passed_on: Receiver<()>,
 }
 
 /// Is told that nobody subscribes to the topic of a publication: the so-manieth of the connection, from 0. Brokers
@@ -33,10 +36,11 @@ impl Tap {
     /// Where the system gives no loopback port.
     pub(crate) fn on(broker: TcpStream, on_unheard: OnUnheard) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let tap = Self { address: listener.local_addr()? };
+        let (all, passed_on) = channel();
+        let tap = Self { address: listener.local_addr()?, passed_on };
         thread::spawn(move || {
             // Where it fails both connections are dropped, and the library sees its own closed.
-            let _ = listener.accept().and_then(|(client, _)| pass(&client, &broker, &on_unheard));
+            let _ = listener.accept().and_then(|(client, _)| pass(&client, &broker, &on_unheard, &all));
         });
         Ok(tap)
     }
@@ -45,14 +49,24 @@ impl Tap {
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Waits, for so long at the most, until all is passed on to the broker that the library sent before it closed.
+    pub(crate) fn wait(&self, patience: Duration) {
+        // Where the time is over, or nobody ever connected, there is nothing more to wait for.
+        let _ = self.passed_on.recv_timeout(patience);
+    }
 }
 
 /// Passes bytes on in both directions until both ends have closed.
-fn pass(client: &TcpStream, broker: &TcpStream, on_unheard: &OnUnheard) -> io::Result<()> {
+fn pass(client: &TcpStream, broker: &TcpStream, on_unheard: &OnUnheard, all: &Sender<()>) -> io::Result<()> {
     client.set_nodelay(true)?;
     broker.set_nodelay(true)?;
     thread::scope(|scope| {
-        scope.spawn(|| copy(client, broker, |_| {}));
+        scope.spawn(|| {
+            copy(client, broker, |_| {});
+            // Where the tap is gone nobody waits.
+            let _ = all.send(());
+        });
         let mut acks = Acks::default();
         copy(broker, client, |bytes| acks.see(bytes, &**on_unheard));
     });

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
-use openssl::ssl::{HandshakeError, SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode, SslVersion};
+use openssl::ssl::{self, HandshakeError, SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode, SslVersion};
+use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509VerifyResult};
 
 use super::broker::{Broker, Tls};
@@ -75,7 +76,7 @@ fn shake_hands(broker: &Broker, tls: &Tls, stream: TcpStream) -> Result<Option<C
         Err(HandshakeError::SetupFailure(error)) => Err(error),
         Err(HandshakeError::Failure(failed) | HandshakeError::WouldBlock(failed)) => {
             let verified = failed.ssl().verify_result();
-            let reason = failed.error().to_string();
+            let reason = reason(failed.error());
             Ok(Some(if verified == X509VerifyResult::OK { alerted(&reason) } else { unverified(verified, broker) }))
         }
     }
@@ -87,9 +88,10 @@ fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
     if tls.insecure {
         builder.set_verify(SslVerifyMode::NONE);
     }
-    match (&tls.cafile, &tls.capath) {
-        (None, None) => builder.set_default_verify_paths()?,
-        (cafile, capath) => builder.load_verify_locations(cafile.as_deref(), capath.as_deref())?,
+    if tls.cafile.is_some() || tls.capath.is_some() {
+        // The builder knows the system's authorities already.
+        builder.set_cert_store(X509StoreBuilder::new()?.build());
+        builder.load_verify_locations(tls.cafile.as_deref(), tls.capath.as_deref())?;
     }
     if let Some(cert) = &tls.cert {
         let key = tls.key.as_ref().unwrap_or(cert);
@@ -109,10 +111,17 @@ fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
 fn late_complaint(mut stream: SslStream<TcpStream>) -> Option<Complaint> {
     match stream.read(&mut [0]) {
         Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            Some(alerted(&error.to_string()))
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            Some(alerted(&inner.map_or_else(|| error.to_string(), reason)))
         }
         _ => None,
     }
+}
+
+/// OpenSSL's words for an error, without where in OpenSSL it was found.
+fn reason(error: &ssl::Error) -> String {
+    let last = error.ssl_error().and_then(|stack| stack.errors().last()?.reason());
+    last.map_or_else(|| error.to_string(), str::to_owned)
 }
 
 /// What our own check of the broker's certificate found.

@@ -6,6 +6,7 @@
 
 use rtcomm::Status;
 
+mod chapters;
 mod generated;
 mod man;
 mod readme;
@@ -30,13 +31,15 @@ const STATUSES: [Status; 11] = [
 const fn meaning(status: Status) -> &'static str {
     match status {
         Status::Success => "The goal was reached, or the reader of standard output went away.",
-        Status::Failure => "Any other failure.",
+        Status::Failure => "Any other failure; also a call that may or may not have been placed.",
         Status::Usage => "Wrong usage or configuration.",
         Status::ServiceFailure => "The call service answered that the call is not placed.",
         Status::Refused => "The broker refused the credentials, the subscription or the publication.",
-        Status::Unreachable => "The broker cannot be reached: no such host, connection refused, TLS failure.",
+        Status::Unreachable => {
+            "The broker cannot be reached: no such host, connection refused, TLS failure, retries spent."
+        }
         Status::NoResponder => {
-            "Nobody subscribes to the call topic. Only MQTT 5 brokers say so; with MQTT 3.1.1 the call ends with 124."
+            "Nobody subscribes to the call topic, as some MQTT 5 brokers say; otherwise the call ends with 124."
         }
         Status::Empty => "Nothing matched, and `--fail-empty` was given.",
         Status::Deadline => {

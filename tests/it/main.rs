@@ -3,14 +3,18 @@
 //! Each module is for a command or for what several have in common; [`support`] has the machinery. The brokers are
 //! started by the tests, on ports of their own; what is missing (mosquitto) is a failure: `make deps-test` installs it.
 
+mod access;
 mod bad_input;
 mod call;
 mod delivery;
 mod demo;
 mod docs;
 mod endings;
+mod errors;
 mod pretty;
+mod secrets;
 mod support;
 mod tail;
+mod tls;
 mod versions;
 mod watch;

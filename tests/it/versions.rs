@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::events::event;
-use crate::support::mqtt::Message;
+use crate::support::mqtt::{Message, Packet};
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::{Broker, rtcomm};
 
@@ -59,15 +59,15 @@ fn what_answers_in_another_protocol_is_no_broker() {
 
 #[test]
 fn a_request_whose_fate_is_unknown_is_not_sent_again() {
-    let peer = old_broker(ToVersion5::Close);
+    let peer = old_broker(ToVersion5::ReasonCode);
     let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(1);
     let outcome = outcome.says("the call may have been placed (transID ");
     outcome.check(outcome.json_lines()[0]["outcome"] == "unknown", "the outcome");
     outcome.check(peer.published().len() == 1, "one request");
 }
 
-#[test]
-fn a_request_is_published_after_the_subscription_stands_and_a_retained_reply_is_ignored() {
+/// A broker that speaks 3.1.1 alone, with a service at it whose every answer comes twice: retained, and its contrary.
+fn broker_with_service() -> Peer {
     let reply = |request: &Message, result: &str| {
         let request: serde_json::Value = serde_json::from_slice(&request.payload).expect("a request is JSON");
         let response = json!({
@@ -76,20 +76,34 @@ fn a_request_is_published_after_the_subscription_stands_and_a_retained_reply_is_
         Message::new(request["fromTopic"].as_str().expect("where to answer"), response.to_string())
     };
     let on_publish = move |request: &Message| vec![reply(request, "FAILURE").retained(), reply(request, "SUCCESS")];
-    let peer = Peer::old_broker(Script {
-        to_version_5: ToVersion5::Close,
+    Peer::old_broker(Script {
+        to_version_5: ToVersion5::ReasonCode,
         granted: 1,
         to_subscriber: vec![],
         on_publish: Some(Arc::new(on_publish)),
-    });
+    })
+}
+
+#[test]
+fn a_request_is_published_after_the_subscription_stands_and_a_retained_reply_is_ignored() {
+    let peer = broker_with_service();
     rtcomm("call a b --broker").arg(peer.url()).run().has_status(0);
-    let kinds: Vec<u8> = peer.seen().iter().map(crate::support::mqtt::Packet::kind).collect();
-    assert_eq!(kinds, [0x10, 0x10, 0x80, 0x30, 0xe0], "CONNECT twice, SUBSCRIBE, PUBLISH, DISCONNECT");
+    let kinds: Vec<u8> = peer.seen().iter().map(Packet::kind).collect();
+    assert_eq!(kinds[..4], [0x10, 0x10, 0x80, 0x30], "CONNECT twice, SUBSCRIBE, PUBLISH");
+}
+
+#[test]
+fn a_call_says_goodbye_to_the_broker() {
+    let peer = broker_with_service();
+    rtcomm("call a b --broker").arg(peer.url()).run().has_status(0);
+    peer.wait_for_packets(5);
+    assert_eq!(peer.seen()[4].kind(), 0xe0, "DISCONNECT");
 }
 
 #[test]
 fn a_subscription_that_is_refused_is_4_and_nothing_is_sent() {
-    let script = Script { to_version_5: ToVersion5::Close, granted: 0x80, to_subscriber: vec![], on_publish: None };
+    let script =
+        Script { to_version_5: ToVersion5::ReasonCode, granted: 0x80, to_subscriber: vec![], on_publish: None };
     let peer = Peer::old_broker(script);
     rtcomm("watch --broker").arg(peer.url()).run().has_status(4).says("'/rtcomm/event/#'").never_says("ready");
     let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(4);
@@ -113,7 +127,7 @@ fn a_signal_is_heard_while_a_connection_is_being_made() {
         for command in ["watch", "tail", "call a b"] {
             let peer = Peer::silent();
             let process = rtcomm(command).arg("--broker").arg(peer.url()).start();
-            peer.wait_for_client();
+            peer.wait_for_packets(1);
             process.signal(signal);
             process.end().has_status(status).prints("").never_says("may have been placed");
         }

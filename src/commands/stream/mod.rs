@@ -19,7 +19,7 @@ use crate::output::{self, Format, Printer, whole_millis};
 use crate::protocol::topic::{Root, TopicFilter, disjoint};
 use crate::transport::broker::Options;
 use crate::transport::mqtt::Subscription;
-use crate::transport::session::{self, Retries, Session};
+use crate::transport::session::{self, Retries, Session, Stage};
 
 mod link;
 mod sink;
@@ -28,8 +28,8 @@ use link::Link;
 pub(crate) use sink::Scope;
 use sink::{Sink, Tally};
 
-/// How long the end may take once it is decided: the goodbye to the broker, and what is left to write.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long the goodbye to the broker may take; what is left to write may take half of it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A live stream, ready to run.
 pub(crate) struct Stream {
@@ -78,6 +78,8 @@ impl Delivery {
 /// What the stream's threads tell the command's.
 #[derive(Debug)]
 enum News {
+    /// Whether a connection stands, from now on.
+    Stands(bool),
     /// The session is over.
     SessionEnded(Result<(), Failure>),
     /// The file that records go to was renamed.
@@ -87,6 +89,8 @@ enum News {
     /// A message came that must not be acknowledged, so the MQTT library stands still from here on.
     Parked,
     CannotWrite(io::Error),
+    /// All that was left to write is written.
+    Finished(Tally),
 }
 
 /// How the stream ended.
@@ -156,25 +160,28 @@ impl Stream {
         let mut link = Link::new(options.clone(), qos, sink.clone(), tells_status, report);
         let subscription = Subscription { filters, qos, group, allow_partial };
         let (handler, news) = (sink.handler(), inbox.news());
-        let tell = move |stage| link.follow(stage);
+        let stands = inbox.news();
+        let tell = move |stage| {
+            match &stage {
+                Stage::Connected { .. } => stands(News::Stands(true)),
+                Stage::Lost(_) => stands(News::Stands(false)),
+                Stage::Ready { .. } | Stage::Retrying(_) => {}
+            }
+            link.follow(stage);
+        };
         let session =
             Session::start(options, subscription, retries, handler, tell, move |end| news(News::SessionEnded(end)));
-        let end = wait_for_end(&inbox, deadline, &sink).with_context(|| format!("cannot write to {name}"));
-        let end = match end {
-            Err(error) => return Err(unwrapped(error)),
-            Ok(End::ReaderGone) => return Ok(Status::Success),
-            Ok(end) => end,
-        };
-        let until = deadline_in(PATIENCE);
-        session.stop();
-        wait_for_goodbye(&inbox, until);
-        let written = sink.finish(until).with_context(|| format!("cannot write to {name}"))?;
-        let Some(tally) = written else {
-            report.warn(format_args!("{name} is blocked: what waits there is not written, and not acknowledged"));
-            return Ok(end.status(&window, 0));
-        };
-        report.note(tally.summary(began.elapsed()));
-        Ok(end.status(&window, tally.printed))
+        let wait = Wait { inbox, sink, stands: false };
+        let ended =
+            wait.run(deadline, &session).with_context(|| format!("cannot write to {name}")).map_err(unwrapped)?;
+        let (end, tally) = ended;
+        match tally {
+            Some(tally) => report.note(tally.summary(began.elapsed())),
+            None if matches!(end, End::ReaderGone) => {}
+            None => report
+                .warn(format_args!("{name} may be blocked: what waits there is not written, and not acknowledged")),
+        }
+        Ok(end.status(&window, tally.unwrap_or_default().printed))
     }
 }
 
@@ -186,28 +193,78 @@ fn unwrapped(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Waits until something ends the stream.
-fn wait_for_end(inbox: &Inbox<News>, deadline: Option<Instant>, sink: &Sink) -> Result<End> {
-    loop {
-        match inbox.next(deadline) {
-            None => return Ok(End::Deadline),
-            Some(Notice::Signal(signal)) => return Ok(End::Signal(signal.status())),
-            Some(Notice::News(News::Rotated)) => sink.reopen()?,
-            Some(Notice::ReaderGone) => return Ok(End::ReaderGone),
-            Some(Notice::News(News::Full)) => return Ok(End::Full),
-            Some(Notice::News(News::Parked | News::SessionEnded(Ok(())))) => {}
-            Some(Notice::News(News::SessionEnded(Err(failure)))) => return Err(failure.into()),
-            Some(Notice::News(News::CannotWrite(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(End::ReaderGone);
-            }
-            Some(Notice::News(News::CannotWrite(error))) => return Err(error.into()),
-        }
-    }
+/// The command's own thread, waiting.
+struct Wait {
+    inbox: Inbox<News>,
+    sink: Sink,
+    /// Whether a connection stands.
+    stands: bool,
 }
 
-/// Waits for the session to say goodbye; a further signal, or a library that stands still, ends the wait.
-fn wait_for_goodbye(inbox: &Inbox<News>, until: Option<Instant>) {
-    while let Some(Notice::News(News::Full | News::Rotated)) = inbox.next(until) {}
+impl Wait {
+    /// Waits for the end, has the session say goodbye and the rest written. A further signal ends it at once, and so does
+    /// the end of our patience: then there is no tally.
+    fn run(mut self, deadline: Option<Instant>, session: &Session) -> Result<(End, Option<Tally>)> {
+        let end = self.for_end(deadline)?;
+        if matches!(end, End::ReaderGone) {
+            return Ok((end, None));
+        }
+        session.stop();
+        if self.stands && self.for_goodbye() {
+            return Ok((end, None));
+        }
+        self.sink.finish();
+        let tally = self.for_rest()?;
+        Ok((end, tally))
+    }
+
+    fn for_end(&mut self, deadline: Option<Instant>) -> Result<End> {
+        loop {
+            match self.inbox.next(deadline) {
+                None => return Ok(End::Deadline),
+                Some(Notice::Signal(signal)) => return Ok(End::Signal(signal.status())),
+                Some(Notice::ReaderGone) => return Ok(End::ReaderGone),
+                Some(Notice::News(News::Rotated)) => self.sink.reopen(),
+                Some(Notice::News(News::Full)) => return Ok(End::Full),
+                Some(Notice::News(News::Stands(stands))) => self.stands = stands,
+                Some(Notice::News(News::SessionEnded(Err(failure)))) => return Err(failure.into()),
+                Some(Notice::News(News::CannotWrite(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(End::ReaderGone);
+                }
+                Some(Notice::News(News::CannotWrite(error))) => return Err(error.into()),
+                Some(Notice::News(News::Parked | News::SessionEnded(Ok(())) | News::Finished(_))) => {}
+            }
+        }
+    }
+
+    /// Waits for the session to say goodbye, or the library to stand still; whether a further signal came.
+    fn for_goodbye(&self) -> bool {
+        let until = deadline_in(PATIENCE);
+        loop {
+            match self.inbox.next(until) {
+                Some(Notice::Signal(_)) => return true,
+                Some(Notice::News(News::Full | News::Rotated | News::Stands(_) | News::Finished(_))) => {}
+                None | Some(Notice::ReaderGone | Notice::News(_)) => return false,
+            }
+        }
+    }
+
+    /// Waits until the rest is written.
+    fn for_rest(&self) -> Result<Option<Tally>> {
+        let until = deadline_in(PATIENCE / 2);
+        loop {
+            match self.inbox.next(until) {
+                Some(Notice::News(News::Finished(tally))) => return Ok(Some(tally)),
+                Some(Notice::News(News::CannotWrite(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    return Err(error.into());
+                }
+                None | Some(Notice::Signal(_) | Notice::ReaderGone | Notice::News(News::CannotWrite(_))) => {
+                    return Ok(None);
+                }
+                Some(Notice::News(_)) => {}
+            }
+        }
+    }
 }
 
 impl End {

@@ -1,11 +1,14 @@
 //! Where live messages end: judged, printed, counted.
+//!
+//! A message that is acknowledged (QoS 1 or 2) is judged and written where it arrives, before the MQTT library goes on. One
+//! that is not (QoS 0) is only put aside there, for another thread to judge and write a moment later together with those
+//! that came meanwhile; where too many wait, the thread that brings them helps, and the broker has to wait.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Result;
 use jiff::Timestamp;
 
 use super::News;
@@ -17,8 +20,11 @@ use crate::protocol::record::{self, Content, Message, Record};
 use crate::protocol::topic::Root;
 use crate::transport::mqtt::{Handler, Packet};
 
-/// How long a line of a message that needs no acknowledgement may wait for others before it is written.
+/// How long a message that is not acknowledged may wait for others before it is judged and written.
 const LINGER: Duration = Duration::from_millis(3);
+
+/// How many bytes of such messages may wait.
+const WAITING: usize = 1 << 20;
 
 /// Which messages are printed.
 pub(crate) enum Scope {
@@ -47,12 +53,51 @@ pub(super) struct Latest {
     pub(super) took: Duration,
 }
 
-/// Judges messages and prints records; shared by the thread that brings messages, the one that writes what lingers, and
-/// those that tell how it goes.
+/// Messages that are not acknowledged, put aside.
+#[derive(Debug, Default)]
+struct Waiting {
+    heads: Vec<Head>,
+    /// Their topics and payloads, one after the other.
+    bytes: Vec<u8>,
+}
+
+/// What a message that was put aside is, but for its bytes.
+#[derive(Debug)]
+struct Head {
+    received: Timestamp,
+    topic: usize,
+    payload: usize,
+    retain: bool,
+}
+
+impl Waiting {
+    fn put(&mut self, message: &Message<'_>) {
+        let Message { received, topic, retain, payload, .. } = *message;
+        self.heads.push(Head { received, topic: topic.len(), payload: payload.len(), retain });
+        self.bytes.extend_from_slice(topic.as_bytes());
+        self.bytes.extend_from_slice(payload);
+    }
+
+    /// The messages, in the order in which they came.
+    fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        let mut rest = self.bytes.as_slice();
+        self.heads.iter().map_while(move |head| {
+            let (topic, after) = rest.split_at_checked(head.topic)?;
+            let (payload, after) = after.split_at_checked(head.payload)?;
+            rest = after;
+            let topic = std::str::from_utf8(topic).ok()?;
+            Some(Message { received: head.received, topic, qos: 0, retain: head.retain, payload })
+        })
+    }
+}
+
+/// Judges messages and prints records; shared by the thread that brings messages, the one that writes those that were put
+/// aside, and those that tell how it goes.
 #[derive(Clone)]
 pub(super) struct Sink {
     state: Arc<Mutex<State>>,
-    flusher: Thread,
+    waiting: Arc<Mutex<Waiting>>,
+    writer: Thread,
     tell: Tell,
 }
 
@@ -68,6 +113,8 @@ struct State {
     left: Option<u64>,
     tally: Tally,
     latest: Latest,
+    /// Room for the messages that are put aside while others are written.
+    spare: Waiting,
 }
 
 impl Sink {
@@ -81,44 +128,74 @@ impl Sink {
         tell: impl Fn(News) + Send + Sync + 'static,
     ) -> Self {
         let latest = Latest { began: Timestamp::now(), received: None, took: Duration::ZERO };
-        let state = State { printer, events, scope, report, left: count, tally: Tally::default(), latest };
-        let state = Arc::new(Mutex::new(state));
+        let (tally, spare) = (Tally::default(), Waiting::default());
+        let state = Arc::new(Mutex::new(State { printer, events, scope, report, left: count, tally, latest, spare }));
+        let waiting = Arc::new(Mutex::new(Waiting::default()));
         let tell: Tell = Arc::new(tell);
-        let flusher = {
-            let (state, tell) = (state.clone(), tell.clone());
-            thread::spawn(move || flush_what_lingers(&state, &tell)).thread().clone()
+        let writer = {
+            let (state, waiting, tell) = (state.clone(), waiting.clone(), tell.clone());
+            thread::spawn(move || write_what_waits(&state, &waiting, &tell)).thread().clone()
         };
-        Self { state, flusher, tell }
+        Self { state, waiting, writer, tell }
     }
 
     /// What the transport hands messages to. It never returns from a message that must not be acknowledged: one that
     /// could not be written, or one beyond the last that was asked for.
     pub(super) fn handler(&self) -> Handler {
-        let Self { state, flusher, tell } = self.clone();
+        let sink = self.clone();
         Arc::new(move |packet| {
-            let mut state = lock(&state);
-            if state.left == Some(0) {
-                drop(state);
-                park_for_good(&tell);
-            }
-            let was_pending = state.printer.has_pending();
-            match state.take(packet) {
-                Ok(()) if state.left == Some(0) => tell(News::Full),
-                Ok(()) if state.printer.has_pending() && !was_pending => flusher.unpark(),
-                Ok(()) => {}
-                Err(error) => {
-                    drop(state);
-                    tell(News::CannotWrite(error));
-                    park_for_good(&tell);
-                }
+            let Packet { topic, payload, qos, retain } = packet;
+            let message = Message { received: Timestamp::now(), topic, qos, retain, payload };
+            if qos > 0 {
+                sink.write(Some(&message));
+            } else if sink.put_aside(&message) {
+                sink.write(None);
             }
         })
+    }
+
+    /// Puts a message aside; whether too many wait now.
+    fn put_aside(&self, message: &Message<'_>) -> bool {
+        let mut waiting = lock(&self.waiting);
+        let is_first = waiting.heads.is_empty();
+        waiting.put(message);
+        let is_full = waiting.bytes.len() > WAITING;
+        drop(waiting);
+        if is_first {
+            self.writer.unpark();
+        }
+        is_full
+    }
+
+    /// Writes what was put aside, and then the message. Returns only if the message may be acknowledged.
+    fn write(&self, message: Option<&Message<'_>>) {
+        let mut state = lock(&self.state);
+        let written = state.take_waiting(&self.waiting).and_then(|()| {
+            if state.left == Some(0) {
+                return Ok(message.is_some());
+            }
+            message.map_or(Ok(()), |message| state.take(message))?;
+            state.flush()?;
+            Ok(false)
+        });
+        let is_full = state.left == Some(0);
+        drop(state);
+        match written {
+            Ok(true) => park_for_good(&self.tell),
+            Ok(false) if is_full => (self.tell)(News::Full),
+            Ok(false) => {}
+            Err(error) => {
+                (self.tell)(News::CannotWrite(error));
+                park_for_good(&self.tell);
+            }
+        }
     }
 
     /// Prints what became of the connection.
     pub(super) fn status(&self, status: &record::Status<'_>) {
         let mut state = lock(&self.state);
-        let printed = state.printer.status(status).and_then(|()| state.printer.flush());
+        let printed = state.take_waiting(&self.waiting);
+        let printed = printed.and_then(|()| state.printer.status(status)).and_then(|()| state.flush());
         drop(state);
         if let Err(error) = printed {
             (self.tell)(News::CannotWrite(error));
@@ -130,48 +207,61 @@ impl Sink {
         lock(&self.state).latest
     }
 
-    /// Goes on in a new file of the same name.
-    pub(super) fn reopen(&self) -> Result<()> {
-        let mut state = lock(&self.state);
-        state.printer.flush()?;
-        state.printer.out().reopen()
+    /// Goes on in a new file of the same name. On a thread of its own: the old file may be blocked.
+    pub(super) fn reopen(&self) {
+        let sink = self.clone();
+        thread::spawn(move || {
+            let mut state = lock(&sink.state);
+            let reopened = state.take_waiting(&sink.waiting).and_then(|()| state.flush());
+            if let Err(error) = reopened.and_then(|()| state.printer.out().reopen()) {
+                drop(state);
+                (sink.tell)(News::CannotWrite(error));
+            }
+        });
     }
 
-    /// Writes what is left, unless somebody is still at it at `until`: then the reader has stopped (`None`).
-    ///
-    /// # Errors
-    /// Where it cannot be written.
-    pub(super) fn finish(&self, until: Option<Instant>) -> io::Result<Option<Tally>> {
-        let (done, result) = std::sync::mpsc::channel();
-        let state = self.state.clone();
+    /// Writes what is left, and tells when that is done. On a thread of its own: its reader may have stopped, and what
+    /// waits then was not acknowledged.
+    pub(super) fn finish(&self) {
+        let sink = self.clone();
         thread::spawn(move || {
-            let mut state = lock(&state);
-            let flushed = state.printer.flush();
-            // Where nobody waits any longer the process ends.
-            let _ = done.send(flushed.map(|()| state.tally));
+            let mut state = lock(&sink.state);
+            let written = state.take_waiting(&sink.waiting).and_then(|()| state.flush());
+            let tally = state.tally;
+            drop(state);
+            (sink.tell)(match written {
+                Ok(()) => News::Finished(tally),
+                Err(error) => News::CannotWrite(error),
+            });
         });
-        let patience = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        match result.recv_timeout(patience) {
-            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Some(Tally::default())),
-            Ok(tally) => tally.map(Some),
-            Err(_) => Ok(None),
-        }
     }
 }
 
 impl State {
-    /// Prints a message where it is wanted. What is acknowledged to the broker is written before this returns.
-    fn take(&mut self, packet: Packet<'_>) -> io::Result<()> {
-        let Packet { topic, payload, qos, retain } = packet;
-        let received = Timestamp::now();
-        self.latest.received = Some(received);
+    /// Prints the messages that were put aside, until enough are printed.
+    fn take_waiting(&mut self, waiting: &Mutex<Waiting>) -> io::Result<()> {
+        let mut batch = std::mem::take(&mut self.spare);
+        std::mem::swap(&mut *lock(waiting), &mut batch);
+        let result = batch.messages().try_for_each(|message| self.take(&message));
+        batch.heads.clear();
+        batch.bytes.clear();
+        self.spare = batch;
+        result
+    }
+
+    /// Prints a message where it is wanted, unless enough are printed.
+    fn take(&mut self, message: &Message<'_>) -> io::Result<()> {
+        if self.left == Some(0) {
+            return Ok(());
+        }
+        self.latest.received = Some(message.received);
         self.tally.seen += 1;
-        let record = Record::of(&self.events, &Message { received, topic, qos, retain, payload });
+        let record = Record::of(&self.events, message);
         let is_wanted = match (&record.content, &self.scope) {
             (Content::Event(event), Scope::Events(filter) | Scope::Messages(filter)) => filter.matches(event),
             (Content::Malformed(error), Scope::Events(_)) => {
                 self.tally.undecodable += 1;
-                self.report.warn(format_args!("skipped a message on {topic}: {error}"));
+                self.report.warn(format_args!("skipped a message on {}: {error}", message.topic));
                 false
             }
             (Content::Other, Scope::Events(_)) => false,
@@ -182,22 +272,35 @@ impl State {
             self.tally.printed += 1;
             self.left = self.left.map(|left| left - 1);
         }
-        if qos > 0 || self.left == Some(0) {
-            self.printer.flush()?;
+        Ok(())
+    }
+
+    /// Writes all that is to be written, and notes how long it took since the latest message came.
+    fn flush(&mut self) -> io::Result<()> {
+        self.printer.flush()?;
+        if let Some(received) = self.latest.received {
+            self.latest.took = Timestamp::now().duration_since(received).try_into().unwrap_or_default();
         }
-        self.latest.took = Timestamp::now().duration_since(received).try_into().unwrap_or_default();
         Ok(())
     }
 }
 
-/// Writes, a moment after the first of them came, the lines of messages that need no acknowledgement.
-fn flush_what_lingers(state: &Mutex<State>, tell: &Tell) {
+/// Judges and writes, a moment after the first of them came, the messages that were put aside.
+fn write_what_waits(state: &Mutex<State>, waiting: &Mutex<Waiting>, tell: &Tell) {
     loop {
         thread::park();
         thread::sleep(LINGER);
-        if let Err(error) = lock(state).printer.flush() {
-            tell(News::CannotWrite(error));
-            return;
+        let mut state = lock(state);
+        let written = state.take_waiting(waiting).and_then(|()| state.flush());
+        let is_full = state.left == Some(0);
+        drop(state);
+        match written {
+            Ok(()) if is_full => tell(News::Full),
+            Ok(()) => {}
+            Err(error) => {
+                tell(News::CannotWrite(error));
+                return;
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
+use super::chapters::{self, Chapter, Part};
 use super::{STATUSES, meaning};
 
 /// What a page says beyond the flags.
@@ -95,6 +96,11 @@ const PAGES: [Prose; 5] = [
             ("Calls to and from Iggy Pop", "rtcomm watch --session --endpoint iggy_pop"),
             ("Which subscriptions that makes", "rtcomm watch --session --endpoint iggy_pop --dry-run"),
             ("Wait a minute at the longest for a call to begin", "rtcomm watch --session --started -c 1 --for 1m"),
+            (
+                "An archive in a file, without gaps across restarts",
+                "rtcomm watch --json --status-events --durable archive --output archive.jsonl",
+            ),
+            ("Give its session up, and what waits there", "rtcomm watch --durable-delete archive"),
             ("The reasons alone", "rtcomm watch --failed --json -c 3 | jq -r .payload.reason"),
         ],
         json: &[Json::Records, Json::Statuses],
@@ -108,11 +114,16 @@ const PAGES: [Prose; 5] = [
             "That the reply is SUCCESS means that the server has asked the caller's endpoint to call. What becomes of \
              the session is told by its events: give it an ID with `--session-id` and watch for that.",
         ],
-        files: &[PASSWORD_FILE],
+        files: &[("`--batch` FILE", "The calls to place, a JSON object a line."), PASSWORD_FILE],
         examples: &[
             (
                 "Connect two endpoints, and wait ten seconds for the reply at the longest",
                 "rtcomm call iggy_pop david_bowie --timeout 10s",
+            ),
+            (
+                "The calls of a pipe or a file, four at a time and twenty a second",
+                "echo '{\"caller\":\"iggy_pop\",\"callee\":\"david_bowie\"}' | rtcomm call --batch - --jobs 4 --rate 20/s \
+                 | jq -r .outcome",
             ),
             ("For a program: the outcome alone", "rtcomm call iggy_pop nobody --json | jq -r .outcome"),
             (
@@ -233,7 +244,7 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
         json_lines(prose.json),
         see_also(tool, &full_name),
     ];
-    for section in rest {
+    for section in chapters::of(&name).map(chapter).chain(rest) {
         write!(text, "{}", without_preamble(&section)).expect("a string takes it all");
     }
     (format!("{full_name}.1"), text)
@@ -264,6 +275,25 @@ fn without_preamble(section: &Roff) -> String {
     let text = section.render();
     let preamble = Roff::new().render();
     text.strip_prefix(&preamble).unwrap_or(&text).to_owned()
+}
+
+fn chapter(chapter: &Chapter) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", [chapter.heading]);
+    for part in chapter.parts {
+        match part {
+            Part::Paragraph(text) => paragraph(&mut roff, text),
+            Part::Verbatim(lines) => verbatim(&mut roff, lines),
+            Part::Entries(entries) => {
+                for (head, says) in *entries {
+                    roff.control("TP", []);
+                    roff.text(marked(head));
+                    roff.text(marked(says));
+                }
+            }
+        }
+    }
+    roff
 }
 
 fn exit_status() -> Roff {
@@ -404,18 +434,33 @@ fn statuses(roff: &mut Roff) {
     verbatim(
         roff,
         &[
-            r#"{"received":"2026-11-23T03:34:15.1Z","status":"gap","#,
-            r#" "from":"2026-11-23T03:34:12.8Z","until":"2026-11-23T03:34:15.1Z","#,
+            r#"{"received":"2026-11-23T03:34:12.101245Z","status":"connected"}"#,
+            r#"{"received":"2026-11-23T03:34:12.102317Z","status":"ready"}"#,
+            r#"{"received":"2026-11-23T03:34:14.400102Z","status":"disconnected","reason":"the connection broke"}"#,
+        ],
+    );
+    paragraph(roff, "A gap (here, and only here, over several lines):");
+    verbatim(
+        roff,
+        &[
+            r#"{"received":"2026-11-23T03:34:15.718023Z","status":"gap","#,
+            r#" "from":"2026-11-23T03:34:12.798558Z","until":"2026-11-23T03:34:15.718009Z","#,
             r#" "reason":"the connection broke"}"#,
         ],
     );
     entries(
         roff,
         &[
-            ("status", "`connected`, `ready`, `disconnected`, or `gap`: messages between two times may be missing."),
-            ("from", "Of a gap: when it began."),
-            ("until", "Of a gap: when it ended."),
-            ("reason", "Why, where there is something to say."),
+            ("received", "When it was noticed. All four kinds have it."),
+            (
+                "status",
+                "`connected`: the broker accepted us. `ready`: every subscription is confirmed. `disconnected`: the \
+                 connection was lost. `gap`: what was published between two times may be missing; it comes after \
+                 `connected` and before `ready`.",
+            ),
+            ("from", "Of a gap: when it began at the earliest. See GAPS."),
+            ("until", "Of a gap: when every subscription stood again."),
+            ("reason", "Of `disconnected` and `gap`: why."),
         ],
     );
 }
@@ -436,14 +481,19 @@ fn outcomes(roff: &mut Roff) {
         &[
             (
                 "outcome",
-                "`success`; `failure` (status 3); `timeout` (124); `no_responder` (6); `denied` (4); `unreachable` (5); \
-                 `unknown` (1): the connection was lost after the request went out, and the call may have been placed.",
+                "`success` (status 0); `failure` (3): the service said no; `timeout` (124); `no_responder` (6); `denied` \
+                 (4); `unreachable` (5): nothing was sent; `unknown` (1): the request went out and the connection or the \
+                 run ended before the reply came, so the call may have been placed; `invalid` (1): a line of a batch is \
+                 no request.",
             ),
-            ("reason", "Why, where it is no success."),
+            ("reason", "Why, where it is no success and a reason is known."),
+            ("caller", "Who is to call."),
+            ("callee", "Who is to be called."),
             ("transID", "The request's transaction ID."),
-            ("sessionID", "The session's ID, where `--session-id` gave one."),
-            ("elapsed_ms", "How long it took, from the start of the command."),
+            ("sessionID", "The session's ID, where one was asked for."),
+            ("elapsed_ms", "How long it took: from the start of the command, of a batch from the request on."),
             ("response", "The service's reply, its own bytes, where one came."),
+            ("line", "Of `invalid`: the number of the line in the input, from 1. Of the rest it has only `reason`."),
         ],
     );
 }

@@ -36,7 +36,11 @@ impl Broker {
             let port = free_port();
             let file = dir.path().join("mosquitto.conf");
             // Without `user` it would give up the right to read its own files where root runs the tests.
-            let config = format!("listener {port} 127.0.0.1\nuser root\nlog_dest stderr\nlog_type all\n{config}");
+            let mut config = format!("listener {port} 127.0.0.1\nuser root\nlog_dest stderr\nlog_type all\n{config}");
+            if config.contains("protocol websockets") {
+                // mosquitto 2.0.11 does not start where no listener is without.
+                config = format!("{config}listener {} 127.0.0.1\n", free_port());
+            }
             std::fs::write(&file, config).expect("the configuration can be written");
             let mut command = Command::new(&mosquitto);
             command.arg("-c").arg(&file).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
@@ -67,6 +71,15 @@ impl Broker {
 
     pub(crate) fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address with another scheme and name.
+    pub(crate) fn url_as(&self, scheme: &str, host: &str) -> String {
+        format!("{scheme}://{host}:{}", self.port)
     }
 
     /// A browser at this broker.
@@ -136,12 +149,12 @@ pub(crate) fn installed(program: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{program} is not installed, and these tests need it: run `make deps-test`"))
 }
 
-/// A file that mosquitto takes for `password_file`, with one user.
+/// A file that mosquitto takes for `password_file`, with this user and those that it held before.
 pub(crate) fn password_file(dir: &Path, user: &str, password: &str) -> PathBuf {
     let file = dir.join("users");
-    let made =
-        Command::new(installed("mosquitto_passwd")).arg("-b").arg("-c").arg(&file).arg(user).arg(password).output();
-    let made = made.expect("mosquitto_passwd can be started");
+    let mut passwd = Command::new(installed("mosquitto_passwd"));
+    passwd.arg("-b").args((!file.exists()).then_some("-c")).arg(&file).arg(user).arg(password);
+    let made = passwd.output().expect("mosquitto_passwd can be started");
     assert!(made.status.success(), "mosquitto_passwd: {}", String::from_utf8_lossy(&made.stderr));
     file
 }

@@ -15,8 +15,11 @@ use serde_json::Value;
 
 pub(crate) mod broker;
 pub(crate) mod events;
+pub(crate) mod guarded;
 pub(crate) mod mqtt;
 pub(crate) mod peer;
+pub(crate) mod pki;
+pub(crate) mod relay;
 
 pub(crate) use broker::{Broker, Setup, on_every_broker};
 
@@ -38,6 +41,18 @@ pub(crate) fn rtcomm(words: &str) -> Rtcomm {
         .env("TZ", "UTC")
         .current_dir(env!("CARGO_TARGET_TMPDIR"));
     Rtcomm { command, stdin: Vec::new() }
+}
+
+/// A line of a shell that has `rtcomm` in its PATH, run as [`rtcomm`] is.
+pub(crate) fn shell(line: &str) -> Rtcomm {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_rtcomm"));
+    let path = format!("{}:/usr/bin:/bin", program.parent().expect("it is in a directory").display());
+    let mut run = rtcomm("").env("PATH", path);
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(line).env_clear().current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command.envs(run.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run.command = command;
+    run
 }
 
 /// A run of `rtcomm` that is to be.
@@ -137,6 +152,11 @@ impl Process {
 
     pub(crate) fn wait_for_stderr(&self, what: &str, holds: impl Fn(&str) -> bool) {
         self.wait_for(&self.stderr, what, holds);
+    }
+
+    pub(crate) fn first_line_of_stdout(&self) -> String {
+        self.wait_for_lines(1);
+        self.stdout.text().lines().next().unwrap_or_default().to_owned()
     }
 
     /// Waits for this many complete lines on standard output.

@@ -131,22 +131,30 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(port: u16) -> Self {
-        Self::connect_as(port, "MQTT", 4)
+        Self::connect_as(port, "MQTT", 4, None)
+    }
+
+    pub(crate) fn connect_with_password(port: u16, user: &str, password: &str) -> Self {
+        Self::connect_as(port, "MQTT", 4, Some((user, password)))
     }
 
     /// Speaks MQTT 3.1, as browsers do: the same packets, announced by another name.
     pub(crate) fn connect_3_1(port: u16) -> Self {
-        Self::connect_as(port, "MQIsdp", 3)
+        Self::connect_as(port, "MQIsdp", 3, None)
     }
 
-    fn connect_as(port: u16, protocol: &str, level: u8) -> Self {
+    fn connect_as(port: u16, protocol: &str, level: u8, credentials: Option<(&str, &str)>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let id = format!("peer{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the broker accepts connections");
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         // A clean session, a keep alive of an hour.
-        let body = [string(protocol), vec![level, 2], 3600_u16.to_be_bytes().to_vec(), string(&id)].concat();
+        let flags = if credentials.is_some() { 0xc2 } else { 2 };
+        let mut body = [string(protocol), vec![level, flags], 3600_u16.to_be_bytes().to_vec(), string(&id)].concat();
+        if let Some((user, password)) = credentials {
+            body.extend([string(user), string(password)].concat());
+        }
         let mut client = Self { stream, last_id: 0, received: VecDeque::new() };
         client.send(&Packet::new(CONNECT, body));
         let answer = client.wait_for(CONNACK);

@@ -50,6 +50,19 @@ impl Peer {
         })
     }
 
+    /// A broker that takes nobody, and says why: in a CONNACK of MQTT 5, and in one of MQTT 3.1.1.
+    pub(crate) fn refusing(reason_code: u8, return_code: u8) -> Self {
+        Self::serve(move |stream, seen| {
+            let Ok(connect) = Packet::read(&stream) else { return };
+            let is_version_5 = connect.body[6] == 5;
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(connect);
+            let body = if is_version_5 { vec![0, reason_code, 0] } else { vec![0, return_code] };
+            // Where the client is gone nobody need be told.
+            let _ = Packet::new(CONNACK, body).write(&stream);
+            let _ = stream.shutdown(Shutdown::Both);
+        })
+    }
+
     /// No broker: says this to everybody, and closes.
     pub(crate) fn saying(bytes: &'static [u8]) -> Self {
         Self::serve(move |mut stream, _| {
@@ -68,11 +81,11 @@ impl Peer {
         })
     }
 
-    /// Waits until a client has sent its first packet.
-    pub(crate) fn wait_for_client(&self) {
+    /// Waits until so many packets came.
+    pub(crate) fn wait_for_packets(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while self.seen().is_empty() {
-            assert!(Instant::now() < deadline, "no client came");
+        while self.seen().len() < count {
+            assert!(Instant::now() < deadline, "of {count} packets came {:?}", self.seen());
             thread::sleep(LOOK_AGAIN);
         }
     }

@@ -1,0 +1,110 @@
+//! Events as a deployment of 100,000 endpoints has them: seeded, so that every run sees the same.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
+use fastrand::Rng;
+
+/// The endpoint that one in [`ONE_IN`] events is a failed session of; of nobody else's there are so many.
+pub(crate) const BUSY: &str = "help_desk";
+
+/// How many events there are for each failed session of [`BUSY`].
+pub(crate) const ONE_IN: u32 = 100;
+
+const ENDPOINTS: u32 = 100_000;
+
+const SEED: u64 = 20_261_123;
+
+/// An event as it is published.
+pub(crate) struct Event {
+    pub(crate) topic: String,
+    pub(crate) payload: String,
+    action: &'static str,
+    from: String,
+    to: Option<String>,
+}
+
+/// Endless events, half registrations, half sessions.
+pub(crate) fn events() -> impl Iterator<Item = Event> {
+    let mut rng = Rng::with_seed(SEED);
+    (1_u64..).map(move |number| {
+        if number.is_multiple_of(ONE_IN.into()) {
+            event(&mut rng, number, "failed", BUSY.to_owned())
+        } else {
+            let action = ["started", "started", "started", "stopped", "stopped", "stopped", "modified", "failed"];
+            let action = rng.choice(action).unwrap_or_default();
+            let from = endpoint(&mut rng);
+            event(&mut rng, number, action, from)
+        }
+    })
+}
+
+fn event(rng: &mut Rng, number: u64, action: &'static str, from: String) -> Event {
+    let is_session = number.is_multiple_of(2);
+    let context = rng.choice(["XYZ video app", "Click to call", "Branch office", "videosample"]).unwrap_or_default();
+    let mut payload = format!(
+        r#"{{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","timestamp":"2026-11-23 {}","appContext":"{context}""#,
+        clock(number, 3),
+    );
+    let to = is_session.then(|| endpoint(rng));
+    let (category, end) = match &to {
+        Some(to) => ("session", format!("/{to}")),
+        None => ("registration", String::new()),
+    };
+    let mut add = |key: &str, value: std::fmt::Arguments<'_>| {
+        write!(payload, ",\"{key}\":\"{value}\"").expect("a String takes all that is written to it");
+    };
+    if action == "failed" {
+        let reason = rng.choice(["callee is busy", "no answer", "media negotiation failed: no common codec"]);
+        add("reason", format_args!("{}", reason.unwrap_or_default()));
+    }
+    if is_session {
+        add("sigSessID", format_args!("{}", uuid::Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid()));
+    } else {
+        add("regTopic", format_args!("/rtcomm/{}", rng.u32(1_000_000_000..)));
+    }
+    payload.push('}');
+    Event { topic: format!("/rtcomm/event/{category}/{action}/{from}{end}"), payload, action, from, to }
+}
+
+/// One of the endpoints, in the three spellings that are met.
+fn endpoint(rng: &mut Rng) -> String {
+    let number = rng.u32(..ENDPOINTS);
+    match number % 4 {
+        0 => format!("sip:user{number}@xyz.com"),
+        1 => format!("Danko Jones {number}"),
+        _ => format!("iggy_pop_{number}"),
+    }
+}
+
+/// The time of day at the `number`-th event; twenty come in a millisecond.
+fn clock(number: u64, digits: usize) -> String {
+    let micros = 3 * 3_600_000_000 + number * 50;
+    let (seconds, fraction) = (micros / 1_000_000, format!("{:06}", micros % 1_000_000));
+    format!("{:02}:{:02}:{:02}.{}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, &fraction[..digits])
+}
+
+/// Records `count` events as `watch --json` would have, unless the file is there already.
+pub(crate) fn record(path: &Path, count: u32) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let unfinished = path.with_extension("unfinished");
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&unfinished)?);
+    for (event, number) in events().zip(1..=u64::from(count)) {
+        let Event { topic, payload, action, from, to } = event;
+        let (category, to) = match to {
+            Some(to) => ("session", format!(",\"to\":\"{to}\"")),
+            None => ("registration", String::new()),
+        };
+        writeln!(
+            file,
+            r#"{{"received":"2026-11-23T{}Z","category":"{category}","action":"{action}","from":"{from}"{to},"topic":"{topic}","qos":1,"retain":false,"payload":{payload}}}"#,
+            clock(number, 6),
+        )?;
+    }
+    file.into_inner()?.sync_all()?;
+    std::fs::rename(unfinished, path)
+}

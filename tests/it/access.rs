@@ -1,0 +1,269 @@
+//! What a broker denies is told, and what README has it grant is enough and no more than that.
+
+use std::thread::{self, JoinHandle};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::broker::password_file;
+use crate::support::events::event;
+use crate::support::guarded::Guarded;
+use crate::support::mqtt::{Client, Message};
+use crate::support::{Broker, Outcome, rtcomm};
+
+const VERSIONS: [&str; 2] = ["5", "3.1.1"];
+
+/// Every access to every topic but the broker's own.
+const ALL: [(&str, &str); 2] = [("subscribePattern", "#"), ("publishClientSend", "#")];
+
+const STARTED: &str = "/rtcomm/event/session/started/iggy_pop/david_bowie";
+
+/// A service that says SUCCESS to this many requests on this topic.
+fn service(mut client: Client, topic: &str, count: usize) -> JoinHandle<()> {
+    client.subscribe(topic);
+    thread::spawn(move || {
+        for _ in 0..count {
+            let request: Value = serde_json::from_slice(&client.next().payload).expect("a request is JSON");
+            let response = json!({
+                "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
+            });
+            let to = request["fromTopic"].as_str().expect("a request says where to answer");
+            client.publish(to, response.to_string());
+        }
+    })
+}
+
+#[test]
+fn a_refused_subscription_is_named_also_where_others_are_granted() {
+    let guarded = Guarded::new();
+    guarded.grant("service", &ALL);
+    guarded.grant("ops", &[("subscribePattern", "/rtcomm/event/session/started/#")]);
+    for version in VERSIONS {
+        for words in ["watch --session --started --failed", "tail --topic /rtcomm/event/session/started/# --topic x"] {
+            let run = |flags: &str| guarded.rtcomm("ops", version, &format!("{words} {flags}"));
+            let denied = if words.starts_with("tail") { "'x'" } else { "'/rtcomm/event/session/failed/#'" };
+            let outcome = run("").run().has_status(4).prints("");
+            let outcome = outcome.says(denied).says("--allow-partial").never_says("ready");
+            outcome.check(!outcome.stderr.contains("'/rtcomm/event/session/started/#'"), "no word on what is granted");
+
+            let process = run("--allow-partial --json -c 1").start().until_ready();
+            guarded.client("service").publish(STARTED, event(&json!({})));
+            let outcome = process.end().has_status(0);
+            outcome.check(outcome.json_lines()[0]["topic"] == STARTED, "what is granted comes");
+            let outcome = outcome.says(&format!("refuses the subscription to {denied}: what it matches is missing"));
+            outcome.check(outcome.stderr.matches("is missing").count() == 1, "one filter is missing");
+        }
+        // Nothing at all is no part.
+        let outcome = guarded.rtcomm("ops", version, "watch --failed --allow-partial").run().has_status(4).prints("");
+        outcome.says("/failed/#'").never_says("ready");
+    }
+}
+
+#[test]
+fn several_refused_subscriptions_are_all_named() {
+    let guarded = Guarded::new();
+    guarded.grant("ops", &[]);
+    for version in VERSIONS {
+        let outcome = guarded.rtcomm("ops", version, "watch --session --started --failed").run().has_status(4);
+        outcome
+            .says("refuses the subscriptions to '/rtcomm/event/session/started/#', '/rtcomm/event/session/failed/#'");
+    }
+}
+
+#[test]
+fn a_publication_that_is_denied_is_4_or_else_ends_by_the_deadline() {
+    let guarded = Guarded::new();
+    guarded.grant("ops", &[("subscribePattern", "/rtcomm/reply/#"), ("publishClientSend", "/rtcomm/callControl/iggy")]);
+    for (flags, topic) in [("", "/rtcomm/callControl"), ("--as david", "/rtcomm/callControl/david")] {
+        let call = |version| guarded.rtcomm("ops", version, &format!("call a b --json --timeout 1s {flags}")).run();
+        let outcome = call("5").has_status(4).says(&format!("refuses the publication to {topic}: "));
+        outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
+        let outcome = call("3.1.1").has_status(124).says("the broker dropped the request");
+        outcome.check(outcome.json_lines()[0]["outcome"] == "timeout", "the outcome");
+    }
+}
+
+/// The block of README that begins with this line, up to its end.
+fn block_of_readme(first: &str) -> String {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is a README");
+    let at = readme.find(first).unwrap_or_else(|| panic!("README has a block that begins with `{first}`"));
+    let block = &readme[at..];
+    block[..block.find("```").expect("a block ends")].to_owned()
+}
+
+/// What a role is for: who has it, what they run, and the topic of the service that they reach.
+const ROLES: [(&str, &str, &[&str]); 4] = [
+    (
+        "rtcomm-watch",
+        "",
+        &[
+            "watch",
+            "watch --session --to david_bowie",
+            "watch --endpoint iggy_pop --started",
+            "tail --topic /rtcomm/event/#",
+        ],
+    ),
+    ("rtcomm-call", "/rtcomm/callControl", &["call a b --timeout 2s"]),
+    ("rtcomm-call-as-iggy_pop", "/rtcomm/callControl/iggy_pop", &["call a b --as iggy_pop --timeout 2s"]),
+    ("rtcomm-tail", "", &["tail"]),
+];
+
+/// Runs what the role is for as somebody who has just that, and expects it to do what it should.
+fn check_that_it_works(guarded: &Guarded, (role, topic, commands): (&str, &str, &[&str]), version: &str) {
+    for command in commands {
+        if topic.is_empty() {
+            let process = guarded.rtcomm(role, version, &format!("{command} --json -c 1")).start().until_ready();
+            guarded.client("service").publish(STARTED, event(&json!({})));
+            process.end().has_status(0);
+        } else {
+            let service = service(guarded.client("service"), topic, 1);
+            guarded.rtcomm(role, version, command).run().has_status(0);
+            service.join().expect("the service was asked");
+        }
+    }
+}
+
+#[test]
+fn the_grants_of_readme_for_dynamic_security_are_enough_and_none_is_too_much() {
+    let guarded = Guarded::new();
+    guarded.grant("service", &ALL);
+    let script = block_of_readme("mosquitto_ctrl dynsec createRole rtcomm-watch");
+    guarded.administer(&script);
+    for role in ROLES {
+        let name = role.0;
+        guarded.administer(&format!(
+            "mosquitto_ctrl dynsec createClient {name}\nmosquitto_ctrl dynsec addClientRole {name} {name}"
+        ));
+        for version in VERSIONS {
+            check_that_it_works(&guarded, role, version);
+        }
+        let head = format!("mosquitto_ctrl dynsec addRoleACL {name} ");
+        let grants: Vec<_> = script.lines().filter_map(|line| line.strip_prefix(&head)).collect();
+        assert!(!grants.is_empty(), "README grants {name} something");
+        for grant in grants {
+            let without = grant.strip_suffix(" allow").expect("a grant allows");
+            guarded.administer(&format!("mosquitto_ctrl dynsec removeRoleACL {name} {without}"));
+            for command in role.2 {
+                let is_publication = grant.starts_with("publishClientSend");
+                guarded.rtcomm(name, "5", command).run().has_status(4);
+                // There the broker does not say that it refuses.
+                let status = if is_publication { 124 } else { 4 };
+                guarded.rtcomm(name, "3.1.1", command).run().has_status(status);
+            }
+            guarded.administer(&format!("{head}{grant}"));
+        }
+        check_that_it_works(&guarded, role, "5");
+    }
+    // Nobody may do what another's role is for.
+    for (user, command) in [
+        ("rtcomm-watch", "tail"),
+        ("rtcomm-watch", "call a b"),
+        ("rtcomm-call", "watch"),
+        ("rtcomm-call", "call a b --as iggy_pop"),
+        ("rtcomm-call-as-iggy_pop", "call a b"),
+        ("rtcomm-call-as-iggy_pop", "call a b --as david_bowie"),
+        ("rtcomm-tail", "call a b"),
+    ] {
+        guarded.rtcomm(user, "5", command).run().has_status(4);
+    }
+    // Who has two roles.
+    for command in ["watch", "call a b"] {
+        let role = if command == "call a b" { "/rtcomm/callControl" } else { "" };
+        check_that_it_works(&guarded, ("ops", role, &[command]), "5");
+    }
+}
+
+/// mosquitto with an access list; its users' password is their name.
+fn listed(dir: &TempDir, list: &str, users: &[&str]) -> Broker {
+    let file = dir.path().join("access");
+    std::fs::write(&file, format!("{list}\nuser service\ntopic readwrite #\n")).expect("it can be written");
+    let passwords = password_file(dir.path(), "service", "service");
+    for user in users {
+        password_file(dir.path(), user, user);
+    }
+    Broker::mosquitto_with(&format!(
+        "allow_anonymous false\nacl_file {}\npassword_file {}\n",
+        file.display(),
+        passwords.display()
+    ))
+}
+
+/// A run by this user.
+fn at(broker: &Broker, user: &str, version: &str, words: &str) -> Outcome {
+    let run = rtcomm(words).at(broker).env("RTCOMM_MQTT_VERSION", version);
+    run.env("RTCOMM_USERNAME", user).env("RTCOMM_PASSWORD", user).run()
+}
+
+#[test]
+fn the_access_list_of_readme_is_enough_and_none_of_it_is_too_much() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let list = block_of_readme("user watcher\n");
+    let users: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix("user ")).collect();
+    let event = Message::new(STARTED, event(&json!({}))).retained();
+    let started = |list: &str| {
+        let broker = listed(&dir, list, &users);
+        let mut client = Client::connect_with_password(broker.port(), "service", "service");
+        client.send_message(&event);
+        (broker, client)
+    };
+    let calls = [
+        ("caller", "call a b", "/rtcomm/callControl"),
+        ("iggy_pop", "call a b --as iggy_pop", "/rtcomm/callControl/iggy_pop"),
+    ];
+    let (broker, _client) = started(&list);
+    for version in VERSIONS {
+        for (user, words) in [("watcher", "watch -c 1"), ("tailer", "tail -c 1")] {
+            at(&broker, user, version, words).has_status(0);
+        }
+        for (user, words, topic) in calls {
+            let service = service(Client::connect_with_password(broker.port(), "service", "service"), topic, 1);
+            at(&broker, user, version, words).has_status(0);
+            service.join().expect("the service was asked");
+        }
+    }
+    at(&broker, "caller", "5", "call a b --as iggy_pop").has_status(4);
+    at(&broker, "iggy_pop", "5", "call a b").has_status(4);
+    at(&broker, "watcher", "5", "call a b").has_status(4);
+
+    for line in list.lines().filter(|line| line.starts_with("topic ")) {
+        for user in &users {
+            let head = format!("user {user}\n");
+            let Some((before, after)) = list.split_once(&head) else { panic!("{user} is in the list") };
+            let (own, others) = after.split_once("\n\n").unwrap_or((after, ""));
+            if !own.lines().any(|it| it == line) {
+                continue;
+            }
+            let own: Vec<_> = own.lines().filter(|it| *it != line).collect();
+            let (broker, _client) = started(&format!("{before}{head}{}\n\n{others}", own.join("\n")));
+            match calls.iter().find(|(caller, ..)| caller == user) {
+                // It delivers nothing, and does not say so.
+                None if *user == "watcher" => {
+                    drop(at(&broker, user, "5", "watch --for 500ms --fail-empty").has_status(7));
+                }
+                None => drop(at(&broker, user, "5", "tail --for 500ms --fail-empty").has_status(7)),
+                Some((_, words, topic)) if line.starts_with("topic write ") => {
+                    drop(at(&broker, user, "5", words).has_status(4).says(topic));
+                    drop(at(&broker, user, "3.1.1", &format!("{words} --timeout 500ms")).has_status(124));
+                }
+                Some((_, words, topic)) => {
+                    let service = service(Client::connect_with_password(broker.port(), "service", "service"), topic, 1);
+                    at(&broker, user, "5", &format!("{words} --timeout 500ms")).has_status(124);
+                    service.join().expect("the service was asked");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reply_prefix_of_its_own_keeps_a_caller_apart() {
+    let guarded = Guarded::new();
+    guarded.grant("service", &ALL);
+    guarded
+        .grant("iggy", &[("subscribePattern", "/rtcomm/reply/iggy/#"), ("publishClientSend", "/rtcomm/callControl")]);
+    let service = service(guarded.client("service"), "/rtcomm/callControl", 1);
+    guarded.rtcomm("iggy", "5", "call a b --reply-prefix /rtcomm/reply/iggy").run().has_status(0);
+    service.join().expect("the service was asked");
+    guarded.rtcomm("iggy", "5", "call a b").run().has_status(4);
+    guarded.rtcomm("iggy", "5", "call a b --reply-prefix /rtcomm/reply/david").run().has_status(4);
+}

@@ -1,0 +1,255 @@
+//! Errors that tell the cause: each its own sentence, one line on what to check, and its exit status, in either MQTT
+//! version; from a real broker, or from a scripted peer where mosquitto cannot be brought to it.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use crate::support::broker::{free_port, password_file};
+use crate::support::guarded::Guarded;
+use crate::support::peer::{Peer, Script, ToVersion5};
+use crate::support::pki::{Authority, Identity};
+use crate::support::relay::{Answer, Relay};
+use crate::support::{Broker, Outcome, rtcomm};
+
+/// What may go wrong, and what is to be said of it.
+struct Row {
+    cause: &'static str,
+    url: String,
+    flags: Vec<String>,
+    status: i32,
+    /// In the sentence.
+    says: &'static str,
+    /// In the hint.
+    hint: &'static str,
+}
+
+fn row(cause: &'static str, url: impl Into<String>, status: i32, says: &'static str, hint: &'static str) -> Row {
+    Row { cause, url: url.into(), flags: Vec::new(), status, says, hint }
+}
+
+impl Row {
+    fn flag(mut self, flag: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.flags.push(flag.to_owned());
+        self.flags.push(value.as_ref().to_str().expect("a text of ours").to_owned());
+        self
+    }
+
+    fn trusting(self, authority: &Authority) -> Self {
+        self.flag("--cafile", authority.cafile())
+    }
+
+    fn showing(self, Identity { cert, key }: &Identity) -> Self {
+        self.flag("--cert", cert).flag("--key", key)
+    }
+}
+
+/// The error's sentence, after a check that it and one hint are all that was said.
+#[track_caller]
+fn sentence(outcome: &Outcome) -> (String, String) {
+    let lines: Vec<&str> = outcome.stderr.lines().filter(|line| !line.starts_with("rtcomm: warning: ")).collect();
+    let [error, hint] = lines[..] else {
+        outcome.check(false, "one sentence and one hint");
+        unreachable!("it was checked");
+    };
+    let parts = error.strip_prefix("rtcomm: error: ").zip(hint.strip_prefix("  hint: "));
+    outcome.check(parts.is_some(), "an error and its hint");
+    outcome.check(!outcome.stderr.contains("panicked"), "no panic");
+    let (error, hint) = parts.expect("it was checked");
+    (error.to_owned(), hint.to_owned())
+}
+
+/// Drives a row with every command that connects, in either version, and gives the sentences that it was told in.
+fn drive(row: &Row) -> Vec<String> {
+    let Row { cause, url, flags, status, says, hint } = row;
+    let mut sentences = Vec::new();
+    for version in ["5", "3.1.1"] {
+        for command in ["watch", "tail", "call a b"] {
+            let mut run = rtcomm(command).arg("--broker").arg(url).env("RTCOMM_MQTT_VERSION", version);
+            for flag in flags {
+                run = run.arg(flag);
+            }
+            let outcome = run.run().has_status(*status).prints("");
+            let (sentence, advice) = sentence(&outcome);
+            outcome.check(sentence.contains(says), &format!("{cause}: `{says}` in the sentence"));
+            outcome.check(advice.contains(hint), &format!("{cause}: `{hint}` in the hint"));
+            sentences.push(sentence.replace(url, "URL"));
+        }
+    }
+    sentences
+}
+
+/// No two causes are told in the same words.
+fn check_all(rows: &[Row]) {
+    let mut told: HashMap<String, &str> = HashMap::new();
+    for row in rows {
+        for sentence in drive(row) {
+            let before = told.insert(sentence.clone(), row.cause);
+            let is_its_own = before.is_none_or(|cause| cause == row.cause);
+            assert!(is_its_own, "{before:?} and {} are both told so: {sentence}", row.cause);
+        }
+    }
+}
+
+/// A port where connections are neither taken nor refused, for as long as the value lives.
+fn full_port() -> (u16, TcpListener, Vec<TcpStream>) {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
+    let socket = socket.expect("the system has sockets");
+    let any = std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    rustix::net::bind(&socket, &any).expect("the system has a free port");
+    rustix::net::listen(&socket, 0).expect("it is bound");
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().expect("it is bound");
+    let mut waiting = Vec::new();
+    // Linux drops what comes when the queue is full, and lets its sender try again.
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        waiting.push(stream);
+    }
+    (address.port(), listener, waiting)
+}
+
+#[test]
+fn where_there_is_no_way_to_a_broker() {
+    let refused = format!("mqtt://127.0.0.1:{}", free_port());
+    let (full, _listener, _waiting) = full_port();
+    let silent = Peer::silent();
+    let http = Peer::saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    let mail = Peer::saying(b"220 mail.example ESMTP\r\n\r\n");
+    let plain = Broker::mosquitto();
+    let relay = |answer| format!("http://127.0.0.1:{}", Relay::proxy(answer).port());
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let timeout = |row: Row| row.flag("--connect-timeout", "400ms");
+    check_all(&[
+        row("no such host", "mqtt://no-such-host.invalid", 5, "no such host", "--broker"),
+        row("refused", refused, 5, "connection refused", "is a broker listening there?"),
+        timeout(row("timed out", format!("mqtt://127.0.0.1:{full}"), 5, "no answer within 400ms", "firewall")),
+        timeout(row("silent", silent.url(), 5, "does not answer within 400ms", "is it an MQTT broker")),
+        row("not an MQTT broker", http.url(), 5, "instead of answering", "is it an MQTT broker"),
+        row("not an MQTT broker", plain.url_as("ws", "127.0.0.1"), 5, "instead of answering", "speak WebSockets"),
+        row("no proxy", plain.url(), 5, "cannot connect to the proxy 127.0.0.1:", "--proxy").flag("--proxy", nobody),
+        row("proxy refuses", plain.url(), 5, "the proxy refuses: HTTP/1.1 403 Forbidden", "may connect")
+            .flag("--proxy", relay(Answer::Refuse("403 Forbidden"))),
+        row("proxy wants a password", plain.url(), 5, "user name and a password", "https_proxy")
+            .flag("--proxy", relay(Answer::Refuse("407 Proxy Authentication Required"))),
+        row("no HTTP proxy", plain.url(), 5, "the proxy is no HTTP proxy", "--proxy")
+            .flag("--proxy", mail.url().replace("mqtt", "http")),
+    ]);
+}
+
+#[test]
+fn where_tls_fails() {
+    let ours = Authority::new("our CA");
+    let other = Authority::new("another CA");
+    let good = Broker::mosquitto_with(&ours.server().mosquitto());
+    let expired = Broker::mosquitto_with(&ours.expired_server().mosquitto());
+    let early = Broker::mosquitto_with(&ours.early_server().mosquitto());
+    let elsewhere = Broker::mosquitto_with(&ours.server_elsewhere().mosquitto());
+    let asking = format!("{}cafile {}\nrequire_certificate true\n", ours.server().mosquitto(), ours.cafile().display());
+    let asking = Broker::mosquitto_with(&asking);
+    let plain = Broker::mosquitto();
+    let http = Peer::saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    let tls = |broker: &Broker| broker.url_as("mqtts", "localhost");
+    let client = ours.client("ops");
+    let mixed = Identity { cert: client.cert.clone(), key: ours.client("other").key };
+    for scheme in ["mqtts", "wss"] {
+        let tls = |broker: &Broker| tls(broker).replace("mqtts", scheme);
+        let tls_url = |peer: &Peer| peer.url().replace("mqtt", scheme);
+        check_all(&[
+            row("unknown CA", tls(&good), 5, "unknown CA", "--cafile").trusting(&other),
+            row("expired", tls(&expired), 5, "has expired", "renew").trusting(&ours),
+            row("too early", tls(&early), 5, "not valid yet", "clocks").trusting(&ours),
+            row("host name mismatch", tls(&elsewhere), 5, "not for localhost", "--broker").trusting(&ours),
+            row("certificate required", tls(&asking), 5, "requires a client certificate", "--cert").trusting(&ours),
+            row("strange certificate", tls(&asking), 5, "does not accept our certificate", "--cert")
+                .trusting(&ours)
+                .showing(&other.client("stranger")),
+            row("expired certificate", tls(&asking), 5, "certificate expired", "still valid")
+                .trusting(&ours)
+                .showing(&ours.expired_client()),
+            row("wrong key", tls(&asking), 5, "wrong key", "--key").trusting(&ours).showing(&mixed),
+            row("plain port", tls(&plain), 5, "as a plain port does", "check the port").trusting(&ours),
+            row("plain port", tls_url(&http), 5, "does not speak TLS", "mqtt://").trusting(&ours),
+        ]);
+    }
+    // Also where a proxy is on the way.
+    let proxy = || format!("http://127.0.0.1:{}", Relay::proxy(Answer::Connect).port());
+    check_all(&[
+        row("unknown CA", tls(&good), 5, "unknown CA", "--cafile").trusting(&other).flag("--proxy", proxy()),
+        row("host name mismatch", tls(&elsewhere), 5, "not for localhost", "--broker")
+            .trusting(&ours)
+            .flag("--proxy", proxy()),
+        row("plain port", tls(&plain), 5, "as a plain port does", "check").trusting(&ours).flag("--proxy", proxy()),
+    ]);
+    let address = elsewhere.url_as("mqtts", "127.0.0.1");
+    check_all(&[row("address mismatch", address, 5, "not for 127.0.0.1", "--broker").trusting(&ours)]);
+    check_all(&[row("port for TLS", good.url(), 5, "closed the connection", "a port for TLS needs mqtts://")]);
+}
+
+#[test]
+fn where_the_broker_takes_nobody() {
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let users = password_file(dir.path(), "iggy", "right");
+    let guarded = Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
+    // Reason codes of MQTT 5, 3.2.2.2, and return codes of MQTT 3.1.1, 3.2.2.3.
+    let no_id = Peer::refusing(0x85, 2);
+    let unavailable = Peer::refusing(0x88, 3);
+    let wrong_password = Peer::refusing(0x86, 4);
+    let not_authorized = Peer::refusing(0x87, 5);
+    let version = Peer::refusing(0x84, 1);
+    check_all(&[
+        row("not authorized", guarded.url(), 4, "refuses anonymous clients: not authorized", "--username"),
+        row("client id refused", no_id.url(), 4, "refuses the client identifier", "--client-id"),
+        row("server unavailable", unavailable.url(), 5, "is not available", "later"),
+        row("version refused", version.url(), 4, "does not speak the MQTT version", "--mqtt-version"),
+    ]);
+    for peer in [wrong_password, not_authorized] {
+        check_all(&[
+            row("not authorized", peer.url(), 4, "not authorized", "--password-file").flag("--username", "iggy")
+        ]);
+    }
+    // Reasons that MQTT 5 alone knows.
+    for (code, status, says, hint) in [
+        (0x89, 5, "is not available: ", "later"),
+        (0x8a, 4, "has banned this client", "operator"),
+        (0x97, 5, "is not available: ", "later"),
+        (0x9f, 5, "is not available: ", "later"),
+    ] {
+        let peer = Peer::refusing(code, 3);
+        for command in ["watch", "tail", "call a b"] {
+            let outcome = rtcomm(command).arg("--broker").arg(peer.url()).run().has_status(status).prints("");
+            let (sentence, advice) = sentence(&outcome);
+            outcome.check(sentence.contains(says) && advice.contains(hint), says);
+        }
+    }
+}
+
+#[test]
+fn where_the_broker_denies() {
+    let guarded = Guarded::new();
+    guarded.grant("nothing", &[]);
+    guarded.grant("replies", &[("subscribePattern", "/rtcomm/reply/#")]);
+    for version in ["5", "3.1.1"] {
+        let run = |words: &str| guarded.rtcomm("nothing", version, words);
+        for (run, filter) in
+            [(run("watch"), "'/rtcomm/event/#'"), (run("tail"), "'/rtcomm/#'"), (run("call a b"), "'/rtcomm/reply/")]
+        {
+            let outcome = run.run().has_status(4).prints("");
+            let (sentence, hint) = sentence(&outcome);
+            outcome.check(sentence.contains("refuses the subscription to ") && sentence.contains(filter), filter);
+            outcome.check(hint.contains("access list"), "what to check");
+        }
+    }
+    let outcome = guarded.rtcomm("replies", "5", "call a b").run().has_status(4).prints("");
+    let (text, hint) = sentence(&outcome);
+    outcome.check(text.contains("refuses the publication to /rtcomm/callControl: "), "the topic");
+    outcome.check(hint.contains("access list") && hint.contains("--as"), "what to check");
+    let outcome = guarded.rtcomm("replies", "3.1.1", "call a b --timeout 500ms").run().has_status(124).prints("");
+    let (text, hint) = sentence(&outcome);
+    outcome.check(text.contains("no 3PCC service response"), "the deadline");
+    outcome.check(hint.contains("dropped the request") && hint.contains("only MQTT 5 brokers say"), "this may be why");
+    // A broker of MQTT 3.1.1 alone refuses as well.
+    let script = Script { to_version_5: ToVersion5::Close, granted: 0x80, to_subscriber: vec![], on_publish: None };
+    let peer = Peer::old_broker(script);
+    let outcome = rtcomm("watch").arg("--broker").arg(peer.url()).run().has_status(4).prints("");
+    outcome.check(sentence(&outcome).0.contains("refuses the subscription to '/rtcomm/event/#'"), "the filter");
+}

@@ -1,0 +1,337 @@
+//! TLS that verifies, and the ways to the broker: the scheme alone decides, WebSockets, proxies.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use openssl::ssl::{
+    AlpnError, SslAcceptor, SslConnector, SslFiletype, SslMethod, SslOptions, SslVerifyMode, SslVersion,
+};
+
+use crate::support::pki::{Authority, Identity};
+use crate::support::relay::{Answer, Relay};
+use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
+
+const VERSIONS: [&str; 2] = ["5", "3.1.1"];
+
+/// What is said where nothing is checked.
+const UNCHECKED: &str = "the broker's certificate is not checked (--insecure)";
+
+/// A broker with TLS, over TCP or over WebSockets.
+fn broker(scheme: &str, identity: &Identity, more: &str) -> Broker {
+    let protocol = if scheme == "wss" { "protocol websockets\n" } else { "" };
+    Broker::mosquitto_with(&format!("{}{protocol}{more}", identity.mosquitto()))
+}
+
+fn watch(url: &str) -> Rtcomm {
+    rtcomm("watch --broker").arg(url)
+}
+
+/// Runs it until every subscription stands.
+#[track_caller]
+fn succeeds(run: Rtcomm) -> Outcome {
+    run.start().until_ready().terminate()
+}
+
+/// A file that only its owner can read.
+fn secret_file(dir: &Path, name: &str, text: &str) -> std::path::PathBuf {
+    let file = dir.join(name);
+    std::fs::write(&file, text).expect("it can be written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+    file
+}
+
+#[test]
+fn a_broker_whose_chain_and_name_are_right_is_spoken_to() {
+    let authority = Authority::new("our CA");
+    for scheme in ["mqtts", "wss"] {
+        let broker = broker(scheme, &authority.server(), "");
+        for version in VERSIONS {
+            for host in ["localhost", "127.0.0.1"] {
+                let url = broker.url_as(scheme, host);
+                let run = |flag: &str, path: &Path| watch(&url).arg(flag).arg(path).env("RTCOMM_MQTT_VERSION", version);
+                succeeds(run("--cafile", &authority.cafile())).never_says(UNCHECKED);
+                succeeds(run("--capath", &authority.capath())).never_says(UNCHECKED);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_said_over_tls_arrives() {
+    let authority = Authority::new("our CA");
+    for scheme in ["mqtts", "wss"] {
+        let broker = broker(scheme, &authority.server(), "");
+        for version in VERSIONS {
+            let at = |words: &str| {
+                let command = rtcomm(words).env("RTCOMM_BROKER", broker.url_as(scheme, "localhost"));
+                command.env("RTCOMM_MQTT_VERSION", version).env("RTCOMM_CAFILE", authority.cafile())
+            };
+            let tail = at("tail --json -c 1").start().until_ready();
+            at("call iggy_pop david_bowie --timeout 1s").run().has_status(124);
+            let outcome = tail.end().has_status(0);
+            outcome.check(outcome.json_lines()[0]["payload"]["callerEndpoint"] == "iggy_pop", "the request");
+        }
+    }
+}
+
+#[test]
+fn without_flags_the_systems_authorities_count() {
+    let authority = Authority::new("our CA");
+    let broker = broker("mqtts", &authority.server(), "");
+    let url = broker.url_as("mqtts", "localhost");
+    watch(&url).run().has_status(5).says("unknown CA");
+    // So OpenSSL is told where a system keeps them.
+    succeeds(watch(&url).env("SSL_CERT_FILE", authority.cafile()));
+    succeeds(watch(&url).env("SSL_CERT_DIR", authority.capath()));
+    let other = Authority::new("another CA");
+    let named = watch(&url).env("SSL_CERT_FILE", authority.cafile()).arg("--cafile").arg(other.cafile());
+    named.run().has_status(5).says("unknown CA");
+}
+
+#[test]
+fn a_client_certificate_is_shown_also_where_its_key_is_encrypted() {
+    let authority = Authority::new("our CA");
+    let broker = broker(
+        "mqtts",
+        &authority.server(),
+        &format!("cafile {}\nrequire_certificate true\n", authority.cafile().display()),
+    );
+    let client = authority.client("ops");
+    let url = broker.url_as("mqtts", "localhost");
+    let run = |identity: &Identity| {
+        let run = watch(&url).arg("--cafile").arg(authority.cafile());
+        run.arg("--cert").arg(&identity.cert).arg("--key").arg(&identity.key)
+    };
+    succeeds(run(&client));
+    let encrypted = client.encrypted("pass phrase");
+    let right = secret_file(authority.dir(), "right", "pass phrase\n");
+    let wrong = secret_file(authority.dir(), "wrong", "hunter2\n");
+    succeeds(run(&encrypted).arg("--key-password-file").arg(&right));
+    succeeds(run(&encrypted).arg("--key-password-file").arg("-").stdin("pass phrase\n"));
+    let outcome = run(&encrypted).arg("--key-password-file").arg(&wrong).run().has_status(2);
+    outcome.says("--key-password-file").never_says("hunter2");
+    run(&encrypted).run().has_status(2).says("--key-password-file");
+    std::fs::set_permissions(&right, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let outcome = run(&encrypted).arg("--key-password-file").arg(&right).run().has_status(2);
+    outcome.says("chmod 600").never_says("pass phrase");
+    // Certificate and key in one file.
+    let both = authority.dir().join("both.pem");
+    let text = [&client.cert, &client.key].map(|file| std::fs::read_to_string(file).expect("it was written")).concat();
+    std::fs::write(&both, text).expect("it can be written");
+    succeeds(watch(&url).arg("--cafile").arg(authority.cafile()).arg("--cert").arg(&both));
+}
+
+#[test]
+fn tls_flags_with_a_plain_scheme_are_wrong_usage() {
+    let authority = Authority::new("our CA");
+    let client = authority.client("ops");
+    let broker = Broker::mosquitto();
+    let path = |path: &Path| path.to_str().expect("a path of ours").to_owned();
+    for scheme in ["mqtt", "ws"] {
+        for (flag, value) in [
+            ("--cafile", path(&authority.cafile())),
+            ("--capath", path(&authority.capath())),
+            ("--cert", path(&client.cert)),
+            ("--alpn", "mqtt".to_owned()),
+        ] {
+            for command in ["watch", "watch --dry-run", "tail", "call a b"] {
+                let run = rtcomm(command).arg("--broker").arg(broker.url_as(scheme, "localhost")).arg(flag).arg(&value);
+                run.run().has_status(2).prints("").says(flag).says("mqtts://").says("wss://");
+            }
+        }
+        let run = || rtcomm("watch").arg("--broker").arg(broker.url_as(scheme, "localhost"));
+        run().arg("--insecure").run().has_status(2).says("--insecure").says("mqtts://");
+        run().env("RTCOMM_INSECURE", "1").run().has_status(2).says("--insecure");
+        run().env("RTCOMM_CAFILE", authority.cafile()).run().has_status(2).says("--cafile");
+    }
+}
+
+#[test]
+fn insecure_takes_any_certificate_and_says_so_on_every_connection() {
+    let authority = Authority::new("our CA");
+    for scheme in ["mqtts", "wss"] {
+        for identity in [authority.server_elsewhere(), authority.expired_server(), authority.early_server()] {
+            let broker = broker(scheme, &identity, "");
+            let url = broker.url_as(scheme, "localhost");
+            watch(&url).arg("--cafile").arg(authority.cafile()).run().has_status(5);
+            succeeds(watch(&url).arg("--insecure")).says(UNCHECKED);
+        }
+        let broker = broker(scheme, &authority.server_elsewhere(), "");
+        let relay = Relay::to(broker.port());
+        let url = format!("{scheme}://localhost:{}", relay.port());
+        let call = rtcomm("call a b --insecure --timeout 1s --broker").arg(&url).run();
+        call.has_status(124).says(UNCHECKED);
+        let watch = rtcomm("watch --insecure --broker").arg(&url).start().until_ready();
+        for count in 2..4 {
+            relay.cut();
+            watch.wait_for_stderr("another connection", |text| text.matches("rtcomm: ready").count() == count);
+        }
+        let outcome = watch.terminate();
+        outcome.check(outcome.stderr.matches(UNCHECKED).count() == 3, "a warning for each of three connections");
+    }
+}
+
+/// A server that makes one handshake after another, and tells of each what was offered for ALPN.
+fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAcceptorBuilder)) -> (u16, Receiver<Vec<u8>>) {
+    let (tell, told) = channel();
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("an acceptor");
+    builder.set_certificate_chain_file(&identity.cert).expect("it is a certificate");
+    builder.set_private_key_file(&identity.key, SslFiletype::PEM).expect("it is a key");
+    builder.set_alpn_select_callback(move |_, offered| {
+        // Where nobody listens any longer the test is over.
+        let _ = tell.send(offered.to_vec());
+        openssl::ssl::select_next_proto(b"\x04mqtt", offered).ok_or(AlpnError::NOACK)
+    });
+    set_up(&mut builder);
+    let acceptor = builder.build();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let acceptor = acceptor.clone();
+            // Who only looks whether somebody listens, or refuses us, makes no handshake.
+            thread::spawn(move || drop(acceptor.accept(stream)));
+        }
+    });
+    (port, told)
+}
+
+#[test]
+fn alpn_offers_what_was_asked_for_and_nothing_else() {
+    let authority = Authority::new("our CA");
+    let (port, offers) = server(&authority.server(), |_| {});
+    let run = |flags: &str| {
+        let run = rtcomm(&format!("watch --broker mqtts://localhost:{port} --mqtt-version 3.1.1 {flags}"));
+        run.arg("--cafile").arg(authority.cafile()).run().has_status(5);
+        offers.try_iter().next()
+    };
+    assert_eq!(run("--alpn mqtt").as_deref(), Some(&b"\x04mqtt"[..]));
+    assert_eq!(run("--alpn x-amzn-mqtt-ca --alpn mqtt").as_deref(), Some(&b"\x0ex-amzn-mqtt-ca\x04mqtt"[..]));
+    assert_eq!(run(""), None);
+    let broker = broker("mqtts", &authority.server(), "");
+    let url = broker.url_as("mqtts", "localhost");
+    succeeds(watch(&url).arg("--cafile").arg(authority.cafile()).arg("--alpn").arg("mqtt"));
+    rtcomm("watch --broker mqtts://localhost --alpn").arg("").run().has_status(2).says("--alpn");
+}
+
+#[test]
+fn tls_before_1_2_is_refused() {
+    let authority = Authority::new("our CA");
+    let only = |version| {
+        server(&authority.server(), move |builder| {
+            builder.clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1);
+            builder.set_min_proto_version(Some(SslVersion::TLS1)).expect("a version");
+            builder.set_max_proto_version(Some(version)).expect("a version");
+            // OpenSSL 3 speaks the old versions at this level alone.
+            builder.set_cipher_list("ALL:@SECLEVEL=0").expect("ciphers");
+        })
+        .0
+    };
+    for version in [SslVersion::TLS1, SslVersion::TLS1_1] {
+        let port = only(version);
+        let mut willing = SslConnector::builder(SslMethod::tls_client()).expect("a connector");
+        willing.set_verify(SslVerifyMode::NONE);
+        willing.set_min_proto_version(Some(SslVersion::TLS1)).expect("a version");
+        willing.set_cipher_list("ALL:@SECLEVEL=0").expect("ciphers");
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+        let stream = willing.build().connect("localhost", stream).expect("the server speaks the old version");
+        assert!(stream.ssl().version2() == Some(version), "the server speaks the old version");
+        for flag in ["--insecure", "--quiet"] {
+            let run = watch(&format!("mqtts://localhost:{port}")).arg("--cafile").arg(authority.cafile()).arg(flag);
+            run.run().has_status(5).prints("").says("TLS").says("1.2");
+        }
+    }
+}
+
+#[test]
+fn websockets_have_a_path() {
+    let broker = Broker::mosquitto_with("allow_anonymous true\nprotocol websockets\n");
+    let relay = Relay::to(broker.port());
+    for (path, asked) in [
+        ("", "GET /mqtt HTTP/1.1"),
+        ("/", "GET / HTTP/1.1"),
+        ("/mqtt", "GET /mqtt HTTP/1.1"),
+        ("/a/b?c=d", "GET /a/b?c=d HTTP/1.1"),
+    ] {
+        for version in VERSIONS {
+            let run = watch(&format!("ws://localhost:{}{path}", relay.port())).env("RTCOMM_MQTT_VERSION", version);
+            succeeds(run);
+            let heads = relay.heads();
+            let head = heads.last().expect("the relay was used");
+            assert!(head.starts_with(asked), "{asked} is not how this begins: {head}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_is_gone_through_where_it_is_asked_for() {
+    let authority = Authority::new("our CA");
+    let plain = Broker::mosquitto();
+    let plain_web = Broker::mosquitto_with("allow_anonymous true\nprotocol websockets\n");
+    let tls = broker("mqtts", &authority.server(), "");
+    let web = broker("wss", &authority.server(), "");
+    for (broker, scheme) in [(&plain, "mqtt"), (&tls, "mqtts"), (&plain_web, "ws"), (&web, "wss")] {
+        for version in VERSIONS {
+            let proxy = Relay::proxy(Answer::Connect);
+            let mut run = watch(&broker.url_as(scheme, "localhost")).env("RTCOMM_MQTT_VERSION", version);
+            if scheme.ends_with('s') && scheme != "ws" {
+                run = run.arg("--cafile").arg(authority.cafile());
+            }
+            let run = run.arg("--proxy").arg(format!("http://127.0.0.1:{}", proxy.port()));
+            succeeds(run);
+            let heads = proxy.heads();
+            let asked = format!("CONNECT localhost:{} HTTP/1.1\r\n", broker.port());
+            assert!(heads.len() == 1 && heads[0].starts_with(&asked), "{scheme} asks the proxy: {heads:?}");
+        }
+    }
+}
+
+#[test]
+fn the_environments_proxy_is_for_tls_and_not_for_excepted_hosts() {
+    let authority = Authority::new("our CA");
+    let plain = Broker::mosquitto();
+    let tls = broker("mqtts", &authority.server(), "");
+    let secure = tls.url_as("mqtts", "localhost");
+    for (url, environment, is_used) in [
+        (&secure, &[][..], true),
+        (&secure, &[("no_proxy", "example.com")], true),
+        (&secure, &[("no_proxy", "example.com, localhost")], false),
+        (&secure, &[("no_proxy", "*")], false),
+        (&secure, &[("NO_PROXY", "localhost")], false),
+        (&plain.url(), &[], false),
+    ] {
+        for name in ["https_proxy", "HTTPS_PROXY"] {
+            let proxy = Relay::proxy(Answer::Connect);
+            let mut run = watch(url).env(name, format!("http://ops:hunter2@127.0.0.1:{}/", proxy.port()));
+            if url == &secure {
+                run = run.arg("--cafile").arg(authority.cafile());
+            }
+            for (name, value) in environment {
+                run = run.env(name, value);
+            }
+            succeeds(run).never_says("hunter2");
+            let heads = proxy.heads();
+            assert_eq!(heads.len(), usize::from(is_used), "{url} with {environment:?}");
+            // base64 of ops:hunter2.
+            let credentials = "Proxy-authorization: Basic b3BzOmh1bnRlcjI=\r\n";
+            assert!(heads.iter().all(|head| head.contains(credentials)), "{heads:?}");
+        }
+    }
+}
+
+#[test]
+fn a_typed_proxy_holds_no_credentials_and_is_a_url() {
+    for (url, words) in [
+        ("http://ops:hunter2@127.0.0.1:3128", "https_proxy"),
+        ("127.0.0.1:3128", "http://HOST:PORT"),
+        ("socks5://127.0.0.1:1080", "http://HOST:PORT"),
+    ] {
+        for command in ["watch", "call a b", "watch --dry-run"] {
+            let run = rtcomm(command).arg("--proxy").arg(url).run();
+            run.has_status(2).prints("").says(words).never_says("hunter2");
+        }
+    }
+}
