@@ -1,5 +1,5 @@
-//! What the repository's own tests, benches and fuzz targets reach beyond [`protocol`](crate::protocol). Not for other people's
-//! programs: it changes without notice.
+//! What the repository's own tests, benches and fuzz targets reach beyond [`protocol`](crate::protocol). Not for other
+//! people's programs: it changes without notice.
 
 use clap::CommandFactory as _;
 
@@ -40,20 +40,14 @@ impl Pretty {
         Self(pretty::Pretty::new(color, sphere))
     }
 
-    /// A record's line, its line end included.
-    #[must_use]
-    pub fn record(&mut self, record: &Record<'_>) -> Vec<u8> {
-        let mut line = Vec::new();
-        self.0.record(record, &mut line);
-        line
+    /// Appends a record's line, its line end included.
+    pub fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        self.0.record(record, out);
     }
 
-    /// The line of what became of the connection.
-    #[must_use]
-    pub fn status(&mut self, status: &Status<'_>) -> Vec<u8> {
-        let mut line = Vec::new();
-        self.0.status(status, &mut line);
-        line
+    /// Appends the line of what became of the connection, its line end included.
+    pub fn status(&mut self, status: &Status<'_>, out: &mut Vec<u8>) {
+        self.0.status(status, out);
     }
 }
 
@@ -61,20 +55,3 @@ impl Pretty {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
-
-/// Pretty output's lines, as [`run`](crate::run) prints them where nothing is coloured.
-#[derive(Debug)]
-pub struct Pretty(crate::output::pretty::Pretty);
-
-impl Pretty {
-    /// The default deployment's.
-    #[must_use]
-    pub fn plain() -> Self {
-        Self(crate::output::pretty::Pretty::new(false, "/rtcomm/sphere".parse().expect("a root")))
-    }
-
-    /// Appends a record's line.
-    pub fn record(&mut self, record: &crate::protocol::record::Record<'_>, out: &mut Vec<u8>) {
-        self.0.record(record, out);
-    }
-}

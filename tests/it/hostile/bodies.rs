@@ -90,7 +90,7 @@ pub(crate) fn record(bytes: &[u8]) {
         Ok(Entry::Message(read)) => {
             let line = written(&read.record());
             assert_eq!(written_again(&line), line, "a line is written as it was read");
-            pretty_is_safe(|pretty| pretty.record(&read.record()));
+            pretty_is_safe(|pretty, line| pretty.record(&read.record(), line));
         }
         Ok(Entry::Status(read)) => {
             let mut line = Vec::new();
@@ -100,7 +100,7 @@ pub(crate) fn record(bytes: &[u8]) {
             let mut second = Vec::new();
             again.write_line(&mut second);
             assert_eq!(second, line, "a line is written as it was read");
-            pretty_is_safe(|pretty| pretty.status(&read));
+            pretty_is_safe(|pretty, line| pretty.status(&read, line));
         }
         Err(error) => is_safe(&internals::shown(&error.to_string())),
     }
@@ -128,10 +128,10 @@ pub(crate) fn pretty(bytes: &[u8]) {
     let (topic, payload) = message(bytes);
     let root: Root = "/rtcomm/event".parse().expect("a root");
     let record = record_of(&root, &topic, payload);
-    pretty_is_safe(|pretty| pretty.record(&record));
+    pretty_is_safe(|pretty, line| pretty.record(&record, line));
     // As a reply or a request of anybody, the same payload is shown otherwise.
     let record = Record { content: Content::Other, retain: true, ..record };
-    pretty_is_safe(|pretty| pretty.record(&record));
+    pretty_is_safe(|pretty, line| pretty.record(&record, line));
     // A reader of fields alone.
     if let Ok(fields) = Fields::read(payload) {
         for field in [fields.method, fields.orig, fields.result, fields.alias].into_iter().flatten() {
@@ -181,10 +181,12 @@ fn is_json_line(line: &[u8]) {
 }
 
 /// One line of valid UTF-8 with nothing in it that a terminal obeys, but for the colours of our own.
-fn pretty_is_safe(line: impl Fn(&mut Pretty) -> Vec<u8>) {
+fn pretty_is_safe(print: impl Fn(&mut Pretty, &mut Vec<u8>)) {
     for color in [false, true] {
         let sphere: Root = "/rtcomm/sphere".parse().expect("a root");
-        let line = String::from_utf8(line(&mut Pretty::new(color, sphere))).expect("a line is UTF-8");
+        let mut line = Vec::new();
+        print(&mut Pretty::new(color, sphere), &mut line);
+        let line = String::from_utf8(line).expect("a line is UTF-8");
         let line = line.strip_suffix('\n').expect("a line ends");
         is_safe(&if color { without_colors(line) } else { line.into() });
     }
