@@ -1,11 +1,18 @@
-//! The MQTT library with nothing behind it: what no program that uses it can surpass.
+//! The MQTT library with nothing behind it, and a socket with no library: what no program can surpass.
 
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use paho_mqtt as mqtt;
+
+use crate::wire::{self, Packets};
+
+/// Where calls are asked for.
+const CALLS: &str = "/rtcomm/callControl";
 
 /// Receives `count` messages in the library's callback and only counts them.
 pub(crate) fn count(port: u16, qos: i32, count: u64) -> Result<()> {
@@ -23,8 +30,8 @@ pub(crate) fn count(port: u16, qos: i32, count: u64) -> Result<()> {
     leave(client)
 }
 
-/// Places `count` calls at QoS 0, each when the one before it was answered.
-pub(crate) fn call(port: u16, count: u64) -> Result<()> {
+/// Places `count` calls, each when the one before it was answered.
+pub(crate) fn call(port: u16, qos: i32, count: u64) -> Result<()> {
     const REPLIES: &str = "/rtcomm/reply/sequential";
     let client = client(port)?;
     let (reply, replies) = channel();
@@ -34,14 +41,41 @@ pub(crate) fn call(port: u16, count: u64) -> Result<()> {
             let _ = reply.send(message.payload().len());
         }
     });
-    connect_and_subscribe(&client, REPLIES, 0)?;
+    connect_and_subscribe(&client, REPLIES, qos)?;
     for number in 0..count {
-        client
-            .try_publish(mqtt::Message::new("/rtcomm/callControl", request(number, REPLIES), 0))
-            .context("cannot publish")?;
+        client.try_publish(mqtt::Message::new(CALLS, request(number, REPLIES), qos)).context("cannot publish")?;
         wait_for_one(&replies)?;
     }
     leave(client)
+}
+
+/// Places `count` calls with `jobs` in flight at QoS 0, over a socket with no library at all: what the broker can do.
+pub(crate) fn batch(port: u16, jobs: u64, count: u64) -> Result<()> {
+    const REPLIES: &str = "/rtcomm/reply/batch";
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_nodelay(true)?;
+    stream.write_all(&wire::connect("batch"))?;
+    stream.write_all(&wire::subscribe(REPLIES, 0))?;
+    let mut packets = Packets::new(stream.try_clone()?);
+    let (mut placed, mut answered, mut requests) = (0, 0, Vec::new());
+    while answered < count {
+        match packets.next()?.context("the broker left")?.kind {
+            wire::SUBACK => {}
+            wire::PUBLISH => answered += 1,
+            _ => continue,
+        }
+        if packets.has_next() {
+            continue;
+        }
+        while placed < count && placed - answered < jobs {
+            let request = request(placed, REPLIES);
+            wire::push_publish(&mut requests, false, None, CALLS, request.as_bytes());
+            placed += 1;
+        }
+        stream.write_all(&requests)?;
+        requests.clear();
+    }
+    Ok(())
 }
 
 /// A request as `rtcomm call` sends it.

@@ -25,7 +25,8 @@ fn main() -> Result<()> {
     match words[..] {
         // What the bench starts itself as, to be measured.
         ["bare-count", port, qos, count] => bare::count(port.parse()?, qos.parse()?, count.parse()?),
-        ["bare-call", port, count] => bare::call(port.parse()?, count.parse()?),
+        ["bare-call", port, qos, count] => bare::call(port.parse()?, qos.parse()?, count.parse()?),
+        ["bare-batch", port, jobs, count] => bare::batch(port.parse()?, jobs.parse()?, count.parse()?),
         [] => all(),
         _ => bail!("it takes no arguments: the environment says what to run"),
     }

@@ -14,6 +14,15 @@ use memchr::memmem;
 use crate::measure::Process;
 use crate::wire::{self, Packets};
 
+/// What mosquitto does with a packet that is not the first which is not acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Delay {
+    /// Sends it.
+    None,
+    /// As it comes: holds it back, for 40 ms where the other end delays its acknowledgement too (Nagle's algorithm).
+    Default,
+}
+
 /// mosquitto on a port of its own, and a service behind it that says yes to every call.
 pub(crate) struct CallService {
     port: u16,
@@ -21,15 +30,13 @@ pub(crate) struct CallService {
 }
 
 impl CallService {
-    pub(crate) fn start(scratch: &Path) -> Result<Self> {
+    pub(crate) fn start(scratch: &Path, delay: Delay) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let config = scratch.join("mosquitto.conf");
-        // Without TCP_NODELAY each answer may wait 40 ms for an acknowledgement that is delayed as well.
+        let is_prompt = matches!(delay, Delay::None);
         std::fs::write(
             &config,
-            format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\nlog_type none\n"
-            ),
+            format!("listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay {is_prompt}\nlog_type none\n"),
         )?;
         let mut command = Command::new("mosquitto");
         command.arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null());

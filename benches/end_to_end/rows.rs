@@ -14,7 +14,7 @@ use crate::bare;
 use crate::blaster::Blaster;
 use crate::events::{self, BUSY, ONE_IN};
 use crate::measure::{Contender, Process, Runs, Sink, count_lines, median, output, run, side_by_side};
-use crate::peers::CallService;
+use crate::peers::{CallService, Delay};
 use crate::table::Goal::{AtLeast, AtMost};
 use crate::table::Unit::{Megabytes, Millis, PerSecond, Times};
 use crate::table::{Row, thousands};
@@ -262,7 +262,7 @@ fn memory_does_not_grow_with_the_number_of_events(bench: &Bench) -> Result<Vec<R
 
 fn a_call_takes_little_longer_than_a_bare_request(bench: &Bench) -> Result<Vec<Row>> {
     const REPLIES: &str = "/rtcomm/reply/rr";
-    let service = CallService::start(&bench.scratch)?;
+    let service = CallService::start(&bench.scratch, Delay::None)?;
     let rounds = bench.scaled(200);
     let rtcomm = || bench.rtcomm(&format!("call iggy_pop david_bowie --json --broker {}", service.url()));
     let rr = || {
@@ -283,29 +283,53 @@ fn a_call_takes_little_longer_than_a_bare_request(bench: &Bench) -> Result<Vec<R
 }
 
 fn a_batch_is_many_times_as_fast_as_calls_in_a_row(bench: &Bench) -> Result<Vec<Row>> {
-    let service = CallService::start(&bench.scratch)?;
     let calls = bench.scaled(20_000);
+    // Each takes 40 ms and more with the broker's delays.
+    let few = bench.scaled(200);
     let requests = bench.scratch("requests");
     let lines = (0..calls).map(|n| format!("{{\"caller\":\"iggy_pop_{n}\",\"callee\":\"david_bowie\"}}\n"));
     fs::write(&requests, lines.collect::<String>())?;
-    let batch = || {
+    let batch = |service: &CallService| {
         let mut command = bench.rtcomm(&format!("call --jobs 256 --broker {} --batch", service.url()));
         command.arg(&requests);
         command
     };
-    let in_a_row = || bench.own(&format!("bare-call {} {calls}", service.port()));
-    let [ours, theirs] = side_by_side(bench.rounds, &[bench.printer(batch, calls), bench.printer(in_a_row, 0)])?;
-    let row = |against, figure, unit, goal| Row {
-        what: format!("`call --batch` of {}, `--jobs 256`", thousands(calls.into())),
+    let prompt = CallService::start(&bench.scratch, Delay::None)?;
+    let usual = CallService::start(&bench.scratch, Delay::Default)?;
+    let in_a_row =
+        |service: &CallService, qos: u8, count| bench.own(&format!("bare-call {} {qos} {count}", service.port()));
+    let [ours, row_0, row_1, bound, ours_usual, row_usual] = side_by_side(
+        bench.rounds,
+        &[
+            bench.printer(|| batch(&prompt), calls),
+            bench.printer(|| in_a_row(&prompt, 0, calls), 0),
+            bench.printer(|| in_a_row(&prompt, 1, calls), 0),
+            bench.printer(|| bench.own(&format!("bare-batch {} 256 {calls}", prompt.port())), 0),
+            bench.printer(|| batch(&usual), calls),
+            bench.printer(|| in_a_row(&usual, 1, few), 0),
+        ],
+    )?;
+    let row = |broker: &str, against, figure, unit, goal, from| Row {
+        what: format!("`call --batch` of {}, `--jobs 256`, {broker}", thousands(calls.into())),
         against,
         figure,
         unit,
         goal: AtLeast(goal),
-        from: format!("{} and {}", rate(calls, &ours), rate(calls, &theirs)),
+        from,
     };
+    let rates = |ours: &Runs, theirs: &Runs, count| format!("{} and {}", rate(calls, ours), rate(count, theirs));
+    let (usually, promptly) = ("mosquitto as it comes", "mosquitto with `set_tcp_nodelay`");
+    let share = f64::from(calls) / f64::from(few);
+    let times = share * row_usual.times_of(&ours_usual);
+    let in_a_row_0 = "calls in a row on one connection, QoS 0";
+    let in_a_row_1 = "calls in a row on one connection, QoS 1";
+    let of_bound = format!("{}; a bare socket with 256 in flight: {}", rate(calls, &ours), rate(calls, &bound));
     Ok(vec![
-        row("", f64::from(calls) / ours.wall(), PerSecond, 10_000.0),
-        row("calls in a row on one connection", theirs.times_of(&ours), Times, 10.0),
+        row(usually, "", f64::from(calls) / ours_usual.wall(), PerSecond, 10_000.0, rate(calls, &ours_usual)),
+        row(usually, in_a_row_1, times, Times, 10.0, rates(&ours_usual, &row_usual, few)),
+        row(promptly, "", f64::from(calls) / ours.wall(), PerSecond, 10_000.0, of_bound),
+        row(promptly, in_a_row_1, row_1.times_of(&ours), Times, 10.0, rates(&ours, &row_1, calls)),
+        row(promptly, in_a_row_0, row_0.times_of(&ours), Times, 10.0, rates(&ours, &row_0, calls)),
     ])
 }
 

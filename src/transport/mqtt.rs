@@ -198,7 +198,11 @@ impl Client {
             MqttVersion::Auto => match open(mqtt::MqttVersion::V5) {
                 Err(Refusal::OfVersion(_)) => {
                     thread::sleep(SETTLE);
-                    open(mqtt::MqttVersion::V3_1_1)
+                    match open(mqtt::MqttVersion::V3_1_1) {
+                        // The library may have needed longer.
+                        Err(Refusal::Unexplained(_)) => open(mqtt::MqttVersion::V3_1_1),
+                        other => other,
+                    }
                 }
                 other => other,
             },

@@ -155,7 +155,7 @@ fn connect_and_place(
     desk.place(request.clone(), began);
     let called = match desk.hear(None) {
         Told::Called(called) => Some(called),
-        Told::Lost => Some(ended(desk::unknown(&request, &broker), request)),
+        Told::Lost => Some(ended(desk::unknown(&request, &format!("lost {broker}")), request)),
         Told::Bell | Told::Nothing => None,
     };
     desk.close();
