@@ -155,3 +155,57 @@ fn a_call_that_breaks_before_the_subscription_stands_sends_nothing() {
         assert_eq!(placed.check(), "unreachable");
     }
 }
+
+/// A batch whose connection breaks, gone on with as it says, until it is done.
+#[test]
+fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
+    const LINES: usize = 300;
+    let broker = Mosquitto::start();
+    let served = service(&broker);
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let batch = dir.path().join("batch.jsonl");
+    let line = |n| format!("{}\n", json!({ "caller": format!("caller{n}"), "callee": "david_bowie" }));
+    std::fs::write(&batch, (0..LINES).map(line).collect::<String>()).expect("the batch can be written");
+    // Ever later, at last not at all.
+    let proxy = Proxy::before(broker.address(), 1, |nth| match nth {
+        0..6 => Plan::cut_after_down(5_000 * (nth + 1) + 7 * nth),
+        _ => Plan::default(),
+    });
+    let mut said: Vec<Value> = Vec::new();
+    let mut runs = 0;
+    while said.len() < LINES {
+        runs += 1;
+        assert!(runs <= 10, "it comes to an end");
+        let command = rtcomm_at("call --mqtt-version 5 --jobs 16 --timeout 10s", &proxy.url());
+        let command = command.arg("--batch").arg(&batch).arg("--skip").arg(said.len().to_string());
+        let outcome = command.run();
+        said.extend(outcome.json_lines());
+        if said.len() < LINES {
+            outcome.has_status(5).says(&format!("--skip {} goes on", said.len()));
+        }
+    }
+    Client::connect(broker.port()).publish(TOPIC, "the end");
+    let mut requests = Vec::new();
+    while let Some(id) = served.recv_timeout(PATIENCE).expect("the service hears of everything") {
+        requests.push(id);
+    }
+    let mut unknown = 0;
+    for (n, line) in said.iter().enumerate() {
+        assert_eq!(line["caller"], format!("caller{n}"), "a line for each line, in order");
+        let placed = requests.iter().filter(|id| line["transID"] == id.as_str()).count();
+        match line["outcome"].as_str() {
+            Some("success") => assert_eq!(placed, 1, "{line}"),
+            Some("unknown") => {
+                unknown += 1;
+                assert!(placed <= 1, "{line}");
+            }
+            _ => panic!("an outcome that no broken connection has: {line}"),
+        }
+    }
+    let told = requests.iter().filter(|id| said.iter().any(|line| line["transID"] == id.as_str())).count();
+    assert_eq!(told, requests.len(), "every request is told of");
+    figures(format_args!(
+        "{LINES} calls by {runs} runs of a batch: {unknown} unknown, {} requests, none twice",
+        requests.len()
+    ));
+}

@@ -141,7 +141,7 @@ fn a_file_that_cannot_be_opened_anew_ends_the_run() {
     let process = broker.rtcomm("watch --json --output").arg(&path).start().until_ready();
     std::fs::rename(&folder, dir.path().join("away")).expect("the folder can be renamed");
     process.signal(Signal::HUP);
-    process.end().has_status(1).says("for appending: No such file or directory");
+    process.end().has_status(1).says("No such file or directory");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::rig::proxy::{Plan, swallow_all};
 use crate::rig::tape::read_on;
 use crate::rig::vitals::written;
-use crate::rig::{LONG, Mosquitto, Proxy, Tape, figures, rtcomm_at, wait_on};
+use crate::rig::{LONG, Mosquitto, Proxy, Tape, figures, name, rtcomm_at, wait_on};
 use crate::support::peer::Peer;
 use crate::support::{Outcome, PATIENCE, Process};
 
@@ -41,7 +41,7 @@ fn an_idle_run_says_goodbye_sums_up_and_is_gone() {
             let (outcome, took) = ends(broker.rtcomm(command).start().until_ready(), signal);
             let outcome = outcome.has_status(status).prints("").says("0 messages seen, 0 printed");
             outcome.never_says("warning");
-            figures(format_args!("{command}: gone {took:.0?} after {signal:?}"));
+            figures(format_args!("{command}: gone {took:.0?} after {}", name(signal)));
             assert!(took < AT_ONCE, "{took:?}");
         }
     }
@@ -86,8 +86,8 @@ fn a_run_whose_output_is_blocked_ends_all_the_same_and_acknowledges_nothing_that
         let broker = Mosquitto::start();
         let (process, stdout) = blocked(&broker);
         let (outcome, took) = ends(process, signal);
-        outcome.has_status(status).says("warning: standard output is blocked: what waits there is not written");
-        figures(format_args!("output blocked: gone {took:.1?} after {signal:?}"));
+        outcome.has_status(status).says("blocked: what waits there is not written");
+        figures(format_args!("output blocked: gone {took:.1?} after {}", name(signal)));
         assert!(took < SOON, "{took:?}");
         let tape = read_on(stdout, Tape::of(TOO_MANY));
         let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
@@ -127,10 +127,10 @@ fn a_run_whose_connection_hangs_ends_all_the_same() {
         for (signal, status) in SIGNALS {
             let silent = Peer::silent();
             let process = rtcomm_at(command, &silent.url()).start();
-            silent.wait_for_client();
+            silent.wait_for_packets(1);
             let (outcome, took) = ends(process, signal);
-            outcome.has_status(status).prints("").never_says("is blocked");
-            figures(format_args!("{command}, the broker is silent: gone {took:.1?} after {signal:?}"));
+            outcome.has_status(status).prints("").never_says("blocked");
+            figures(format_args!("{command}, the broker is silent: gone {took:.1?} after {}", name(signal)));
             assert!(took < SOON, "{took:?}");
 
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
@@ -139,8 +139,8 @@ fn a_run_whose_connection_hangs_ends_all_the_same() {
             let process = rtcomm_at(command, &url).start();
             begun(&process);
             let (outcome, took) = ends(process, signal);
-            outcome.has_status(status).prints("").never_says("is blocked");
-            figures(format_args!("{command}, nobody answers: gone {took:.1?} after {signal:?}"));
+            outcome.has_status(status).prints("").never_says("blocked");
+            figures(format_args!("{command}, nobody answers: gone {took:.1?} after {}", name(signal)));
             assert!(took < SOON, "{took:?}");
         }
     }
@@ -151,7 +151,7 @@ fn a_second_signal_ends_a_run_at_once_whose_connection_hangs() {
     for command in ["watch", "call iggy_pop david_bowie"] {
         let silent = Peer::silent();
         let process = rtcomm_at(command, &silent.url()).start();
-        silent.wait_for_client();
+        silent.wait_for_packets(1);
         process.signal(Signal::TERM);
         thread::sleep(Duration::from_millis(50));
         // It may be gone already.
@@ -182,7 +182,7 @@ fn a_run_that_connects_again_to_a_broker_that_swallows_all_ends_soon() {
     process.wait_for_stderr("the loss", |text| text.contains("lost "));
     thread::sleep(Duration::from_millis(500));
     let (outcome, took) = ends(process, Signal::TERM);
-    outcome.has_status(143).says("0 messages seen").never_says("is blocked");
+    outcome.has_status(143).says("0 messages seen").never_says("blocked");
     figures(format_args!("connecting again where nobody answers: gone {took:.1?} after SIGTERM"));
     assert!(took < SOON, "{took:?}");
 }
@@ -198,7 +198,7 @@ fn a_call_that_is_interrupted_says_that_it_may_have_been_placed() {
         let id = request["transID"].as_str().expect("a request has an ID").to_owned();
         let (outcome, took) = ends(process, signal);
         outcome.has_status(status).says(&format!("the call may have been placed (transID {id})"));
-        figures(format_args!("a call that waits: gone {took:.1?} after {signal:?}"));
+        figures(format_args!("a call that waits: gone {took:.1?} after {}", name(signal)));
         assert!(took < AT_ONCE, "{took:?}");
     }
 }
@@ -225,6 +225,6 @@ fn a_blocked_output_that_is_to_be_opened_anew_does_not_keep_a_run_from_ending() 
     process.signal(Signal::HUP);
     thread::sleep(Duration::from_millis(200));
     let (outcome, took) = ends(process, Signal::TERM);
-    outcome.has_status(143).says("is blocked");
+    outcome.has_status(143).says("blocked: what waits there is not written");
     assert!(took < SOON, "{took:?}");
 }

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::support::{Process, Rtcomm};
 
 pub(crate) mod broker;
@@ -52,6 +54,16 @@ pub(crate) fn figures(text: impl fmt::Display) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     // Where nobody reads there is nobody to tell.
     let _ = std::io::stderr().write_all(format!("{name}: {text}\n").as_bytes());
+}
+
+/// A signal's name.
+pub(crate) fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::KILL => "SIGKILL",
+        Signal::TERM => "SIGTERM",
+        Signal::INT => "SIGINT",
+        _ => "a signal",
+    }
 }
 
 /// Has a run start by way of another program, which takes what to start as its last arguments.
