@@ -22,11 +22,12 @@ SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 # Servers live where an ordinary user's PATH does not lead.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help deps deps-rust deps-build deps-test demo test build install uninstall man clean
+.PHONY: help deps deps-rust deps-build deps-test demo test test-faults build install uninstall man clean
 
 help:
 	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
-	@echo 'make test       build and run all tests'
+	@echo 'make test       build and run all tests but the slow ones'
+	@echo 'make test-faults  the slow ones: what must hold through kills, bad networks and long runs'
 	@echo 'make build      build $(BINARY)'
 	@echo 'make install    install program, man pages and completions (PREFIX=$(PREFIX) DESTDIR=)'
 	@echo 'make uninstall  remove what make install installed'
@@ -92,6 +93,10 @@ demo: build
 	$(BINARY) demo $(ARGS)
 
 # nextest knows no doctests.
+# What takes longer than some seconds: killed brokers, bad networks, long runs.
+test-faults: deps deps-test
+	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads 2
+
 test: deps deps-test
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    set -ex; \
