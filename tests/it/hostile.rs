@@ -69,11 +69,11 @@ fn huge() -> Vec<(String, Kind, Vec<u8>)> {
         text("deep reason", Kind::Event, format!(r#"{head},"reason":{}{}}}"#, "[".repeat(DEEP), "]".repeat(DEEP))),
         text("deep and open", Kind::Text, "[".repeat(DEEP)),
         text("long reason", Kind::Event, format!(r#"{head},"reason":"{}"}}"#, "x".repeat(LONG))),
-        text("long key", Kind::Event, format!(r#"{head},"{}":1}}"#, "k".repeat(LONG))),
+        text("long key", Kind::Event, format!(r#"{head},"{}":1}}"#, "k".repeat(LONG / 10))),
         text("long number", Kind::Event, format!(r#"{head},"n":{0},"reason":{0}}}"#, "9".repeat(1_000))),
         text("long fraction", Kind::Event, format!(r#"{head},"n":0.{}e-{}}}"#, "3".repeat(1_000), "9".repeat(1_000))),
         text("many keys", Kind::Event, format!("{head}{}}}", r#","reason":"a""#.repeat(50_000))),
-        text("long text", Kind::Text, "no JSON ".repeat(LONG / 8)),
+        text("long text", Kind::Text, "no JSON ".repeat(LONG / 80)),
         text("escapes alone", Kind::Event, format!(r#"{head},"reason":"{}"}}"#, r"\u001b\u202e".repeat(10_000))),
     ]
 }
@@ -195,8 +195,9 @@ fn every_payload_from_the_demo_is_survived_with_mqtt_3_1_1() {
 #[test]
 fn jq_reads_what_the_corpus_becomes() {
     let broker = Broker::mosquitto();
-    // jq reads no deeper than 256 levels.
-    let corpus: Vec<_> = corpus().into_iter().filter(|(name, _, _)| !name.starts_with("deep")).collect();
+    // jq reads no deeper than 256 levels, and jq 1.6 no escape of half a surrogate pair.
+    let is_read = |name: &str| !name.starts_with("deep") && !name.contains("surrogate");
+    let corpus: Vec<_> = corpus().into_iter().filter(|(name, ..)| is_read(name)).collect();
     let tail = rtcomm(&format!("tail --json -c {}", corpus.len())).at(&broker).start().until_ready();
     let mut client = broker.client();
     for (_, _, payload) in &corpus {
