@@ -35,7 +35,7 @@ fn core(criterion: &mut Criterion) {
     let record = Record::of(&root, &message);
     let mut line = Vec::new();
     record.write_line(&mut line);
-    let mut pretty = Pretty::plain();
+    let mut pretty = Pretty::new(false, "/rtcomm/sphere".parse().expect("a root"));
     let mut out = Vec::with_capacity(64 * 1024);
 
     let mut group = criterion.benchmark_group("core");

@@ -134,15 +134,22 @@ pub(crate) struct BatchArgs {
     pub(crate) batch: Option<PathBuf>,
 
     /// How many calls may wait for their replies at a time
-    #[arg(long, value_name = "N", default_value = "64", requires = "batch", value_parser = jobs, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", default_value = "64", requires = "batch", conflicts_with = "caller", value_parser = jobs, allow_hyphen_values = true)]
     pub(crate) jobs: usize,
 
     /// How many calls may begin in a time, such as 50/s or 100/m [default: as many as --jobs allows]
-    #[arg(long, value_name = "N/UNIT", requires = "batch", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N/UNIT", requires = "batch", conflicts_with = "caller", allow_hyphen_values = true)]
     pub(crate) rate: Option<Rate>,
 
     /// Leave out the first N lines, to go on with a batch that was interrupted
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "batch", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "batch",
+        conflicts_with = "caller",
+        allow_hyphen_values = true
+    )]
     pub(crate) skip: u64,
 }
 

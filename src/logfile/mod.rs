@@ -146,7 +146,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Opens `input`, to begin with `start`. With `follow` a regular file is read on as it grows, through truncation
-    /// and replacement, until `stop`; standard input, FIFOs and devices end where they end.
+    /// and replacement, until `stop`; standard input, FIFOs, devices and compressed files end where they end.
     ///
     /// # Errors
     /// Where it does not exist, may not be read, or is a directory.
@@ -157,7 +157,7 @@ impl Reader {
 
     fn new(input: Input, mut source: Source, start: Start, follow: bool, stop: Stop) -> anyhow::Result<Self> {
         let cannot_read = || format!("cannot read {input}");
-        let is_file = source.metadata().with_context(cannot_read)?.is_file();
+        let is_file = source.metadata().with_context(cannot_read)?.is_file() && !source.is_compressed();
         let follow = match &input {
             Input::File(path) if follow && is_file => Some(Follow::new(path.clone())),
             _ => None,

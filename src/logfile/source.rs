@@ -1,22 +1,25 @@
 //! An open input: where in it we are, and which number a line of it has.
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom};
+use std::io::{self, BufReader, ErrorKind, Read, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
+use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr_iter, memrchr_iter};
 use rustix::fs::{Mode, OFlags};
 
 use super::{BLOCK, Input};
 
 /// A file, pipe or device that is being read.
-#[derive(Debug)]
 pub(super) struct Source {
     file: File,
+    /// What makes lines of the file's bytes, where it is compressed.
+    decoder: Option<Decoder>,
     /// Bytes from the beginning of the file to the next one to be read.
     offset: u64,
     /// The offset at which reading began.
@@ -25,6 +28,16 @@ pub(super) struct Source {
     lines_before: Cell<Option<u64>>,
     /// Lines handed out since.
     taken: u64,
+}
+
+/// Reads what was compressed.
+type Decoder = Box<dyn Read + Send>;
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, .. } = self;
+        f.debug_struct("Source").field("file", file).field("offset", offset).finish_non_exhaustive()
+    }
 }
 
 impl Source {
@@ -53,7 +66,13 @@ impl Source {
             return Err(ErrorKind::IsADirectory.into());
         }
         let offset = if metadata.is_file() { file.stream_position()? } else { 0 };
-        Ok(Self { file, offset, began: offset, lines_before: Cell::new(None), taken: 0 })
+        let decoder = if metadata.is_file() && offset == 0 { decoder(&file)? } else { None };
+        Ok(Self { file, decoder, offset, began: offset, lines_before: Cell::new(None), taken: 0 })
+    }
+
+    /// Whether the file is compressed, so that it can only be read from its beginning, and does not grow by lines.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.decoder.is_some()
     }
 
     pub(super) fn file(&self) -> &File {
@@ -110,10 +129,24 @@ impl Source {
 
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
+        let read = match &mut self.decoder {
+            Some(decoder) => decoder.read(buffer)?,
+            None => self.file.read(buffer)?,
+        };
         self.offset += read as u64;
         Ok(read)
     }
+}
+
+/// A decoder for a file that begins as gzip [RFC 1952, 2.3.1] or Zstandard [RFC 8878, 3.1.1] does, of one part or many.
+fn decoder(file: &File) -> io::Result<Option<Decoder>> {
+    let mut magic = [0; 4];
+    let read = file.read_at(&mut magic, 0)?;
+    Ok(match &magic[..read] {
+        [0x1f, 0x8b, ..] => Some(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, file.try_clone()?)))),
+        [0x28, 0xb5, 0x2f, 0xfd] => Some(Box::new(zstd::Decoder::new(file.try_clone()?)?)),
+        _ => None,
+    })
 }
 
 /// Whether both speak of one file, by whatever name.

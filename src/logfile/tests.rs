@@ -414,3 +414,34 @@ fn rotations_under_load_lose_no_line_and_repeat_none() {
     assert!(lines == expected, "{} lines of {}", lines.len(), expected.len());
     running.expect_stop();
 }
+
+#[test]
+fn a_compressed_file_is_read_as_what_was_compressed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let content = b"one\ntwo\nthree\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &content[..4]).expect("a Vec takes all");
+    let mut gzip = gzip.finish().expect("a Vec takes all");
+    let mut rest = flate2::write::GzEncoder::new(&mut gzip, flate2::Compression::fast());
+    std::io::Write::write_all(&mut rest, &content[4..]).expect("a Vec takes all");
+    rest.finish().expect("a Vec takes all");
+    let first = zstd::encode_all(&content[..4], 1).expect("a Vec takes all");
+    let zstd = [first, zstd::encode_all(&content[4..], 1).expect("a Vec takes all")].concat();
+    for (name, bytes) in [("log.gz", gzip), ("log.zst", zstd)] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("room for it");
+        for (start, expected) in
+            [(Start::Everything, &["one", "two", "three"][..]), (Start::Last(2), &["two", "three"])]
+        {
+            let stop = Stop::new().expect("a pipe");
+            let mut reader = Reader::open(Input::File(path.clone()), start, true, stop).expect("a readable file");
+            let mut lines = Vec::new();
+            while let Some(item) = reader.next_item().expect("whole") {
+                if let Item::Line(line) = item {
+                    lines.push(String::from_utf8_lossy(line.bytes).into_owned());
+                }
+            }
+            assert_eq!(lines, expected, "{name} {start:?}");
+        }
+    }
+}

@@ -347,7 +347,7 @@ fn read_password(flag: &str, path: &Path) -> Result<Secret, Failure> {
     } else {
         let mut file = File::open(path).map_err(|error| cannot_read(flag, path, &error))?;
         let metadata = file.metadata().map_err(|error| cannot_read(flag, path, &error))?;
-        if metadata.is_file() && metadata.mode() & 0o044 != 0 {
+        if metadata.is_file() && metadata.mode() & 0o044 != 0 && !is_service_credential(path) {
             return Err(Failure::usage(format!("other users can read {} ({flag})", path.display()))
                 .hint(format!("chmod 600 {}", path.display())));
         }
@@ -355,6 +355,11 @@ fn read_password(flag: &str, path: &Path) -> Result<Secret, Failure> {
     };
     checked_password(line.trim_end_matches(['\n', '\r']))
         .ok_or_else(|| no_password(&format!("the first line of {} ({flag})", path.display())))
+}
+
+/// Whether the service manager made the file for this service alone, whatever its mode says (systemd's LoadCredential=).
+fn is_service_credential(path: &Path) -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| !folder.is_empty() && path.starts_with(folder))
 }
 
 /// A text that MQTT can carry as a password; the library takes no NUL.

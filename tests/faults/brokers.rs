@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::rig::broker::KEEPING;
-use crate::rig::{LONG, Load, Mosquitto, Recording, figures, wait_on};
+use crate::rig::{LONG, Load, Mosquitto, Recording, figures, name, wait_on};
 
 const MANY: u64 = 20_000;
 
@@ -45,8 +45,9 @@ fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
     let loss = Loss { missing: tape.missing().len(), duplicates: tape.duplicates(), again: sent.again };
     let Loss { missing, duplicates, again } = loss;
     figures(format_args!(
-        "the broker ended {times} times with {signal:?} during {MANY} messages: {missing} missing, {duplicates} duplicates \
-         ({again} were published again)"
+        "the broker ended {times} times with {} during {MANY} messages: {missing} missing, {duplicates} duplicates \
+         ({again} were published again)",
+        name(signal)
     ));
     loss
 }

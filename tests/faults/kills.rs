@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::Signal;
 
-use crate::rig::{LONG, Load, Mosquitto, Recording, figures, wait_on};
+use crate::rig::{LONG, Load, Mosquitto, Recording, figures, name, wait_on};
 use crate::support::Process;
 
 /// How many messages.
@@ -52,7 +52,8 @@ fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, V
     consumer.recording.read();
     let tape = &consumer.recording.tape;
     figures(format_args!(
-        "{times} times {signal:?} during {MANY} messages, QoS {flags}: {} missing, {} duplicates",
+        "{times} times {} during {MANY} messages, QoS {flags}: {} missing, {} duplicates",
+        name(signal),
         tape.missing().len(),
         tape.duplicates()
     ));

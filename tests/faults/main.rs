@@ -4,13 +4,18 @@
 //! as they come. Tests that take longer than some seconds are ignored unless they are asked for: `make test-faults`.
 
 mod brokers;
+mod calls;
 mod disk;
 mod kills;
 mod memory;
 mod network;
+mod retries;
 mod rig;
+mod sessions;
 mod share;
+mod signals;
 mod slow_reader;
-#[expect(dead_code, reason = "the other tests need more of it")]
+mod status;
+#[expect(dead_code, unused_imports, unused_macros, reason = "the other tests need more of it")]
 #[path = "../it/support/mod.rs"]
 mod support;

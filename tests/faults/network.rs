@@ -1,16 +1,17 @@
 //! The network is bad: connections are cut, stalled, late, in pieces, or lose packets.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::rig::lossy::Link;
+use crate::rig::lossy::{Link, NEAR};
 use crate::rig::proxy::Plan;
-use crate::rig::{LONG, Load, Mosquitto, Proxy, Recording, Tape, figures, has_ended, rtcomm_at, wait_on};
-use crate::support::Process;
+use crate::rig::{LONG, Load, Mosquitto, Proxy, Recording, Tape, by_way_of, figures, has_ended, rtcomm_at, wait_on};
+use crate::support::{Process, Rtcomm};
 
 /// The proxy's mischief, and the link's losses.
 const SEED: u64 = 0x5eed_0003;
@@ -216,61 +217,44 @@ fn a_handshake_that_breaks_anywhere_is_tried_again() {
 fn loss_and_delay_lose_no_message() {
     const LOSS: f64 = 0.05;
     const DELAY: Duration = Duration::from_millis(200);
-    const MANY: u64 = 10_000;
-    // At the default of 20 unacknowledged messages the delay alone would take a minute.
-    let config = "allow_anonymous true\nmax_inflight_messages 200\n";
-    let words = "watch --json --durable archive --keepalive 10s --connect-timeout 30s";
-    let (link, proxy, broker, mut command);
+    // At the default of 20 unacknowledged messages the delay alone would take minutes.
+    const CONFIG: &str = "allow_anonymous true\nmax_inflight_messages 200\n";
+    const WORDS: &str = "watch --json --durable archive --keepalive 10s --connect-timeout 30s";
     match Link::new(LOSS, DELAY, SEED) {
-        Ok(made) => {
-            link = Some(made);
-            proxy = None;
-            let link = link.as_ref().expect("it was just made");
-            broker = Mosquitto::start_within(&link.near(), "0.0.0.0", config);
-            let url = format!("mqtt://{}:{}", link.near_address(), broker.port());
-            command = rtcomm_at(words, &url);
-            let program = command.command.get_program().to_owned();
-            let mut within = std::process::Command::new(link.far()[0]);
-            within.args(&link.far()[1..]).arg(program).args(command.command.get_args());
-            for (name, value) in command.command.get_envs() {
-                within.env(name, value.unwrap_or_default());
-            }
-            within.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-            command.command = within;
+        Ok(link) => {
+            let broker = Mosquitto::start_within(&link.near(), "0.0.0.0", CONFIG);
+            let run = by_way_of(&link.far(), rtcomm_at(WORDS, &format!("mqtt://{NEAR}:{}", broker.port())));
+            let delivered = deliver((link.near_outside(), broker.port()).into(), run);
+            let (passed, lost) = link.packets();
+            figures(format_args!(
+                "between two namespaces, {:.0} % loss, {DELAY:?} delay: {delivered}; {passed} packets passed, {lost} lost",
+                LOSS * 100.0
+            ));
         }
         Err(why) => {
-            figures(format_args!("no lossy link ({why}): a proxy that stalls and delays stands in"));
-            link = None;
-            broker = Mosquitto::start_with(config);
-            let stalls = AtomicUsize::new(0);
-            proxy = Some(Proxy::before(broker.address(), SEED, move |_| Plan {
-                stall: Some((stalls.fetch_add(40_000, Ordering::SeqCst) + 20_000, Duration::from_secs(3))),
+            let broker = Mosquitto::start_with(CONFIG);
+            let proxy = Proxy::before(broker.address(), SEED, |nth| Plan {
+                stall: Some((20_000 * (nth + 1), Duration::from_secs(3))),
                 piece: Some(8_000),
                 delay: Some(2 * DELAY),
                 ..Plan::default()
-            }));
-            command = rtcomm_at(words, &proxy.as_ref().expect("it was just made").url());
+            });
+            let delivered = deliver(broker.address(), rtcomm_at(WORDS, &proxy.url()));
+            figures(format_args!("no lossy link here ({why}); by way of a proxy that stalls and delays: {delivered}"));
         }
     }
+}
+
+/// Publishes here, and has this run print it all; says how that went.
+fn deliver(to: SocketAddr, run: Rtcomm) -> String {
+    const MANY: u64 = 10_000;
     let mut recording = Recording::of(MANY);
-    let process = command.start_onto(recording.open()).until_ready();
-    let address = link.as_ref().map_or(broker.address(), |link| (link.near_outside(), broker.port()).into());
+    let process = run.start_onto(recording.open()).until_ready();
     let began = Instant::now();
-    let publisher = Load::to(address, 0..MANY).start();
-    publisher.finish(LONG);
+    Load::to(to, 0..MANY).start().finish(LONG);
     wait_on(&process, "every message", LONG, || recording.read().is_complete());
     let took = began.elapsed();
     process.terminate();
-    let tape = recording.read();
-    tape.check_is_whole();
-    let way = link.as_ref().map_or_else(
-        || "by way of the proxy".to_owned(),
-        |link| format!("{} packets passed, {} were lost", link.packets().0, link.packets().1),
-    );
-    drop(proxy);
-    figures(format_args!(
-        "{MANY} messages over a link with {:.0} % loss and {DELAY:?} delay in {took:.1?}: {way}; 0 missing, {} duplicates",
-        LOSS * 100.0,
-        tape.duplicates()
-    ));
+    recording.read().check_is_whole();
+    format!("{MANY} messages in {took:.1?}, 0 missing, {} duplicates", recording.tape.duplicates())
 }

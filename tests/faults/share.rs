@@ -64,7 +64,9 @@ fn three_members_divide_the_stream_and_what_one_left_behind_is_not_lost() {
     };
     running.push(members.start(1));
     wait_until("the union", LONG, || story(&[members.union().distinct()]), || members.union().is_complete());
-    running.into_iter().for_each(|process| drop(process.terminate()));
+    for process in running {
+        process.terminate();
+    }
     let union = members.union();
     union.check_is_whole();
     figures(format_args!(

@@ -4,15 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use crate::rig::tape::read_on;
-use crate::rig::vitals::{KiB, peak, resident};
+use crate::rig::vitals::{LIMIT, OWN_LIMIT, own, peak, resident};
 use crate::rig::{LONG, Load, Mosquitto, Tape, figures, wait_on};
 
 /// How long the reader stands still. Time itself is the fault here.
 const PAUSE: Duration = Duration::from_secs(20);
 
 const MANY: u64 = 200_000;
-
-const LIMIT: KiB = KiB(16 * 1024);
 
 /// Lets messages wait while nobody reads, then reads them all; what was said on standard error.
 fn reads_nothing_for_a_while(flags: &str) -> String {
@@ -24,7 +22,7 @@ fn reads_nothing_for_a_while(flags: &str) -> String {
     let publisher = Load::to(broker.address(), 0..MANY).start();
     thread::sleep(PAUSE);
     assert!(publisher.has_finished(), "the publisher waits for nobody: {} of {MANY}", publisher.acknowledged());
-    let waiting = resident(&process);
+    let (waiting, owned) = (resident(&process), own(&process));
     let tape = read_on(stdout, Tape::of(MANY));
     wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
     let highest = peak(&process);
@@ -32,11 +30,11 @@ fn reads_nothing_for_a_while(flags: &str) -> String {
     let tape = tape.lock();
     tape.check_is_whole();
     figures(format_args!(
-        "nobody read for {PAUSE:?} while {MANY} came ({flags}): {waiting} then, {highest} at the most, 0 missing, {} \
+        "nobody read for {PAUSE:?} while {MANY} came ({flags}): {waiting} then ({owned} beside code), {highest} at the most, 0 missing, {} \
          duplicates",
         tape.duplicates()
     ));
-    assert!(highest < LIMIT, "{highest} in memory");
+    assert!(highest < LIMIT && owned < OWN_LIMIT, "{highest} in memory, {owned} beside code");
     outcome.stderr
 }
 

@@ -5,12 +5,14 @@
 
 mod access;
 mod bad_input;
+mod batch;
 mod call;
 mod delivery;
 mod demo;
 mod docs;
 mod endings;
 mod errors;
+mod hostile;
 mod pretty;
 mod secrets;
 mod support;

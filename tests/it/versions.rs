@@ -29,6 +29,17 @@ fn a_broker_that_refuses_version_5_is_spoken_to_in_3_1_1() {
 }
 
 #[test]
+fn a_broker_that_closes_on_version_5_is_reached_by_everybody() {
+    let peer = old_broker(ToVersion5::Close);
+    for _ in 0..4 {
+        let many: Vec<_> = (0..12).map(|_| rtcomm("watch -c 1 --broker").arg(peer.url()).start()).collect();
+        for process in many {
+            process.end().has_status(0);
+        }
+    }
+}
+
+#[test]
 fn a_version_that_is_asked_for_is_the_only_one_that_is_tried() {
     for (refusal, status) in REFUSALS.into_iter().zip([4, 5, 5]) {
         let peer = old_broker(refusal);

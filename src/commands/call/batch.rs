@@ -23,6 +23,7 @@ use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::logfile::{Input, Item, Reader, Start, Stop};
 use crate::output::outcome::Called;
+use crate::output::report::Report;
 use crate::output::{self, json};
 use crate::protocol::call::Request;
 use crate::protocol::topic::EndpointId;
@@ -89,6 +90,7 @@ pub(super) fn run(
         is_read: false,
         progress: progress(total.map(|total| total.saturating_sub(skip))),
         skip,
+        report: place.report,
     };
     thread::spawn(move || news(run.place(place, line)));
     wait(&inbox, &stop, &bell)
@@ -297,6 +299,7 @@ struct Run {
     is_read: bool,
     progress: ProgressBar,
     skip: u64,
+    report: Report,
 }
 
 impl Run {
@@ -305,7 +308,9 @@ impl Run {
         let mut desk = Desk::open(place, line)?;
         let result = self.work(&mut desk);
         self.progress.finish_and_clear();
-        desk.close();
+        if result.is_ok() {
+            desk.close();
+        }
         match result {
             Err(error)
                 if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe) =>
@@ -319,7 +324,10 @@ impl Run {
     fn work(&mut self, desk: &mut Desk) -> Result<()> {
         while !self.is_read || desk.waiting() > 0 {
             if self.stop.is_stopped() {
-                return self.give_up(desk);
+                self.give_up(desk, "interrupted")?;
+                self.report
+                    .warn(format_args!("{done} lines are done: --skip {done} goes on after them", done = self.done()));
+                return Ok(());
             }
             let turn = self.begin_calls(desk)?;
             if self.is_read && desk.waiting() == 0 {
@@ -329,8 +337,8 @@ impl Run {
             match desk.hear([due, turn].into_iter().flatten().min()) {
                 Told::Called(called) => self.ended(&called)?,
                 Told::Lost => {
-                    self.give_up(desk)?;
-                    let done = self.skip + self.printer.first;
+                    self.give_up(desk, "lost the broker")?;
+                    let done = self.done();
                     return Err(Failure::unreachable("lost the broker before the batch was done")
                         .hint(format!("{done} lines are done: --skip {done} goes on after them"))
                         .into());
@@ -390,9 +398,14 @@ impl Run {
         Ok(())
     }
 
-    /// Tells of every call in flight that its end is not known.
-    fn give_up(&mut self, desk: &mut Desk) -> Result<()> {
-        desk.give_up_all().iter().try_for_each(|called| self.ended(called))
+    /// How many lines of the input are done.
+    fn done(&self) -> u64 {
+        self.skip + self.printer.first
+    }
+
+    /// Tells of every call in flight that its end is not known, because of `what`.
+    fn give_up(&mut self, desk: &mut Desk, what: &str) -> Result<()> {
+        desk.give_up_all(what).iter().try_for_each(|called| self.ended(called))
     }
 
     fn ended(&mut self, called: &Called) -> Result<()> {

@@ -192,11 +192,10 @@ impl Desk {
         self.end(id, |request| timed_out(request, &broker, true))
     }
 
-    /// Gives up every call that waits: whether it is placed will not be known here.
-    pub(super) fn give_up_all(&mut self) -> Vec<Called> {
-        let broker = self.place.options.broker.to_string();
+    /// Gives up every call that waits: whether it is placed will not be known here. `what` happened says why.
+    pub(super) fn give_up_all(&mut self, what: &str) -> Vec<Called> {
         let ids: Vec<Uuid> = self.waiting.keys().copied().collect();
-        ids.into_iter().filter_map(|id| self.end(id, |request| unknown(request, &broker))).map(|it| *it).collect()
+        ids.into_iter().filter_map(|id| self.end(id, |request| unknown(request, what))).map(|it| *it).collect()
     }
 
     /// Says goodbye to the broker.
@@ -292,12 +291,12 @@ pub(super) fn timed_out(request: &Request, broker: &str, is_sent: bool) -> Outco
     Outcome::Unanswered(Why::Timeout, failure)
 }
 
-/// The outcome of a call of which nothing more will be heard.
-pub(super) fn unknown(request: &Request, broker: &str) -> Outcome {
+/// The outcome of a call of which nothing more will be heard, because of `what`.
+pub(super) fn unknown(request: &Request, what: &str) -> Outcome {
     let id = request.trans_id;
     let failure = Failure::new(
         Status::Failure,
-        format!("lost {broker} before the reply came: the call may have been placed (transID {id})"),
+        format!("{what} before the reply came: the call may have been placed (transID {id})"),
     )
     .hint("look for the session's events before you place it again");
     Outcome::Unanswered(Why::Unknown, failure)

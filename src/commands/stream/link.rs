@@ -66,7 +66,9 @@ impl Link {
         if let Some(Loss { from, reason }) = self.lost.take() {
             let until = Timestamp::now();
             let reason = if self.is_resumed && self.qos > 0 {
-                format!("{reason}; the session was kept, so only messages published with QoS 0 may be missing")
+                format!(
+                    "{reason}; the session was kept, so only what was published with QoS 0, or was too much for the broker to keep, may be missing"
+                )
             } else if self.options.kept.is_some() {
                 format!("{reason}; the broker did not keep the session")
             } else {
@@ -80,7 +82,7 @@ impl Link {
     }
 
     fn lost(&mut self, reason: String) {
-        self.report.warn(format_args!("lost {}: {reason}; connecting again", self.options.broker));
+        self.report.warn(format_args!("lost {}: {reason}", self.options.broker));
         self.record(Change::Disconnected, Some(reason.clone()));
         let from = self.whole_until();
         self.lost.get_or_insert(Loss { from, reason });

@@ -1,7 +1,6 @@
 //! A mosquitto that can be killed and started again where it was.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -63,7 +62,7 @@ impl Mosquitto {
         let mut command = match self.within.split_first() {
             None => Command::new(mosquitto),
             Some((program, args)) => {
-                let mut command = Command::new(program);
+                let mut command = Command::new(installed(program));
                 command.args(args).arg(mosquitto);
                 command
             }
@@ -86,16 +85,13 @@ impl Mosquitto {
 
     /// Starts it where it was.
     pub(crate) fn start_again(&mut self) {
-        let started = self.run();
-        assert!(started.is_ok(), "mosquitto does not start again\n{}", started.unwrap_err());
+        if let Err(story) = self.run() {
+            panic!("mosquitto does not start again\n{story}");
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -17,8 +17,10 @@ use crate::support::broker::installed;
 /// VXLAN's port.
 const PORT: u16 = 4789;
 
-/// The addresses on the link.
-const NEAR: &str = "10.213.77.1";
+/// The near end as the far end sees it.
+pub(crate) const NEAR: &str = "10.213.77.1";
+
+/// The far end as the near end sees it.
 const FAR: &str = "10.213.77.2";
 
 /// A link between two namespaces.
@@ -109,11 +111,6 @@ impl Link {
     /// What starts a program at the far end.
     pub(crate) fn far(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.names[1]]
-    }
-
-    /// The near end as the far end sees it.
-    pub(crate) fn near_address(&self) -> &'static str {
-        NEAR
     }
 
     /// The near end without loss.

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::support::{Process, Rtcomm};
 
@@ -16,7 +19,7 @@ pub(crate) mod vitals;
 
 pub(crate) use broker::Mosquitto;
 pub(crate) use proxy::Proxy;
-pub(crate) use publisher::{Load, Publisher};
+pub(crate) use publisher::Load;
 pub(crate) use tape::{Recording, Tape};
 
 /// How often to look again where nothing tells of a change.
@@ -51,6 +54,26 @@ pub(crate) fn figures(text: impl fmt::Display) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     // Where nobody reads there is nobody to tell.
     let _ = std::io::stderr().write_all(format!("{name}: {text}\n").as_bytes());
+}
+
+/// A signal's name.
+pub(crate) fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::KILL => "SIGKILL",
+        Signal::TERM => "SIGTERM",
+        Signal::INT => "SIGINT",
+        _ => "a signal",
+    }
+}
+
+/// Has a run start by way of another program, which takes what to start as its last arguments.
+pub(crate) fn by_way_of(words: &[&str], mut rtcomm: Rtcomm) -> Rtcomm {
+    let inner = &rtcomm.command;
+    let mut command = Command::new(crate::support::broker::installed(words[0]));
+    command.args(&words[1..]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    rtcomm.command = command;
+    rtcomm
 }
 
 /// A run of `rtcomm` at this address.

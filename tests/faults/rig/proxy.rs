@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -58,6 +58,7 @@ type Policy = Box<dyn Fn(usize) -> Plan + Send + Sync>;
 /// A proxy at work.
 pub(crate) struct Proxy {
     listener: Arc<TcpListener>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
     shared: Arc<Shared>,
 }
 
@@ -87,13 +88,11 @@ impl Proxy {
             is_dark: AtomicBool::new(false),
             seed,
         };
-        let proxy = Self { listener: listener.clone(), shared: Arc::new(shared) };
-        let shared = proxy.shared.clone();
-        thread::spawn(move || {
+        let shared = Arc::new(shared);
+        let proxy = Self { listener: listener.clone(), accepting: Mutex::default(), shared: shared.clone() };
+        let accepting = thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if shared.is_dark.load(Ordering::SeqCst) {
-                    // Held, so that there is no room for another.
-                    lock(&shared.streams).push(client);
                     return;
                 }
                 let shared = shared.clone();
@@ -101,6 +100,7 @@ impl Proxy {
                 thread::spawn(move || drop(shared.serve(&client)));
             }
         });
+        lock(&proxy.accepting).replace(accepting);
         proxy
     }
 
@@ -127,10 +127,21 @@ impl Proxy {
 
     /// Swallows from now on whatever is sent to it: connections are cut, and nobody answers new ones.
     pub(crate) fn go_dark(&self) {
-        self.shared.is_dark.store(true, Ordering::SeqCst);
-        self.cut();
+        self.stop_accepting();
         let waiting = swallow_all(&self.listener);
+        self.cut();
         lock(&self.shared.streams).extend(waiting);
+    }
+
+    fn stop_accepting(&self) {
+        self.shared.is_dark.store(true, Ordering::SeqCst);
+        if let Some(accepting) = lock(&self.accepting).take() {
+            // Wakes the thread that accepts.
+            let woken = TcpStream::connect(self.address());
+            // Where it panicked its test has failed already.
+            let _ = accepting.join();
+            drop(woken);
+        }
     }
 }
 
@@ -245,10 +256,8 @@ impl Passage<'_> {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.is_dark.store(true, Ordering::SeqCst);
+        self.stop_accepting();
         self.cut();
-        // Wakes the thread that accepts; where that fails it has ended.
-        let _ = TcpStream::connect_timeout(&self.address(), Duration::from_millis(100));
     }
 }
 

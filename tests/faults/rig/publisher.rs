@@ -48,7 +48,7 @@ impl Load {
     pub(crate) fn start(self) -> Publisher {
         let acknowledged = Arc::new(AtomicU64::new(0));
         let counter = acknowledged.clone();
-        Publisher { acknowledged, thread: Some(thread::spawn(move || Run::new(self, counter).to_the_end())) }
+        Publisher { acknowledged, thread: Some(thread::spawn(move || Run::new(self, counter).finish())) }
     }
 }
 
@@ -63,7 +63,6 @@ pub(crate) struct Publisher {
 pub(crate) struct Sent {
     /// How many were published again, because the connection broke before they were acknowledged.
     pub(crate) again: u64,
-    pub(crate) took: Duration,
 }
 
 impl Publisher {
@@ -103,11 +102,11 @@ impl Run {
         Self { load, began: Instant::now(), first, next: first, last_id: 0, waiting, acknowledged, again: 0 }
     }
 
-    fn to_the_end(mut self) -> Sent {
+    fn finish(mut self) -> Sent {
         while self.over_one_connection().is_err() {
             thread::sleep(LOOK_AGAIN);
         }
-        Sent { again: self.again, took: self.began.elapsed() }
+        Sent { again: self.again }
     }
 
     /// Publishes until everything is acknowledged, or the connection breaks.
@@ -117,7 +116,9 @@ impl Run {
         let unacknowledged: Vec<u64> = self.waiting.drain(..).map(|(_, number)| number).collect();
         self.again += unacknowledged.len() as u64;
         let mut bytes = Vec::new();
-        unacknowledged.into_iter().for_each(|number| self.add(number, &mut bytes));
+        for number in unacknowledged {
+            self.add(number, &mut bytes);
+        }
         loop {
             while self.waiting.len() < WINDOW && self.next < self.allowed() {
                 self.next += 1;

@@ -84,11 +84,6 @@ impl Tape {
         self.lines - self.distinct
     }
 
-    /// How often the most frequent number came.
-    pub(crate) fn most_frequent(&self) -> u32 {
-        self.counts.iter().copied().max().unwrap_or(0)
-    }
-
     pub(crate) fn is_complete(&self) -> bool {
         self.distinct == self.counts.len() as u64
     }

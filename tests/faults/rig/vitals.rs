@@ -25,6 +25,17 @@ pub(crate) fn peak(process: &Process) -> KiB {
     KiB(field(process, "status", "VmHWM:"))
 }
 
+/// How much of it is its own now, beside the program's code.
+pub(crate) fn own(process: &Process) -> KiB {
+    KiB(field(process, "status", "RssAnon:"))
+}
+
+/// How much may be in memory at the most. What was not optimized takes more room for its code alone.
+pub(crate) const LIMIT: KiB = KiB(if cfg!(debug_assertions) { 24 * 1024 } else { 16 * 1024 });
+
+/// How much may be its own.
+pub(crate) const OWN_LIMIT: KiB = KiB(6 * 1024);
+
 /// How many bytes it wrote, anywhere.
 pub(crate) fn written(process: &Process) -> u64 {
     field(process, "io", "wchar:")

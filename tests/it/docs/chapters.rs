@@ -149,7 +149,7 @@ const CHAPTERS: &[Chapter] = &[
             Paragraph(
                 "After every interruption the span whose messages may be missing is told on standard error, and with \
                  `--status-events` among the records too, as `gap`. Where the broker kept the session, the gap says that \
-                 only messages published with QoS 0 may be missing; its limits apply all the same.",
+                 only what was published with QoS 0, or was too much for the broker to keep, may be missing.",
             ),
             Entries(&[
                 (
@@ -231,7 +231,8 @@ const CHAPTERS: &[Chapter] = &[
                 "No request is sent twice. Where the run ends early, by a signal or because the broker is lost, the calls \
                  in flight are printed as `unknown`, so the lines printed are the lines done: `--skip` their number goes on \
                  after them. Look for the sessions of the `unknown` ones before you repeat these. Where it is killed \
-                 (SIGKILL) or the power fails, up to `--jobs` calls may have been placed that have no line.",
+                 (SIGKILL) or the power fails, calls may have been placed that have no line, up to 64 times `--jobs`: one \
+                 line waits for all before it.",
             ),
             Paragraph(
                 "It exits with its worst outcome, in this order: 5, 4, 6, 124, 3, 1 (`unknown` and `invalid`), 0.",

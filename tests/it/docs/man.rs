@@ -338,9 +338,10 @@ fn environment(args: &[&Arg]) -> Roff {
         if name == "RTCOMM_PROXY" {
             entry(
                 "https_proxy",
-                "The proxy for `mqtts://` and `wss://`, where no `--proxy` is given; credentials may stand in it.",
+                "The proxy for `mqtts://` and `wss://`, where no `--proxy` is given; credentials may stand in it. `HTTPS_PROXY` \
+                 does as well.",
             );
-            entry("no_proxy", "Hosts that `https_proxy` is not for.");
+            entry("no_proxy", "Hosts that `https_proxy` is not for. `NO_PROXY` does as well.");
         }
     }
     entry("NO_COLOR", "Where it is set and not empty, `--color auto` uses none.");

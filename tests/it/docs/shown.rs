@@ -38,6 +38,9 @@ const RECORDED: (&str, &str) = (
     ),
 );
 
+/// A file that every desk has: calls to place.
+const CALLS: (&str, &str) = ("calls.jsonl", "{\"caller\":\"iggy_pop\",\"callee\":\"david_bowie\"}\n");
+
 /// Where a name in an example stands for the desk's broker.
 const EXAMPLE_BROKER: &str = "mqtt://broker.example.com";
 
@@ -51,7 +54,9 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        std::fs::write(dir.path().join(RECORDED.0), RECORDED.1).expect("it can be written to");
+        for (name, text) in [RECORDED, CALLS] {
+            std::fs::write(dir.path().join(name), text).expect("it can be written to");
+        }
         let mut desk = Self { dir, broker: String::new(), demos: Vec::new() };
         desk.run(WORLD, None).unwrap_or_else(|error| panic!("{error}"));
         desk

@@ -63,6 +63,27 @@ impl Peer {
         })
     }
 
+    /// A broker that sends this to each new subscriber.
+    pub(crate) fn sending(sent: &Packet) -> Self {
+        let sent = sent.clone();
+        Self::serve(move |stream, seen| {
+            while let Ok(packet) = Packet::read(&stream) {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(packet.clone());
+                let answered = match packet.kind() {
+                    CONNECT => Packet::new(CONNACK, [0, 0]).write(&stream),
+                    SUBSCRIBE => {
+                        let granted = Packet::new(SUBACK, [&packet.id()[..], &[0]].concat());
+                        granted.write(&stream).and_then(|()| sent.write(&stream))
+                    }
+                    _ => Ok(()),
+                };
+                if answered.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
     /// No broker: says this to everybody, and closes.
     pub(crate) fn saying(bytes: &'static [u8]) -> Self {
         Self::serve(move |mut stream, _| {

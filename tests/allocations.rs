@@ -1,0 +1,45 @@
+//! The steady state of a JSON stream allocates nothing for an event: not to decode it, not to judge it, not to write it.
+
+use jiff::Timestamp;
+use rtcomm::protocol::filter::{Filter, Wanted};
+use rtcomm::protocol::record::{Message, Record};
+use rtcomm::protocol::topic::{Action, Root};
+
+#[test]
+fn an_event_is_decoded_judged_and_written_without_an_allocation() {
+    let root: Root = "/rtcomm/event".parse().expect("a root");
+    let wanted = Wanted {
+        actions: vec![Action::Started, Action::Failed],
+        from: vec!["iggy_pop".parse().expect("an endpoint ID")],
+        app_contexts: vec!["XYZ video app".to_owned()],
+        ..Wanted::default()
+    };
+    let filter = Filter::new(wanted).expect("a filter");
+    let payloads = [
+        r#"{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","appContext":"XYZ video app","reason":"busy","x":[1.5e3]}"#,
+        r#"{"method":"RTCOMM_EVENT_FIRED","appContext":"XYZ video app","sigSessID":"5e2a9af4-6f1e-4d4c-9a3c-8c0f0f7a1d11"}"#,
+    ];
+    let mut out = Vec::with_capacity(64 * 1024);
+    let mut written = 0;
+    let mut run = || {
+        for payload in payloads {
+            let message = Message {
+                received: Timestamp::now(),
+                topic: "/rtcomm/event/session/failed/iggy_pop/david_bowie",
+                qos: 0,
+                retain: false,
+                payload: payload.as_bytes(),
+            };
+            let record = Record::of(&root, &message);
+            if record.event().is_some_and(|event| filter.matches(event)) {
+                out.clear();
+                record.write_line(&mut out);
+                written += 1;
+            }
+        }
+    };
+    run();
+    let allocations = allocation_counter::measure(|| (0..1_000).for_each(|_| run()));
+    assert_eq!(allocations.count_total, 0);
+    assert_eq!(written, 2 * 1_001);
+}

@@ -1,0 +1,211 @@
+//! A call whose connection breaks: never placed twice, and never said not to be placed when it may be.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::rig::proxy::Plan;
+use crate::rig::{Mosquitto, Proxy, figures, rtcomm_at};
+use crate::support::mqtt::{Client, Message};
+use crate::support::peer::{Peer, Script, ToVersion5};
+use crate::support::{Outcome, PATIENCE};
+
+const TOPIC: &str = "/rtcomm/callControl";
+
+/// A service that answers every request with success, and tells its transaction; `None` for a message that is none.
+fn service(broker: &Mosquitto) -> Receiver<Option<String>> {
+    let mut client = Client::connect(broker.port());
+    client.subscribe(TOPIC);
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        loop {
+            let request: Value = serde_json::from_slice(&client.next().payload).unwrap_or_default();
+            let id = request["transID"].as_str().map(str::to_owned);
+            if let (Some(id), Some(from_topic)) = (&id, request["fromTopic"].as_str()) {
+                let response = json!({
+                    "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": id, "result": "SUCCESS"
+                });
+                client.publish(from_topic, response.to_string());
+            }
+            if tell.send(id).is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
+
+/// How a call went, and the requests that the service was sent.
+struct Placed {
+    outcome: Outcome,
+    requests: Vec<String>,
+    stories: Vec<crate::rig::proxy::Story>,
+}
+
+/// Places a call over a connection that breaks as planned, if it does; whoever connects again is not disturbed.
+fn place(broker: &Mosquitto, served: &Receiver<Option<String>>, flags: &str, plan: Plan) -> Placed {
+    let proxy = Proxy::before(broker.address(), 1, move |nth| if nth == 0 { plan.clone() } else { Plan::default() });
+    let command = format!("call iggy_pop david_bowie --json --timeout 10s {flags}");
+    let outcome = rtcomm_at(&command, &proxy.url()).run();
+    // What the service hears of after this came after it.
+    Client::connect(broker.port()).publish(TOPIC, "the end");
+    let mut requests = Vec::new();
+    while let Some(id) = served.recv_timeout(PATIENCE).expect("the service hears of everything") {
+        requests.push(id);
+    }
+    Placed { outcome, requests, stories: proxy.stories() }
+}
+
+impl Placed {
+    /// Fails where the call was placed twice, or where what is said of it is not so. Returns the outcome's word.
+    fn check(self) -> String {
+        let Self { outcome, requests, .. } = self;
+        let said = outcome.json_lines();
+        outcome.check(said.len() == 1, "one line");
+        let word = said[0]["outcome"].as_str().unwrap_or_default().to_owned();
+        let id = said[0]["transID"].as_str().unwrap_or_default();
+        outcome.check(requests.len() <= 1, &format!("at most one request, not {requests:?}"));
+        outcome
+            .check(requests.iter().all(|request| request == id), &format!("the request that is told of: {requests:?}"));
+        match word.as_str() {
+            "success" => outcome.check(requests.len() == 1, "a request, where there was an answer"),
+            "unreachable" => outcome.check(requests.is_empty(), "no request, where it says that nothing was sent"),
+            "unknown" => outcome.check(outcome.stderr.contains(id), "the transaction to look for"),
+            _ => outcome.check(false, "an outcome that a broken connection may have"),
+        }
+        let status = match word.as_str() {
+            "success" => 0,
+            "unreachable" => 5,
+            _ => 1,
+        };
+        outcome.has_status(status);
+        word
+    }
+}
+
+/// Breaks the connection after ever more bytes, either way, until it stands to the end.
+fn broken_anywhere(flags: &str, step: usize) {
+    let broker = Mosquitto::start();
+    let served = service(&broker);
+    let whole = place(&broker, &served, flags, Plan::default());
+    let (up, down) = (whole.stories[0].passed_up, whole.stories[0].passed_down);
+    assert_eq!(whole.check(), "success");
+    let mut words = Vec::new();
+    for bytes in (0..=up).step_by(step) {
+        words.push(place(&broker, &served, flags, Plan::cut_after_up(bytes)).check());
+    }
+    for bytes in (0..=down).step_by(step) {
+        words.push(place(&broker, &served, flags, Plan::cut_after_down(bytes)).check());
+    }
+    let count = |wanted: &str| words.iter().filter(|word| *word == wanted).count();
+    let [success, unreachable, unknown] = ["success", "unreachable", "unknown"].map(count);
+    figures(format_args!(
+        "{} calls cut after each {step} of {up} bytes up and {down} down ({flags}): {unreachable} not sent, {unknown} \
+         unknown, {success} placed, none twice",
+        words.len()
+    ));
+    assert!(unknown > 0 && unreachable > 0, "{words:?}");
+}
+
+#[test]
+fn a_call_that_breaks_anywhere_is_placed_once_at_most() {
+    broken_anywhere("--mqtt-version 5", 17);
+}
+
+#[test]
+fn a_call_that_breaks_anywhere_is_placed_once_at_most_in_either_version() {
+    broken_anywhere("", 17);
+    broken_anywhere("--mqtt-version 3.1.1", 17);
+}
+
+#[test]
+#[ignore = "takes 60 s; make test-faults"]
+fn a_call_that_breaks_after_any_byte_is_placed_once_at_most() {
+    broken_anywhere("--mqtt-version 5", 2);
+}
+
+#[test]
+fn a_call_that_breaks_after_the_request_says_that_it_may_have_been_placed() {
+    // A broker that takes the request and is gone.
+    let script =
+        Script { to_version_5: ToVersion5::ReasonCode, granted: 1, to_subscriber: Vec::new(), on_publish: None };
+    let peer = Peer::old_broker(script);
+    let outcome = rtcomm_at("call iggy_pop david_bowie --json", &peer.url()).run().has_status(1);
+    let published: Vec<Message> = peer.published();
+    outcome.check(published.len() == 1, &format!("one request, not {}", published.len()));
+    let request: Value = serde_json::from_slice(&published[0].payload).expect("a request is JSON");
+    let id = request["transID"].as_str().expect("a request has an ID").to_owned();
+    let said = &outcome.json_lines()[0];
+    outcome.check(said["outcome"] == "unknown" && said["transID"] == id.as_str(), "an outcome that is not known");
+    outcome.says(&format!("the call may have been placed (transID {id})"));
+}
+
+#[test]
+fn a_call_that_breaks_before_the_subscription_stands_sends_nothing() {
+    let broker = Mosquitto::start();
+    let served = service(&broker);
+    for flags in ["--mqtt-version 5", "--mqtt-version 3.1.1"] {
+        // CONNACK passes, and the beginning of SUBACK.
+        let connack = if flags.ends_with('5') { 11 } else { 4 };
+        let placed = place(&broker, &served, flags, Plan::cut_after_down(connack + 2));
+        let sent = crate::rig::proxy::Story::clone(&placed.stories[0]);
+        assert_eq!(sent.passed_down, connack + 2);
+        assert!(!String::from_utf8_lossy(&sent.up).contains("3PCC"), "no request was tried");
+        assert_eq!(placed.check(), "unreachable");
+    }
+}
+
+/// A batch whose connection breaks, gone on with as it says, until it is done.
+#[test]
+fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
+    const LINES: usize = 300;
+    let broker = Mosquitto::start();
+    let served = service(&broker);
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let batch = dir.path().join("batch.jsonl");
+    let line = |n| format!("{}\n", json!({ "caller": format!("caller{n}"), "callee": "david_bowie" }));
+    std::fs::write(&batch, (0..LINES).map(line).collect::<String>()).expect("the batch can be written");
+    // Ever later, at last not at all.
+    let proxy = Proxy::before(broker.address(), 1, |nth| match nth {
+        0..6 => Plan::cut_after_down(5_000 * (nth + 1) + 7 * nth),
+        _ => Plan::default(),
+    });
+    let mut said: Vec<Value> = Vec::new();
+    let mut runs = 0;
+    while said.len() < LINES {
+        runs += 1;
+        assert!(runs <= 10, "it comes to an end");
+        let command = rtcomm_at("call --mqtt-version 5 --jobs 16 --timeout 10s", &proxy.url());
+        let command = command.arg("--batch").arg(&batch).arg("--skip").arg(said.len().to_string());
+        let outcome = command.run();
+        said.extend(outcome.json_lines());
+        if said.len() < LINES {
+            outcome.has_status(5).says(&format!("--skip {} goes on", said.len()));
+        }
+    }
+    Client::connect(broker.port()).publish(TOPIC, "the end");
+    let mut requests = Vec::new();
+    while let Some(id) = served.recv_timeout(PATIENCE).expect("the service hears of everything") {
+        requests.push(id);
+    }
+    let mut unknown = 0;
+    for (n, line) in said.iter().enumerate() {
+        assert_eq!(line["caller"], format!("caller{n}"), "a line for each line, in order");
+        let placed = requests.iter().filter(|id| line["transID"] == id.as_str()).count();
+        match line["outcome"].as_str() {
+            Some("success") => assert_eq!(placed, 1, "{line}"),
+            Some("unknown") => {
+                unknown += 1;
+                assert!(placed <= 1, "{line}");
+            }
+            _ => panic!("an outcome that no broken connection has: {line}"),
+        }
+    }
+    let told = requests.iter().filter(|id| said.iter().any(|line| line["transID"] == id.as_str())).count();
+    assert_eq!(told, requests.len(), "every request is told of");
+    figures(format_args!(
+        "{LINES} calls by {runs} runs of a batch: {unknown} unknown, {} requests, none twice",
+        requests.len()
+    ));
+}

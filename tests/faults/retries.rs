@@ -1,0 +1,189 @@
+//! What is tried again, how often, and what it costs.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::rig::proxy::{Plan, swallow_all};
+use crate::rig::vitals::busy;
+use crate::rig::{Mosquitto, Proxy, by_way_of, figures, rtcomm_at};
+use crate::support::Process;
+use crate::support::broker::password_file;
+use crate::support::mqtt::SUBSCRIBE;
+
+/// How long a process is looked at, and how busy it may be meanwhile. A spinning core would be busy all the time.
+const LOOK: Duration = Duration::from_secs(3);
+const LITTLE: Duration = Duration::from_millis(600);
+
+#[test]
+fn a_loss_ends_a_run_that_is_not_to_reconnect() {
+    let mut broker = Mosquitto::start();
+    let process = broker.rtcomm("watch --json --status-events --no-reconnect").start().until_ready();
+    broker.stop(Signal::KILL);
+    let outcome = process.end().has_status(5).says("lost ");
+    let told: Vec<_> = outcome.json_lines().iter().map(|line| line["status"].clone()).collect();
+    outcome.check(told == ["connected", "ready", "disconnected"], "each told");
+}
+
+#[test]
+fn a_broker_that_stays_away_ends_a_run_whose_tries_are_counted_and_its_reason_is_told_once() {
+    let mut broker = Mosquitto::start();
+    let process = broker.rtcomm("watch --max-retries 4").start().until_ready();
+    broker.stop(Signal::TERM);
+    let outcome = process.end().has_status(5).says("rtcomm: error: cannot connect to ").says("connection refused");
+    outcome.check(outcome.stderr.matches("trying again").count() == 1, "the reason told once, not with each try");
+}
+
+#[test]
+fn tries_are_counted_anew_after_each_success() {
+    let broker = Mosquitto::start();
+    // Each loss takes two failures to mend.
+    let proxy = Proxy::before(broker.address(), 1, |nth| match nth % 3 {
+        0 => Plan::default(),
+        _ => Plan::cut_after_down(2),
+    });
+    let process = rtcomm_at("watch --json --status-events --max-retries 3", &proxy.url()).start().until_ready();
+    for round in 1..=4 {
+        proxy.cut();
+        process.wait_for_stdout("a gap and then ready", |text| text.matches(r#""status":"ready""#).count() > round);
+    }
+    process.terminate();
+    // Where no try succeeds they are counted together.
+    let late =
+        Proxy::before(broker.address(), 1, |nth| if nth == 0 { Plan::default() } else { Plan::cut_after_down(2) });
+    let process = rtcomm_at("watch --max-retries 3", &late.url()).start().until_ready();
+    late.cut();
+    process.end().has_status(5);
+    assert_eq!(late.stories().len(), 4, "the connection that was lost, and three tries");
+}
+
+#[test]
+fn a_password_that_is_wrong_after_a_reconnect_is_not_tried_again() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let users = password_file(dir.path(), "operator", "old");
+    let mut broker = Mosquitto::start_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
+    let command = broker.rtcomm("watch --username operator").env("RTCOMM_PASSWORD", "old");
+    let process = command.start().until_ready();
+    broker.stop(Signal::TERM);
+    password_file(dir.path(), "operator", "new");
+    broker.start_again();
+    process.end().has_status(4).says("refuses user 'operator': not authorized");
+}
+
+#[test]
+fn only_a_broker_that_forgot_is_subscribed_to_again() {
+    for (flags, expected) in [("", [1, 1, 1]), (" --durable archive", [1, 0, 0])] {
+        let broker = Mosquitto::start();
+        let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+        let command = format!("watch --json --status-events{flags}");
+        let process = rtcomm_at(&command, &proxy.url()).start().until_ready();
+        for round in 1..=2 {
+            proxy.cut();
+            process.wait_for_stdout("ready again", |text| text.matches(r#""status":"ready""#).count() > round);
+        }
+        process.terminate();
+        let subscriptions: Vec<usize> = proxy.stories().iter().map(|story| count(&story.up, SUBSCRIBE)).collect();
+        assert_eq!(subscriptions, expected, "SUBSCRIBE packets over each connection of `{command}`");
+    }
+}
+
+/// How many packets of a kind a client sent.
+fn count(mut bytes: &[u8], kind: u8) -> usize {
+    let mut found = 0;
+    while let [first, rest @ ..] = bytes {
+        let digits = rest.iter().position(|byte| byte & 0x80 == 0).expect("the packet is whole");
+        let length = rest[..=digits].iter().rev().fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f));
+        found += usize::from(first & 0xf0 == kind);
+        bytes = &rest[digits + 1 + length..];
+    }
+    found
+}
+
+/// How busy a process is while it waits for somebody who does not answer.
+fn is_idle(process: &Process, what: &str) {
+    let before = busy(process);
+    thread::sleep(LOOK);
+    let took = busy(process).saturating_sub(before);
+    figures(format_args!("{what}: busy for {took:?} of {LOOK:?}"));
+    assert!(took < LITTLE, "it is busy for {took:?} of {LOOK:?}\n{}", process.so_far("running"));
+}
+
+#[test]
+fn an_address_that_swallows_all_costs_no_time_and_is_told() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
+    let _waiting = swallow_all(&listener);
+    let url = format!("mqtt://{}", listener.local_addr().expect("it is bound"));
+    let process = rtcomm_at("watch --connect-timeout 5s", &url).start();
+    is_idle(&process, "nobody answers the first connection");
+    process.end().has_status(5).says("no answer within 5s");
+}
+
+#[test]
+fn an_address_that_accepts_and_is_silent_costs_no_time_and_is_told() {
+    let silent = crate::support::peer::Peer::silent();
+    let process = rtcomm_at("watch --connect-timeout 5s", &silent.url()).start();
+    silent.wait_for_packets(1);
+    is_idle(&process, "a silent broker");
+    process.end().has_status(5).says("does not answer within 5s");
+}
+
+#[test]
+fn a_broker_that_becomes_a_hole_costs_no_time_and_ends_the_run_when_the_tries_are_spent() {
+    let broker = Mosquitto::start();
+    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let words = "watch --json --status-events --connect-timeout 1s --max-retries 3";
+    let process = rtcomm_at(words, &proxy.url()).start().until_ready();
+    proxy.go_dark();
+    process.wait_for_stderr("the loss", |text| text.contains("lost "));
+    is_idle(&process, "nobody answers the reconnect");
+    process.end().has_status(5).says("no answer within 1s");
+}
+
+#[test]
+fn a_name_is_looked_up_anew_with_each_try() {
+    let hosts = tempfile::NamedTempFile::new().expect("a temporary file");
+    let point_to = |address: &str| fs::write(hosts.path(), format!("{address} broker.test\n")).expect("it is ours");
+    point_to("127.0.0.1");
+    let mut old = Mosquitto::start();
+    let new = Mosquitto::start_with(&format!("allow_anonymous true\nlistener {} 127.0.0.2\n", old.port()));
+    // A view of the file system of its own, in which our file is the system's.
+    let within = |script: &'static str| ["unshare", "--mount", "sh", "-c", script, "sh"];
+    let mut probe = Command::new("unshare");
+    let works = probe.args(&within("mount --bind /etc/hosts /etc/hosts")[1..]).output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        figures("not tested: nobody may change what a name stands for here");
+        return;
+    }
+    let command = rtcomm_at("watch --json --status-events", &format!("mqtt://broker.test:{}", old.port()));
+    let script = r#"mount --bind "$HOSTS" /etc/hosts && exec "$@""#;
+    let command = by_way_of(&within(script), command.env("HOSTS", hosts.path()));
+    let process = command.start().until_ready();
+    point_to("127.0.0.2");
+    old.stop(Signal::TERM);
+    process.wait_for_stdout("ready again", |text| text.matches(r#""status":"ready""#).count() > 1);
+    new.publish(1);
+    process.wait_for_stdout("an event of the new broker", |text| text.contains(r#""n":0"#));
+    process.terminate();
+}
+
+#[test]
+#[ignore = "takes 15 s; make test-faults"]
+fn a_broker_that_is_away_for_a_while_is_found_again() {
+    let mut broker = Mosquitto::start();
+    let process = broker.rtcomm("watch --json --durable archive --status-events").start().until_ready();
+    broker.stop(Signal::TERM);
+    let before = busy(&process);
+    thread::sleep(Duration::from_secs(8));
+    let took = busy(&process).saturating_sub(before);
+    broker.start_again();
+    let began = Instant::now();
+    process.wait_for_stdout("ready again", |text| text.matches(r#""status":"ready""#).count() > 1);
+    figures(format_args!("away for 8 s: busy for {took:?}, ready {:.1?} after it came back", began.elapsed()));
+    assert!(took < LITTLE, "{took:?}");
+    process.terminate().has_status(143);
+}

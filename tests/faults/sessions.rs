@@ -1,0 +1,121 @@
+//! Sessions that the broker keeps: what is acknowledged, what waits, and how a session ends.
+
+use crate::rig::{LONG, Mosquitto, Recording, Tape, figures, wait_on};
+use crate::support::Outcome;
+
+/// The numbers of the events that were printed.
+fn numbers(outcome: &Outcome) -> Vec<u64> {
+    outcome.json_lines().iter().filter_map(|line| line["payload"]["n"].as_u64()).collect()
+}
+
+#[test]
+fn beyond_the_last_event_that_was_asked_for_nothing_is_acknowledged() {
+    const MANY: u64 = 60;
+    for version in ["5", "3.1.1"] {
+        for qos in [1, 2] {
+            let broker = Mosquitto::start();
+            let command = format!("watch --json --durable archive --qos {qos} --mqtt-version {version}");
+            broker.rtcomm(&command).start().until_ready().terminate();
+            broker.publish(MANY);
+            let (mut all, mut runs, mut duplicates) = (Vec::new(), 0, 0);
+            for count in (1..=7).cycle() {
+                let left = MANY - all.len() as u64;
+                if left == 0 {
+                    break;
+                }
+                let outcome = broker.rtcomm(&command).arg("-c").arg(count.min(left).to_string()).run().has_status(0);
+                let printed = numbers(&outcome);
+                outcome.check(printed.len() as u64 == count.min(left), "as many as were asked for");
+                runs += 1;
+                duplicates += printed.iter().filter(|number| all.contains(*number)).count();
+                all.extend(printed.into_iter().filter(|number| !all.contains(number)).collect::<Vec<_>>());
+            }
+            assert_eq!(all, (0..MANY).collect::<Vec<_>>(), "each, in order");
+            figures(format_args!(
+                "{MANY} events by {runs} runs (QoS {qos}, MQTT {version}): 0 missing, {duplicates} duplicates"
+            ));
+            assert!(duplicates <= runs, "at most one for each run");
+        }
+    }
+}
+
+#[test]
+fn a_count_that_is_reached_in_the_midst_of_a_burst_leaves_the_rest_to_the_next_run() {
+    const MANY: u64 = 1_000;
+    let broker = Mosquitto::start();
+    let process = broker.rtcomm("watch --json --durable archive -c 500").start().until_ready();
+    broker.publish(MANY);
+    let first = process.end().has_status(0);
+    first.check(numbers(&first) == (0..500).collect::<Vec<_>>(), "the first half");
+    let mut rest = Recording::of(MANY);
+    rest.tape.take(first.stdout.as_bytes());
+    let process = broker.rtcomm("watch --json --durable archive").start_onto(rest.open()).until_ready();
+    wait_on(&process, "the rest", LONG, || rest.read().is_complete());
+    process.terminate();
+    let tape: &Tape = rest.read();
+    tape.check_is_whole();
+    figures(format_args!("500 of {MANY}, then the rest: 0 missing, {} duplicates", tape.duplicates()));
+    assert!(tape.duplicates() <= 1, "{}", tape.duplicates());
+}
+
+#[test]
+fn what_a_run_skips_it_acknowledges_all_the_same() {
+    let broker = Mosquitto::start();
+    let command = "watch --json --durable archive --failed";
+    let process = broker.rtcomm(command).start().until_ready();
+    broker.publish(10);
+    let mut client = crate::support::mqtt::Client::connect(broker.port());
+    client.publish("/rtcomm/event/session/failed/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);
+    process.wait_for_lines(1);
+    process.terminate();
+    client.publish("/rtcomm/event/session/failed/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":78}"#);
+    let outcome = broker.rtcomm(command).arg("-c").arg("1").run().has_status(0);
+    assert_eq!(numbers(&outcome), [78]);
+}
+
+#[test]
+fn a_session_that_was_deleted_has_nothing_left() {
+    let broker = Mosquitto::start();
+    broker.rtcomm("watch --durable archive").start().until_ready().terminate();
+    broker.publish(10);
+    let outcome = broker.rtcomm("watch --durable-delete archive").run().has_status(0).prints("");
+    outcome.says("the broker keeps no session named archive");
+    let process = broker.rtcomm("watch --json --durable archive -c 1").start().until_ready();
+    let mut client = crate::support::mqtt::Client::connect(broker.port());
+    client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);
+    assert_eq!(numbers(&process.end().has_status(0)), [77], "what waited is gone");
+    broker.rtcomm("tail --durable-delete never-was").run().has_status(0);
+}
+
+#[test]
+fn a_session_outlives_no_more_than_its_expiry() {
+    let broker = Mosquitto::start();
+    let command = "watch --json --durable archive --durable-expiry 1s --status-events";
+    broker.rtcomm(command).start().until_ready().terminate();
+    broker.publish(10);
+    // mosquitto looks for expired sessions now and then: time itself is what is tested.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let process = broker.rtcomm(command).arg("-c").arg("1").start().until_ready();
+    let mut client = crate::support::mqtt::Client::connect(broker.port());
+    client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);
+    assert_eq!(numbers(&process.end().has_status(0)), [77], "what waited is gone");
+}
+
+#[test]
+fn qos_2_falls_to_1_with_mqtt_3_1_1_and_that_is_told() {
+    const WORDS: &str = "with MQTT 3.1.1 messages could be lost at QoS 2: subscribing with QoS 1";
+    let broker = Mosquitto::start();
+    for (version, qos, delivered) in [("3.1.1", 2, 1), ("5", 2, 2), ("3.1.1", 1, 1), ("5", 0, 0), ("3.1.1", 0, 0)] {
+        let command = format!("watch --json -c 1 --qos {qos} --mqtt-version {version}");
+        let process = broker.rtcomm(&command).start().until_ready();
+        let publish = format!("-p {} -q 2 -t /rtcomm/event/session/started/a/b -m", broker.port());
+        let mut publisher = std::process::Command::new(crate::support::broker::installed("mosquitto_pub"));
+        let published = publisher.args(publish.split_whitespace()).arg(r#"{"method":"RTCOMM_EVENT_FIRED"}"#).status();
+        assert!(published.expect("mosquitto_pub can be started").success());
+        let outcome = process.end().has_status(0);
+        let got = outcome.json_lines()[0]["qos"].clone();
+        outcome.check(got == delivered, &format!("QoS {delivered}"));
+        let is_told = outcome.stderr.contains(WORDS);
+        outcome.check(is_told == ((version, qos) == ("3.1.1", 2)), "a warning where QoS falls, and only there");
+    }
+}

@@ -1,0 +1,230 @@
+//! Signals end a run cleanly, and soon, whatever it waits for.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::rig::proxy::{Plan, swallow_all};
+use crate::rig::tape::read_on;
+use crate::rig::vitals::written;
+use crate::rig::{LONG, Mosquitto, Proxy, Tape, figures, name, rtcomm_at, wait_on};
+use crate::support::peer::Peer;
+use crate::support::{Outcome, PATIENCE, Process};
+
+/// Longer than any run may take to end, on a machine that is busy with other things.
+const SOON: Duration = Duration::from_secs(4);
+
+/// The same where nothing is to be waited for: less than the patience of a run that cannot write.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How many messages a pipe does not hold.
+const TOO_MANY: u64 = 2_000;
+
+const SIGNALS: [(Signal, i32); 2] = [(Signal::INT, 130), (Signal::TERM, 143)];
+
+/// Sends a signal, and says how it ended and how long that took.
+fn ends(process: Process, signal: Signal) -> (Outcome, Duration) {
+    process.signal(signal);
+    let began = Instant::now();
+    let outcome = process.end();
+    (outcome, began.elapsed())
+}
+
+#[test]
+fn an_idle_run_says_goodbye_sums_up_and_is_gone() {
+    let broker = Mosquitto::start();
+    for command in ["watch", "watch --durable archive", "tail --json"] {
+        for (signal, status) in SIGNALS {
+            let (outcome, took) = ends(broker.rtcomm(command).start().until_ready(), signal);
+            let outcome = outcome.has_status(status).prints("").says("0 messages seen, 0 printed");
+            outcome.never_says("warning");
+            figures(format_args!("{command}: gone {took:.0?} after {}", name(signal)));
+            assert!(took < AT_ONCE, "{took:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_printed_before_the_end() {
+    let broker = Mosquitto::start();
+    let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
+    let process = process.until_ready();
+    let tape = read_on(stdout, Tape::of(TOO_MANY));
+    broker.publish(TOO_MANY);
+    ends(process, Signal::TERM).0.has_status(143).says(" printed, ");
+    let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
+    let rest = read_on(stdout, Tape::of(TOO_MANY));
+    let whole = || tape.lock().distinct() + rest.lock().distinct() >= TOO_MANY;
+    wait_on(&process, "what the first run did not acknowledge", LONG, whole);
+    let (first, second) = (tape.lock(), rest.lock());
+    let missing: Vec<_> = first.missing().into_iter().filter(|number| second.missing().contains(number)).collect();
+    assert!(missing.is_empty(), "printed by neither run: {missing:?}");
+}
+
+/// A run whose standard output is full, and what reads it.
+fn blocked(broker: &Mosquitto) -> (Process, std::process::ChildStdout) {
+    let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
+    let process = process.until_ready();
+    broker.publish(TOO_MANY);
+    let mut latest = (0, Instant::now());
+    wait_on(&process, "the pipe to be full", PATIENCE, || {
+        let bytes = written(&process);
+        if bytes != latest.0 {
+            latest = (bytes, Instant::now());
+        }
+        bytes > 60_000 && latest.1.elapsed() > Duration::from_millis(300)
+    });
+    (process, stdout)
+}
+
+#[test]
+fn a_run_whose_output_is_blocked_ends_all_the_same_and_acknowledges_nothing_that_it_did_not_write() {
+    for (signal, status) in SIGNALS {
+        let broker = Mosquitto::start();
+        let (process, stdout) = blocked(&broker);
+        let (outcome, took) = ends(process, signal);
+        outcome.has_status(status).says("blocked: what waits there is not written");
+        figures(format_args!("output blocked: gone {took:.1?} after {}", name(signal)));
+        assert!(took < SOON, "{took:?}");
+        let tape = read_on(stdout, Tape::of(TOO_MANY));
+        let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
+        let rest = read_on(stdout, Tape::of(TOO_MANY));
+        // The line that was being written is in the pipe in part.
+        let union = || {
+            let (first, second) = (tape.lock(), rest.lock());
+            let missing = second.missing();
+            first.missing().iter().all(|number| !missing.contains(number))
+        };
+        wait_on(&process, "what is not in the pipe", LONG, union);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once_whose_output_is_blocked() {
+    let broker = Mosquitto::start();
+    let (process, _stdout) = blocked(&broker);
+    process.signal(Signal::TERM);
+    thread::sleep(Duration::from_millis(50));
+    let (outcome, took) = ends(process, Signal::TERM);
+    figures(format_args!("output blocked: gone {took:.1?} after the second signal"));
+    outcome.check(took < AT_ONCE, &format!("it to end at once, not after {took:?}"));
+}
+
+/// Waits for a run to have begun to wait for its broker.
+fn begun(process: &Process) {
+    wait_on(process, "its threads", PATIENCE, || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", process.child.id()));
+        tasks.map_or(0, Iterator::count) > 2
+    });
+}
+
+#[test]
+fn a_run_whose_connection_hangs_ends_all_the_same() {
+    for command in ["watch", "tail", "watch --durable archive", "call iggy_pop david_bowie"] {
+        for (signal, status) in SIGNALS {
+            let silent = Peer::silent();
+            let process = rtcomm_at(command, &silent.url()).start();
+            silent.wait_for_packets(1);
+            let (outcome, took) = ends(process, signal);
+            outcome.has_status(status).prints("").never_says("blocked");
+            figures(format_args!("{command}, the broker is silent: gone {took:.1?} after {}", name(signal)));
+            assert!(took < SOON, "{took:?}");
+
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
+            let _waiting = swallow_all(&listener);
+            let url = format!("mqtt://{}", listener.local_addr().expect("it is bound"));
+            let process = rtcomm_at(command, &url).start();
+            begun(&process);
+            let (outcome, took) = ends(process, signal);
+            outcome.has_status(status).prints("").never_says("blocked");
+            figures(format_args!("{command}, nobody answers: gone {took:.1?} after {}", name(signal)));
+            assert!(took < SOON, "{took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once_whose_connection_hangs() {
+    for command in ["watch", "call iggy_pop david_bowie"] {
+        let silent = Peer::silent();
+        let process = rtcomm_at(command, &silent.url()).start();
+        silent.wait_for_packets(1);
+        process.signal(Signal::TERM);
+        thread::sleep(Duration::from_millis(50));
+        // It may be gone already.
+        let (outcome, took) = ends(process, Signal::TERM);
+        figures(format_args!("{command}, the broker is silent: gone {took:.1?} after the second signal"));
+        outcome.check(took < AT_ONCE, &format!("it to end at once, not after {took:?}"));
+    }
+}
+
+#[test]
+fn a_run_that_waits_to_connect_again_ends_at_once() {
+    let mut broker = Mosquitto::start();
+    let process = broker.rtcomm("watch").start().until_ready();
+    broker.stop(Signal::KILL);
+    process.wait_for_stderr("a failed try", |text| text.contains("trying again"));
+    let (outcome, took) = ends(process, Signal::TERM);
+    outcome.has_status(143).says("0 messages seen");
+    figures(format_args!("between tries: gone {took:.1?} after SIGTERM"));
+    assert!(took < AT_ONCE, "{took:?}");
+}
+
+#[test]
+fn a_run_that_connects_again_to_a_broker_that_swallows_all_ends_soon() {
+    let broker = Mosquitto::start();
+    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let process = rtcomm_at("watch", &proxy.url()).start().until_ready();
+    proxy.go_dark();
+    process.wait_for_stderr("the loss", |text| text.contains("lost "));
+    thread::sleep(Duration::from_millis(500));
+    let (outcome, took) = ends(process, Signal::TERM);
+    outcome.has_status(143).says("0 messages seen").never_says("blocked");
+    figures(format_args!("connecting again where nobody answers: gone {took:.1?} after SIGTERM"));
+    assert!(took < SOON, "{took:?}");
+}
+
+#[test]
+fn a_call_that_is_interrupted_says_that_it_may_have_been_placed() {
+    let broker = Mosquitto::start();
+    let mut service = crate::support::mqtt::Client::connect(broker.port());
+    service.subscribe("/rtcomm/callControl");
+    for (signal, status) in SIGNALS {
+        let process = broker.rtcomm("call iggy_pop david_bowie").start();
+        let request: serde_json::Value = serde_json::from_slice(&service.next().payload).expect("a request is JSON");
+        let id = request["transID"].as_str().expect("a request has an ID").to_owned();
+        let (outcome, took) = ends(process, signal);
+        outcome.has_status(status).says(&format!("the call may have been placed (transID {id})"));
+        figures(format_args!("a call that waits: gone {took:.1?} after {}", name(signal)));
+        assert!(took < AT_ONCE, "{took:?}");
+    }
+}
+
+#[test]
+fn a_blocked_output_that_is_to_be_opened_anew_does_not_keep_a_run_from_ending() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let path = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo can be started");
+    assert!(made.success());
+    // Held open at both ends, so that it can be opened, and read by nobody.
+    let _held = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the pipe opens");
+    let broker = Mosquitto::start();
+    let process = broker.rtcomm("watch --json --output").arg(&path).start().until_ready();
+    broker.publish(TOO_MANY);
+    let mut latest = (0, Instant::now());
+    wait_on(&process, "the pipe to be full", PATIENCE, || {
+        let bytes = written(&process);
+        if bytes != latest.0 {
+            latest = (bytes, Instant::now());
+        }
+        bytes > 60_000 && latest.1.elapsed() > Duration::from_millis(300)
+    });
+    process.signal(Signal::HUP);
+    thread::sleep(Duration::from_millis(200));
+    let (outcome, took) = ends(process, Signal::TERM);
+    outcome.has_status(143).says("blocked: what waits there is not written");
+    assert!(took < SOON, "{took:?}");
+}

@@ -1,0 +1,106 @@
+//! What became of the connection is told, in records that `tail` passes on and shows.
+
+use crate::rig::proxy::Plan;
+use crate::rig::{Mosquitto, Proxy, rtcomm_at};
+use crate::support::{Outcome, rtcomm};
+
+/// A run whose connection was cut twice, with an event before, between and after.
+fn cut_twice(words: &str) -> Outcome {
+    let broker = Mosquitto::start();
+    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let process = rtcomm_at(words, &proxy.url()).start().until_ready();
+    // What is said of it comes a moment before the record.
+    let wait_for_record = |count| {
+        if words.contains("--status-events") {
+            process.wait_for_stdout("the record of it", |text| text.matches("ready").count() >= count);
+        }
+    };
+    wait_for_record(1);
+    for round in 1..=3 {
+        broker.publish(1);
+        process.wait_for_stdout("an event", |text| text.matches("iggy_pop").count() >= round);
+        if round < 3 {
+            proxy.cut();
+            process.wait_for_stderr("ready again", |text| text.matches("rtcomm: ready").count() > round);
+            wait_for_record(round + 1);
+        }
+    }
+    process.terminate()
+}
+
+#[test]
+fn every_loss_is_a_record_with_its_gap() {
+    for (flags, reason) in [
+        ("", "the connection broke"),
+        (
+            " --durable archive",
+            "the connection broke; the session was kept, so only what was published with QoS 0, or was too much for the broker to keep, may be missing",
+        ),
+        (" --durable archive --qos 0", "the connection broke"),
+    ] {
+        let outcome = cut_twice(&format!("watch --json --status-events{flags}"));
+        let lines = outcome.json_lines();
+        let told: Vec<&str> = lines.iter().map(|line| line["status"].as_str().unwrap_or("event")).collect();
+        let once = ["event", "disconnected", "connected", "gap", "ready"];
+        let expected = [&["connected", "ready"][..], &once, &once, &["event"]].concat();
+        outcome.check(told == expected, &format!("{expected:?}"));
+        for gap in lines.iter().filter(|line| line["status"] == "gap") {
+            let keys: Vec<_> = gap.as_object().expect("a record is an object").keys().collect();
+            outcome.check(
+                ["received", "status", "from", "until", "reason"].iter().all(|key| keys.iter().any(|it| it == key)),
+                "its keys",
+            );
+            let (from, until, received) = (gap["from"].as_str(), gap["until"].as_str(), gap["received"].as_str());
+            outcome.check(from < until && until <= received, "a time of some length that is over");
+            let told = gap["reason"].as_str().unwrap_or_default();
+            outcome.check(told.starts_with(reason), &format!("the reason {reason}, not {told}"));
+        }
+        let order = r#","status":"gap","from":""#;
+        outcome.check(outcome.stdout.matches(order).count() == 2, "the keys in their order");
+        outcome.check(
+            outcome.stderr.matches("messages published from").count() == 2,
+            "each gap told on standard error too",
+        );
+    }
+}
+
+#[test]
+fn without_the_flag_a_loss_is_told_on_standard_error_alone() {
+    let outcome = cut_twice("watch --json");
+    outcome.check(outcome.json_lines().len() == 3, "events alone");
+    outcome.check(outcome.stderr.matches("messages published from").count() == 2, "each gap");
+}
+
+#[test]
+fn tail_passes_records_of_the_connection_on_and_shows_them() {
+    let recorded = cut_twice("watch --json --status-events");
+    rtcomm("tail - --json").stdin(&recorded.stdout).run().has_status(0).prints(&recorded.stdout).never_says("warning");
+    let shown = rtcomm("tail -").stdin(&recorded.stdout).run().has_status(0).never_says("warning");
+    shown.check(shown.stdout.lines().count() == recorded.stdout.lines().count(), "a line for each");
+    for word in ["connected", "ready", "disconnected", "gap"] {
+        let expected = recorded.stdout.matches(&format!(r#""status":"{word}""#)).count();
+        let found =
+            shown.stdout.lines().filter(|line| line.split_whitespace().any(|it| it.trim_matches(':') == word)).count();
+        shown.check(found >= expected, &format!("{word} {expected} times"));
+    }
+    shown.check(shown.stdout.contains("the connection broke"), "the reason");
+}
+
+#[test]
+fn a_live_view_shows_what_became_of_the_connection() {
+    let outcome = cut_twice("watch --status-events");
+    outcome.check(outcome.stdout.lines().count() == 13, "a line for each of 10 records and 3 events");
+}
+
+#[test]
+fn status_records_go_to_the_file_too() {
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let path = dir.path().join("events.jsonl");
+    let broker = Mosquitto::start();
+    let command = broker.rtcomm("watch --json --status-events --fsync -c 1 --output").arg(&path);
+    let process = command.start().until_ready();
+    broker.publish(1);
+    process.end().has_status(0).prints("");
+    let text = std::fs::read_to_string(&path).expect("the file can be read");
+    assert_eq!(text.lines().count(), 3, "connected, ready, and the event: {text}");
+}

@@ -1,0 +1,166 @@
+//! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
+
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::mqtt::Client;
+use crate::support::{Broker, Outcome, rtcomm};
+
+/// A line of the input.
+fn wish(caller: &str, callee: &str) -> String {
+    json!({"caller": caller, "callee": callee}).to_string() + "\n"
+}
+
+/// A service that collects `count` requests, and then answers each with what `answer` says, the last one first.
+fn backwards(broker: &Broker, count: usize, answer: impl Fn(&Value) -> Option<Value> + Send + 'static) {
+    let mut client = broker.client();
+    client.subscribe("/rtcomm/callControl");
+    thread::spawn(move || {
+        let requests: Vec<Value> = (0..count).map(|_| request(&mut client)).collect();
+        for request in requests.iter().rev() {
+            if let Some(result) = answer(request) {
+                let mut response =
+                    json!({"method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"]});
+                for (key, value) in result.as_object().expect("an object of keys") {
+                    response[key] = value.clone();
+                }
+                client.publish(request["fromTopic"].as_str().expect("a topic"), response.to_string());
+            }
+        }
+        // The connection stays: without it the broker would say that nobody subscribes.
+        loop {
+            client.next();
+        }
+    });
+}
+
+fn request(client: &mut Client) -> Value {
+    serde_json::from_slice(&client.next().payload).expect("a request is JSON")
+}
+
+/// One key of each line.
+fn each(outcome: &Outcome, key: &str) -> Vec<Value> {
+    outcome.json_lines().iter().map(|line| line[key].clone()).collect()
+}
+
+#[test]
+fn lines_come_out_in_the_order_of_the_input_whatever_the_order_of_the_answers() {
+    let broker = Broker::mosquitto();
+    backwards(&broker, 20, |_| Some(json!({"result": "SUCCESS"})));
+    let input: String = (0..20).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(0);
+    let callers: Vec<_> = (0..20).map(|i| json!(format!("caller{i}"))).collect();
+    outcome.check(each(&outcome, "caller") == callers, "the order of the input");
+    outcome.check(each(&outcome, "outcome").iter().all(|it| it == "success"), "each placed");
+}
+
+#[test]
+fn a_line_that_is_no_request_is_told_with_its_number_and_the_rest_goes_on() {
+    let broker = Broker::mosquitto();
+    backwards(&broker, 2, |_| Some(json!({"result": "FAILURE", "reason": "busy"})));
+    let input = format!("{}junk\n\n{}{{\"caller\":\"a/b\",\"callee\":\"c\"}}\n", wish("a", "b"), wish("c", "d"));
+    let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(3);
+    outcome.check(each(&outcome, "outcome") == ["failure", "invalid", "invalid", "failure", "invalid"], "one for each");
+    outcome.check(each(&outcome, "line") == [Value::Null, json!(2), json!(3), Value::Null, json!(5)], "the numbers");
+    outcome.check(each(&outcome, "reason")[0] == "busy", "the service's reason");
+}
+
+#[test]
+fn the_worst_outcome_is_the_status() {
+    let broker = Broker::mosquitto();
+    backwards(&broker, 3, |request| match request["callerEndpoint"].as_str() {
+        Some("good") => Some(json!({"result": "SUCCESS"})),
+        Some("bad") => Some(json!({"result": "FAILURE"})),
+        _ => None,
+    });
+    let input = [wish("good", "b"), wish("slow", "b"), wish("bad", "b")].concat();
+    let outcome = rtcomm("call --batch - --timeout 1s").at(&broker).stdin(input).run().has_status(124);
+    outcome.check(each(&outcome, "outcome") == ["success", "timeout", "failure"], "each its own");
+}
+
+#[test]
+fn each_call_that_nobody_hears_is_told_apart_where_the_broker_says_so() {
+    let broker = Broker::mosquitto();
+    let input: String = (0..50).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let outcome = rtcomm("call --batch - --mqtt-version 5").at(&broker).stdin(input).run().has_status(6);
+    outcome.check(each(&outcome, "outcome") == vec![json!("no_responder"); 50], "each of them");
+}
+
+#[test]
+fn a_batch_that_was_interrupted_tells_what_it_sent_and_goes_on_with_skip() {
+    let broker = Broker::mosquitto();
+    let mut service = broker.client();
+    service.subscribe("/rtcomm/callControl");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("calls.jsonl");
+    let input: String = (0..10).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    std::fs::write(&file, input).expect("room for it");
+    let path = file.display();
+    let batch = rtcomm(&format!("call --batch {path} --jobs 3")).at(&broker).start();
+    let sent: Vec<Value> = (0..3).map(|_| request(&mut service)).collect();
+    batch.signal(Signal::INT);
+    let outcome = batch.end().has_status(130).says("--skip 3");
+    outcome.check(each(&outcome, "outcome") == vec![json!("unknown"); 3], "what was sent, and no more");
+    let ids: Vec<Value> = sent.iter().map(|request| request["transID"].clone()).collect();
+    outcome.check(each(&outcome, "transID") == ids, "the transactions to look for");
+
+    let rest = rtcomm(&format!("call --batch {path} --skip 3 --dry-run")).at(&broker).run().has_status(0);
+    let callers: Vec<_> = (3..10).map(|i| json!(format!("caller{i}"))).collect();
+    rest.check(each(&rest, "callerEndpoint") == callers, "the lines after those");
+}
+
+#[test]
+fn session_and_application_of_a_line_stand_in_its_request() {
+    let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
+    let lines = format!(
+        "{{\"caller\":\"a\",\"callee\":\"b\",\"session_id\":\"{session}\",\"app_context\":\"own\"}}\n{}",
+        wish("c", "d")
+    );
+    let outcome = rtcomm("call --batch - --dry-run --app-context common").stdin(lines).run().has_status(0);
+    outcome.check(each(&outcome, "sessionID") == [json!(session), Value::Null], "the line's session");
+    outcome.check(each(&outcome, "appContext") == ["own", "common"], "the line's application, else the common one");
+}
+
+#[test]
+fn a_broker_that_goes_leaves_the_calls_unknown_and_says_where_to_go_on() {
+    let broker = Broker::mosquitto();
+    let mut service = broker.client();
+    service.subscribe("/rtcomm/callControl");
+    let input: String = (0..5).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let batch = rtcomm("call --batch - --jobs 2").at(&broker).stdin(input).start();
+    for _ in 0..2 {
+        request(&mut service);
+    }
+    drop(broker);
+    let outcome = batch.end().has_status(5).says("--skip 2");
+    outcome.check(each(&outcome, "outcome") == ["unknown", "unknown"], "what was sent, and no more");
+}
+
+#[test]
+fn a_batch_at_a_rate_begins_no_call_before_its_time() {
+    let broker = Broker::mosquitto();
+    backwards(&broker, 1, |_| Some(json!({"result": "SUCCESS"})));
+    let input = [wish("a", "b"), wish("c", "d")].concat();
+    let batch = rtcomm("call --batch - --rate 1/h").at(&broker).stdin(input).start();
+    batch.wait_for_lines(1);
+    batch.signal(Signal::TERM);
+    let outcome = batch.end().has_status(143);
+    outcome.check(each(&outcome, "caller") == ["a"], "only the first, for an hour");
+}
+
+#[test]
+fn wrong_flags_of_a_batch_are_usage_errors() {
+    for words in [
+        "call a b --batch -",
+        "call --batch - --jobs 0",
+        "call --batch - --rate 5",
+        "call --batch - --session-id 6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10",
+        "call a b --skip 3",
+        "call",
+    ] {
+        rtcomm(words).run().has_status(2).prints("");
+    }
+    rtcomm("call --batch no-such-file").run().has_status(1).prints("").says("no-such-file");
+}

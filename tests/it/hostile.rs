@@ -1,0 +1,645 @@
+//! Input that somebody made to hurt: payloads, topics, reasons, replies. None of it ends a run, breaks a line, or reaches
+//! a terminal as it came; what follows it is printed as ever.
+//!
+//! The payloads are in `tests/data/hostile/`; what would be too large to keep is made here. A name's ending says what the
+//! payload is: `event` (JSON that is an event's), `json` (another's), `text` (UTF-8 but no JSON), `bytes` (neither).
+
+mod bodies;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::support::events::event;
+use crate::support::mqtt::{Message, PUBLISH, Packet};
+use crate::support::peer::{Peer, Script, ToVersion5};
+use crate::support::{Broker, Outcome, Setup, rtcomm, shell};
+use bodies::{is_safe, without_colors};
+
+const TOPIC: &str = "/rtcomm/event/session/failed/iggy_pop/david_bowie";
+
+/// What a payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Event,
+    Json,
+    Text,
+    Bytes,
+}
+
+/// Every payload of the corpus with its name, the small ones first.
+fn corpus() -> Vec<(String, Kind, Vec<u8>)> {
+    let mut all: Vec<_> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/hostile"))
+        .expect("there is a corpus")
+        .map(|entry| entry.expect("a file").path())
+        .map(|path| {
+            let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+            let kind = match path.extension().and_then(|it| it.to_str()) {
+                Some("event") => Kind::Event,
+                Some("json") => Kind::Json,
+                Some("text") => Kind::Text,
+                Some("bytes") => Kind::Bytes,
+                _ => panic!("{name} ends in event, json, text or bytes"),
+            };
+            (name, kind, fs::read(&path).expect("it can be read"))
+        })
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(all.len() > 40, "the corpus is there");
+    all.extend(huge());
+    all
+}
+
+/// What is too large to keep.
+fn huge() -> Vec<(String, Kind, Vec<u8>)> {
+    const DEEP: usize = 100_000;
+    const LONG: usize = 10 << 20;
+    let text = |name: &str, kind, payload: String| (name.to_owned(), kind, payload.into_bytes());
+    let head = r#"{"method":"RTCOMM_EVENT_FIRED""#;
+    vec![
+        text("deep arrays", Kind::Event, format!(r#"{head},"x":{}{}}}"#, "[".repeat(DEEP), "]".repeat(DEEP))),
+        text("deep objects", Kind::Event, format!(r#"{head},"x":{}1{}}}"#, r#"{"a":"#.repeat(DEEP), "}".repeat(DEEP))),
+        text("deep reason", Kind::Event, format!(r#"{head},"reason":{}{}}}"#, "[".repeat(DEEP), "]".repeat(DEEP))),
+        text("deep and open", Kind::Text, "[".repeat(DEEP)),
+        text("long reason", Kind::Event, format!(r#"{head},"reason":"{}"}}"#, "x".repeat(LONG))),
+        text("long key", Kind::Event, format!(r#"{head},"{}":1}}"#, "k".repeat(LONG))),
+        text("long number", Kind::Event, format!(r#"{head},"n":{0},"reason":{0}}}"#, "9".repeat(1_000))),
+        text("long fraction", Kind::Event, format!(r#"{head},"n":0.{}e-{}}}"#, "3".repeat(1_000), "9".repeat(1_000))),
+        text("many keys", Kind::Event, format!("{head}{}}}", r#","reason":"a""#.repeat(50_000))),
+        text("long text", Kind::Text, "no JSON ".repeat(LONG / 8)),
+        text("escapes alone", Kind::Event, format!(r#"{head},"reason":"{}"}}"#, r"\u001b\u202e".repeat(10_000))),
+    ]
+}
+
+/// What the payload must come back from a line as.
+#[derive(serde::Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payload_text: Option<Cow<'a, str>>,
+    payload_base64: Option<String>,
+    error: Option<String>,
+}
+
+/// Fails unless the line is JSON that holds the payload as it was sent.
+fn check_line(line: &str, kind: Kind, sent: &[u8]) -> Result<(), String> {
+    let read: Line<'_> = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
+    let whole = String::from_utf8_lossy(sent);
+    let is_same = match kind {
+        Kind::Event | Kind::Json => {
+            // Line ends stand outside strings, and become spaces.
+            let sent = whole.replace(['\n', '\r'], " ");
+            read.payload.is_some_and(|payload| payload.get() == sent.trim_ascii())
+        }
+        Kind::Text => read.payload_text.as_deref() == Some(&*whole),
+        Kind::Bytes => read.payload_base64.is_some_and(|it| BASE64.decode(it).is_ok_and(|bytes| bytes == sent)),
+    };
+    if !is_same {
+        return Err(format!("another payload, or in another form than {kind:?}"));
+    }
+    if read.error.is_none() == (kind == Kind::Event) { Ok(()) } else { Err("an error or none".to_owned()) }
+}
+
+#[track_caller]
+fn check_lines(outcome: &Outcome, sent: &[&(String, Kind, Vec<u8>)]) {
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    assert_eq!(lines.len(), sent.len(), "a line for each");
+    for (line, (name, kind, payload)) in lines.iter().zip(sent) {
+        if let Err(what) = check_line(line, *kind, payload) {
+            panic!("{name}: {what}: {}", line.chars().take(500).collect::<String>());
+        }
+    }
+}
+
+/// Fails unless each line is safe; with colours, but for those.
+#[track_caller]
+fn check_safe(outcome: &Outcome, count: usize, is_colored: bool) {
+    let lines: Vec<&str> = outcome.stdout.split_terminator('\n').collect();
+    assert_eq!(lines.len(), count, "a line for each");
+    for line in lines {
+        assert!(!line.contains('\u{fffd}'), "valid UTF-8");
+        if is_colored {
+            is_safe(&without_colors(line));
+        } else {
+            is_safe(line);
+        }
+    }
+    for line in outcome.stderr.lines() {
+        is_safe(line);
+    }
+}
+
+fn every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(setup: &Setup) {
+    let corpus = corpus();
+    let events: Vec<_> = corpus.iter().filter(|(_, kind, _)| *kind == Kind::Event).collect();
+    let all: Vec<_> = corpus.iter().collect();
+    let start =
+        |command: &str, count: usize| setup.rtcomm(&format!("{command} -c {}", count + 1)).start().until_ready();
+    let watch_json = start("watch --json", events.len());
+    let watch_pretty = start("watch --color=always", events.len());
+    let tail_json = start("tail --json", all.len());
+    let tail_pretty = start("tail", all.len());
+
+    let mut client = setup.broker.client();
+    for (_, _, payload) in &corpus {
+        client.publish(TOPIC, payload);
+    }
+    let last = event(&json!({ "reason": "the last one" }));
+    client.publish(TOPIC, &last);
+    let last = (String::from("the last one"), Kind::Event, last.into_bytes());
+    let with_last = |sent: &[&(String, Kind, Vec<u8>)]| -> Vec<_> {
+        sent.iter().map(|it| (*it).clone()).chain([last.clone()]).collect()
+    };
+    let (events, all) = (with_last(&events), with_last(&all));
+
+    let outcome = watch_json.end().has_status(0);
+    check_lines(&outcome, &events.iter().collect::<Vec<_>>());
+    let skipped = outcome.stderr.lines().filter(|line| line.contains("skipped a message on")).count();
+    assert_eq!(skipped, all.len() - events.len(), "each that is no event is told once");
+    check_safe(&watch_pretty.end().has_status(0), events.len(), true);
+    check_safe(&tail_pretty.end().has_status(0), all.len(), false);
+    let recorded = tail_json.end().has_status(0);
+    check_lines(&recorded, &all.iter().collect::<Vec<_>>());
+
+    // What was recorded is read again.
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), &recorded.stdout).expect("it can be written");
+    let again = rtcomm("tail --json").arg(file.path()).run().has_status(0);
+    assert!(again.stdout == recorded.stdout, "byte for byte");
+    assert!(again.stderr.is_empty(), "without a complaint");
+    check_safe(&rtcomm("tail").arg(file.path()).run().has_status(0), all.len(), false);
+    check_safe(&rtcomm("tail --color=always -n 9").arg(file.path()).run().has_status(0), 9, true);
+}
+
+#[test]
+fn every_payload_from_mosquitto_is_survived_with_mqtt_5() {
+    let setup = Setup { broker: Broker::mosquitto(), version: "5" };
+    every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(&setup);
+}
+
+#[test]
+fn every_payload_from_the_demo_is_survived_with_mqtt_3_1_1() {
+    let setup = Setup { broker: Broker::demo(), version: "3.1.1" };
+    every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(&setup);
+}
+
+/// Gives the program's lines to another reader of JSON.
+#[test]
+fn jq_reads_what_the_corpus_becomes() {
+    let broker = Broker::mosquitto();
+    // jq reads no deeper than 256 levels.
+    let corpus: Vec<_> = corpus().into_iter().filter(|(name, _, _)| !name.starts_with("deep")).collect();
+    let tail = rtcomm(&format!("tail --json -c {}", corpus.len())).at(&broker).start().until_ready();
+    let mut client = broker.client();
+    for (_, _, payload) in &corpus {
+        client.publish(TOPIC, payload);
+    }
+    let lines = tail.end().has_status(0).stdout;
+    let topics = shell("jq -r .topic").stdin(&lines).run().has_status(0);
+    assert_eq!(topics.stdout, format!("{TOPIC}\n").repeat(corpus.len()));
+}
+
+#[test]
+fn the_corpus_is_no_record_either_and_the_lines_after_it_are_read() {
+    let good = fs::read_to_string(crate::pretty::recorded()).expect("recorded lines");
+    let mut file = Vec::new();
+    let mut count = 0;
+    for (_, _, payload) in corpus() {
+        file.extend_from_slice(&payload);
+        file.push(b'\n');
+        file.extend_from_slice(good.as_bytes());
+        count += good.lines().count();
+    }
+    let path = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(path.path(), file).expect("it can be written");
+    let outcome = rtcomm("tail").arg(path.path()).run().has_status(0);
+    check_safe(&outcome, count, false);
+    assert!(outcome.stderr.lines().all(|line| line.contains("; skipped")), "each is told");
+}
+
+#[test]
+fn a_line_that_is_longer_than_any_message_is_skipped() {
+    let good = fs::read_to_string(crate::pretty::recorded()).expect("recorded lines");
+    let long = format!("{{\"x\":\"{}\"}}\n{good}", "x".repeat(65 << 20));
+    let path = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(path.path(), long).expect("it can be written");
+    let outcome = rtcomm("tail").arg(path.path()).run().has_status(0).says("line 1: it is too long; skipped");
+    assert_eq!(outcome.stdout.lines().count(), good.lines().count());
+}
+
+/// Texts that a terminal would obey, or that would make two lines of one.
+const NASTY: [&str; 14] = [
+    "\u{1b}[2J\u{1b}[31mred",
+    "\u{1b}]8;;http://evil.example\u{1b}\\click\u{1b}]8;;\u{1b}\\",
+    "\u{1b}]52;c;cm0gLXJmIH4=\u{7}",
+    "\u{1b}]0;title\u{7}\u{1b}P$q\u{1b}\\\u{1b}c",
+    "\u{9b}31m\u{9d}0;x\u{9c}\u{90}\u{85}",
+    "one\ntwo\r\nthree\u{b}\u{c}\rfour",
+    "\u{2028}\u{2029}",
+    "\u{202e}gnp.exe\u{202c}\u{2066}x\u{2069}\u{200f}\u{61c}",
+    "a\u{200b}b\u{200c}c\u{200d}d\u{2060}e\u{feff}f\u{ad}g",
+    "\u{8}\u{8}\u{7f}\u{0}\u{1}\u{1f}",
+    "\u{e0041}\u{e007f}\u{fe0f}\u{3164}\u{115f}",
+    "\u{fff9}a\u{fffa}b\u{fffb}",
+    "\t\ttabs",
+    "\u{0}",
+];
+
+/// A recorded line with the text in this place.
+fn line_with(place: &str, text: &str) -> String {
+    let mut payload = json!({
+        "method": "RTCOMM_EVENT_FIRED", "appContext": "app", "reason": "busy", "sigSessID": "s", "regTopic": "t"
+    });
+    let mut line = json!({
+        "received": "2026-11-23T03:34:12.798558Z", "category": "session", "action": "failed", "from": "a", "to": "b",
+        "topic": TOPIC, "qos": 1, "retain": false
+    });
+    let elsewhere = |line: &mut Value| {
+        for key in ["category", "action", "from", "to"] {
+            line.as_object_mut().expect("an object").remove(key);
+        }
+    };
+    match place.split_once('.') {
+        Some(("event", key)) => payload[key] = text.into(),
+        Some(("registration", key)) => {
+            line["category"] = "registration".into();
+            line.as_object_mut().expect("an object").remove("to");
+            payload.as_object_mut().expect("an object").remove("reason");
+            payload[key] = text.into();
+        }
+        Some(("call", key)) => {
+            elsewhere(&mut line);
+            payload = json!({ "method": "3PCC_PLACE_CALL", "transID": "t", "callerEndpoint": "a", "fromTopic": "f" });
+            payload[key] = text.into();
+        }
+        Some(("reply", key)) => {
+            elsewhere(&mut line);
+            payload = json!({ "method": "RESPONSE", "orig": "o", "transID": "t", "result": "FAILURE", "reason": "r" });
+            payload[key] = text.into();
+        }
+        Some(("presence", key)) => {
+            elsewhere(&mut line);
+            payload = json!({ "method": "DOCUMENT", "state": "available", "alias": "a", "addressTopic": "t" });
+            payload[key] = text.into();
+        }
+        Some((kind @ ("text" | "bytes" | "error" | "json"), _)) => {
+            elsewhere(&mut line);
+            match kind {
+                "text" => line["payload_text"] = text.into(),
+                "bytes" => line["payload_base64"] = BASE64.encode([text.as_bytes(), b"\xff"].concat()).into(),
+                "json" => payload = json!({ text: [text] }),
+                _ => line["error"] = text.into(),
+            }
+        }
+        Some((kind @ ("status" | "other"), key)) => {
+            elsewhere(&mut line);
+            if kind == "status" {
+                line["status"] = "disconnected".into();
+            }
+            line[key] = text.into();
+        }
+        _ => line[place] = text.into(),
+    }
+    if line.get("payload_text").is_none() && line.get("payload_base64").is_none() {
+        line["payload"] = payload;
+    }
+    format!("{line}\n")
+}
+
+const PLACES: [&str; 31] = [
+    "from",
+    "to",
+    "topic",
+    "event.reason",
+    "event.appContext",
+    "event.sigSessID",
+    "event.timestamp",
+    "event.unknown",
+    "registration.regTopic",
+    "registration.appContext",
+    "call.callerEndpoint",
+    "call.calleeEndpoint",
+    "call.fromTopic",
+    "call.transID",
+    "call.sessionID",
+    "call.appContext",
+    "reply.result",
+    "reply.reason",
+    "reply.orig",
+    "reply.transID",
+    "presence.state",
+    "presence.alias",
+    "presence.addressTopic",
+    "presence.appContext",
+    "other.topic",
+    "status.reason",
+    "text.",
+    "bytes.",
+    "error.",
+    "json.",
+    "event.method2",
+];
+
+#[test]
+fn no_field_of_a_message_breaks_its_line_or_reaches_a_terminal() {
+    let mut lines = String::new();
+    for place in PLACES {
+        for text in NASTY {
+            lines.push_str(&line_with(place, text));
+        }
+    }
+    let count = PLACES.len() * NASTY.len();
+    check_safe(&rtcomm("tail -").stdin(&lines).run().has_status(0), count, false);
+    check_safe(&rtcomm("tail - --color=always").stdin(&lines).run().has_status(0), count, true);
+    let outcome = rtcomm("tail - --json").stdin(&lines).run().has_status(0).prints(&lines);
+    assert!(outcome.stderr.is_empty(), "without a complaint");
+}
+
+#[test]
+fn an_error_about_a_recorded_line_is_one_safe_line() {
+    for text in NASTY {
+        let bad = [line_with("category", text), line_with("action", text), format!("{{\"{text}"), format!("{text}\n")];
+        let outcome = rtcomm("tail -").stdin(bad.concat()).run().has_status(0);
+        check_safe(&outcome, 0, false);
+        let name = tempfile::TempDir::new().expect("a temporary directory");
+        let name = name.path().join(text.replace(['/', '\0'], "_"));
+        check_safe(&rtcomm("tail").arg(name).run().has_status(1), 0, false);
+    }
+}
+
+#[test]
+fn arguments_that_are_quoted_in_errors_are_safe() {
+    for text in NASTY.iter().filter(|text| !text.contains('\0')) {
+        for command in [
+            "watch --from",
+            "watch --for",
+            "watch --count",
+            "watch --root",
+            "watch --broker",
+            "watch --reason",
+            "watch --keepalive",
+            "watch --session-id",
+            "watch --cafile",
+            "watch --proxy",
+            "watch --client-id",
+            "tail --since",
+            "tail --topic",
+            "call a",
+            "call --timeout",
+            "--no-such",
+            "",
+        ] {
+            let text = if command == "watch --from" { format!("a/{text}") } else { (*text).to_owned() };
+            let outcome = rtcomm(command)
+                .arg(text)
+                .env("RTCOMM_CONNECT_TIMEOUT", "1s")
+                .env("RTCOMM_BROKER", "mqtt://127.0.0.1:1")
+                .run();
+            for line in outcome.stderr.lines() {
+                is_safe(line);
+            }
+            outcome.check(outcome.stdout.is_empty(), "nothing on standard output");
+        }
+    }
+}
+
+fn script(to_subscriber: Vec<Message>) -> Script {
+    Script { to_version_5: ToVersion5::Close, granted: 1, to_subscriber, on_publish: None }
+}
+
+/// The texts that MQTT can carry in a topic.
+fn nasty_topics() -> impl Iterator<Item = String> {
+    let texts = NASTY.iter().filter(|text| !text.contains('\0'));
+    texts.map(|text| text.replace(['/', '#', '+'], "-"))
+}
+
+#[test]
+fn topics_of_a_broker_that_lets_all_pass_are_safe() {
+    let payload = event(&json!({}));
+    let mut messages = Vec::new();
+    for text in nasty_topics() {
+        for topic in [
+            format!("/rtcomm/event/session/started/{text}/{text}"),
+            format!("/rtcomm/event/registration/started/{text}"),
+            format!("/rtcomm/event/{text}/started/a"),
+            format!("/rtcomm/event/session/{text}/a"),
+            format!("/rtcomm/event/session/started/a/b/{text}"),
+        ] {
+            messages.push(Message::new(&topic, &payload));
+        }
+        let method = json!({ "method": text }).to_string();
+        messages.push(Message::new(&format!("/rtcomm/event/session/started/{text}/b"), method));
+        messages.push(Message::new(&format!("/rtcomm/sphere/{text}"), ""));
+    }
+    let groups = nasty_topics().count();
+    let peer = Peer::old_broker(script(messages));
+    let run = |words: &str| rtcomm(words).arg("--broker").arg(peer.url());
+    let outcome = run(&format!("watch -c {}", 2 * groups)).run().has_status(0);
+    check_safe(&outcome, 2 * groups, false);
+    outcome.says("skipped a message on /rtcomm/event/");
+    check_safe(&run(&format!("watch --color=always -c {}", 2 * groups)).run().has_status(0), 2 * groups, true);
+    check_safe(&run(&format!("tail -c {}", 7 * groups)).run().has_status(0), 7 * groups, false);
+    let outcome = run(&format!("tail --json -c {}", 7 * groups)).run().has_status(0);
+    let topics: Vec<_> = outcome.json_lines().iter().map(|line| line["topic"].as_str().map(str::to_owned)).collect();
+    for text in nasty_topics() {
+        assert!(topics.contains(&Some(format!("/rtcomm/sphere/{text}"))), "{text:?} comes as it was sent");
+    }
+}
+
+/// mosquitto lets no such topic pass.
+#[test]
+fn a_topic_that_is_no_text_ends_the_run_in_order() {
+    for topic in [&b"/rtcomm/event/\xff"[..], b"/rtcomm/event/a\0b"] {
+        let length = u16::try_from(topic.len()).expect("a short topic").to_be_bytes();
+        let peer = Peer::sending(&Packet::new(PUBLISH, [&length[..], topic, b"{}"].concat()));
+        for command in ["watch", "tail"] {
+            let run = rtcomm(command).arg("--mqtt-version=3.1.1").arg("--broker").arg(peer.url());
+            drop(run.run().has_status(1).says("a topic that is no text").never_says("panicked"));
+        }
+    }
+}
+
+/// The reply to a request, with these keys over the ordinary ones.
+fn reply(request: &Message, more: &Value) -> Message {
+    let request: Value = serde_json::from_slice(&request.payload).expect("a request is JSON");
+    let mut reply = json!({
+        "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "FAILURE"
+    });
+    for (key, value) in more.as_object().expect("an object of keys") {
+        reply[key] = value.clone();
+    }
+    Message::new(request["fromTopic"].as_str().expect("where to answer"), reply.to_string())
+}
+
+/// A peer that answers each request with these.
+fn answering(answers: impl Fn(&Message) -> Vec<Message> + Send + Sync + 'static) -> Peer {
+    Peer::old_broker(Script { on_publish: Some(Arc::new(answers)), ..script(vec![]) })
+}
+
+#[test]
+fn replies_are_shown_safely() {
+    for text in NASTY {
+        for key in ["reason", "result"] {
+            let peer = answering(move |request| vec![reply(request, &json!({ key: text }))]);
+            let outcome = rtcomm("call a b --broker").arg(peer.url()).run().has_status(3);
+            check_safe(&outcome, 1, false);
+            let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(3);
+            let line = &outcome.json_lines()[0];
+            outcome.check(line["response"][key] == text, "as it was sent");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_reply_of_ours_is_ignored_and_told() {
+    let big = "x".repeat(2_000);
+    let peer = answering(move |request| {
+        let ours = |more: Value| reply(request, &more);
+        let elsewhere = |more: Value| Message { topic: format!("{}/other", ours(json!({})).topic), ..ours(more) };
+        vec![
+            ours(json!({ "reason": "retained" })).retained(),
+            ours(json!({ "transID": "another", "reason": "wrong transID" })),
+            ours(json!({ "transID": null })),
+            ours(json!({ "orig": "SERVICE_QUERY" })),
+            elsewhere(json!({ "method": "DOCUMENT" })),
+            ours(json!({ "reason": big })),
+            ours(json!({ "result": "SUCCESS", "n": 1 })),
+            ours(json!({ "result": "FAILURE", "reason": "too late" })),
+            ours(json!({ "result": "SUCCESS", "n": 2 })),
+        ]
+    });
+    let run = |flags: &str| rtcomm(&format!("call a b --max-payload 1000 {flags} --broker")).arg(peer.url()).run();
+    let outcome = run("--json --verbose").has_status(0);
+    let lines = outcome.json_lines();
+    outcome.check(lines.len() == 1 && lines[0]["response"]["n"] == 1, "the first that is valid, and no other");
+    let told = outcome.stderr.lines().filter(|line| line.contains("ignored a message on the reply topic")).count();
+    outcome.check(told == 6, "the six before it");
+    let outcome =
+        outcome.says("it was retained").says("transID is another").says("orig is not").says("(--max-payload)");
+    drop(outcome.says("method is not"));
+    let quiet = run("").has_status(0);
+    quiet.check(quiet.stderr.is_empty(), "told only where somebody looks for a fault");
+}
+
+#[test]
+fn a_reply_may_have_a_mebibyte_and_no_more() {
+    for (size, status) in [(1 << 20, 0), ((1 << 20) + 1, 124)] {
+        let peer = answering(move |request| {
+            let mut reply = reply(request, &json!({ "result": "SUCCESS" }));
+            reply.payload.resize(size, b' ');
+            vec![reply]
+        });
+        let run = rtcomm("call a b -v --timeout 2s --broker").arg(peer.url()).run().has_status(status);
+        run.check(run.stderr.contains("(--max-payload)") == (status == 124), "told where it is too large");
+    }
+}
+
+#[test]
+fn nobody_can_guess_where_a_reply_is_wanted() {
+    let mut seen = BTreeMap::new();
+    for _ in 0..20 {
+        let outcome = rtcomm("call a b --dry-run").run().has_status(0);
+        let request = &outcome.json_lines()[0];
+        for key in ["fromTopic", "transID"] {
+            let text = request[key].as_str().expect("a text");
+            let id = text.rsplit('/').next().unwrap_or_default();
+            let id: uuid::Uuid = id.parse().expect("a UUID");
+            // A UUID of version 4 has 122 random bits [RFC 9562, 5.4].
+            assert_eq!((id.get_version_num(), id.get_variant()), (4, uuid::Variant::RFC4122), "{id}");
+            assert_eq!(seen.insert(id, key), None, "none comes twice");
+        }
+    }
+}
+
+#[test]
+fn the_fuzz_targets_bodies_hold_for_the_corpus() {
+    // The largest take their time in a build without optimisation, and have been through the program itself.
+    for (_, _, payload) in corpus().into_iter().filter(|(_, _, payload)| payload.len() < 1 << 20) {
+        bodies::topic(&payload);
+        bodies::event(&payload);
+        bodies::event(&[b"b\n", &payload[..]].concat());
+        bodies::event(&[b"!elsewhere\n", &payload[..]].concat());
+        bodies::record(&payload);
+        bodies::broker_url(&payload);
+        bodies::pretty(&[b"b\n", &payload[..]].concat());
+    }
+    for place in PLACES {
+        for text in NASTY {
+            bodies::record(line_with(place, text).as_bytes());
+            bodies::pretty(format!("{text}\n{{\"method\":\"RESPONSE\"}}").as_bytes());
+            bodies::topic(format!("{text}\n+/{text}/#\n{text}").as_bytes());
+            bodies::broker_url(format!("wss://{text}").as_bytes());
+        }
+    }
+}
+
+/// Bytes that are near to something: pieces of the protocol and of what breaks terminals, and anything between them.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let words: Vec<&'static [u8]> = vec![
+        b"/",
+        b"+",
+        b"#",
+        b"\n",
+        b"$share/g/",
+        b"/rtcomm/event/",
+        b"session",
+        b"registration",
+        b"started",
+        b"failed",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"\"",
+        b":",
+        b",",
+        b"\\u001b",
+        b"\\ud800",
+        b"\x1b[31m",
+        b"\xe2\x80\xae",
+        b"\xff",
+        b"\0",
+        b"\"method\":",
+        b"\"RTCOMM_EVENT_FIRED\"",
+        b"\"RESPONSE\"",
+        b"\"reason\":",
+        b"\"received\":\"2026-11-23T03:34:12Z\"",
+        b"\"topic\":\"a\"",
+        b"\"qos\":1",
+        b"\"retain\":false",
+        b"\"payload\":",
+        b"\"payload_text\":\"",
+        b"\"status\":\"gap\"",
+        b"mqtts://",
+        b"@",
+        b"[::1]",
+        b":1883",
+        b"1e999",
+        b" ",
+    ];
+    let piece = prop_oneof![
+        4 => prop::sample::select(words).prop_map(<[u8]>::to_vec),
+        1 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
+        1 => any::<u8>().prop_map(|byte| vec![byte]),
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn the_fuzz_targets_bodies_hold_for_what_chance_makes(bytes in pieces()) {
+        bodies::topic(&bytes);
+        bodies::event(&bytes);
+        bodies::record(&bytes);
+        bodies::broker_url(&bytes);
+        bodies::pretty(&bytes);
+    }
+}

@@ -1,0 +1,230 @@
+//! What must hold of any bytes whatever: driven here over a corpus and by chance, and by the fuzz targets in `fuzz/`.
+//!
+//! Each takes one input and panics where something does not hold.
+
+use std::borrow::Cow;
+
+use rtcomm::internals::{self, Pretty};
+use rtcomm::protocol::event::Event;
+use rtcomm::protocol::fields::Fields;
+use rtcomm::protocol::filter::Filter;
+use rtcomm::protocol::record::{Content, Entry, Message, Payload, Record};
+use rtcomm::protocol::topic::{EndpointId, EventTopic, Root, TopicFilter, TopicName, disjoint, intersect};
+use serde_json::value::RawValue;
+
+/// A topic, or filters and a topic, each on a line of its own.
+pub(crate) fn topic(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for root in ["/rtcomm/event", "a", "/"] {
+        let root: Root = root.parse().expect("a root");
+        match EventTopic::parse(&root, text) {
+            Ok(topic) => assert_eq!(topic.under(&root), text, "a topic is put together as it was"),
+            Err(error) => is_safe(&internals::shown(&error.to_string())),
+        }
+    }
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let (second, topic) = rest.split_once('\n').unwrap_or((rest, "/rtcomm/event/session/started/a/b"));
+    for text in [first, second, topic] {
+        if let Ok(name) = text.parse::<TopicName>()
+            && !text.starts_with("$share/")
+        {
+            assert!(name.and_below().matches(text) && text.parse::<TopicFilter>().is_ok(), "a name is a filter too");
+        }
+        if let Ok(id) = text.parse::<EndpointId>() {
+            let root: Root = "r".parse().expect("a root");
+            let topic = format!("r/registration/started/{id}");
+            assert_eq!(EventTopic::parse(&root, &topic).map(|it| it.from), Ok(text), "an ID is a level");
+        }
+    }
+    let filters: Vec<TopicFilter> = [first, second].iter().filter_map(|text| text.parse().ok()).collect();
+    for filter in &filters {
+        assert_eq!(filter.as_str().parse().as_ref(), Ok(filter), "a filter is read as it is written");
+        let _ = filter.matches(topic);
+    }
+    let covering = disjoint(&filters);
+    for filter in filters.iter().filter(|filter| filter.matches(topic)) {
+        assert!(covering.iter().any(|it| it.matches(topic)), "{filter} is covered for {topic:?}");
+    }
+    if let [a, b] = &filters[..]
+        && a.matches(topic)
+        && b.matches(topic)
+    {
+        assert!(intersect(a, b), "{a} and {b} both match {topic:?}");
+    }
+}
+
+/// A topic on the first line, and a payload.
+pub(crate) fn event(bytes: &[u8]) {
+    let (topic, payload) = message(bytes);
+    let root: Root = "/rtcomm/event".parse().expect("a root");
+    match Event::decode(&root, &topic, payload) {
+        Ok(event) => {
+            assert!(Filter::default().matches(&event), "an open filter lets every event pass");
+            for field in [event.fields.reason, event.fields.app_context, event.fields.sig_sess_id].into_iter().flatten()
+            {
+                is_safe(&internals::shown(&field.text()));
+            }
+        }
+        Err(error) => is_safe(&internals::shown(&error.to_string())),
+    }
+    let record = record_of(&root, &topic, payload);
+    let line = written(&record);
+    let Ok(Entry::Message(read)) = Entry::parse(&line) else { panic!("what was written is read: {line:?}") };
+    // White space around a payload is no part of it, and is written once.
+    let line = written(&read.record());
+    assert_eq!(written_again(&line), line, "a line is written as it was read");
+    let again = read.record();
+    assert_eq!((again.topic, again.qos, again.retain), (&*topic, 1, false), "nothing is lost");
+    match (record.payload, again.payload) {
+        (Payload::Json(before), Payload::Json(after)) => {
+            let before = before.replace(['\n', '\r'], " ");
+            assert_eq!(before.trim_ascii(), after, "the payload's own bytes");
+        }
+        (before, after) => assert_eq!(before, after, "the payload's own bytes"),
+    }
+}
+
+/// A recorded line.
+pub(crate) fn record(bytes: &[u8]) {
+    match Entry::parse(bytes) {
+        Ok(Entry::Message(read)) => {
+            let line = written(&read.record());
+            assert_eq!(written_again(&line), line, "a line is written as it was read");
+            pretty_is_safe(|pretty, line| pretty.record(&read.record(), line));
+        }
+        Ok(Entry::Status(read)) => {
+            let mut line = Vec::new();
+            read.write_line(&mut line);
+            is_json_line(&line);
+            let Ok(Entry::Status(again)) = Entry::parse(&line) else { panic!("what was written is read: {line:?}") };
+            let mut second = Vec::new();
+            again.write_line(&mut second);
+            assert_eq!(second, line, "a line is written as it was read");
+            pretty_is_safe(|pretty, line| pretty.status(&read, line));
+        }
+        Err(error) => is_safe(&internals::shown(&error.to_string())),
+    }
+}
+
+/// A broker's URL.
+pub(crate) fn broker_url(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match internals::broker_url(text) {
+        Ok(url) => {
+            assert_eq!(internals::broker_url(&url).as_ref(), Ok(&url), "a URL is read as it is written");
+            assert!(!text.contains('@'), "no URL with credentials is taken: {text:?}");
+            is_safe(&internals::shown(&url));
+        }
+        Err(error) => {
+            let is_quoted = text.split_once('@').is_some_and(|(secret, _)| secret.len() > 8 && error.contains(secret));
+            assert!(!is_quoted, "what stands before an @ is not quoted: {error}");
+            is_safe(&internals::shown(&error));
+        }
+    }
+}
+
+/// A topic on the first line, and a payload.
+pub(crate) fn pretty(bytes: &[u8]) {
+    let (topic, payload) = message(bytes);
+    let root: Root = "/rtcomm/event".parse().expect("a root");
+    let record = record_of(&root, &topic, payload);
+    pretty_is_safe(|pretty, line| pretty.record(&record, line));
+    // As a reply or a request of anybody, the same payload is shown otherwise.
+    let record = Record { content: Content::Other, retain: true, ..record };
+    pretty_is_safe(|pretty, line| pretty.record(&record, line));
+    // A reader of fields alone.
+    if let Ok(fields) = Fields::read(payload) {
+        for field in [fields.method, fields.orig, fields.result, fields.alias].into_iter().flatten() {
+            is_safe(&internals::shown(&field.text()));
+        }
+    }
+}
+
+fn message(bytes: &[u8]) -> (Cow<'_, str>, &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let payload = bytes.get(at + 1..).unwrap_or_default();
+    let topic = String::from_utf8_lossy(&bytes[..at]);
+    let topic = match topic.strip_prefix('!') {
+        // Any other topic is hardly ever an event's.
+        None => format!("/rtcomm/event/session/failed/a/{topic}").into(),
+        Some(_) => topic,
+    };
+    (topic, payload)
+}
+
+fn record_of<'a>(root: &Root, topic: &'a str, payload: &'a [u8]) -> Record<'a> {
+    let received = "2026-11-23T03:34:12.798558Z".parse().expect("a time");
+    Record::of(root, &Message { received, topic, qos: 1, retain: false, payload })
+}
+
+fn written(record: &Record<'_>) -> Vec<u8> {
+    let mut line = Vec::new();
+    record.write_line(&mut line);
+    is_json_line(&line);
+    line
+}
+
+fn written_again(line: &[u8]) -> Vec<u8> {
+    match Entry::parse(line) {
+        Ok(Entry::Message(read)) => written(&read.record()),
+        _ => panic!("what was written is read: {:?}", String::from_utf8_lossy(line)),
+    }
+}
+
+/// One line of valid UTF-8 that is a JSON object.
+fn is_json_line(line: &[u8]) {
+    let text = std::str::from_utf8(line).expect("a line is UTF-8");
+    let text = text.strip_suffix('\n').expect("a line ends");
+    assert!(!text.contains(['\n', '\r']), "one line: {text:?}");
+    let value: &RawValue = serde_json::from_str(text).expect("a line is JSON");
+    assert!(value.get().starts_with('{'), "an object: {text:?}");
+}
+
+/// One line of valid UTF-8 with nothing in it that a terminal obeys, but for the colours of our own.
+fn pretty_is_safe(print: impl Fn(&mut Pretty, &mut Vec<u8>)) {
+    for color in [false, true] {
+        let sphere: Root = "/rtcomm/sphere".parse().expect("a root");
+        let mut line = Vec::new();
+        print(&mut Pretty::new(color, sphere), &mut line);
+        let line = String::from_utf8(line).expect("a line is UTF-8");
+        let line = line.strip_suffix('\n').expect("a line ends");
+        is_safe(&if color { without_colors(line) } else { line.into() });
+    }
+}
+
+/// The line without what begins and ends a colour of ours: `ESC [ number m`.
+pub(crate) fn without_colors(line: &str) -> Cow<'_, str> {
+    if !line.contains('\u{1b}') {
+        return line.into();
+    }
+    let mut pieces = line.split("\u{1b}[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (number, rest) = piece.split_once('m').unwrap_or(("", "\u{1b}"));
+        assert!(matches!(number, "0" | "31" | "32" | "33" | "36" | "90"), "no colour of ours: {number:?}");
+        plain.push_str(rest);
+    }
+    plain.into()
+}
+
+/// No control character, nothing that reorders, nothing that is not seen. Said apart from the tool's own table.
+pub(crate) fn is_safe(text: &str) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return;
+    }
+    let found = text.chars().find(|c| {
+        c.is_control()
+            || matches!(u32::from(*c),
+                // soft hyphen, grapheme joiner, Arabic letter mark
+                0xad | 0x34f | 0x61c
+                // zero width space, joiners and marks; line and paragraph; bidirectional embeddings and overrides
+                | 0x200b..=0x200f | 0x2028..=0x202e
+                // word joiner, invisible operators, bidirectional isolates, deprecated format characters
+                | 0x2060..=0x206f
+                // fillers, variation selectors, byte order mark, interlinear annotations
+                | 0x115f | 0x1160 | 0x3164 | 0xffa0 | 0xfe00..=0xfe0f | 0xfeff | 0xfff9..=0xfffb
+                // musical format characters, tags and the other variation selectors
+                | 0x1d173..=0x1d17a | 0xe0000..=0xe01ef)
+    });
+    assert!(found.is_none(), "{found:?} in {text:?}");
+}
