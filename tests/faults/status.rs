@@ -34,7 +34,7 @@ fn every_loss_is_a_record_with_its_gap() {
         ("", "the connection broke"),
         (
             " --durable archive",
-            "the connection broke; the session was kept, so only messages published with QoS 0 may be missing",
+            "the connection broke; the session was kept",
         ),
         (" --durable archive --qos 0", "the connection broke"),
     ] {
