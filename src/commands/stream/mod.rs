@@ -31,9 +31,6 @@ use sink::{Sink, Tally};
 /// How long the goodbye to the broker may take; what is left to write may take half of it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long writing what is left may take at least.
-const WRITING: Duration = Duration::from_millis(200);
-
 /// A live stream, ready to run.
 pub(crate) struct Stream {
     pub(crate) options: Options,

@@ -77,7 +77,7 @@ impl Link {
     fn make_end(&self, end: usize, address: &str) -> Result<(), String> {
         let name = &self.names[end];
         let (hub, outside) = (self.hubs[end], self.outside(end));
-        let veth = format!("rt{}{}", std::process::id(), ["n", "f"][end]);
+        let veth = veth(end);
         let mac = |end: usize| format!("02:00:00:00:77:0{}", end + 1);
         let other = [FAR, NEAR][end];
         for command in [
@@ -183,11 +183,18 @@ fn send(outlet: &UdpSocket, target: SocketAddr, receiver: &Receiver<(Instant, Ve
 impl Drop for Link {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
-        for name in &self.names {
-            // The pair of interfaces that leads into it goes with it. What was never made need not be removed.
+        for (end, name) in self.names.iter().enumerate() {
+            // A namespace may live on for as long as TCP has something to say in it, but nobody hears that. What was
+            // never made need not be removed.
+            let _ = ip(&format!("link del {}", veth(end)));
             let _ = ip(&format!("netns del {name}"));
         }
     }
+}
+
+/// Our side of the pair of interfaces that leads into a namespace.
+fn veth(end: usize) -> String {
+    format!("rt{}{}", std::process::id(), ["n", "f"][end])
 }
 
 fn ip(words: &str) -> Result<(), String> {

@@ -210,10 +210,11 @@ impl Passage<'_> {
                     thread::sleep(delay.mul_f64(random.f64()));
                 }
                 self.wait_out_a_stall(is_up);
+                // Noted first, so that what somebody has received is known to have passed.
+                self.note(is_up, piece);
                 if to.write_all(piece).is_err() {
                     break 'connection;
                 }
-                self.note(is_up, piece);
             }
         }
         if left == 0 {
