@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -142,7 +142,8 @@ impl FromStr for Broker {
         if !scheme.is_websocket() && !matches!(path, "" | "/") {
             return Err(wrong("only ws:// and wss:// have a path"));
         }
-        let (host, port) = split_port(authority).ok_or_else(|| wrong("a ']' is missing"))?;
+        let (host, port) = split_port(authority)
+            .ok_or_else(|| wrong("what its brackets hold is no IPv6 address, or not all of the host"))?;
         if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(wrong("it has no host"));
         }
@@ -157,14 +158,21 @@ impl FromStr for Broker {
     }
 }
 
-/// Splits `HOST[:PORT]`, where an IPv6 address stands in brackets; `None` where a bracket is not closed.
+/// Splits `HOST[:PORT]`, where an IPv6 address stands in brackets; `None` where the brackets hold something else.
 fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
-    match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']')?;
-            Some((host, after.strip_prefix(':')))
-        }
-        None => Some(authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)))),
+    let Some(rest) = authority.strip_prefix('[') else {
+        let is_bracketed = authority.contains(['[', ']']);
+        let parts = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+        return (!is_bracketed).then_some(parts);
+    };
+    let (host, after) = rest.split_once(']')?;
+    // What follows a percent sign names the network interface.
+    let address = host.split_once('%').map_or(host, |(address, _interface)| address);
+    address.parse::<Ipv6Addr>().ok()?;
+    match after.strip_prefix(':') {
+        None if after.is_empty() => Some((host, None)),
+        None => None,
+        Some(port) => Some((host, Some(port))),
     }
 }
 
@@ -426,6 +434,7 @@ mod tests {
             ("mqtt://localhost", "mqtt://localhost:1883"),
             ("MQTTS://broker.example/", "mqtts://broker.example:8883"),
             ("mqtt://[::1]:1884", "mqtt://[::1]:1884"),
+            ("mqtt://[fe80::1%eth0]", "mqtt://[fe80::1%eth0]:1883"),
             ("ws://h/mqtt?x=1", "ws://h:80/mqtt?x=1"),
             ("wss://h:8443", "wss://h:8443"),
         ] {
@@ -443,7 +452,10 @@ mod tests {
             ("mqtt://h:0", "its port is none from 1 to 65535"),
             ("mqtt://h:99999", "its port is none from 1 to 65535"),
             ("mqtt://h/path", "only ws:// and wss:// have a path"),
-            ("mqtt://[::1", "a ']' is missing"),
+            ("mqtt://[::1", "what its brackets hold is no IPv6 address, or not all of the host"),
+            ("ws://[[]", "what its brackets hold is no IPv6 address, or not all of the host"),
+            ("mqtt://[::1]x:1883", "what its brackets hold is no IPv6 address, or not all of the host"),
+            ("mqtt://h]:1883", "what its brackets hold is no IPv6 address, or not all of the host"),
         ] {
             let error = url.parse::<Broker>().expect_err(url).to_string();
             assert!(error.ends_with(why), "{error}");
