@@ -15,6 +15,7 @@ mod errors;
 mod hostile;
 mod pretty;
 mod secrets;
+mod supply;
 mod support;
 mod tail;
 mod tls;
