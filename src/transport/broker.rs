@@ -278,6 +278,9 @@ impl Options {
             Some(file) => Some(read_password("--password-file", &file)?),
             None => password_of_environment()?.or_else(|| ask_password(username.as_deref()?, &broker)),
         };
+        if password.is_some() || tls.key_password.is_some() || proxy.is_some() {
+            keep_out_of_core_dumps();
+        }
         if password.is_some() && username.is_none() {
             return Err(Failure::usage("there is a password, but no user name")
                 .hint("name the user with --username")
@@ -311,6 +314,17 @@ impl Options {
         Self { client_id: name, kept: Some(expiry), ..self }
     }
 }
+
+/// Has the system write no memory of ours to a file, whatever ends us: the MQTT library keeps copies of secrets that nobody
+/// wipes.
+#[cfg(target_os = "linux")]
+fn keep_out_of_core_dumps() {
+    // Where it does not, we are as most programs are.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_out_of_core_dumps() {}
 
 /// A client identifier that every MQTT 3.1.1 server must take: at most 23 letters and digits [MQTT-3.1.3-5].
 fn fresh_client_id() -> String {

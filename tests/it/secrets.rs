@@ -122,6 +122,18 @@ fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
     }
 }
 
+#[test]
+fn a_crash_leaves_no_secret_behind() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let broker = broker(dir.path());
+    let line = r#"cd "$FOLDER" && ulimit -c unlimited; exec rtcomm watch -u ops"#;
+    let run = shell(line).env("FOLDER", dir.path()).env("RTCOMM_PASSWORD", SECRET).at(&broker).start();
+    let run = run.until_ready();
+    run.signal(Signal::ABORT);
+    let outcome = run.end();
+    outcome.check(!outcome.has_dumped_core(), "no core");
+}
+
 fn wait_until_keys_are_not_shown(terminal: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -288,6 +289,11 @@ impl Outcome {
     pub(crate) fn has_status(self, code: i32) -> Self {
         self.check(self.status.code() == Some(code), &format!("exit status {code}"));
         self
+    }
+
+    /// Whether the system wrote its memory to a file.
+    pub(crate) fn has_dumped_core(&self) -> bool {
+        self.status.core_dumped()
     }
 
     #[track_caller]
