@@ -34,6 +34,7 @@ fn main() -> Result<()> {
 
 fn all() -> Result<()> {
     peers::check()?;
+    measure::end_together()?;
     let bench = Bench::prepare(setting("SCALE", 1.0)?, setting("ROUNDS", 5)?)?;
     let only: String = setting("ONLY", String::new())?;
     let skip: String = setting("SKIP", String::new())?;

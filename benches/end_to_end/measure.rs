@@ -4,11 +4,38 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+/// Everybody who was started and has not ended.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// From now on a signal that ends the bench ends whom it started first.
+pub(crate) fn end_together() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            for pid in running().iter() {
+                // Who has just ended needs no killing.
+                let _ = kill_process(*pid, Signal::KILL);
+            }
+            // Ends the process, and so never fails.
+            let _ = emulate_default_handler(signal);
+        }
+    });
+    Ok(())
+}
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Where a program's output goes.
 #[derive(Clone)]
@@ -56,6 +83,7 @@ impl Process {
         command.env_clear().env("PATH", path).env("LANG", "C.UTF-8").env("TZ", "UTC");
         let began = Instant::now();
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {line}"))?;
+        running().push(Pid::from_child(&child));
         Ok(Self { child, began, line, reader: None })
     }
 
@@ -102,6 +130,7 @@ impl Process {
         waitid(WaitId::Pid(self.pid()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
         let wall = since.unwrap_or(self.began).elapsed();
         let cpu = self.cpu()?;
+        running().retain(|pid| *pid != self.pid());
         let status = self.child.wait()?;
         ensure!(status.success() || status.code() == Some(143), "{}: {status}", self.line);
         if let Some(reader) = self.reader.take() {
@@ -128,6 +157,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // One that has ended needs no killing.
         let _ = self.child.kill();
+        running().retain(|pid| *pid != self.pid());
         let _ = self.child.wait();
     }
 }
