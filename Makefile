@@ -22,16 +22,19 @@ SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 # Servers live where an ordinary user's PATH does not lead.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help deps deps-rust deps-build deps-test demo test build install uninstall man clean
+.PHONY: help deps deps-rust deps-build deps-test deps-bench demo test test-faults bench build install uninstall man clean
 
 help:
 	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
-	@echo 'make test       build and run all tests'
+	@echo 'make test       build and run all tests but the slow ones'
+	@echo 'make test-faults  the slow ones: what must hold through kills, bad networks and long runs'
+	@echo 'make bench      build, then measure against other programs, and print the table'
 	@echo 'make build      build $(BINARY)'
 	@echo 'make install    install program, man pages and completions (PREFIX=$(PREFIX) DESTDIR=)'
 	@echo 'make uninstall  remove what make install installed'
 	@echo 'make deps       install what the build needs and this machine lacks'
 	@echo 'make deps-test  the same for the tests'
+	@echo 'make deps-bench the same for the benchmark'
 	@echo 'make man        refresh man/ and completions/ from the command-line definition'
 	@echo 'make clean      remove what was built'
 
@@ -44,6 +47,9 @@ deps-build:
 deps-test:
 	$(call need,mosquitto:mosquitto mosquitto_pub:mosquitto-clients mosquitto_sub:mosquitto-clients jq:jq \
 	    script:bsdutils)
+
+deps-bench:
+	$(call need,mosquitto:mosquitto mosquitto_sub:mosquitto-clients mosquitto_rr:mosquitto-clients jq:jq rg:ripgrep hyperfine:hyperfine)
 
 # Says nothing and asks no network where nothing is missing.
 define need
@@ -92,6 +98,10 @@ demo: build
 	$(BINARY) demo $(ARGS)
 
 # nextest knows no doctests.
+# What takes longer than some seconds: killed brokers, bad networks, long runs.
+test-faults: deps deps-test
+	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads 2
+
 test: deps deps-test
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    set -ex; \
@@ -126,6 +136,10 @@ uninstall:
 # The tests that compare these files write them when they are told to.
 man: deps
 	UPDATE=1 $(CARGO) test --locked --test it -- docs::generated
+
+# How much and which rows: RTCOMM_BENCH_SCALE=0.05 is a quick look; benches/README.md says more.
+bench: build deps-bench
+	$(CARGO) run --quiet --release --locked --example end_to_end
 
 clean:
 	$(CARGO) clean

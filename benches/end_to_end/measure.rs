@@ -51,8 +51,9 @@ impl Process {
     /// Starts it with the standard streams that the command has; without any where it has none.
     pub(crate) fn spawn(mut command: Command) -> Result<Self> {
         let line = format!("{command:?}");
-        // No developer's settings, and those that the peers need.
-        command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("LANG", "C.UTF-8").env("TZ", "UTC");
+        // None of the developer's settings.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", path).env("LANG", "C.UTF-8").env("TZ", "UTC");
         let began = Instant::now();
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {line}"))?;
         Ok(Self { child, began, line, reader: None })

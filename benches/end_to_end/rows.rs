@@ -34,6 +34,10 @@ pub(crate) const GROUPS: [(&str, Group); 8] = [
     ("size", the_binary_is_small),
 ];
 
+/// What the broker of the call rows is told about delays, in the table's words.
+const USUAL: &str = "mosquitto as it comes";
+const PROMPT: &str = "mosquitto with `set_tcp_nodelay`";
+
 const EVERYTHING: &str = "/rtcomm/event/#";
 
 /// The columns of pretty output, as far as jq can make them in one go: not padded, and the time not in the local zone.
@@ -262,24 +266,34 @@ fn memory_does_not_grow_with_the_number_of_events(bench: &Bench) -> Result<Vec<R
 
 fn a_call_takes_little_longer_than_a_bare_request(bench: &Bench) -> Result<Vec<Row>> {
     const REPLIES: &str = "/rtcomm/reply/rr";
-    let service = CallService::start(&bench.scratch, Delay::None)?;
     let rounds = bench.scaled(200);
-    let rtcomm = || bench.rtcomm(&format!("call iggy_pop david_bowie --json --broker {}", service.url()));
-    let rr = || {
-        let mut command = Command::new("mosquitto_rr");
-        command.args(format!("-h 127.0.0.1 -p {} -t /rtcomm/callControl -e {REPLIES} -m", service.port()).split(' '));
-        command.arg(bare::request(1, REPLIES));
+    let usual = CallService::start(&bench.scratch, Delay::Default)?;
+    let prompt = CallService::start(&bench.scratch, Delay::None)?;
+    let call =
+        |service: &CallService| bench.rtcomm(&format!("call iggy_pop david_bowie --json --broker {}", service.url()));
+    let rr = |service: &CallService| {
+        let mut command = words(&format!("mosquitto_rr -h 127.0.0.1 -p {}", service.port()));
+        command.args(["-t", "/rtcomm/callControl", "-e", REPLIES, "-m", &bare::request(1, REPLIES)]);
         command
     };
-    let [ours, theirs] = side_by_side(rounds, &[bench.printer(rtcomm, 1), bench.printer(rr, 1)])?;
-    Ok(vec![Row {
-        what: "`call a b --json`".to_owned(),
+    let [ours_usual, rr_usual, ours, rr] = side_by_side(
+        rounds,
+        &[
+            bench.printer(|| call(&usual), 1),
+            bench.printer(|| rr(&usual), 1),
+            bench.printer(|| call(&prompt), 1),
+            bench.printer(|| rr(&prompt), 1),
+        ],
+    )?;
+    let row = |broker: &str, ours: &Runs, theirs: &Runs| Row {
+        what: format!("`call a b --json`, {broker}"),
         against: "`mosquitto_rr`",
-        figure: ours.times_of(&theirs),
+        figure: ours.times_of(theirs),
         unit: Times,
         goal: AtMost(1.3),
-        from: format!("{} and {}", time(&ours), time(&theirs)),
-    }])
+        from: format!("{} and {}", time(ours), time(theirs)),
+    };
+    Ok(vec![row(USUAL, &ours_usual, &rr_usual), row(PROMPT, &ours, &rr)])
 }
 
 fn a_batch_is_many_times_as_fast_as_calls_in_a_row(bench: &Bench) -> Result<Vec<Row>> {
@@ -318,18 +332,17 @@ fn a_batch_is_many_times_as_fast_as_calls_in_a_row(bench: &Bench) -> Result<Vec<
         from,
     };
     let rates = |ours: &Runs, theirs: &Runs, count| format!("{} and {}", rate(calls, ours), rate(count, theirs));
-    let (usually, promptly) = ("mosquitto as it comes", "mosquitto with `set_tcp_nodelay`");
     let share = f64::from(calls) / f64::from(few);
     let times = share * row_usual.times_of(&ours_usual);
     let in_a_row_0 = "calls in a row on one connection, QoS 0";
     let in_a_row_1 = "calls in a row on one connection, QoS 1";
     let of_bound = format!("{}; a bare socket with 256 in flight: {}", rate(calls, &ours), rate(calls, &bound));
     Ok(vec![
-        row(usually, "", f64::from(calls) / ours_usual.wall(), PerSecond, 10_000.0, rate(calls, &ours_usual)),
-        row(usually, in_a_row_1, times, Times, 10.0, rates(&ours_usual, &row_usual, few)),
-        row(promptly, "", f64::from(calls) / ours.wall(), PerSecond, 10_000.0, of_bound),
-        row(promptly, in_a_row_1, row_1.times_of(&ours), Times, 10.0, rates(&ours, &row_1, calls)),
-        row(promptly, in_a_row_0, row_0.times_of(&ours), Times, 10.0, rates(&ours, &row_0, calls)),
+        row(USUAL, "", f64::from(calls) / ours_usual.wall(), PerSecond, 10_000.0, rate(calls, &ours_usual)),
+        row(USUAL, in_a_row_1, times, Times, 10.0, rates(&ours_usual, &row_usual, few)),
+        row(PROMPT, "", f64::from(calls) / ours.wall(), PerSecond, 10_000.0, of_bound),
+        row(PROMPT, in_a_row_1, row_1.times_of(&ours), Times, 10.0, rates(&ours, &row_1, calls)),
+        row(PROMPT, in_a_row_0, row_0.times_of(&ours), Times, 10.0, rates(&ours, &row_0, calls)),
     ])
 }
 

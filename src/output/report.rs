@@ -58,9 +58,15 @@ impl Report {
     }
 }
 
+/// How many characters of a line are shown: enough for all that we say, not for all that the network may make us quote.
+const LONGEST: usize = 1_000;
+
 /// Writes one line at once, so that lines of several threads do not mix. Standard error may be closed: then there is
 /// nobody to tell.
 fn say(head: &str, text: impl fmt::Display) {
-    let line = format!("{head}{}\n", escaped(&text.to_string()));
+    let text = text.to_string();
+    let shown = text.char_indices().nth(LONGEST).map_or(text.as_str(), |(end, _)| &text[..end]);
+    let cut = if shown.len() < text.len() { "…" } else { "" };
+    let line = format!("{head}{}{cut}\n", escaped(shown));
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

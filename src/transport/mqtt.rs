@@ -19,7 +19,7 @@ pub(crate) use super::tap::OnUnheard;
 use super::tap::Tap;
 use super::{proxy, tls};
 use crate::cli::MqttVersion;
-use crate::exit::Failure;
+use crate::exit::{Failure, Status};
 use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
 
 /// How long the library may take to be done with a connection that the broker closed. Its own thread closes the socket a
@@ -50,8 +50,17 @@ pub(crate) struct Packet<'a> {
 /// It must not call a [`Client`], and must not hold a lock that somebody holds who does.
 pub(crate) type Handler = Arc<dyn Fn(Packet<'_>) + Send + Sync>;
 
-/// Is told that the connection was lost, and why as far as that is known.
-pub(crate) type OnLost = Arc<dyn Fn(String) + Send + Sync>;
+/// Why nothing more comes over a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Loss {
+    /// It was lost; with the reason as far as that is known. Another one may be made.
+    Connection(String),
+    /// The library broke, and stands still from here on: no call into it returns.
+    Library(Failure),
+}
+
+/// Is told that nothing more comes over the connection.
+pub(crate) type OnLost = Arc<dyn Fn(Loss) + Send + Sync>;
 
 /// A version of MQTT that we speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +244,7 @@ impl Client {
         thread::spawn(move || take_answers(&publications));
         let mut client =
             Self { inner, address, options, version, subscription, hooks, answers, tap, is_resumed: false };
+        stand_still_where_the_library_panics(&client.options.broker, &client.hooks.on_lost);
         client.listen();
         client.connect_once()?;
         Ok(client)
@@ -309,9 +319,9 @@ impl Client {
     /// Sets up who is told what.
     fn listen(&self) {
         let told = self.hooks.on_lost.clone();
-        self.inner.set_connection_lost_callback(move |_| told("the connection broke".to_owned()));
+        self.inner.set_connection_lost_callback(move |_| told(Loss::Connection("the connection broke".to_owned())));
         let told = self.hooks.on_lost.clone();
-        let goodbye = move |reason| told(format!("the broker closed the connection: {reason}"));
+        let goodbye = move |reason| told(Loss::Connection(format!("the broker closed the connection: {reason}")));
         self.inner.set_disconnected_callback(move |_, _, reason| goodbye(reason));
         let handler = self.hooks.handler.clone();
         let copies = self.subscription.copies(self.version());
@@ -434,6 +444,26 @@ impl Drop for Client {
     fn drop(&mut self) {
         let_go(self.inner.clone());
     }
+}
+
+/// The library panics in a callback where a topic is no UTF-8 or holds a NUL, which MQTT forbids [MQTT-1.5.4-1]
+/// [MQTT-1.5.4-2], and a panic there aborts the process, perhaps with a core that holds secrets. So the thread that panics
+/// is kept from going on, and `on_lost` is told, for the run to end in order.
+fn stand_still_where_the_library_panics(broker: &Broker, on_lost: &OnLost) {
+    let (told, broker) = (on_lost.clone(), broker.to_string());
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.location().is_none_or(|location| !location.file().contains("paho-mqtt")) {
+            return before(panic);
+        }
+        told(Loss::Library(
+            Failure::new(Status::Failure, format!("{broker} sent what MQTT forbids: a topic that is no text"))
+                .hint("whoever published it, or the broker, breaks the protocol; the broker should have refused it"),
+        ));
+        loop {
+            thread::park();
+        }
+    }));
 }
 
 /// Forgets a client of the library, which takes up to a second to end one. Few are made, and none outlives the process.

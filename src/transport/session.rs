@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::broker::Options;
-use super::mqtt::{Acknowledgements, Client, Handler, Hooks, OnLost, Subscription, Version};
+use super::mqtt::{Acknowledgements, Client, Handler, Hooks, Loss, OnLost, Subscription, Version};
 use crate::exit::{Failure, Status};
 use crate::protocol::topic::TopicFilter;
 
@@ -53,7 +53,7 @@ pub(crate) enum Retries {
 
 /// What is asked of the session's thread.
 enum Order {
-    Lost(String),
+    Lost(Loss),
     Stop,
 }
 
@@ -76,7 +76,7 @@ impl Session {
         let (orders, inbox) = channel();
         let losses = orders.clone();
         // Where the thread is gone already nobody needs to know of a loss.
-        let on_lost: OnLost = Arc::new(move |reason| drop(losses.send(Order::Lost(reason))));
+        let on_lost: OnLost = Arc::new(move |loss| drop(losses.send(Order::Lost(loss))));
         let hooks = Hooks { handler, on_lost };
         std::thread::spawn(move || end(Keeper { inbox, retries, tell }.run(&options, &subscription, &hooks)));
         Self { orders }
@@ -112,7 +112,8 @@ impl<T: FnMut(Stage)> Keeper<T> {
         (self.tell)(Stage::Ready { denied });
         loop {
             match self.inbox.recv() {
-                Ok(Order::Lost(reason)) => {
+                Ok(Order::Lost(Loss::Library(failure))) => return Err(failure),
+                Ok(Order::Lost(Loss::Connection(reason))) => {
                     (self.tell)(Stage::Lost(reason.clone()));
                     if let Next::Stop = self.recover(&mut client, &reason)? {
                         return Ok(());

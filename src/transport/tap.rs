@@ -68,9 +68,24 @@ fn pass(client: &TcpStream, broker: &TcpStream, on_unheard: &OnUnheard, all: &Se
             let _ = all.send(());
         });
         let mut acks = Acks::default();
-        copy(broker, client, |bytes| acks.see(bytes, &**on_unheard));
+        acknowledge_at_once(broker);
+        copy(broker, client, |bytes| {
+            acknowledge_at_once(broker);
+            acks.see(bytes, &**on_unheard);
+        });
     });
     Ok(())
+}
+
+/// Has the kernel acknowledge what it receives next without waiting for us to have something to send, which takes up to
+/// 40 ms. A broker that leaves Nagle's algorithm on, as mosquitto does, holds a reply back until its PUBACK, which it sent
+/// just before, is acknowledged [RFC 896]. The kernel forgets the wish as it goes, so that it is made again for each read.
+fn acknowledge_at_once(broker: &TcpStream) {
+    // Where it cannot be done a reply comes later.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_quickack(broker, true);
+    #[cfg(not(target_os = "linux"))]
+    let _ = broker;
 }
 
 /// Shows and passes on what comes, until one end closes; then closes the other.

@@ -104,6 +104,12 @@ fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
             Err(_) => builder.set_private_key_file(key, SslFiletype::PEM)?,
         }
     }
+    if !tls.alpn.is_empty() {
+        // Each name with its length before it [RFC 7301, 3.1]; a name has 255 bytes at the most.
+        let length = |name: &String| u8::try_from(name.len()).unwrap_or(u8::MAX);
+        let names = tls.alpn.iter().flat_map(|name| std::iter::once(length(name)).chain(name.bytes()));
+        builder.set_alpn_protos(&names.collect::<Vec<u8>>())?;
+    }
     Ok(builder.build())
 }
 

@@ -137,6 +137,13 @@ fn where_there_is_no_way_to_a_broker() {
 }
 
 #[test]
+fn a_window_that_closes_before_there_is_a_connection_blames_nobody() {
+    let silent = Peer::silent();
+    let outcome = rtcomm("watch --for 300ms --broker").arg(silent.url()).run().has_status(0).prints("");
+    drop(outcome.never_says("warning").says("0 messages seen"));
+}
+
+#[test]
 fn where_tls_fails() {
     let ours = Authority::new("our CA");
     let other = Authority::new("another CA");

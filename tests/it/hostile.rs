@@ -69,11 +69,11 @@ fn huge() -> Vec<(String, Kind, Vec<u8>)> {
         text("deep reason", Kind::Event, format!(r#"{head},"reason":{}{}}}"#, "[".repeat(DEEP), "]".repeat(DEEP))),
         text("deep and open", Kind::Text, "[".repeat(DEEP)),
         text("long reason", Kind::Event, format!(r#"{head},"reason":"{}"}}"#, "x".repeat(LONG))),
-        text("long key", Kind::Event, format!(r#"{head},"{}":1}}"#, "k".repeat(LONG))),
+        text("long key", Kind::Event, format!(r#"{head},"{}":1}}"#, "k".repeat(LONG / 10))),
         text("long number", Kind::Event, format!(r#"{head},"n":{0},"reason":{0}}}"#, "9".repeat(1_000))),
         text("long fraction", Kind::Event, format!(r#"{head},"n":0.{}e-{}}}"#, "3".repeat(1_000), "9".repeat(1_000))),
         text("many keys", Kind::Event, format!("{head}{}}}", r#","reason":"a""#.repeat(50_000))),
-        text("long text", Kind::Text, "no JSON ".repeat(LONG / 8)),
+        text("long text", Kind::Text, "no JSON ".repeat(LONG / 80)),
         text("escapes alone", Kind::Event, format!(r#"{head},"reason":"{}"}}"#, r"\u001b\u202e".repeat(10_000))),
     ]
 }
@@ -195,8 +195,9 @@ fn every_payload_from_the_demo_is_survived_with_mqtt_3_1_1() {
 #[test]
 fn jq_reads_what_the_corpus_becomes() {
     let broker = Broker::mosquitto();
-    // jq reads no deeper than 256 levels.
-    let corpus: Vec<_> = corpus().into_iter().filter(|(name, _, _)| !name.starts_with("deep")).collect();
+    // jq reads no deeper than 256 levels, and jq 1.6 no escape of half a surrogate pair.
+    let is_read = |name: &str| !name.starts_with("deep") && !name.contains("surrogate");
+    let corpus: Vec<_> = corpus().into_iter().filter(|(name, ..)| is_read(name)).collect();
     let tail = rtcomm(&format!("tail --json -c {}", corpus.len())).at(&broker).start().until_ready();
     let mut client = broker.client();
     for (_, _, payload) in &corpus {
@@ -456,14 +457,13 @@ fn topics_of_a_broker_that_lets_all_pass_are_safe() {
 
 /// mosquitto lets no such topic pass.
 #[test]
-#[ignore = "the MQTT library aborts the process on a topic that is no text"]
-fn a_topic_that_is_no_text_ends_no_process() {
+fn a_topic_that_is_no_text_ends_the_run_in_order() {
     for topic in [&b"/rtcomm/event/\xff"[..], b"/rtcomm/event/a\0b"] {
         let length = u16::try_from(topic.len()).expect("a short topic").to_be_bytes();
         let peer = Peer::sending(&Packet::new(PUBLISH, [&length[..], topic, b"{}"].concat()));
         for command in ["watch", "tail"] {
-            let run = rtcomm(command).arg("--mqtt-version=3.1.1").arg("--for=1s").arg("--broker").arg(peer.url());
-            drop(run.run().has_status(0).never_says("panicked"));
+            let run = rtcomm(command).arg("--mqtt-version=3.1.1").arg("--broker").arg(peer.url());
+            drop(run.run().has_status(1).says("a topic that is no text").never_says("panicked"));
         }
     }
 }

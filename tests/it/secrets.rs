@@ -154,7 +154,7 @@ fn failing_paths(world: &World) -> Vec<(Rtcomm, i32)> {
     for command in ["watch -v", "tail -v", "call -v a b", "call -v a b --json"] {
         let run = |url: &str| {
             let run = rtcomm(command).env("RTCOMM_USERNAME", "ops").env("RTCOMM_PASSWORD", SECRET);
-            run.env("RTCOMM_BROKER", url).env("RTCOMM_CONNECT_TIMEOUT", "300ms")
+            run.env("RTCOMM_BROKER", url).env("RTCOMM_CONNECT_TIMEOUT", "3s")
         };
         let cafile = |run: Rtcomm| run.arg("--cafile").arg(authority.cafile());
         paths.extend([

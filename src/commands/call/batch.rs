@@ -308,7 +308,9 @@ impl Run {
         let mut desk = Desk::open(place, line)?;
         let result = self.work(&mut desk);
         self.progress.finish_and_clear();
-        desk.close();
+        if result.is_ok() {
+            desk.close();
+        }
         match result {
             Err(error)
                 if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe) =>

@@ -153,13 +153,18 @@ fn connect_and_place(
     };
     tell(News::Sending);
     desk.place(request.clone(), began);
-    let called = match desk.hear(None) {
-        Told::Called(called) => Some(called),
+    match desk.hear(None) {
+        // There is nobody to say goodbye to.
         Told::Lost => Some(ended(desk::unknown(&request, &format!("lost {broker}")), request)),
-        Told::Bell | Told::Nothing => None,
-    };
-    desk.close();
-    called
+        Told::Called(called) => {
+            desk.close();
+            Some(called)
+        }
+        Told::Bell | Told::Nothing => {
+            desk.close();
+            None
+        }
+    }
 }
 
 /// Turns on standard error while somebody looks at it, and is gone when it is dropped.

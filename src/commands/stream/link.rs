@@ -67,7 +67,7 @@ impl Link {
             let until = Timestamp::now();
             let reason = if self.is_resumed && self.qos > 0 {
                 format!(
-                    "{reason}; the session was kept: what was published with QoS 0, or was too much for the broker to keep, is gone"
+                    "{reason}; the session was kept, so only what was published with QoS 0, or was too much for the broker to keep, may be missing"
                 )
             } else if self.options.kept.is_some() {
                 format!("{reason}; the broker did not keep the session")

@@ -21,10 +21,10 @@ use crate::protocol::topic::Root;
 use crate::transport::mqtt::{Handler, Packet};
 
 /// How long a message that is not acknowledged may wait for others before it is judged and written.
-const LINGER: Duration = Duration::from_millis(3);
+const LINGER: Duration = Duration::from_millis(2);
 
 /// How many bytes of such messages may wait.
-const WAITING: usize = 1 << 20;
+const WAITING: usize = 512 * 1024;
 
 /// Which messages are printed.
 pub(crate) enum Scope {

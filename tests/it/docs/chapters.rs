@@ -149,7 +149,7 @@ const CHAPTERS: &[Chapter] = &[
             Paragraph(
                 "After every interruption the span whose messages may be missing is told on standard error, and with \
                  `--status-events` among the records too, as `gap`. Where the broker kept the session, the gap says that \
-                 only messages published with QoS 0 may be missing; its limits apply all the same.",
+                 only what was published with QoS 0, or was too much for the broker to keep, may be missing.",
             ),
             Entries(&[
                 (

@@ -113,6 +113,9 @@ const PAGES: [Prose; 5] = [
              the outcome is not known, the message says so and names the transID to look for.",
             "That the reply is SUCCESS means that the server has asked the caller's endpoint to call. What becomes of \
              the session is told by its events: give it an ID with `--session-id` and watch for that.",
+            "The reply topic ends in a random UUID. What comes there counts as the reply only where it is not retained, is \
+             no larger than `--max-payload`, and answers this request; of several that do, the first counts. With \
+             `--verbose` the others are told.",
         ],
         files: &[("`--batch` FILE", "The calls to place, a JSON object a line."), PASSWORD_FILE],
         examples: &[
@@ -242,6 +245,7 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
         list("FILES", prose.files),
         examples_section(prose.examples),
         json_lines(prose.json),
+        hostile_input(prose.command),
         see_also(tool, &full_name),
     ];
     for section in chapters::of(&name).map(chapter).chain(rest) {
@@ -497,6 +501,49 @@ fn outcomes(roff: &mut Roff) {
             ("line", "Of `invalid`: the number of the line in the input, from 1. Of the rest it has only `reason`."),
         ],
     );
+}
+
+/// What becomes of messages that somebody made to hurt; the tests send them all.
+fn hostile_input(command: &str) -> Roff {
+    let mut roff = Roff::new();
+    if !matches!(command, "watch" | "tail") {
+        return roff;
+    }
+    roff.control("SH", ["HOSTILE INPUT"]);
+    paragraph(
+        &mut roff,
+        "No message ends the run, and what follows it is printed. A message that is no event is told on standard error by \
+         `rtcomm watch`, and printed with its `error` by `rtcomm tail`. A line is always one line.",
+    );
+    for (head, says) in [
+        ("nesting of any depth", "It is read without recursion, and kept."),
+        ("long strings, keys and numbers", "They are kept whole. `rtcomm tail FILE` skips lines of more than 64 MiB."),
+        ("numbers of any size", "They keep their digits."),
+        ("a key that stands twice", "Its last value counts. Both are kept."),
+        (
+            "half a surrogate pair as an escape, such as `\\ud800`",
+            "It is kept, and the string that holds it is shown with its escapes. Some readers of JSON stop at it (jq 1.6).",
+        ),
+        (
+            "`NaN`, `Infinity`, a byte order mark, comments, raw control characters, two values, half a value",
+            "It is no JSON, so no event, and becomes `payload_text`.",
+        ),
+        (
+            "bytes that are no UTF-8: overlong forms, encoded surrogates, UTF-16, Latin-1",
+            "It is no event, and becomes `payload_base64`.",
+        ),
+        (
+            "control characters (C0, C1, `\\u0000`), line breaks, ANSI, OSC 8 and OSC 52 sequences",
+            "JSON lines keep them as JSON writes them. Lines for people, and all words on standard error, show them escaped, \
+             such as `\\n` or `\\u{1b}`, in every field and wherever the output goes.",
+        ),
+        ("bidirectional controls, zero-width and other invisible characters, tags, variation selectors", "The same."),
+    ] {
+        roff.control("TP", []);
+        roff.text(marked(head));
+        roff.text(marked(says));
+    }
+    roff
 }
 
 fn entries(roff: &mut Roff, entries: &[(&str, &str)]) {
