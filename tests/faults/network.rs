@@ -224,7 +224,7 @@ fn loss_and_delay_lose_no_message() {
         Ok(link) => {
             let broker = Mosquitto::start_within(&link.near(), "0.0.0.0", CONFIG);
             let run = by_way_of(&link.far(), rtcomm_at(WORDS, &format!("mqtt://{NEAR}:{}", broker.port())));
-            let delivered = deliver((link.near_outside(), broker.port()).into(), run);
+            let delivered = deliver(10_000, (link.near_outside(), broker.port()).into(), run);
             let (passed, lost) = link.packets();
             figures(format_args!(
                 "between two namespaces, {:.0} % loss, {DELAY:?} delay: {delivered}; {passed} packets passed, {lost} lost",
@@ -235,26 +235,24 @@ fn loss_and_delay_lose_no_message() {
             let broker = Mosquitto::start_with(CONFIG);
             let proxy = Proxy::before(broker.address(), SEED, |nth| Plan {
                 stall: Some((20_000 * (nth + 1), Duration::from_secs(3))),
-                piece: Some(8_000),
                 delay: Some(2 * DELAY),
                 ..Plan::default()
             });
-            let delivered = deliver(broker.address(), rtcomm_at(WORDS, &proxy.url()));
+            let delivered = deliver(3_000, broker.address(), rtcomm_at(WORDS, &proxy.url()));
             figures(format_args!("no lossy link here ({why}); by way of a proxy that stalls and delays: {delivered}"));
         }
     }
 }
 
-/// Publishes here, and has this run print it all; says how that went.
-fn deliver(to: SocketAddr, run: Rtcomm) -> String {
-    const MANY: u64 = 10_000;
-    let mut recording = Recording::of(MANY);
+/// Publishes so many messages here, and has this run print them all; says how that went.
+fn deliver(count: u64, to: SocketAddr, run: Rtcomm) -> String {
+    let mut recording = Recording::of(count);
     let process = run.start_onto(recording.open()).until_ready();
     let began = Instant::now();
-    Load::to(to, 0..MANY).start().finish(LONG);
+    Load::to(to, 0..count).start().finish(LONG);
     wait_on(&process, "every message", LONG, || recording.read().is_complete());
     let took = began.elapsed();
     process.terminate();
     recording.read().check_is_whole();
-    format!("{MANY} messages in {took:.1?}, 0 missing, {} duplicates", recording.tape.duplicates())
+    format!("{count} messages in {took:.1?}, 0 missing, {} duplicates", recording.tape.duplicates())
 }
