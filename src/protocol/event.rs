@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::excerpt;
 use super::fields::{Fields, FieldsError};
 use super::topic::{EventTopic, Root, TopicError};
 
@@ -26,7 +27,7 @@ pub enum EventError {
     Payload(FieldsError),
     /// The payload has no `method`.
     NoMethod,
-    /// The payload's `method` is another one.
+    /// The payload's `method` is another one; its beginning.
     Method(String),
 }
 
@@ -60,7 +61,7 @@ impl<'a> Event<'a> {
     pub fn with_fields(topic: EventTopic<'a>, fields: Fields<'a>) -> Result<Self, EventError> {
         match fields.method {
             Some(method) if method.is(METHOD) => Ok(Self { topic, fields }),
-            Some(method) => Err(EventError::Method(method.text().into_owned())),
+            Some(method) => Err(EventError::Method(excerpt(&method.text()))),
             None => Err(EventError::NoMethod),
         }
     }
@@ -105,6 +106,9 @@ mod tests {
         ] {
             assert_eq!(decode(topic, payload).expect_err(payload).to_string(), error);
         }
+        let long =
+            decode(topic, &format!(r#"{{"method":"{}"}}"#, "é".repeat(1_000_000))).expect_err("no event").to_string();
+        assert_eq!(long, format!("method is \"{}…\", not RTCOMM_EVENT_FIRED", "é".repeat(100)));
         let not_json = decode(topic, "start").expect_err("no JSON").to_string();
         assert!(not_json.starts_with("payload is not JSON: "), "{not_json}");
     }

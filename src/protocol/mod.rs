@@ -25,3 +25,12 @@ pub mod topic;
 
 /// The version that this crate writes as `rtcommVer`.
 pub const VERSION: &str = "v1.0.0";
+
+/// As much of a text as an error quotes: somebody may have sent megabytes.
+fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 100;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::excerpt;
+
 /// The longest topic or filter that MQTT can carry, in bytes [MQTT-4.7.3-3].
 pub const MAX_TOPIC_BYTES: usize = 65_535;
 
@@ -374,9 +376,9 @@ impl<'a> EventTopic<'a> {
         let mut levels = below.split('/');
         let mut next = || levels.next().unwrap_or_default();
         let level = next();
-        let category = Category::from_level(level).ok_or_else(|| TopicError::Category(level.to_owned()))?;
+        let category = Category::from_level(level).ok_or_else(|| TopicError::Category(excerpt(level)))?;
         let level = next();
-        let action = Action::from_level(level).ok_or_else(|| TopicError::Action(level.to_owned()))?;
+        let action = Action::from_level(level).ok_or_else(|| TopicError::Action(excerpt(level)))?;
         let from = Some(next()).filter(|id| !id.is_empty()).ok_or(TopicError::From)?;
         let subject = match category {
             Category::Registration => Subject::Registration,
