@@ -97,11 +97,11 @@ deps-rust:
 demo: build
 	$(BINARY) demo $(ARGS)
 
-# nextest knows no doctests.
 # What takes longer than some seconds: killed brokers, bad networks, long runs.
 test-faults: deps deps-test
 	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads 2
 
+# nextest knows no doctests.
 test: deps deps-test
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    set -ex; \

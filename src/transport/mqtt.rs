@@ -2,8 +2,7 @@
 //!
 //! What the library does not tell is found out before it is asked: whether the name stands for an address and whether
 //! somebody listens there. What it must not see (a NUL) is kept from it by types. A message is acknowledged to the
-//! broker when the [`Handler`] returns, and not before: a handler that must not lose a message writes it first, and a
-//! handler that cannot write never returns.
+//! broker when the [`Handler`] says so, and not before: a handler that must not lose a message writes it first.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 use paho_mqtt as mqtt;
 
 use super::broker::{Broker, Options, Scheme, Tls};
+use super::linger::{Hold, LINGER};
 pub(crate) use super::tap::OnUnheard;
 use super::tap::Tap;
 use super::{proxy, tls};
@@ -46,17 +46,27 @@ pub(crate) struct Packet<'a> {
     pub(crate) retain: bool,
 }
 
-/// Takes messages, one after the other, on a thread of the MQTT library. When it returns the message is acknowledged.
-/// It must not call a [`Client`], and must not hold a lock that somebody holds who does.
-pub(crate) type Handler = Arc<dyn Fn(Packet<'_>) + Send + Sync>;
+/// Whether a message is acknowledged to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ack {
+    /// It is.
+    Send,
+    /// It is not, and so none after it: nothing more comes over this connection, which can only be left.
+    Withhold,
+}
+
+/// Takes messages, one after the other, on a thread of the MQTT library. It must not call a [`Client`], and must not hold a
+/// lock that somebody holds who does.
+pub(crate) type Handler = Arc<dyn Fn(Packet<'_>) -> Ack + Send + Sync>;
 
 /// Why nothing more comes over a connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Loss {
     /// It was lost; with the reason as far as that is known. Another one may be made.
     Connection(String),
-    /// The library broke, and stands still from here on: no call into it returns.
-    Library(Failure),
+    /// The library stands still from here on: no call into it returns. Because it broke; or, without a failure, because a
+    /// message is not acknowledged, and all that was before it is.
+    Standstill(Result<(), Failure>),
 }
 
 /// Is told that nothing more comes over the connection.
@@ -323,17 +333,25 @@ impl Client {
         let told = self.hooks.on_lost.clone();
         let goodbye = move |reason| told(Loss::Connection(format!("the broker closed the connection: {reason}")));
         self.inner.set_disconnected_callback(move |_, _, reason| goodbye(reason));
-        let handler = self.hooks.handler.clone();
+        let Hooks { handler, on_lost } = self.hooks.clone();
         let copies = self.subscription.copies(self.version());
+        let (lingers, port) = (self.lingers(), self.address.port());
         self.inner.set_message_callback(move |_, message| {
             let Some(message) = message else { return };
-            if copies.accept(&message) {
-                handler(Packet {
-                    topic: message.topic(),
-                    payload: message.payload(),
-                    qos: message.qos() as u8,
-                    retain: message.retained(),
-                });
+            if !copies.accept(&message) {
+                return;
+            }
+            let packet = Packet {
+                topic: message.topic(),
+                payload: message.payload(),
+                qos: message.qos() as u8,
+                retain: message.retained(),
+            };
+            if handler(packet) == Ack::Withhold {
+                if let Some(hold) = lingers.then(|| Hold::on(port)).flatten() {
+                    hold.linger(Instant::now() + LINGER);
+                }
+                stand_still(&on_lost, Ok(()));
             }
         });
     }
@@ -430,13 +448,25 @@ impl Client {
         let _ = self.answers.send((token, Box::new(then)));
     }
 
-    /// Says goodbye to the broker, and waits no longer than `patience` for it to be sent.
+    /// Says goodbye to the broker, and waits no longer than `patience` for it to be sent; where the broker keeps what was
+    /// not acknowledged, also until it has read all acknowledgements.
     pub(crate) fn disconnect(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let hold = self.lingers().then(|| Hold::on(self.address.port())).flatten();
         // Where it fails the connection is gone already, which is what was wanted.
-        let _ = self.inner.disconnect(None).wait_for(patience);
+        let said = self.inner.disconnect(None).wait_for(patience);
+        if let (Ok(_), Some(hold)) = (said, hold) {
+            hold.linger(deadline);
+        }
         if let Some(tap) = &self.tap {
             tap.wait(patience);
         }
+    }
+
+    /// Whether it matters at the end that the broker reads all acknowledgements: where it delivers again, to us or to
+    /// another of our group, what is not acknowledged.
+    fn lingers(&self) -> bool {
+        self.options.kept.is_some() || self.subscription.group.is_some()
     }
 }
 
@@ -456,14 +486,19 @@ fn stand_still_where_the_library_panics(broker: &Broker, on_lost: &OnLost) {
         if panic.location().is_none_or(|location| !location.file().contains("paho-mqtt")) {
             return before(panic);
         }
-        told(Loss::Library(
+        let failure =
             Failure::new(Status::Failure, format!("{broker} sent what MQTT forbids: a topic that is no text"))
-                .hint("whoever published it, or the broker, breaks the protocol; the broker should have refused it"),
-        ));
-        loop {
-            thread::park();
-        }
+                .hint("whoever published it, or the broker, breaks the protocol; the broker should have refused it");
+        stand_still(&told, Err(failure));
     }));
+}
+
+/// Keeps a thread of the library from going on, so that it acknowledges nothing more.
+fn stand_still(on_lost: &OnLost, why: Result<(), Failure>) -> ! {
+    on_lost(Loss::Standstill(why));
+    loop {
+        thread::park();
+    }
 }
 
 /// Forgets a client of the library, which takes up to a second to end one. Few are made, and none outlives the process.

@@ -3,12 +3,12 @@
 //! The thread connects, subscribes, waits for every answer, and tells what happens as [`Stage`]s. After a loss it tries
 //! again for as long as it is wanted, ever more slowly. The first connection fails at once where it cannot be made.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::broker::Options;
-use super::mqtt::{Acknowledgements, Client, Handler, Hooks, Loss, OnLost, Subscription, Version};
+use super::mqtt::{Ack, Acknowledgements, Client, Handler, Hooks, Loss, OnLost, Subscription, Version};
 use crate::exit::{Failure, Status};
 use crate::protocol::topic::TopicFilter;
 
@@ -53,8 +53,19 @@ pub(crate) enum Retries {
 
 /// What is asked of the session's thread.
 enum Order {
-    Lost(Loss),
+    /// To mend the connection, which was lost for this reason.
+    Mend(String),
     Stop,
+}
+
+/// What is called when the session is over; by whoever finds that out first.
+type End = Mutex<Option<Box<dyn FnOnce(Result<(), Failure>) + Send>>>;
+
+fn end_with(end: &End, why: Result<(), Failure>) {
+    let end = end.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(end) = end {
+        end(why);
+    }
 }
 
 /// A running session; it ends when [`Session::stop`] is called or when it fails.
@@ -64,7 +75,8 @@ pub(crate) struct Session {
 
 impl Session {
     /// Starts the thread. `tell` is called there with each stage, and `end` at last: with an error where the session
-    /// cannot go on, without one when it has stopped.
+    /// cannot go on, without one when it has stopped, or when the handler has withheld an acknowledgement. The thread may
+    /// be waiting then for the MQTT library, which does not return any more.
     pub(crate) fn start(
         options: Options,
         subscription: Subscription,
@@ -75,10 +87,18 @@ impl Session {
     ) -> Self {
         let (orders, inbox) = channel();
         let losses = orders.clone();
-        // Where the thread is gone already nobody needs to know of a loss.
-        let on_lost: OnLost = Arc::new(move |loss| drop(losses.send(Order::Lost(loss))));
+        let end: Arc<End> = Arc::new(Mutex::new(Some(Box::new(end))));
+        let still = end.clone();
+        let on_lost: OnLost = Arc::new(move |loss| match loss {
+            // Where the thread is gone already nobody needs to know of a loss.
+            Loss::Connection(reason) => drop(losses.send(Order::Mend(reason))),
+            Loss::Standstill(why) => end_with(&still, why),
+        });
         let hooks = Hooks { handler, on_lost };
-        std::thread::spawn(move || end(Keeper { inbox, retries, tell }.run(&options, &subscription, &hooks)));
+        std::thread::spawn(move || {
+            let why = Keeper { inbox, retries, tell }.run(&options, &subscription, &hooks);
+            end_with(&end, why);
+        });
         Self { orders }
     }
 
@@ -112,8 +132,7 @@ impl<T: FnMut(Stage)> Keeper<T> {
         (self.tell)(Stage::Ready { denied });
         loop {
             match self.inbox.recv() {
-                Ok(Order::Lost(Loss::Library(failure))) => return Err(failure),
-                Ok(Order::Lost(Loss::Connection(reason))) => {
+                Ok(Order::Mend(reason)) => {
                     (self.tell)(Stage::Lost(reason.clone()));
                     if let Next::Stop = self.recover(&mut client, &reason)? {
                         return Ok(());
@@ -171,7 +190,7 @@ impl<T: FnMut(Stage)> Keeper<T> {
         let until = Instant::now() + pause;
         loop {
             match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Order::Lost(_)) => {}
+                Ok(Order::Mend(_)) => {}
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Next::Stop,
                 Err(RecvTimeoutError::Timeout) => return Next::Again,
             }
@@ -200,7 +219,7 @@ fn pauses() -> impl Iterator<Item = Duration> {
 /// # Errors
 /// As [`Client::connect`].
 pub(crate) fn forget(options: &Options) -> Result<(), Failure> {
-    let hooks = Hooks { handler: Arc::new(|_| {}), on_lost: Arc::new(|_| {}) };
+    let hooks = Hooks { handler: Arc::new(|_| Ack::Send), on_lost: Arc::new(|_| {}) };
     let nothing = Subscription { filters: Vec::new(), qos: 0, group: None, allow_partial: false };
     let clean = Options { kept: None, ..options.clone() };
     Client::connect(&clean, &nothing, &Acknowledgements::Plain, &hooks)?.disconnect(GOODBYE);

@@ -19,8 +19,8 @@ fn service(broker: &Mosquitto) -> Receiver<Option<String>> {
     client.subscribe(TOPIC);
     let (tell, told) = channel();
     thread::spawn(move || {
-        loop {
-            let request: Value = serde_json::from_slice(&client.next().payload).unwrap_or_default();
+        while let Some(message) = client.next_until_closed() {
+            let request: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
             let id = request["transID"].as_str().map(str::to_owned);
             if let (Some(id), Some(from_topic)) = (&id, request["fromTopic"].as_str()) {
                 let response = json!({

@@ -120,6 +120,24 @@ fn ten_restarts_lose_nothing_and_repeat_at_most_one_message_each() {
 }
 
 #[test]
+fn runs_that_each_take_a_number_divide_the_stream_without_a_repetition() {
+    const EACH: u64 = 500;
+    let broker = Mosquitto::start();
+    let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(10 * EACH) };
+    consumer.start().until_ready().terminate();
+    broker.publish(10 * EACH);
+    for _ in 0..10 {
+        // The broker sends on while a run leaves: what it sent beyond the last that was asked for is the next run's.
+        let command = broker.rtcomm("watch --json --durable archive --count").arg(EACH.to_string());
+        command.start_onto(consumer.recording.open()).end().has_status(0);
+    }
+    let tape = consumer.recording.read();
+    figures(format_args!("10 runs of {EACH} messages: {} duplicates", tape.duplicates()));
+    tape.check_is_whole();
+    assert_eq!(tape.duplicates(), 0);
+}
+
+#[test]
 fn a_run_that_was_killed_leaves_its_messages_to_the_next() {
     let broker = Mosquitto::start();
     let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(200) };

@@ -16,7 +16,9 @@ use crate::protocol::call::{Answer, Request};
 use crate::protocol::fields::Fields;
 use crate::protocol::topic::TopicName;
 use crate::transport::broker::{Options, UNCHECKED};
-use crate::transport::mqtt::{Acknowledgements, Client, Handler, Hooks, OnLost, OnUnheard, Published, Subscription};
+use crate::transport::mqtt::{
+    Ack, Acknowledgements, Client, Handler, Hooks, OnLost, OnUnheard, Published, Subscription,
+};
 
 /// How long the goodbye to the broker may take.
 pub(super) const GOODBYE: Duration = Duration::from_millis(500);
@@ -125,6 +127,7 @@ impl Desk {
                 _ => Step::Reply { payload: packet.payload.to_vec(), retained: packet.retain },
             };
             let _ = steps.send(step);
+            Ack::Send
         });
         let steps = line.steps.clone();
         let on_lost: OnLost = Arc::new(move |_| drop(steps.send(Step::Lost)));

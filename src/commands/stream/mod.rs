@@ -86,8 +86,7 @@ enum News {
     Rotated,
     /// The last record that was asked for is printed.
     Full,
-    /// A message came that must not be acknowledged, so the MQTT library stands still from here on.
-    Parked,
+    /// Records cannot be written, so that nothing more is acknowledged.
     CannotWrite(io::Error),
     /// All that was left to write is written.
     Finished(Tally),
@@ -202,15 +201,14 @@ struct Wait {
 }
 
 impl Wait {
-    /// Waits for the end, has the session say goodbye and the rest written. A further signal ends it at once, and so does
-    /// the end of our patience: then there is no tally.
+    /// Waits for the end, has the session say goodbye, however it ended, and the rest written. A further signal ends it at
+    /// once, and so does the end of our patience: then there is no tally.
     fn run(mut self, deadline: Option<Instant>, session: &Session) -> Result<(End, Option<Tally>)> {
-        let end = self.for_end(deadline)?;
-        if matches!(end, End::ReaderGone) {
-            return Ok((end, None));
-        }
+        let end = self.for_end(deadline);
         session.stop();
-        if self.stands && self.for_goodbye() {
+        let is_hurried = self.stands && self.for_goodbye();
+        let end = end?;
+        if is_hurried || matches!(end, End::ReaderGone) {
             return Ok((end, None));
         }
         self.sink.finish();
@@ -227,24 +225,28 @@ impl Wait {
                 Some(Notice::News(News::Rotated)) => self.sink.reopen(),
                 Some(Notice::News(News::Full)) => return Ok(End::Full),
                 Some(Notice::News(News::Stands(stands))) => self.stands = stands,
-                Some(Notice::News(News::SessionEnded(Err(failure)))) => return Err(failure.into()),
+                Some(Notice::News(News::SessionEnded(end))) => {
+                    self.stands = false;
+                    end?;
+                }
                 Some(Notice::News(News::CannotWrite(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
                     return Ok(End::ReaderGone);
                 }
                 Some(Notice::News(News::CannotWrite(error))) => return Err(error.into()),
-                Some(Notice::News(News::Parked | News::SessionEnded(Ok(())) | News::Finished(_))) => {}
+                Some(Notice::News(News::Finished(_))) => {}
             }
         }
     }
 
-    /// Waits for the session to say goodbye, or the library to stand still; whether a further signal came.
+    /// Waits for the session to say goodbye; whether a further signal came. What cannot be written meanwhile cannot be
+    /// written afterwards either, and is told then.
     fn for_goodbye(&self) -> bool {
         let until = deadline_in(PATIENCE);
         loop {
             match self.inbox.next(until) {
                 Some(Notice::Signal(_)) => return true,
-                Some(Notice::News(News::Full | News::Rotated | News::Stands(_) | News::Finished(_))) => {}
-                None | Some(Notice::ReaderGone | Notice::News(_)) => return false,
+                None | Some(Notice::News(News::SessionEnded(_))) => return false,
+                Some(Notice::ReaderGone | Notice::News(_)) => {}
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::output::target::Target;
 use crate::protocol::filter::Filter;
 use crate::protocol::record::{self, Content, Message, Record};
 use crate::protocol::topic::Root;
-use crate::transport::mqtt::{Handler, Packet};
+use crate::transport::mqtt::{Ack, Handler, Packet};
 
 /// How long a message that is not acknowledged may wait for others before it is judged and written.
 const LINGER: Duration = Duration::from_millis(2);
@@ -139,17 +139,19 @@ impl Sink {
         Self { state, waiting, writer, tell }
     }
 
-    /// What the transport hands messages to. It never returns from a message that must not be acknowledged: one that
-    /// could not be written, or one beyond the last that was asked for.
+    /// What the transport hands messages to. It withholds the acknowledgement of a message that could not be written, and
+    /// of one beyond the last that was asked for.
     pub(super) fn handler(&self) -> Handler {
         let sink = self.clone();
         Arc::new(move |packet| {
             let Packet { topic, payload, qos, retain } = packet;
             let message = Message { received: Timestamp::now(), topic, qos, retain, payload };
             if qos > 0 {
-                sink.write(Some(&message));
+                sink.write(Some(&message))
             } else if sink.put_aside(&message) {
-                sink.write(None);
+                sink.write(None)
+            } else {
+                Ack::Send
             }
         })
     }
@@ -167,28 +169,26 @@ impl Sink {
         is_full
     }
 
-    /// Writes what was put aside, and then the message. Returns only if the message may be acknowledged.
-    fn write(&self, message: Option<&Message<'_>>) {
+    /// Writes what was put aside, and then the message.
+    fn write(&self, message: Option<&Message<'_>>) -> Ack {
         let mut state = lock(&self.state);
         let written = state.take_waiting(&self.waiting).and_then(|()| {
-            if state.left == Some(0) {
-                return Ok(message.is_some());
+            if state.left == Some(0) && message.is_some() {
+                return Ok(Ack::Withhold);
             }
             message.map_or(Ok(()), |message| state.take(message))?;
             state.flush()?;
-            Ok(false)
+            Ok(Ack::Send)
         });
         let is_full = state.left == Some(0);
         drop(state);
-        match written {
-            Ok(true) => park_for_good(&self.tell),
-            Ok(false) if is_full => (self.tell)(News::Full),
-            Ok(false) => {}
-            Err(error) => {
-                (self.tell)(News::CannotWrite(error));
-                park_for_good(&self.tell);
-            }
+        if is_full {
+            (self.tell)(News::Full);
         }
+        written.unwrap_or_else(|error| {
+            (self.tell)(News::CannotWrite(error));
+            Ack::Withhold
+        })
     }
 
     /// Prints what became of the connection.
@@ -302,14 +302,6 @@ fn write_what_waits(state: &Mutex<State>, waiting: &Mutex<Waiting>, tell: &Tell)
                 return;
             }
         }
-    }
-}
-
-/// Never returns: the message at hand is not acknowledged, and the process ends soon.
-fn park_for_good(tell: &Tell) -> ! {
-    tell(News::Parked);
-    loop {
-        thread::park();
     }
 }
 

@@ -83,7 +83,10 @@ const CHAPTERS: &[Chapter] = &[
                 (
                     "no duplicates",
                     "What was written, but not yet acknowledged when the program was killed or the connection broke, is \
-                     delivered and printed again. Nothing in the line says so.",
+                     delivered and printed again. Nothing in the line says so. A run that ends in order (`--count`, \
+                     `--for`, a signal) waits, a second at the most, until the broker has read its acknowledgements, and \
+                     leaves nothing to repeat, where the system allows it: Linux does, but for some containers \
+                     (pidfd_getfd).",
                 ),
                 ("QoS 0 while away", "What is published with QoS 0 while we are away is not kept by most brokers."),
                 (

@@ -185,11 +185,16 @@ impl Client {
 
     /// The next message on one of the subscriptions.
     pub(crate) fn next(&mut self) -> Message {
+        self.next_until_closed().expect("the broker sends a message in time")
+    }
+
+    /// The same; `None` once the broker is gone.
+    pub(crate) fn next_until_closed(&mut self) -> Option<Message> {
         loop {
             if let Some(message) = self.received.pop_front() {
-                return message;
+                return Some(message);
             }
-            let packet = self.read();
+            let packet = Packet::read(&self.stream).ok()?;
             self.take(&packet);
         }
     }
