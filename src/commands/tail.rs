@@ -73,19 +73,17 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
     let stop = Stop::new().context("cannot set up reading")?;
     let input = Input::from(file);
     let name = input.to_string();
-    let reader = Reader::open(input, start, follow, stop.clone())?;
+    let mut reader = Reader::open(input, start, follow, stop.clone())?;
+    let needle = wanted.filter.needle();
+    if let Some(needle) = needle.clone() {
+        reader.pass_over_unless(move |lines| needle.may_match(lines));
+    }
     let stdout = output::stdout().context("cannot write to standard output")?;
     let inbox = Inbox::open()?;
     inbox.watch_reader(&stdout)?;
     let printer = Printer::new(stdout, voice.format(json, &topics.topics()));
     let left = window.count.map(Into::into);
-    let run = Run {
-        name,
-        reader,
-        sink: Sink { needle: wanted.filter.needle(), wanted, printer, printed: 0 },
-        left,
-        report: voice.report,
-    };
+    let run = Run { name, reader, sink: Sink { needle, wanted, printer, printed: 0 }, left, report: voice.report };
     let news = inbox.news();
     thread::spawn(move || news(run.print()));
     wait(&inbox, &stop, &window)

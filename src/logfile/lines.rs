@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::mem;
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter, memrchr};
 
 /// What was read and not handed out yet.
 ///
@@ -22,6 +22,8 @@ pub(super) struct Lines {
     end: usize,
     /// Whether `start` is inside a line that was reported as too long.
     skipping: bool,
+    /// Up to here it is known that one of the lines may matter.
+    matters: usize,
     block: usize,
     limit: usize,
 }
@@ -38,7 +40,7 @@ pub(super) enum Found {
 impl Lines {
     /// Reads in blocks of `block` bytes; a line has at most `limit` bytes before its `\n`.
     pub(super) fn new(block: usize, limit: usize) -> Self {
-        Self { buffer: vec![0; block], start: 0, searched: 0, end: 0, skipping: false, block, limit }
+        Self { buffer: vec![0; block], start: 0, searched: 0, end: 0, skipping: false, matters: 0, block, limit }
     }
 
     /// The bytes of a line that was found.
@@ -67,6 +69,33 @@ impl Lines {
         None
     }
 
+    /// Passes over complete lines, `stretch` bytes of them at a time, for as long as `may_matter` says no of all of them
+    /// together; returns how many.
+    pub(super) fn pass_over(&mut self, stretch: usize, may_matter: impl Fn(&[u8]) -> bool) -> u64 {
+        let mut passed = 0;
+        while self.start >= self.matters && !self.skipping {
+            let Some(end) = self.line_end_after(stretch) else { break };
+            let lines = &self.buffer[self.start..end];
+            if may_matter(lines) {
+                self.matters = end;
+                break;
+            }
+            passed += memchr_iter(b'\n', lines).count() as u64;
+            (self.start, self.searched) = (end, end);
+        }
+        passed
+    }
+
+    /// The first line end that is `distance` away or more; where that has not come yet, the last that has.
+    fn line_end_after(&self, distance: usize) -> Option<usize> {
+        let enough = (self.start + distance).min(self.end);
+        let rest = &self.buffer[enough..self.end];
+        match memchr(b'\n', rest) {
+            Some(at) => Some(enough + at + 1),
+            None => memrchr(b'\n', &self.buffer[self.start..enough]).map(|at| self.start + at + 1),
+        }
+    }
+
     /// What stands after the last line end, as a line; for the end of the input.
     pub(super) fn finish(&mut self) -> Option<Found> {
         let rest = self.start..self.end;
@@ -77,7 +106,7 @@ impl Lines {
 
     /// Forgets what was read and not handed out.
     pub(super) fn clear(&mut self) {
-        (self.start, self.searched, self.end, self.skipping) = (0, 0, 0, false);
+        (self.start, self.searched, self.end, self.skipping, self.matters) = (0, 0, 0, false, 0);
     }
 
     /// Reads once from `input`, after [`Self::next`] found no more. Returns the number of bytes, 0 at the end.
@@ -97,6 +126,7 @@ impl Lines {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.searched -= self.start;
+            self.matters = self.matters.saturating_sub(self.start);
             self.start = 0;
         }
         if self.end == self.buffer.len() {
@@ -165,6 +195,37 @@ mod tests {
             limit in 1_usize..40,
         ) {
             prop_assert_eq!(cut(&content, block, limit), expected(&content, limit));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_that_matters_is_passed_over_and_the_others_are_counted(
+            content in prop::collection::vec(prop::sample::select(b"aaaabbbbbb\n\n".as_slice()), 0..200),
+            block in 1_usize..60,
+            stretch in 1_usize..30,
+        ) {
+            let matters = |lines: &[u8]| lines.windows(3).any(|it| it == b"aaa");
+            let mut input = content.as_slice();
+            let mut lines = Lines::new(block, 1000);
+            let (mut number, mut found) = (0, Vec::new());
+            let mut see = |lines: &mut Lines, take: fn(&mut Lines) -> Option<Found>| {
+                number += lines.pass_over(stretch, matters);
+                let line = take(lines).and_then(|line| owned(lines, line));
+                number += u64::from(line.is_some());
+                found.extend(line.clone().filter(|it| matters(it)).map(|it| (number, it)));
+                line.is_some()
+            };
+            loop {
+                while see(&mut lines, Lines::next) {}
+                if lines.fill(&mut input).expect("bytes in memory") == 0 {
+                    break;
+                }
+            }
+            see(&mut lines, Lines::finish);
+            let all = expected(&content, 1000);
+            let numbered = (1_u64..).zip(all.into_iter().flatten());
+            prop_assert_eq!(found, numbered.filter(|(_, line)| matters(line)).collect::<Vec<_>>());
         }
     }
 

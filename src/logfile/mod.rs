@@ -136,7 +136,6 @@ impl fmt::Display for Notice {
 }
 
 /// Reads an input line by line.
-#[derive(Debug)]
 pub(crate) struct Reader {
     input: Input,
     stream: Stream,
@@ -170,6 +169,14 @@ impl Reader {
         }
         let stream = Stream::new(source, Lines::new(BLOCK, MAX_LINE), follow, stop);
         Ok(Self { input, stream, backlog })
+    }
+
+    /// Has lines passed over, some at a time, of which `may_matter` says that none is wanted. It may be shown one line or
+    /// many. Not where the last lines of a pipe are asked for: which these are is not known before its end.
+    pub(crate) fn pass_over_unless(&mut self, may_matter: impl Fn(&[u8]) -> bool + Send + 'static) {
+        if self.backlog.is_none() {
+            self.stream.pass_over(Box::new(may_matter));
+        }
     }
 
     /// The next item; none at the end of the input, or once the stop is requested.

@@ -109,6 +109,11 @@ impl Source {
         self.taken
     }
 
+    /// Counts lines that nobody wants as handed out.
+    pub(super) fn pass_over(&mut self, lines: u64) {
+        self.taken += lines;
+    }
+
     /// The number in the file of the `taken`-th line handed out. Counts the lines that were skipped, the first time.
     pub(super) fn line_number(&self, taken: u64) -> io::Result<u64> {
         let before = match self.lines_before.get() {

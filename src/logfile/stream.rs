@@ -12,15 +12,21 @@ use super::{Item, Line, Notice};
 /// How often a followed file is looked at. Asking, instead of being told by the kernel, works on network file systems.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How many bytes of lines are looked at together, some ten lines: that takes a fraction of looking at each.
+const STRETCH: usize = 4 << 10;
+
 /// An input from where reading begins to its end, or to the stop.
-#[derive(Debug)]
 pub(super) struct Stream {
     source: Source,
     lines: Lines,
     follow: Option<Follow>,
+    may_matter: Option<MayMatter>,
     state: State,
     stop: Stop,
 }
+
+/// Says of some lines whether one of them may be wanted.
+pub(super) type MayMatter = Box<dyn Fn(&[u8]) -> bool + Send>;
 
 #[derive(Debug)]
 enum State {
@@ -42,7 +48,12 @@ enum Step {
 impl Stream {
     /// The lines of `source`; `follow` where the wait for more begins at its end.
     pub(super) fn new(source: Source, lines: Lines, follow: Option<Follow>, stop: Stop) -> Self {
-        Self { source, lines, follow, state: State::Reading, stop }
+        Self { source, lines, follow, may_matter: None, state: State::Reading, stop }
+    }
+
+    /// From now on lines of which it says no are not handed out.
+    pub(super) fn pass_over(&mut self, may_matter: MayMatter) {
+        self.may_matter = Some(may_matter);
     }
 
     pub(super) fn source(&self) -> &Source {
@@ -77,6 +88,9 @@ impl Stream {
     fn step(&mut self) -> io::Result<Step> {
         if self.stop.is_stopped() {
             return Ok(Step::End);
+        }
+        if let Some(may_matter) = &self.may_matter {
+            self.source.pass_over(self.lines.pass_over(STRETCH, may_matter));
         }
         if let Some(found) = self.lines.next() {
             return Ok(Step::Found(found));

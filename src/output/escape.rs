@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// control characters (so also line breaks and ESC), bidirectional controls, zero-width and other invisible format
 /// characters. They are shown as in Rust and JSON: `\n`, `\u{202e}`.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) || !text.chars().any(is_unsafe) {
+    if is_plain(text) || !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
@@ -21,6 +21,12 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// Whether a text is of printable ASCII alone: as safe as can be, and as many terminal cells wide as bytes.
+pub(crate) fn is_plain(text: &str) -> bool {
+    // Without an early end, so that many bytes are looked at together.
+    text.bytes().fold(true, |plain, byte| plain & (b' '..0x7f).contains(&byte))
 }
 
 /// Whether a character must not reach a terminal. Beside the control characters (Unicode category Cc) these are the

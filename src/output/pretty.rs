@@ -13,7 +13,7 @@ use unicode_width::UnicodeWidthStr as _;
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::escape::escaped;
+use super::escape::{escaped, is_plain};
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields};
 use crate::protocol::record::{Change, Content, Payload, Record, Status};
@@ -25,6 +25,10 @@ const WIDTHS: [usize; 5] = [23, 12, 9, 36, 16];
 
 /// What a cell shows where there is nothing to show.
 const NOTHING: &str = "-";
+
+/// What stands between FROM and TO, and its width in terminal cells.
+const ARROW: &str = " → ";
+const ARROW_WIDTH: usize = 3;
 
 /// Prints records for people.
 #[derive(Debug)]
@@ -115,7 +119,11 @@ impl Pretty {
         pad(out, state_width, taken);
         let taken = match parties {
             Parties::One(one) => put(out, one),
-            Parties::FromTo(from, to) => put(out, from) + put(out, " → ") + put(out, to),
+            Parties::FromTo(from, to) => {
+                let from = put(out, from);
+                out.extend_from_slice(ARROW.as_bytes());
+                from + ARROW_WIDTH + put(out, to)
+            }
         };
         pad(out, parties_width, taken);
         let taken = put(out, context);
@@ -162,6 +170,10 @@ impl Tone {
 
 /// Appends a cell's text, made safe; returns its width in terminal cells.
 fn put(out: &mut Vec<u8>, text: &str) -> usize {
+    if is_plain(text) {
+        out.extend_from_slice(text.as_bytes());
+        return text.len();
+    }
     let text = escaped(text);
     out.extend_from_slice(text.as_bytes());
     width(&text)

@@ -30,7 +30,8 @@ impl<'a> Field<'a> {
         let Some(inner) = self.0.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
             return Cow::Borrowed(self.0);
         };
-        if !inner.contains('\\') {
+        // Nothing else in a string's JSON text is not plain.
+        if scan::plain(inner.as_bytes()) == inner.len() {
             return Cow::Borrowed(inner);
         }
         serde_json::from_str(self.0).map_or(Cow::Borrowed(self.0), Cow::Owned)
@@ -188,6 +189,11 @@ pub(super) trait Vocabulary<'a>: Default {
 
     /// Whether a value counts as one.
     fn keeps(json: &str) -> bool;
+
+    /// Where to put what the value of this key says, should it be an object; `None` where its text alone is wanted.
+    fn inner(&mut self, _key: &str) -> Option<&mut Option<Fields<'a>>> {
+        None
+    }
 }
 
 /// Visits an object.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 use regex::Regex;
 use uuid::Uuid;
 
@@ -156,23 +156,29 @@ fn only<T>(group: &[T]) -> Option<&T> {
 
 /// A JSON string that stands in every recorded line of a wanted event.
 #[derive(Debug, Clone)]
-pub struct Needle(Finder<'static>);
+pub struct Needle {
+    text: Finder<'static>,
+    escape: Finder<'static>,
+    status: Finder<'static>,
+}
 
 impl Needle {
     /// The needle for a text; `None` where JSON has to escape the text, or may do so in short: then its spelling is not
     /// known. Any character may be spelt `\u....`, which [`Needle::may_match`] minds.
     fn of(text: &str) -> Option<Self> {
         let is_plain = text.chars().all(|c| !c.is_control() && !matches!(c, '"' | '\\' | '/'));
-        is_plain.then(|| Self(Finder::new(&format!("\"{text}\"")).into_owned()))
+        is_plain.then(|| Self {
+            text: Finder::new(&format!("\"{text}\"")).into_owned(),
+            escape: Finder::new(br"\u"),
+            status: Finder::new(br#""status""#),
+        })
     }
 
-    /// Whether the line may hold a wanted event, or tell what became of the connection. Yes for some lines that do
-    /// neither, never no for one that does.
+    /// Whether a line, or one of many, may hold a wanted event, or tell what became of the connection. Yes for some that
+    /// do neither, never no for one that does.
     #[must_use]
-    pub fn may_match(&self, line: &[u8]) -> bool {
-        self.0.find(line).is_some()
-            || memmem::find(line, br"\u").is_some()
-            || memmem::find(line, br#""status""#).is_some()
+    pub fn may_match(&self, lines: &[u8]) -> bool {
+        [&self.text, &self.status, &self.escape].into_iter().any(|it| it.find(lines).is_some())
     }
 }
 

@@ -21,6 +21,7 @@ pub mod filter;
 pub mod presence;
 pub mod record;
 mod scan;
+mod stamp;
 pub mod topic;
 
 /// The version that this crate writes as `rtcommVer`.

@@ -18,16 +18,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 
 use super::event::Event;
-use super::fields::{Field, Fields, is_json, vocabulary};
-use super::scan;
+use super::fields::{Field, Fields, Vocabulary, is_json, vocabulary};
 use super::topic::{Action, Category, EventTopic, Root, Subject};
+use super::{scan, stamp};
 
 /// A message as it came from the broker.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +123,7 @@ impl<'a> Record<'a> {
 
     /// Appends the record's line, its line end included.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        text(out, format_args!("{{\"received\":\"{:.6}\"", self.received));
+        time(out, "{\"received\":", self.received);
         match &self.content {
             Content::Event(Event { topic, .. }) => {
                 for piece in
@@ -201,20 +200,17 @@ impl Change {
 impl Status<'_> {
     /// Appends the status' line, its line end included.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        text(out, format_args!("{{\"received\":\"{:.6}\",\"status\":\"{}\"", self.received, self.change.as_str()));
+        time(out, "{\"received\":", self.received);
+        string(out, ",\"status\":", self.change.as_str());
         if let Change::Gap { from, until } = self.change {
-            text(out, format_args!(",\"from\":\"{from:.6}\",\"until\":\"{until:.6}\""));
+            time(out, ",\"from\":", from);
+            time(out, ",\"until\":", until);
         }
         if let Some(reason) = &self.reason {
             string(out, ",\"reason\":", reason);
         }
         out.extend_from_slice(b"}\n");
     }
-}
-
-/// Appends formatted text; a `Vec` takes all that is written to it.
-fn text(out: &mut Vec<u8>, arguments: fmt::Arguments<'_>) {
-    out.write_fmt(arguments).expect("a Vec takes all that is written to it");
 }
 
 /// Appends JSON with its line ends as spaces.
@@ -228,10 +224,24 @@ fn one_line(out: &mut Vec<u8>, json: &[u8]) {
     out.extend_from_slice(rest);
 }
 
+/// Appends a key that is already JSON, and a time.
+fn time(out: &mut Vec<u8>, key: &str, at: Timestamp) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
+    stamp::write(out, at);
+    out.push(b'"');
+}
+
 /// Appends a key that is already JSON, and a string.
 fn string(out: &mut Vec<u8>, key: &str, content: &str) {
     out.extend_from_slice(key.as_bytes());
-    serde_json::to_writer(out, content).expect("a Vec takes all that is written to it");
+    if scan::plain(content.as_bytes()) == content.len() {
+        out.push(b'"');
+        out.extend_from_slice(content.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, content).expect("a Vec takes all that is written to it");
+    }
 }
 
 vocabulary! {
@@ -253,6 +263,37 @@ vocabulary! {
     payload: "payload",
     payload_text: "payload_text",
     payload_base64: "payload_base64",
+}
+
+/// A line's keys and, of a payload that was easily read, what it says.
+#[derive(Default)]
+struct WholeLine<'a> {
+    keys: Keys<'a>,
+    fields: Option<Fields<'a>>,
+}
+
+impl<'a> Vocabulary<'a> for WholeLine<'a> {
+    fn slot(&mut self, key: &str) -> Option<&mut Option<Field<'a>>> {
+        self.keys.slot(key)
+    }
+
+    fn keeps(json: &str) -> bool {
+        Keys::keeps(json)
+    }
+
+    fn inner(&mut self, key: &str) -> Option<&mut Option<Fields<'a>>> {
+        (key == "payload").then_some(&mut self.fields)
+    }
+}
+
+impl<'a> WholeLine<'a> {
+    fn read(line: &'a str) -> Result<Self, LineError> {
+        if let Some(line) = scan::object(line) {
+            return Ok(line);
+        }
+        let keys = serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?;
+        Ok(Self { keys, fields: None })
+    }
 }
 
 /// Why a line is no record.
@@ -283,6 +324,7 @@ impl std::error::Error for LineError {}
 
 /// What a recorded line tells.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages, and a box would be an allocation for each")]
 pub enum Entry<'a> {
     /// A message.
     Message(Line<'a>),
@@ -306,13 +348,10 @@ impl<'a> Entry<'a> {
     /// Says what is missing or wrong.
     pub fn parse(line: &'a [u8]) -> Result<Self, LineError> {
         let line = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
-        let keys: Keys<'a> = match scan::object(line) {
-            Some(keys) => keys,
-            None => serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?,
-        };
-        match keys.status {
-            Some(status) => Status::read(status, &keys).map(Self::Status),
-            None => Line::read(&keys).map(Self::Message),
+        let line = WholeLine::read(line)?;
+        match line.keys.status {
+            Some(status) => Status::read(status, &line.keys).map(Self::Status),
+            None => Line::read(&line).map(Self::Message),
         }
     }
 }
@@ -346,6 +385,7 @@ pub struct Line<'a> {
     retain: bool,
     content: LineContent<'a>,
     payload: LinePayload<'a>,
+    fields: Option<Fields<'a>>,
 }
 
 /// [`Content`], as far as it must own what escapes hide in the line.
@@ -364,7 +404,8 @@ enum LinePayload<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn read(keys: &Keys<'a>) -> Result<Self, LineError> {
+    fn read(line: &WholeLine<'a>) -> Result<Self, LineError> {
+        let WholeLine { keys, fields } = line;
         let payload = LinePayload::read(keys)?;
         Ok(Self {
             received: required("received", keys.received, time_of)?,
@@ -373,17 +414,19 @@ impl<'a> Line<'a> {
             retain: required("retain", keys.retain, |it| it.json().parse().ok())?,
             content: LineContent::read(keys, &payload)?,
             payload,
+            fields: *fields,
         })
     }
 
-    /// The record that the line tells of. An event's payload is read here, and not before.
+    /// The record that the line tells of. An event's payload is read here, where it was not on the way.
     #[must_use]
     pub fn record(&self) -> Record<'_> {
         let content = match &self.content {
             LineContent::Event { action, from, to } => {
-                let fields = match &self.payload {
-                    LinePayload::Json(json) => Fields::read_text(json).unwrap_or_default(),
-                    LinePayload::Text(_) | LinePayload::Binary(_) => Fields::default(),
+                let fields = match (self.fields, &self.payload) {
+                    (Some(fields), _) => fields,
+                    (None, LinePayload::Json(json)) => Fields::read_text(json).unwrap_or_default(),
+                    (None, LinePayload::Text(_) | LinePayload::Binary(_)) => Fields::default(),
                 };
                 let subject = to.as_deref().map_or(Subject::Registration, |to| Subject::Session { to });
                 Content::Event(Event { topic: EventTopic { subject, action: *action, from }, fields })
@@ -448,7 +491,7 @@ fn string_of(field: Field<'_>) -> Option<Cow<'_, str>> {
 
 /// The time that a field tells, in RFC 3339.
 fn time_of(field: Field<'_>) -> Option<Timestamp> {
-    field.text().parse().ok()
+    stamp::read(&field.text())
 }
 
 /// A key's value; where it is missing or `read` refuses it, the error that names the key.

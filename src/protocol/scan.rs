@@ -4,7 +4,7 @@
 //! not too deep. What it reads it reads as the full reader would; of anything else it says nothing, and the full reader
 //! decides. On events this takes about half of the full reader's time (`cargo bench --bench core`).
 
-use super::fields::{Field, Vocabulary};
+use super::fields::{Field, Fields, Vocabulary};
 
 /// How deep objects and arrays may nest; more is left to the full reader, which does not recurse.
 const DEEPEST: u32 = 16;
@@ -14,13 +14,23 @@ pub(super) fn object<'a, V: Vocabulary<'a>>(text: &'a str) -> Option<V> {
     let mut object = V::default();
     let mut scanner = Scanner { text, at: 0 };
     scanner.space();
-    scanner.object(0, |key, json| {
-        if let Some(slot) = object.slot(key) {
-            *slot = V::keeps(json).then_some(Field(json));
-        }
-    })?;
+    scanner.object(0, &mut object)?;
     scanner.space();
     (scanner.at == text.len()).then_some(object)
+}
+
+/// The vocabulary of an object of which nothing is wanted.
+#[derive(Default)]
+struct Nothing;
+
+impl<'a> Vocabulary<'a> for Nothing {
+    fn slot(&mut self, _key: &str) -> Option<&mut Option<Field<'a>>> {
+        None
+    }
+
+    fn keeps(_json: &str) -> bool {
+        false
+    }
 }
 
 struct Scanner<'a> {
@@ -45,8 +55,7 @@ impl<'a> Scanner<'a> {
         (*self.rest().first()? == byte).then(|| self.at += 1)
     }
 
-    /// Reads an object, and shows each key and its value's text.
-    fn object(&mut self, depth: u32, mut show: impl FnMut(&'a str, &'a str)) -> Option<()> {
+    fn object<V: Vocabulary<'a>>(&mut self, depth: u32, object: &mut V) -> Option<()> {
         self.expect(b'{')?;
         self.space();
         if self.expect(b'}').is_some() {
@@ -58,8 +67,22 @@ impl<'a> Scanner<'a> {
             self.expect(b':')?;
             self.space();
             let from = self.at;
-            self.value(depth)?;
-            show(key, &self.text[from..self.at]);
+            match object.inner(key) {
+                Some(inner) if self.rest().first() == Some(&b'{') => {
+                    let mut fields = Fields::default();
+                    self.object(depth + 1, &mut fields)?;
+                    *inner = Some(fields);
+                }
+                Some(inner) => {
+                    *inner = None;
+                    self.value(depth)?;
+                }
+                None => self.value(depth)?,
+            }
+            if let Some(slot) = object.slot(key) {
+                let json = &self.text[from..self.at];
+                *slot = V::keeps(json).then_some(Field(json));
+            }
             self.space();
             if self.expect(b',').is_none() {
                 return self.expect(b'}');
@@ -87,7 +110,7 @@ impl<'a> Scanner<'a> {
     fn value(&mut self, depth: u32) -> Option<()> {
         match *self.rest().first()? {
             b'"' => self.string().map(drop),
-            b'{' if depth < DEEPEST => self.object(depth + 1, |_, _| {}),
+            b'{' if depth < DEEPEST => self.object(depth + 1, &mut Nothing),
             b'[' if depth < DEEPEST => self.array(depth + 1),
             b't' => self.word("true"),
             b'f' => self.word("false"),
@@ -121,9 +144,9 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes come before the first that ends a string, begins an escape, or must be escaped. Looks at eight at a
-/// time.
-fn plain(bytes: &[u8]) -> usize {
+/// How many bytes come before the first that ends a string, begins an escape, or must be escaped [RFC 8259, 7]. Looks at
+/// eight at a time.
+pub(super) fn plain(bytes: &[u8]) -> usize {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     /// Sets the high bit of each zero byte; above the first it may also set others.
@@ -146,7 +169,6 @@ fn plain(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fields::Fields;
     use super::*;
     use proptest::prelude::*;
 
