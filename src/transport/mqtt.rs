@@ -6,15 +6,16 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use paho_mqtt as mqtt;
 
 use super::broker::{Broker, Options, Scheme, Tls};
-use super::linger::{Hold, LINGER};
+use super::hold::{Hold, LINGER};
+use super::reach::reach;
 pub(crate) use super::tap::OnUnheard;
 use super::tap::Tap;
 use super::{proxy, tls};
@@ -101,13 +102,14 @@ pub(crate) enum Published {
     Lost,
 }
 
-/// Whether a connection is to tell more of what the broker acknowledges than the library does.
+/// What a connection is for.
 #[derive(Clone)]
-pub(crate) enum Acknowledgements {
-    /// As the library tells them.
-    Plain,
-    /// Also which publications nobody subscribes to, where the connection is not encrypted; costs a detour over loopback.
-    Tapped(OnUnheard),
+pub(crate) enum Purpose {
+    /// To receive messages, and to publish nothing.
+    Receive,
+    /// To publish and to receive the answers. It is told which publications nobody subscribes to, where the connection is
+    /// not encrypted; costs a detour over loopback.
+    Ask(OnUnheard),
 }
 
 /// What is subscribed to.
@@ -180,7 +182,20 @@ pub(crate) struct Client {
     hooks: Hooks,
     answers: Sender<(mqtt::Token, Then)>,
     tap: Option<Tap>,
+    /// Where acknowledgements matter and nothing else is sent: a publication must not be held back with them.
+    hold: Option<SharedHold>,
     is_resumed: bool,
+}
+
+/// The library's callbacks use it too: nobody calls the library while it is locked.
+type SharedHold = Arc<Mutex<Option<Hold>>>;
+
+fn lock(hold: &SharedHold) -> MutexGuard<'_, Option<Hold>> {
+    hold.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn let_go_of(hold: Option<&SharedHold>) -> Option<Hold> {
+    lock(hold?).take()
 }
 
 /// What is done with the broker's answer to a publication.
@@ -207,10 +222,10 @@ impl Client {
     pub(crate) fn connect(
         options: &Options,
         subscription: &Subscription,
-        acknowledgements: &Acknowledgements,
+        purpose: &Purpose,
         hooks: &Hooks,
     ) -> Result<Self, Failure> {
-        let open = |version| Self::open(options, version, subscription, acknowledgements, hooks);
+        let open = |version| Self::open(options, version, subscription, purpose, hooks);
         let opened = match options.version {
             MqttVersion::V5 => open(mqtt::MqttVersion::V5),
             MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1),
@@ -233,7 +248,7 @@ impl Client {
         options: &Options,
         version: mqtt::MqttVersion,
         subscription: &Subscription,
-        acknowledgements: &Acknowledgements,
+        purpose: &Purpose,
         hooks: &Hooks,
     ) -> Result<Self, Refusal> {
         let broker = &options.broker;
@@ -241,19 +256,24 @@ impl Client {
             tls::check(&options.tls).map_err(Refusal::Of)?;
         }
         let (address, stream) = reach(options).map_err(Refusal::Of)?;
-        let tap = match acknowledgements {
-            Acknowledgements::Tapped(on_unheard) if broker.scheme == Scheme::Mqtt && options.proxy.is_none() => {
+        let tap = match purpose {
+            Purpose::Ask(on_unheard) if broker.scheme == Scheme::Mqtt && options.proxy.is_none() => {
                 let tap = Tap::on(stream, on_unheard.clone());
                 Some(tap.map_err(|error| Refusal::Of(cannot_set_up(broker, &error)))?)
             }
-            _ => None,
+            _ => {
+                // There is to be one connection to the broker: the library's own.
+                drop(stream);
+                None
+            }
         };
         let inner = create(options, version, tap.as_ref().map_or(address, Tap::address)).map_err(Refusal::Of)?;
         let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
         let (answers, publications) = channel();
         thread::spawn(move || take_answers(&publications));
+        let hold = (matches!(purpose, Purpose::Receive) && subscription.qos > 0).then(SharedHold::default);
         let mut client =
-            Self { inner, address, options, version, subscription, hooks, answers, tap, is_resumed: false };
+            Self { inner, address, options, version, subscription, hooks, answers, tap, hold, is_resumed: false };
         stand_still_where_the_library_panics(&client.options.broker, &client.hooks.on_lost);
         client.listen();
         client.connect_once()?;
@@ -280,6 +300,9 @@ impl Client {
         match token.wait_for(self.options.connect_timeout) {
             Ok(response) => {
                 self.is_resumed = response.connect_response().is_some_and(|connected| connected.session_present);
+                if let Some(hold) = &self.hold {
+                    *lock(hold) = Hold::on(self.address.port());
+                }
                 Ok(())
             }
             Err(error) => Err(refusal(&self.options, self.version, &error)),
@@ -328,14 +351,18 @@ impl Client {
 
     /// Sets up who is told what.
     fn listen(&self) {
-        let told = self.hooks.on_lost.clone();
-        self.inner.set_connection_lost_callback(move |_| told(Loss::Connection("the connection broke".to_owned())));
-        let told = self.hooks.on_lost.clone();
-        let goodbye = move |reason| told(Loss::Connection(format!("the broker closed the connection: {reason}")));
+        let (told, hold) = (self.hooks.on_lost.clone(), self.hold.clone());
+        let lose = move |reason| {
+            let_go_of(hold.as_ref());
+            told(Loss::Connection(reason));
+        };
+        let lost = lose.clone();
+        self.inner.set_connection_lost_callback(move |_| lost("the connection broke".to_owned()));
+        let goodbye = move |reason| lose(format!("the broker closed the connection: {reason}"));
         self.inner.set_disconnected_callback(move |_, _, reason| goodbye(reason));
         let Hooks { handler, on_lost } = self.hooks.clone();
         let copies = self.subscription.copies(self.version());
-        let (lingers, port) = (self.lingers(), self.address.port());
+        let (lingers, hold) = (self.lingers(), self.hold.clone());
         self.inner.set_message_callback(move |_, message| {
             let Some(message) = message else { return };
             if !copies.accept(&message) {
@@ -347,11 +374,19 @@ impl Client {
                 qos: message.qos() as u8,
                 retain: message.retained(),
             };
-            if handler(packet) == Ack::Withhold {
-                if let Some(hold) = lingers.then(|| Hold::on(port)).flatten() {
-                    hold.linger(Instant::now() + LINGER);
+            match (handler(packet), &hold) {
+                (Ack::Send, Some(hold)) if packet.qos > 0 => {
+                    if let Some(hold) = &mut *lock(hold) {
+                        hold.before_acknowledgement();
+                    }
                 }
-                stand_still(&on_lost, Ok(()));
+                (Ack::Send, _) => {}
+                (Ack::Withhold, hold) => {
+                    if let Some(hold) = let_go_of(hold.as_ref()).filter(|_| lingers) {
+                        hold.linger(Instant::now() + LINGER);
+                    }
+                    stand_still(&on_lost, Ok(()));
+                }
             }
         });
     }
@@ -452,7 +487,7 @@ impl Client {
     /// not acknowledged, also until it has read all acknowledgements.
     pub(crate) fn disconnect(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        let hold = self.lingers().then(|| Hold::on(self.address.port())).flatten();
+        let hold = let_go_of(self.hold.as_ref()).filter(|_| self.lingers());
         // Where it fails the connection is gone already, which is what was wanted.
         let said = self.inner.disconnect(None).wait_for(patience);
         if let (Ok(_), Some(hold)) = (said, hold) {
@@ -543,50 +578,6 @@ fn is_first_copy(message: &mqtt::Message, numbered: &[(i32, TopicFilter)]) -> bo
     let is_ours = |number: &i32| numbered.iter().any(|(ours, _)| ours == number);
     let first = numbered.iter().find(|(_, filter)| filter.matches(message.topic()));
     numbers.is_empty() || !numbers.iter().all(is_ours) || first.is_none_or(|(first, _)| numbers.contains(first))
-}
-
-/// Connects to the broker, or to the proxy on the way to it.
-fn reach(options: &Options) -> Result<(SocketAddr, TcpStream), Failure> {
-    match &options.proxy {
-        None => probe(&options.broker, &options.broker, options.connect_timeout),
-        Some(proxy) => {
-            let proxy = Broker::of_proxy(proxy)?;
-            let name = format_args!("the proxy {}", proxy.authority()).to_string();
-            probe(&proxy, &name, options.connect_timeout).map_err(|failure| failure.hint(proxy::CHECK))
-        }
-    }
-}
-
-/// Connects to the first of the broker's addresses that somebody listens at. In words it is called `name`.
-fn probe(broker: &Broker, name: &dyn fmt::Display, timeout: Duration) -> Result<(SocketAddr, TcpStream), Failure> {
-    let cannot = |why: &dyn fmt::Display| Failure::unreachable(format!("cannot connect to {name}: {why}"));
-    let addresses = broker.addresses().map_err(|error| {
-        let why = error.to_string();
-        let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why).to_owned();
-        cannot(&format_args!("no such host ({why})")).hint("check the host name in --broker or RTCOMM_BROKER")
-    })?;
-    let deadline = Instant::now() + timeout;
-    let mut failure = cannot(&"the host has no address");
-    for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => return Ok((address, stream)),
-            Err(error) => failure = unreachable(name, timeout, &error),
-        }
-    }
-    Err(failure)
-}
-
-fn unreachable(name: &dyn fmt::Display, timeout: Duration, error: &std::io::Error) -> Failure {
-    let cannot = |why: &str| Failure::unreachable(format!("cannot connect to {name}: {why}"));
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => cannot("connection refused").hint(
-            "is a broker listening there? check --broker or RTCOMM_BROKER; `rtcomm demo` starts one to try things with",
-        ),
-        std::io::ErrorKind::TimedOut => cannot(&format!("no answer within {}", humantime::format_duration(timeout)))
-            .hint("check host, port and firewall; --connect-timeout waits longer"),
-        _ => cannot(&error.to_string()).hint("check --broker or RTCOMM_BROKER"),
-    }
 }
 
 /// Why a connection did not come about.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::broker::Options;
-use super::mqtt::{Ack, Acknowledgements, Client, Handler, Hooks, Loss, OnLost, Subscription, Version};
+use super::mqtt::{Ack, Client, Handler, Hooks, Loss, OnLost, Purpose, Subscription, Version};
 use crate::exit::{Failure, Status};
 use crate::protocol::topic::TopicFilter;
 
@@ -125,7 +125,7 @@ enum Next {
 impl<T: FnMut(Stage)> Keeper<T> {
     /// Returns when it was asked to stop.
     fn run(mut self, options: &Options, subscription: &Subscription, hooks: &Hooks) -> Result<(), Failure> {
-        let mut client = Client::connect(options, subscription, &Acknowledgements::Plain, hooks)?;
+        let mut client = Client::connect(options, subscription, &Purpose::Receive, hooks)?;
         self.tell_connected(&client);
         // What a kept session subscribed to may be another run's wish.
         let denied = client.subscribe()?;
@@ -222,7 +222,7 @@ pub(crate) fn forget(options: &Options) -> Result<(), Failure> {
     let hooks = Hooks { handler: Arc::new(|_| Ack::Send), on_lost: Arc::new(|_| {}) };
     let nothing = Subscription { filters: Vec::new(), qos: 0, group: None, allow_partial: false };
     let clean = Options { kept: None, ..options.clone() };
-    Client::connect(&clean, &nothing, &Acknowledgements::Plain, &hooks)?.disconnect(GOODBYE);
+    Client::connect(&clean, &nothing, &Purpose::Receive, &hooks)?.disconnect(GOODBYE);
     Ok(())
 }
 

@@ -16,9 +16,7 @@ use crate::protocol::call::{Answer, Request};
 use crate::protocol::fields::Fields;
 use crate::protocol::topic::TopicName;
 use crate::transport::broker::{Options, UNCHECKED};
-use crate::transport::mqtt::{
-    Ack, Acknowledgements, Client, Handler, Hooks, OnLost, OnUnheard, Published, Subscription,
-};
+use crate::transport::mqtt::{Ack, Client, Handler, Hooks, OnLost, OnUnheard, Published, Purpose, Subscription};
 
 /// How long the goodbye to the broker may take.
 pub(super) const GOODBYE: Duration = Duration::from_millis(500);
@@ -138,8 +136,8 @@ impl Desk {
         }
         let filters = vec![place.from_topic.and_below()];
         let replies = Subscription { filters, qos: QOS, group: None, allow_partial: false };
-        let acknowledgements = Acknowledgements::Tapped(on_unheard);
-        let client = Client::connect(&place.options, &replies, &acknowledgements, &Hooks { handler, on_lost })?;
+        let purpose = Purpose::Ask(on_unheard);
+        let client = Client::connect(&place.options, &replies, &purpose, &Hooks { handler, on_lost })?;
         if let Err(failure) = client.subscribe() {
             client.disconnect(GOODBYE);
             return Err(failure);
