@@ -1,6 +1,7 @@
-//! The steady state of a JSON stream allocates nothing for an event: not to decode it, not to judge it, not to write it.
+//! The steady state of a stream allocates nothing for an event: not to decode it, not to judge it, not to write it.
 
 use jiff::Timestamp;
+use rtcomm::internals::Pretty;
 use rtcomm::protocol::filter::{Filter, Wanted};
 use rtcomm::protocol::record::{Message, Record};
 use rtcomm::protocol::topic::{Action, Root};
@@ -19,12 +20,15 @@ fn an_event_is_decoded_judged_and_written_without_an_allocation() {
         r#"{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","appContext":"XYZ video app","reason":"busy","x":[1.5e3]}"#,
         r#"{"method":"RTCOMM_EVENT_FIRED","appContext":"XYZ video app","sigSessID":"5e2a9af4-6f1e-4d4c-9a3c-8c0f0f7a1d11"}"#,
     ];
+    let sphere: Root = "/rtcomm/sphere".parse().expect("a root");
+    let mut pretty = [false, true].map(|color| Pretty::new(color, sphere.clone()));
     let mut out = Vec::with_capacity(64 * 1024);
     let mut written = 0;
+    let received = Timestamp::now();
     let mut run = || {
         for payload in payloads {
             let message = Message {
-                received: Timestamp::now(),
+                received,
                 topic: "/rtcomm/event/session/failed/iggy_pop/david_bowie",
                 qos: 0,
                 retain: false,
@@ -34,6 +38,9 @@ fn an_event_is_decoded_judged_and_written_without_an_allocation() {
             if record.event().is_some_and(|event| filter.matches(event)) {
                 out.clear();
                 record.write_line(&mut out);
+                for pretty in &mut pretty {
+                    pretty.record(&record, &mut out);
+                }
                 written += 1;
             }
         }

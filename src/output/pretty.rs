@@ -33,9 +33,52 @@ const ARROW_WIDTH: usize = 3;
 /// Prints records for people.
 #[derive(Debug)]
 pub(crate) struct Pretty {
-    color: bool,
+    /// What is written around times and states; `None` for plain lines.
+    paint: Option<Box<Paint>>,
     clock: Clock,
     sphere: Root,
+}
+
+/// What a terminal is told before and after a text to colour it.
+type Around = (String, String);
+
+/// Every colour that is used. Found out once, so that a line needs no memory of its own.
+#[derive(Debug)]
+struct Paint {
+    time: Around,
+    good: Around,
+    change: Around,
+    end: Around,
+    bad: Around,
+}
+
+impl Paint {
+    fn new() -> Self {
+        // The decision is ours, not made from the environment a second time.
+        colored::control::set_override(true);
+        let around = |color| {
+            let text = "x".color(color).to_string();
+            let (before, after) = text.split_once('x').unwrap_or_default();
+            (before.to_owned(), after.to_owned())
+        };
+        Self {
+            time: around(Color::BrightBlack),
+            good: around(Color::Green),
+            change: around(Color::Yellow),
+            end: around(Color::Cyan),
+            bad: around(Color::Red),
+        }
+    }
+
+    fn state(&self, tone: Tone) -> Option<&Around> {
+        match tone {
+            Tone::Good => Some(&self.good),
+            Tone::Change => Some(&self.change),
+            Tone::End => Some(&self.end),
+            Tone::Bad => Some(&self.bad),
+            Tone::Plain => None,
+        }
+    }
 }
 
 /// The cells of a line, from left to right after the time.
@@ -73,9 +116,7 @@ enum Tone {
 impl Pretty {
     /// Prints times in the operator's zone. Documents below `sphere` are shown as presence.
     pub(crate) fn new(color: bool, sphere: Root) -> Self {
-        // The decision is ours, not made from the environment a second time.
-        colored::control::set_override(true);
-        Self { color, clock: Clock::new(TimeZone::system()), sphere }
+        Self { paint: color.then(|| Box::new(Paint::new())), clock: Clock::new(TimeZone::system()), sphere }
     }
 
     /// Appends a record's line, its line end included.
@@ -100,22 +141,12 @@ impl Pretty {
         let Row { kind, state, tone, parties, context, detail } = row;
         let [time_width, kind_width, state_width, parties_width, context_width] = WIDTHS;
         let time = self.clock.time(received);
-        if self.color {
-            out.extend_from_slice(time.bright_black().to_string().as_bytes());
-        } else {
-            out.extend_from_slice(time.as_bytes());
-        }
-        pad(out, time_width, time.len());
+        let paint = self.paint.as_deref();
+        let taken = put_painted(out, time, paint.map(|paint| &paint.time));
+        pad(out, time_width, taken);
         let taken = put(out, kind);
         pad(out, kind_width, taken);
-        let taken = match tone.color().filter(|_| self.color) {
-            Some(color) => {
-                let state = escaped(state);
-                out.extend_from_slice(state.color(color).to_string().as_bytes());
-                width(&state)
-            }
-            None => put(out, state),
-        };
+        let taken = put_painted(out, state, paint.and_then(|paint| paint.state(*tone)));
         pad(out, state_width, taken);
         let taken = match parties {
             Parties::One(one) => put(out, one),
@@ -156,18 +187,6 @@ impl Pretty {
     }
 }
 
-impl Tone {
-    fn color(self) -> Option<Color> {
-        match self {
-            Self::Good => Some(Color::Green),
-            Self::Change => Some(Color::Yellow),
-            Self::End => Some(Color::Cyan),
-            Self::Bad => Some(Color::Red),
-            Self::Plain => None,
-        }
-    }
-}
-
 /// Appends a cell's text, made safe; returns its width in terminal cells.
 fn put(out: &mut Vec<u8>, text: &str) -> usize {
     if is_plain(text) {
@@ -177,6 +196,15 @@ fn put(out: &mut Vec<u8>, text: &str) -> usize {
     let text = escaped(text);
     out.extend_from_slice(text.as_bytes());
     width(&text)
+}
+
+/// The same, in colour where there is one.
+fn put_painted(out: &mut Vec<u8>, text: &str, around: Option<&Around>) -> usize {
+    let (before, after) = around.map_or(("", ""), |(before, after)| (before, after));
+    out.extend_from_slice(before.as_bytes());
+    let taken = put(out, text);
+    out.extend_from_slice(after.as_bytes());
+    taken
 }
 
 /// Fills a column that is `width` cells wide, of which `taken` are taken, and the space between columns.
