@@ -27,7 +27,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 help:
 	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
 	@echo 'make test       build and run all tests but the slow ones'
-	@echo 'make test-faults  the slow ones: what must hold through kills, bad networks and long runs'
+	@echo 'make test-faults  all that must hold through kills, bad networks and long runs'
 	@echo 'make bench      build, then measure against other programs, and print the table'
 	@echo 'make build      build $(BINARY)'
 	@echo 'make install    install program, man pages and completions (PREFIX=$(PREFIX) DESTDIR=)'
@@ -97,9 +97,9 @@ deps-rust:
 demo: build
 	$(BINARY) demo $(ARGS)
 
-# What takes longer than some seconds: killed brokers, bad networks, long runs.
+# Killed brokers, bad networks, long runs: also what takes longer than some seconds.
 test-faults: deps deps-test
-	$(CARGO) test --locked --test faults -- --ignored --nocapture --test-threads 2
+	$(CARGO) test --locked --test faults -- --include-ignored --nocapture --test-threads 2
 
 # nextest knows no doctests.
 test: deps deps-test

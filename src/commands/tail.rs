@@ -76,7 +76,7 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
     let mut reader = Reader::open(input, start, follow, stop.clone())?;
     let needle = wanted.filter.needle();
     if let Some(needle) = needle.clone() {
-        reader.pass_over_unless(move |lines| needle.may_match(lines));
+        reader.pass_over_all_but(move |lines| needle.find(lines));
     }
     let stdout = output::stdout().context("cannot write to standard output")?;
     let inbox = Inbox::open()?;

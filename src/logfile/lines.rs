@@ -22,7 +22,7 @@ pub(super) struct Lines {
     end: usize,
     /// Whether `start` is inside a line that was reported as too long.
     skipping: bool,
-    /// Up to here it is known that one of the lines may matter.
+    /// The line that holds the byte before this is known to matter.
     matters: usize,
     block: usize,
     limit: usize,
@@ -69,19 +69,21 @@ impl Lines {
         None
     }
 
-    /// Passes over complete lines, `stretch` bytes of them at a time, for as long as `may_matter` says no of all of them
-    /// together; returns how many.
-    pub(super) fn pass_over(&mut self, stretch: usize, may_matter: impl Fn(&[u8]) -> bool) -> u64 {
+    /// Passes over complete lines up to the next that matters; returns how many. `find` is shown `stretch` bytes of lines at
+    /// a time, and says where in them the first stands that matters.
+    pub(super) fn pass_over(&mut self, stretch: usize, find: impl Fn(&[u8]) -> Option<usize>) -> u64 {
         let mut passed = 0;
         while self.start >= self.matters && !self.skipping {
             let Some(end) = self.line_end_after(stretch) else { break };
             let lines = &self.buffer[self.start..end];
-            if may_matter(lines) {
-                self.matters = end;
-                break;
-            }
-            passed += memchr_iter(b'\n', lines).count() as u64;
-            (self.start, self.searched) = (end, end);
+            let (length, matters) = match find(lines) {
+                Some(at) => (memrchr(b'\n', &lines[..at]).map_or(0, |end| end + 1), 1),
+                None => (lines.len(), 0),
+            };
+            passed += memchr_iter(b'\n', &lines[..length]).count() as u64;
+            self.start += length;
+            self.searched = self.start;
+            self.matters = self.start + matters;
         }
         passed
     }
@@ -205,15 +207,15 @@ mod tests {
             block in 1_usize..60,
             stretch in 1_usize..30,
         ) {
-            let matters = |lines: &[u8]| lines.windows(3).any(|it| it == b"aaa");
+            let find = |lines: &[u8]| lines.windows(3).position(|it| it == b"aaa");
             let mut input = content.as_slice();
             let mut lines = Lines::new(block, 1000);
             let (mut number, mut found) = (0, Vec::new());
             let mut see = |lines: &mut Lines, take: fn(&mut Lines) -> Option<Found>| {
-                number += lines.pass_over(stretch, matters);
+                number += lines.pass_over(stretch, find);
                 let line = take(lines).and_then(|line| owned(lines, line));
                 number += u64::from(line.is_some());
-                found.extend(line.clone().filter(|it| matters(it)).map(|it| (number, it)));
+                found.extend(line.clone().filter(|it| find(it).is_some()).map(|it| (number, it)));
                 line.is_some()
             };
             loop {
@@ -225,7 +227,7 @@ mod tests {
             see(&mut lines, Lines::finish);
             let all = expected(&content, 1000);
             let numbered = (1_u64..).zip(all.into_iter().flatten());
-            prop_assert_eq!(found, numbered.filter(|(_, line)| matters(line)).collect::<Vec<_>>());
+            prop_assert_eq!(found, numbered.filter(|(_, line)| find(line).is_some()).collect::<Vec<_>>());
         }
     }
 

@@ -171,11 +171,11 @@ impl Reader {
         Ok(Self { input, stream, backlog })
     }
 
-    /// Has lines passed over, some at a time, of which `may_matter` says that none is wanted. It may be shown one line or
-    /// many. Not where the last lines of a pipe are asked for: which these are is not known before its end.
-    pub(crate) fn pass_over_unless(&mut self, may_matter: impl Fn(&[u8]) -> bool + Send + 'static) {
+    /// Has lines passed over that nobody wants: `find` says where in some lines the first stands that may be wanted. Not
+    /// where the last lines of a pipe are asked for: which these are is not known before its end.
+    pub(crate) fn pass_over_all_but(&mut self, find: impl Fn(&[u8]) -> Option<usize> + Send + 'static) {
         if self.backlog.is_none() {
-            self.stream.pass_over(Box::new(may_matter));
+            self.stream.pass_over(Box::new(find));
         }
     }
 

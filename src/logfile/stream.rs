@@ -20,13 +20,13 @@ pub(super) struct Stream {
     source: Source,
     lines: Lines,
     follow: Option<Follow>,
-    may_matter: Option<MayMatter>,
+    find: Option<Find>,
     state: State,
     stop: Stop,
 }
 
-/// Says of some lines whether one of them may be wanted.
-pub(super) type MayMatter = Box<dyn Fn(&[u8]) -> bool + Send>;
+/// Says where in some lines the first stands that may be wanted.
+pub(super) type Find = Box<dyn Fn(&[u8]) -> Option<usize> + Send>;
 
 #[derive(Debug)]
 enum State {
@@ -48,12 +48,12 @@ enum Step {
 impl Stream {
     /// The lines of `source`; `follow` where the wait for more begins at its end.
     pub(super) fn new(source: Source, lines: Lines, follow: Option<Follow>, stop: Stop) -> Self {
-        Self { source, lines, follow, may_matter: None, state: State::Reading, stop }
+        Self { source, lines, follow, find: None, state: State::Reading, stop }
     }
 
-    /// From now on lines of which it says no are not handed out.
-    pub(super) fn pass_over(&mut self, may_matter: MayMatter) {
-        self.may_matter = Some(may_matter);
+    /// From now on lines in which it finds nothing are not handed out.
+    pub(super) fn pass_over(&mut self, find: Find) {
+        self.find = Some(find);
     }
 
     pub(super) fn source(&self) -> &Source {
@@ -89,8 +89,8 @@ impl Stream {
         if self.stop.is_stopped() {
             return Ok(Step::End);
         }
-        if let Some(may_matter) = &self.may_matter {
-            self.source.pass_over(self.lines.pass_over(STRETCH, may_matter));
+        if let Some(find) = &self.find {
+            self.source.pass_over(self.lines.pass_over(STRETCH, find));
         }
         if let Some(found) = self.lines.next() {
             return Ok(Step::Found(found));

@@ -32,8 +32,8 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Takes hold of the connection to this port. `None` where there is none, or where the system does not let us: then
-    /// the broker may deliver some messages again, and acknowledgements are sent one by one.
+    /// Takes hold of the connection to this port. `None` where there is none or more than one, or where the system does not
+    /// let us: then the broker may deliver some messages again, and acknowledgements are sent one by one.
     #[cfg(target_os = "linux")]
     pub(super) fn on(port: u16) -> Option<Self> {
         use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -41,9 +41,10 @@ impl Hold {
         let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
         let numbers = std::fs::read_dir("/proc/self/fd").ok()?;
         let numbers = numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let mut held = numbers.filter_map(|number| pidfd_getfd(&ourselves, number, PidfdGetfdFlags::empty()).ok());
-        let connection = held.find(|fd| leads_to(fd, port))?;
-        Some(Self { connection, held_back: 0 })
+        let held = numbers.filter_map(|number| pidfd_getfd(&ourselves, number, PidfdGetfdFlags::empty()).ok());
+        let mut held = held.filter(|fd| leads_to(fd, port));
+        let connection = held.next()?;
+        held.next().is_none().then_some(Self { connection, held_back: 0 })
     }
 
     /// Other systems do not let us.

@@ -300,6 +300,8 @@ impl Client {
         match token.wait_for(self.options.connect_timeout) {
             Ok(response) => {
                 self.is_resumed = response.connect_response().is_some_and(|connected| connected.session_present);
+                // What is left of an earlier connection would be a second one.
+                let_go_of(self.hold.as_ref());
                 if let Some(hold) = &self.hold {
                     *lock(hold) = Hold::on(self.address.port());
                 }
@@ -487,9 +489,10 @@ impl Client {
     /// not acknowledged, also until it has read all acknowledgements.
     pub(crate) fn disconnect(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        let hold = let_go_of(self.hold.as_ref()).filter(|_| self.lingers());
         // Where it fails the connection is gone already, which is what was wanted.
         let said = self.inner.disconnect(None).wait_for(patience);
+        // Not before: until now a callback may have had to leave the connection in its own way.
+        let hold = let_go_of(self.hold.as_ref()).filter(|_| self.lingers());
         if let (Ok(_), Some(hold)) = (said, hold) {
             hold.linger(deadline);
         }

@@ -24,7 +24,7 @@ use crate::transport::mqtt::{Ack, Handler, Packet};
 const LINGER: Duration = Duration::from_millis(2);
 
 /// How many bytes of such messages may wait.
-const WAITING: usize = 512 * 1024;
+const WAITING: usize = 128 * 1024;
 
 /// Which messages are printed.
 pub(crate) enum Scope {
