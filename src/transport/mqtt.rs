@@ -300,10 +300,11 @@ impl Client {
         match token.wait_for(self.options.connect_timeout) {
             Ok(response) => {
                 self.is_resumed = response.connect_response().is_some_and(|connected| connected.session_present);
-                // What is left of an earlier connection would be a second one.
-                let_go_of(self.hold.as_ref());
                 if let Some(hold) = &self.hold {
-                    *lock(hold) = Hold::on(self.address.port());
+                    let mut hold = lock(hold);
+                    // What is left of an earlier connection would be a second one.
+                    hold.take();
+                    *hold = Hold::on(self.address.port());
                 }
                 Ok(())
             }
@@ -364,7 +365,7 @@ impl Client {
         self.inner.set_disconnected_callback(move |_, _, reason| goodbye(reason));
         let Hooks { handler, on_lost } = self.hooks.clone();
         let copies = self.subscription.copies(self.version());
-        let (lingers, hold) = (self.lingers(), self.hold.clone());
+        let (lingers, hold, port) = (self.lingers(), self.hold.clone(), self.address.port());
         self.inner.set_message_callback(move |_, message| {
             let Some(message) = message else { return };
             if !copies.accept(&message) {
@@ -384,7 +385,12 @@ impl Client {
                 }
                 (Ack::Send, _) => {}
                 (Ack::Withhold, hold) => {
-                    if let Some(hold) = let_go_of(hold.as_ref()).filter(|_| lingers) {
+                    // A session that the broker kept delivers before anybody knows that the connection stands.
+                    let held = hold.as_ref().and_then(|hold| {
+                        let mut hold = lock(hold);
+                        hold.take().or_else(|| Hold::on(port))
+                    });
+                    if let Some(hold) = held.filter(|_| lingers) {
                         hold.linger(Instant::now() + LINGER);
                     }
                     stand_still(&on_lost, Ok(()));

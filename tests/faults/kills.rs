@@ -138,26 +138,6 @@ fn runs_that_each_take_a_number_divide_the_stream_without_a_repetition() {
 }
 
 #[test]
-fn a_run_that_takes_a_number_leaves_what_comes_at_that_moment_to_the_next() {
-    const TAKEN: u64 = 500;
-    for _ in 0..5 {
-        let broker = Mosquitto::start();
-        let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(2 * TAKEN) };
-        let command = broker.rtcomm("watch --json --durable archive --count").arg(TAKEN.to_string());
-        let process = command.start_onto(consumer.recording.open()).until_ready();
-        broker.publish(2 * TAKEN);
-        process.end().has_status(0);
-        assert_eq!(consumer.recording.read().distinct(), TAKEN);
-        let process = consumer.start();
-        consumer.wait_for(&process, 2 * TAKEN);
-        process.terminate();
-        let tape = consumer.recording.read();
-        tape.check_is_whole();
-        assert_eq!(tape.duplicates(), 0);
-    }
-}
-
-#[test]
 fn a_run_that_was_killed_leaves_its_messages_to_the_next() {
     let broker = Mosquitto::start();
     let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(200) };

@@ -1,5 +1,7 @@
 //! What becomes of a stream's connection: told on standard error, and as records where that is asked for.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 
 use super::sink::Sink;
@@ -16,10 +18,17 @@ pub(super) struct Link {
     qos: u8,
     is_resumed: bool,
     lost: Option<Loss>,
+    /// When the subscriptions stood, and how often in a row the connection was lost soon after.
+    ready: Option<Instant>,
+    lost_soon: u32,
     sink: Sink,
     tells_status: bool,
     report: Report,
 }
+
+/// How soon after it is ready a connection is not lost by chance, and how often in a row that makes a pattern.
+const SOON: Duration = Duration::from_secs(2);
+const PATTERN: u32 = 3;
 
 /// Since when messages may be missing, and why.
 struct Loss {
@@ -29,7 +38,7 @@ struct Loss {
 
 impl Link {
     pub(super) fn new(options: Options, qos: u8, sink: Sink, tells_status: bool, report: Report) -> Self {
-        Self { options, qos, is_resumed: false, lost: None, sink, tells_status, report }
+        Self { options, qos, is_resumed: false, lost: None, ready: None, lost_soon: 0, sink, tells_status, report }
     }
 
     /// Tells of the next stage.
@@ -77,15 +86,30 @@ impl Link {
             self.report.warn(format_args!("messages published from {from:.3} to {until:.3} may be missing: {reason}"));
             self.record(Change::Gap { from, until }, Some(reason));
         }
+        self.ready = Some(Instant::now());
         self.report.note("ready");
         self.record(Change::Ready, None);
     }
 
     fn lost(&mut self, reason: String) {
         self.report.warn(format_args!("lost {}: {reason}", self.options.broker));
+        self.suspect_a_namesake();
         self.record(Change::Disconnected, Some(reason.clone()));
         let from = self.whole_until();
         self.lost.get_or_insert(Loss { from, reason });
+    }
+
+    /// A broker ends the connection of a client when another one connects with its name [MQTT-3.1.4-3], and few say so.
+    fn suspect_a_namesake(&mut self) {
+        let was_soon = self.ready.take().is_some_and(|ready| ready.elapsed() < SOON);
+        self.lost_soon = if was_soon { self.lost_soon + 1 } else { 0 };
+        if self.lost_soon == PATTERN && self.options.kept.is_some() {
+            self.report.warn(format_args!(
+                "lost {PATTERN} times in a row, each time soon after it was ready: is there another process with \
+                 --durable {}? They take the session from each other; each needs a name of its own",
+                self.options.client_id
+            ));
+        }
     }
 
     /// The last time that the stream is known to have been whole. A dead connection is noticed within one and a half

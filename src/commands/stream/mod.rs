@@ -223,16 +223,21 @@ impl Wait {
                 Some(Notice::Signal(signal)) => return Ok(End::Signal(signal.status())),
                 Some(Notice::ReaderGone) => return Ok(End::ReaderGone),
                 Some(Notice::News(News::Rotated)) => self.sink.reopen(),
-                Some(Notice::News(News::Full)) => return Ok(End::Full),
                 Some(Notice::News(News::Stands(stands))) => self.stands = stands,
                 Some(Notice::News(News::SessionEnded(end))) => {
                     self.stands = false;
                     end?;
                 }
-                Some(Notice::News(News::CannotWrite(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    return Ok(End::ReaderGone);
+                // Messages came. A session that the broker kept delivers before it is told that the connection stands.
+                Some(Notice::News(News::Full)) => {
+                    self.stands = true;
+                    return Ok(End::Full);
                 }
-                Some(Notice::News(News::CannotWrite(error))) => return Err(error.into()),
+                Some(Notice::News(News::CannotWrite(error))) => {
+                    self.stands = true;
+                    let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
+                    return if is_gone { Ok(End::ReaderGone) } else { Err(error.into()) };
+                }
                 Some(Notice::News(News::Finished(_))) => {}
             }
         }
