@@ -90,11 +90,10 @@ impl Lines {
 
     /// The first line end that is `distance` away or more; where that has not come yet, the last that has.
     fn line_end_after(&self, distance: usize) -> Option<usize> {
-        let enough = (self.start + distance).min(self.end);
-        let rest = &self.buffer[enough..self.end];
-        match memchr(b'\n', rest) {
+        let enough = (self.start + distance).clamp(self.searched, self.end);
+        match memchr(b'\n', &self.buffer[enough..self.end]) {
             Some(at) => Some(enough + at + 1),
-            None => memrchr(b'\n', &self.buffer[self.start..enough]).map(|at| self.start + at + 1),
+            None => memrchr(b'\n', &self.buffer[self.searched..enough]).map(|at| self.searched + at + 1),
         }
     }
 
@@ -229,6 +228,16 @@ mod tests {
             let numbered = (1_u64..).zip(all.into_iter().flatten());
             prop_assert_eq!(found, numbered.filter(|(_, line)| find(line).is_some()).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn what_is_known_to_hold_no_line_end_is_not_searched_again() {
+        let mut lines = Lines::new(16, 1000);
+        lines.fill(&mut io::repeat(b'x')).expect("an endless input");
+        assert_eq!((lines.pass_over(4, |_| panic!("there is no line")), lines.next()), (0, None));
+        // Whoever searched again would find these.
+        lines.buffer.fill(b'\n');
+        assert_eq!((lines.line_end_after(4), lines.next()), (None, None));
     }
 
     #[test]

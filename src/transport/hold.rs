@@ -110,16 +110,22 @@ mod tests {
 
     use super::*;
 
+    /// Both ends of a connection, and a hold on the first.
+    #[cfg(target_os = "linux")]
+    fn connection() -> (TcpStream, TcpStream, Hold) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let theirs = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        let (peer, _) = listener.accept().expect("a connection");
+        (theirs, peer, Hold::on(port).expect("the connection is found"))
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn a_peer_that_still_sends_reads_all_before_the_connection_ends() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let mut theirs = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-        let (mut peer, _) = listener.accept().expect("a connection");
+        let (mut theirs, mut peer, hold) = connection();
         peer.write_all(b"unread").expect("sent");
         theirs.write_all(b"acknowledgement").expect("sent");
-        let hold = Hold::on(port).expect("the connection is found");
         // As the library does: what came in is not read.
         theirs.shutdown(Shutdown::Write).expect("shut down");
         drop(theirs);
@@ -136,11 +142,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn an_acknowledgement_waits_for_others_while_more_comes_and_for_no_more_than_some() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let mut theirs = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-        let (mut peer, _) = listener.accept().expect("a connection");
-        let mut hold = Hold::on(port).expect("the connection is found");
+        let (mut theirs, mut peer, mut hold) = connection();
         peer.write_all(&[0; 100]).expect("sent");
         let mut held_back = Vec::new();
         for _ in 0..2 * TOGETHER {

@@ -100,8 +100,12 @@ impl Link {
     }
 
     /// A broker ends the connection of a client when another one connects with its name [MQTT-3.1.4-3], and few say so.
+    /// Told once a run.
     fn suspect_a_namesake(&mut self) {
         let was_soon = self.ready.take().is_some_and(|ready| ready.elapsed() < SOON);
+        if self.lost_soon == PATTERN {
+            return;
+        }
         self.lost_soon = if was_soon { self.lost_soon + 1 } else { 0 };
         if self.lost_soon == PATTERN && self.options.kept.is_some() {
             self.report.warn(format_args!(
