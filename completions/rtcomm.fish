@@ -36,6 +36,9 @@ complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "call" -d 'Ask the ser
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "tail" -d 'Print recorded JSON lines, or every live message under the root'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "demo" -d 'Run an embedded broker and a simulated Rtcomm server, and show what happens there'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l from -d 'Registrations of, and calls from, this endpoint (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l to -d 'Calls to this endpoint (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l endpoint -d 'This endpoint on either side (repeatable)' -r
@@ -70,9 +73,8 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l connect-timeout 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l root -d 'Root of the deployment\'s topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l event-root -d 'Root of the events [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
-always\t'Also in a pipe'
-never\t'Nowhere'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l json -d 'Print one JSON object a line'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l dry-run -d 'Print the topic filters that would be subscribed to, and connect nowhere'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l registration -d 'Registrations of endpoints'
@@ -87,9 +89,10 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fsync -d 'Acknow
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l no-reconnect -d 'End with 5 when the connection is lost'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l status-events -d 'Print what becomes of the connection as records too: connected, ready, disconnected, gap'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l insecure -d 'Do not check the broker\'s certificate'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s q -l quiet -d 'Say nothing but warnings and errors'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s t -l timeout -d 'How long to wait for the reply, from the start of the command; of a batch, from each request' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l session-id -d 'The ID that the session is to have; its events carry it as sigSessID' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l app-context -d 'The application whose registrations are meant' -r
@@ -119,15 +122,15 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l connect-timeout -
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l root -d 'Root of the deployment\'s topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l event-root -d 'Root of the events [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
-always\t'Also in a pipe'
-never\t'Nowhere'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l json -d 'Print the outcome as one JSON object, as a batch always does'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l dry-run -d 'Print the request that would be published, and connect nowhere'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l insecure -d 'Do not check the broker\'s certificate'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s q -l quiet -d 'Say nothing but warnings and errors'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s n -l lines -d 'Begin with the last N recorded lines, or with all of them [default: all; with --follow 10]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l since -d 'Leave out what was received before this: a duration back from now, or an RFC 3339 time' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l until -d 'Leave out what was received after this' -r
@@ -166,9 +169,8 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l connect-timeout -
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l root -d 'Root of the deployment\'s topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l event-root -d 'Root of the events [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
-always\t'Also in a pipe'
-never\t'Nowhere'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s f -l follow -d 'Go on with what is appended, through truncation and rotation'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l json -d 'Print one JSON object a line'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l dry-run -d 'Live: print the topic filters that would be subscribed to, and connect nowhere'
@@ -184,9 +186,10 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fsync -d 'Acknowl
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l no-reconnect -d 'End with 5 when the connection is lost'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l status-events -d 'Print what becomes of the connection as records too: connected, ready, disconnected, gap'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l insecure -d 'Do not check the broker\'s certificate'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s q -l quiet -d 'Say nothing but warnings and errors'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l listen -d 'Address of the broker; port 0 is any free one [default: 127.0.0.1:1883, or any free port where it is taken]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l interval -d 'How often something happens' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l seed -d 'The same seed tells the same story [default: another one each time]' -r
@@ -196,14 +199,11 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l for -d 'End after
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l root -d 'Root of the deployment\'s topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l event-root -d 'Root of the events [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
-always\t'Also in a pipe'
-never\t'Nowhere'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s q -l quiet -d 'Say nothing but warnings and errors'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l serve -d 'Print RTCOMM_BROKER=URL once the broker accepts connections, and serve until interrupted'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l json -d 'Print one JSON object a line'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l fail-empty -d 'Exit with 7 where nothing matched'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s q -l quiet -d 'Say nothing but warnings and errors'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s v -l verbose -d 'Say more about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "watch" -d 'Print live Rtcomm events, chosen by flags in Rtcomm\'s own words'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "call" -d 'Ask the server to connect two endpoints (3PCC), and wait for its reply'

@@ -9,7 +9,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use regex::Regex;
 use uuid::Uuid;
@@ -31,17 +32,75 @@ pub(crate) struct Cli {
 }
 
 /// What the tool does.
-#[derive(Debug, Subcommand)]
+#[derive(Debug)]
 pub(crate) enum Command {
-    /// Print live Rtcomm events, chosen by flags in Rtcomm's own words
     Watch(Box<WatchArgs>),
-    /// Ask the server to connect two endpoints (3PCC), and wait for its reply
     Call(Box<CallArgs>),
-    /// Print recorded JSON lines, or every live message under the root
     Tail(Box<TailArgs>),
-    /// Run an embedded broker and a simulated Rtcomm server, and show what happens there
     #[cfg(feature = "demo")]
     Demo(Box<DemoArgs>),
+}
+
+/// Not derived: that would define the flags of every command at each start, which takes longer than to read those that
+/// were typed.
+impl Subcommand for Command {
+    fn augment_subcommands(tool: clap::Command) -> clap::Command {
+        let tool = tool
+            .subcommand_required(true)
+            .subcommand(
+                clap::Command::new("watch")
+                    .about("Print live Rtcomm events, chosen by flags in Rtcomm's own words")
+                    .defer(with_flags::<WatchArgs>),
+            )
+            .subcommand(
+                clap::Command::new("call")
+                    .about("Ask the server to connect two endpoints (3PCC), and wait for its reply")
+                    .defer(with_flags::<CallArgs>),
+            )
+            .subcommand(
+                clap::Command::new("tail")
+                    .about("Print recorded JSON lines, or every live message under the root")
+                    .defer(with_flags::<TailArgs>),
+            );
+        #[cfg(feature = "demo")]
+        let tool = tool.subcommand(
+            clap::Command::new("demo")
+                .about("Run an embedded broker and a simulated Rtcomm server, and show what happens there")
+                .defer(with_flags::<DemoArgs>),
+        );
+        tool
+    }
+
+    fn augment_subcommands_for_update(tool: clap::Command) -> clap::Command {
+        Self::augment_subcommands(tool)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        Self::augment_subcommands(clap::Command::new("rtcomm")).find_subcommand(name).is_some()
+    }
+}
+
+impl FromArgMatches for Command {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some(("watch", typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Watch),
+            Some(("call", typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Call),
+            Some(("tail", typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Tail),
+            #[cfg(feature = "demo")]
+            Some(("demo", typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Demo),
+            _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        Self::from_arg_matches(matches).map(|command| *self = command)
+    }
+}
+
+/// A command with its flags, and with its own words about it, which those of the struct would replace.
+fn with_flags<A: Args>(command: clap::Command) -> clap::Command {
+    let about = command.get_about().cloned().unwrap_or_default();
+    A::augment_args(command).about(about)
 }
 
 /// `rtcomm watch`.
@@ -510,7 +569,7 @@ impl TopicArgs {
 
 /// How the run talks; for every command.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Display")]
+#[command(next_display_order = 100)]
 pub(crate) struct DisplayArgs {
     /// When to use colour
     #[arg(
