@@ -459,16 +459,22 @@ impl TopicFilter {
         if topic.starts_with('$') && filter.starts_with(['+', '#']) {
             return false;
         }
-        let mut topic_levels = topic.split('/');
-        for wanted in filter.split('/') {
-            match (wanted, topic_levels.next()) {
-                ("#", _) => return true,
-                ("+", Some(_)) => {}
-                (_, Some(level)) if level == wanted => {}
+        let (mut filter, mut topic) = (filter.as_bytes(), topic.as_bytes());
+        loop {
+            // No topic holds a wildcard [MQTT-3.3.2-2], so what is equal ends before the next one.
+            let equal = filter.iter().zip(topic).take_while(|(a, b)| a == b).count();
+            (filter, topic) = (&filter[equal..], &topic[equal..]);
+            match filter {
+                [] => return topic.is_empty(),
+                [b'#', ..] => return true,
+                b"/#" => return topic.is_empty(),
+                [b'+', rest @ ..] => {
+                    filter = rest;
+                    topic = &topic[topic.iter().position(|it| *it == b'/').unwrap_or(topic.len())..];
+                }
                 _ => return false,
             }
         }
-        topic_levels.next().is_none()
     }
 
     /// Whether every topic that `other` matches is matched by this filter too.
@@ -767,7 +773,27 @@ mod tests {
         }
     }
 
+    /// MQTT's definition, level by level.
+    fn levels_match(filter: &str, topic: &str) -> bool {
+        let (mut wanted, mut levels) = (filter.split('/'), topic.split('/'));
+        let is_reserved = topic.starts_with('$') && filter.starts_with(['+', '#']);
+        let matches = loop {
+            match (wanted.next(), levels.next()) {
+                (Some("#"), _) | (None, None) => break true,
+                (Some(wanted), Some(level)) if wanted == "+" || wanted == level => {}
+                _ => break false,
+            }
+        };
+        matches && !is_reserved
+    }
+
     proptest! {
+        #[test]
+        fn a_filter_matches_level_by_level(pattern in any_filter(), topic in any_topic()) {
+            prop_assume!(!pattern.is_empty());
+            prop_assert_eq!(filter(&pattern).matches(&topic), levels_match(&pattern, &topic));
+        }
+
         #[test]
         fn what_a_covered_filter_matches_its_cover_matches(a in any_filter(), b in any_filter(), topic in any_topic()) {
             prop_assume!(!a.is_empty() && !b.is_empty());

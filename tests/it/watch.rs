@@ -139,6 +139,25 @@ fn an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream(setu
 }
 on_every_broker!(an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream);
 
+fn tail_with_filters_sees_all_and_prints_the_events_that_pass(setup: &Setup) {
+    let tail = setup.rtcomm("tail --json --failed --app-context green").arg("--topic").arg("#").start().until_ready();
+    let mut client = setup.broker.client();
+    for (topic, payload) in [
+        ("/elsewhere", json!(1)),
+        ("/rtcomm/event/session/started/a/b", json!({ "method": "RTCOMM_EVENT_FIRED", "appContext": "green" })),
+        ("/rtcomm/event/session/failed/a/b", json!({ "method": "RTCOMM_EVENT_FIRED", "appContext": "red" })),
+        ("/rtcomm/event/session/failed/a/b", json!({ "method": "REFER", "appContext": "green" })),
+        ("/rtcomm/event/session/failed/a", json!({ "method": "RTCOMM_EVENT_FIRED", "appContext": "green" })),
+        ("/rtcomm/event/registration/failed/a", json!({ "method": "RTCOMM_EVENT_FIRED", "appContext": "green" })),
+    ] {
+        client.publish(topic, payload.to_string());
+    }
+    tail.wait_for_lines(1);
+    let tailed = tail.terminate().says("6 messages seen, 1 printed, 0 skipped as undecodable, in ");
+    tailed.check(tailed.json_lines()[0]["category"] == "registration", "the event that passes");
+}
+on_every_broker!(tail_with_filters_sees_all_and_prints_the_events_that_pass);
+
 fn count_ends_after_so_many_printed_events(setup: &Setup) {
     let watch = setup.rtcomm("watch --json --count 3 --from iggy_pop").start().until_ready();
     let mut client = setup.broker.client();

@@ -5,6 +5,7 @@
 //! that came meanwhile; where too many wait, the thread that brings them helps, and the broker has to wait.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::output::report::Report;
 use crate::output::target::Target;
 use crate::protocol::filter::Filter;
 use crate::protocol::record::{self, Content, Message, Record};
-use crate::protocol::topic::Root;
+use crate::protocol::topic::{Root, TopicFilter};
 use crate::transport::mqtt::{Ack, Handler, Packet};
 
 /// How long a message that is not acknowledged may wait for others before it is judged and written.
@@ -32,6 +33,14 @@ pub(crate) enum Scope {
     Events(Filter),
     /// Everything, where the filter is open; else the events that pass it.
     Messages(Filter),
+}
+
+impl Scope {
+    /// What the topic of a message that may be printed or reported matches; `None` where that is any.
+    fn topics(&self, events: &Root) -> Option<Vec<TopicFilter>> {
+        let (Self::Events(filter) | Self::Messages(filter)) = self;
+        (!filter.is_open()).then(|| filter.subscriptions(events))
+    }
 }
 
 /// What was seen.
@@ -97,6 +106,8 @@ impl Waiting {
 pub(super) struct Sink {
     state: Arc<Mutex<State>>,
     waiting: Arc<Mutex<Waiting>>,
+    /// How many messages were not looked into, because their topics say enough.
+    passed_over: Arc<AtomicU64>,
     writer: Thread,
     tell: Tell,
 }
@@ -136,15 +147,23 @@ impl Sink {
             let (state, waiting, tell) = (state.clone(), waiting.clone(), tell.clone());
             thread::spawn(move || write_what_waits(&state, &waiting, &tell)).thread().clone()
         };
-        Self { state, waiting, writer, tell }
+        Self { state, waiting, passed_over: Arc::default(), writer, tell }
     }
 
     /// What the transport hands messages to. It withholds the acknowledgement of a message that could not be written, and
     /// of one beyond the last that was asked for.
     pub(super) fn handler(&self) -> Handler {
         let sink = self.clone();
+        let topics = {
+            let state = lock(&self.state);
+            state.scope.topics(&state.events)
+        };
         Arc::new(move |packet| {
             let Packet { topic, payload, qos, retain } = packet;
+            if topics.as_ref().is_some_and(|topics| !topics.iter().any(|it| it.matches(topic))) {
+                sink.passed_over.fetch_add(1, Ordering::Relaxed);
+                return Ack::Send;
+            }
             let message = Message { received: Timestamp::now(), topic, qos, retain, payload };
             if qos > 0 {
                 sink.write(Some(&message))
@@ -227,7 +246,8 @@ impl Sink {
         thread::spawn(move || {
             let mut state = lock(&sink.state);
             let written = state.take_waiting(&sink.waiting).and_then(|()| state.flush());
-            let tally = state.tally;
+            let Tally { seen, printed, undecodable } = state.tally;
+            let tally = Tally { seen: seen + sink.passed_over.load(Ordering::Relaxed), printed, undecodable };
             drop(state);
             (sink.tell)(match written {
                 Ok(()) => News::Finished(tally),
@@ -288,8 +308,12 @@ impl State {
 /// Judges and writes, a moment after the first of them came, the messages that were put aside.
 fn write_what_waits(state: &Mutex<State>, waiting: &Mutex<Waiting>, tell: &Tell) {
     loop {
-        thread::park();
         thread::sleep(LINGER);
+        // While messages keep coming nobody need wake this thread: that takes longer than to put one aside.
+        if lock(waiting).heads.is_empty() {
+            thread::park();
+            continue;
+        }
         let mut state = lock(state);
         let written = state.take_waiting(waiting).and_then(|()| state.flush());
         let is_full = state.left == Some(0);
