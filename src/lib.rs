@@ -9,9 +9,9 @@
 //! | floor | holds |
 //! | --- | --- |
 //! | `commands` | the story of each command |
-//! | `cli` `inbox` `exit` | what was typed, what can happen meanwhile, how it ends |
+//! | `cli` `inbox` | what was typed, what can happen meanwhile |
 //! | `output` `logfile` `transport` `demo` | where bytes go to and come from |
-//! | `protocol` | what they mean |
+//! | `protocol` `exit` | what they mean, and how a run ends |
 
 use std::ffi::OsString;
 

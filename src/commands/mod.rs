@@ -1,14 +1,16 @@
-//! The commands: each module reads as the story of its command.
+//! The commands: each module reads as the story of its command. Beside them [`connection`] and [`stream`], which several
+//! share.
 
 use anyhow::Result;
 
-use crate::cli::{ColorChoice, Command};
+use crate::cli::Command;
 use crate::exit::Status;
 use crate::output::report::Report;
-use crate::output::{Format, pretty::Pretty, use_color};
+use crate::output::{ColorChoice, Format, pretty::Pretty, use_color};
 use crate::protocol::topic::Topics;
 
 mod call;
+mod connection;
 #[cfg(feature = "demo")]
 mod demo;
 mod stream;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::Voice;
 use super::stream::{self, Scope, Stream};
+use super::{Voice, connection};
 use crate::cli::{Lines, TailArgs, When, WindowArgs};
 use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
@@ -19,7 +19,6 @@ use crate::output::report::Report;
 use crate::output::{self, Printer};
 use crate::protocol::filter::{Filter, Needle};
 use crate::protocol::record::Entry;
-use crate::transport::broker::Options;
 
 /// How many lines a followed file begins with, where nothing is said.
 const FOLLOW_FROM: u64 = 10;
@@ -46,7 +45,7 @@ fn live(args: TailArgs, voice: Voice) -> Result<Status> {
     let TailArgs { filters, filter, window, json, dry_run, delivery, connection, topics, .. } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
-    let options = Options::from_args(connection)?;
+    let options = connection::options(connection)?;
     let filters = if filters.is_empty() { vec![topics.root.everything()] } else { filters };
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());

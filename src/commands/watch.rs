@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 
-use super::Voice;
 use super::stream::{self, Scope, Stream};
+use super::{Voice, connection};
 use crate::cli::WatchArgs;
 use crate::exit::Status;
-use crate::transport::broker::Options;
 
 /// Watches until a window closes, the reader goes away or a signal comes.
 ///
@@ -16,7 +15,7 @@ pub(crate) fn run(args: WatchArgs, voice: Voice) -> Result<Status> {
     let WatchArgs { filter, window, json, dry_run, delivery, connection, topics } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
-    let options = Options::from_args(connection)?;
+    let options = connection::options(connection)?;
     let filters = filter.subscriptions(&topics.events);
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());

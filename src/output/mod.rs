@@ -9,8 +9,8 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 
-use crate::cli::ColorChoice;
 use crate::exit::Status;
 use crate::protocol::record::{self, Entry, Record};
 
@@ -24,6 +24,17 @@ pub(crate) mod target;
 
 /// Past how many bytes the printer writes without being told to.
 const FULL: usize = 64 * 1024;
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Also in a pipe
+    Always,
+    /// Nowhere
+    Never,
+}
 
 /// What a record looks like.
 #[derive(Debug)]

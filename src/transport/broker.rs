@@ -1,19 +1,16 @@
 //! Which broker, and how to reach it: the URL, the credentials, TLS.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read};
+use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Result;
+use clap::ValueEnum;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::cli::{ConnectionArgs, MqttVersion};
 use crate::exit::Failure;
 
 /// What the connection is made of. The URL's scheme alone decides it.
@@ -32,7 +29,8 @@ pub(crate) enum Scheme {
 impl Scheme {
     const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
 
-    fn as_str(self) -> &'static str {
+    /// As a URL begins.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Mqtt => "mqtt",
             Self::Mqtts => "mqtts",
@@ -181,12 +179,11 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
 pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
-    fn new(text: String) -> Self {
+    /// Keeps the text from now on.
+    pub(crate) fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
-}
 
-impl Secret {
     /// The text itself, for the one who needs it.
     pub(crate) fn expose(&self) -> &str {
         &self.0
@@ -221,6 +218,19 @@ pub(crate) struct Tls {
     pub(crate) insecure: bool,
 }
 
+/// Which MQTT version to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MqttVersion {
+    /// 5, and 3.1.1 where the broker refuses 5
+    Auto,
+    /// 3.1.1
+    #[value(name = "3.1.1")]
+    V311,
+    /// 5
+    #[value(name = "5")]
+    V5,
+}
+
 /// All that a connection needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -247,49 +257,6 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Works out what the flags and the environment mean. Reads the password's file.
-    ///
-    /// # Errors
-    /// Wrong usage: a URL that is none, files that cannot be read, TLS flags for a connection without TLS.
-    pub(crate) fn from_args(args: ConnectionArgs) -> Result<Self> {
-        let ConnectionArgs {
-            broker,
-            username,
-            password_file,
-            cafile,
-            capath,
-            cert,
-            key,
-            key_password_file,
-            alpn,
-            proxy,
-            insecure,
-            client_id,
-            mqtt_version: version,
-            keepalive,
-            connect_timeout,
-        } = args;
-        let broker: Broker = broker.parse()?;
-        let key_password = key_password_file.map(|file| read_password("--key-password-file", &file)).transpose()?;
-        let tls = Tls { cafile, capath, cert, key, key_password, alpn, insecure };
-        check_tls(broker.scheme, &tls)?;
-        let proxy = proxy.map(|url| typed_proxy(&url)).transpose()?.or_else(|| environment_proxy(&broker));
-        let password = match password_file {
-            Some(file) => Some(read_password("--password-file", &file)?),
-            None => password_of_environment()?.or_else(|| ask_password(username.as_deref()?, &broker)),
-        };
-        if password.is_some() || tls.key_password.is_some() || proxy.is_some() {
-            keep_out_of_core_dumps();
-        }
-        if password.is_some() && username.is_none() {
-            return Err(Failure::usage("there is a password, but no user name")
-                .hint("name the user with --username")
-                .into());
-        }
-        let client_id = client_id.unwrap_or_else(fresh_client_id);
-        Ok(Self { broker, client_id, username, password, version, keepalive, connect_timeout, kept: None, proxy, tls })
-    }
-
     /// Options for a broker of our own: no credentials, no TLS.
     #[cfg(feature = "demo")]
     pub(crate) fn for_local(address: SocketAddr) -> Self {
@@ -315,127 +282,10 @@ impl Options {
     }
 }
 
-/// Has the system write no memory of ours to a file, whatever ends us: the MQTT library keeps copies of secrets that nobody
-/// wipes.
-#[cfg(target_os = "linux")]
-fn keep_out_of_core_dumps() {
-    // Where it does not, we are as most programs are.
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn keep_out_of_core_dumps() {}
-
 /// A client identifier that every MQTT 3.1.1 server must take: at most 23 letters and digits [MQTT-3.1.3-5].
-fn fresh_client_id() -> String {
+pub(crate) fn fresh_client_id() -> String {
     let random = Uuid::new_v4().simple().to_string();
     format!("rtcomm{}", &random[..17])
-}
-
-/// Refuses TLS flags where there is no TLS, and files that cannot be read.
-fn check_tls(scheme: Scheme, tls: &Tls) -> Result<(), Failure> {
-    let Tls { cafile, capath, cert, key, key_password: _, alpn, insecure } = tls;
-    let files = [("--cafile", cafile), ("--capath", capath), ("--cert", cert), ("--key", key)];
-    if !scheme.is_tls() {
-        let given = files.iter().find(|(_, file)| file.is_some()).map(|(flag, _)| *flag);
-        let given = given.or((!alpn.is_empty()).then_some("--alpn")).or(insecure.then_some("--insecure"));
-        return match given {
-            None => Ok(()),
-            Some(flag) => Err(Failure::usage(format!("{flag} is for TLS, and {}:// has none", scheme.as_str()))
-                .hint("write the broker's URL with mqtts:// or wss://")),
-        };
-    }
-    for (flag, file) in files {
-        if let Some(path) = file {
-            File::open(path).map_err(|error| cannot_read(flag, path, &error))?;
-        }
-    }
-    Ok(())
-}
-
-fn cannot_read(flag: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::usage(format!("cannot read {} ({flag}): {error}", path.display()))
-}
-
-/// Reads a secret: the first line of a file, or of standard input for `-`.
-fn read_password(flag: &str, path: &Path) -> Result<Secret, Failure> {
-    let read = |source: &mut dyn Read| {
-        let mut line = Zeroizing::new(String::new());
-        BufReader::new(source).read_line(&mut line).map_err(|error| cannot_read(flag, path, &error))?;
-        Ok(line)
-    };
-    let line = if path.as_os_str() == "-" {
-        read(&mut io::stdin())?
-    } else {
-        let mut file = File::open(path).map_err(|error| cannot_read(flag, path, &error))?;
-        let metadata = file.metadata().map_err(|error| cannot_read(flag, path, &error))?;
-        if metadata.is_file() && metadata.mode() & 0o044 != 0 && !is_service_credential(path) {
-            return Err(Failure::usage(format!("other users can read {} ({flag})", path.display()))
-                .hint(format!("chmod 600 {}", path.display())));
-        }
-        read(&mut file)?
-    };
-    checked_password(line.trim_end_matches(['\n', '\r']))
-        .ok_or_else(|| no_password(&format!("the first line of {} ({flag})", path.display())))
-}
-
-/// Whether the service manager made the file for this service alone, whatever its mode says (systemd's LoadCredential=).
-fn is_service_credential(path: &Path) -> bool {
-    std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| !folder.is_empty() && path.starts_with(folder))
-}
-
-/// A text that MQTT can carry as a password; the library takes no NUL.
-fn checked_password(text: &str) -> Option<Secret> {
-    let fits = !text.is_empty() && !text.contains('\0') && u16::try_from(text.len()).is_ok();
-    fits.then(|| Secret::new(text.to_owned()))
-}
-
-fn no_password(what: &str) -> Failure {
-    Failure::usage(format!("{what} is no password")).hint("a password has 1 to 65535 bytes, is UTF-8, and holds no NUL")
-}
-
-fn password_of_environment() -> Result<Option<Secret>, Failure> {
-    const NAME: &str = "RTCOMM_PASSWORD";
-    match std::env::var(NAME).map(Zeroizing::new) {
-        Ok(text) => checked_password(&text).map(Some).ok_or_else(|| no_password(NAME)),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(no_password(NAME)),
-    }
-}
-
-/// Asks for a password where somebody is there to answer; nothing typed is no password.
-fn ask_password(username: &str, broker: &Broker) -> Option<Secret> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return None;
-    }
-    let typed = rpassword::prompt_password(format!("password of {username} at {broker}: ")).ok()?;
-    checked_password(&Zeroizing::new(typed))
-}
-
-/// Checks a proxy that was typed: argv is public, so it must not hold credentials.
-fn typed_proxy(url: &str) -> Result<Secret, Failure> {
-    if url.contains('@') {
-        return Err(Failure::usage("the proxy's URL holds credentials, which every user of this machine can read")
-            .hint("give it in the environment, as https_proxy"));
-    }
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        return Err(Failure::usage(format!("'{url}' is no proxy URL")).hint("write http://HOST:PORT"));
-    }
-    Ok(Secret::new(url.to_owned()))
-}
-
-/// The proxy that the environment asks for where the connection is encrypted, unless it excepts the host.
-fn environment_proxy(broker: &Broker) -> Option<Secret> {
-    let variable = |name: &str| std::env::var(name).or_else(|_| std::env::var(name.to_uppercase())).ok();
-    let is_excepted = |host: &str| {
-        let domain = host.trim().trim_start_matches('.');
-        let is_below = |domain: &str| broker.host.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
-        domain == "*" || (!domain.is_empty() && (broker.host == domain || is_below(domain)))
-    };
-    if !broker.scheme.is_tls() || variable("no_proxy").is_some_and(|hosts| hosts.split(',').any(is_excepted)) {
-        return None;
-    }
-    variable("https_proxy").filter(|url| url.starts_with("http://") || url.starts_with("https://")).map(Secret::new)
 }
 
 #[cfg(test)]

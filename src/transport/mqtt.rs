@@ -13,13 +13,12 @@ use std::time::{Duration, Instant};
 
 use paho_mqtt as mqtt;
 
-use super::broker::{Broker, Options, Scheme, Tls};
+use super::broker::{Broker, MqttVersion, Options, Scheme, Tls};
 use super::hold::{Hold, LINGER};
 use super::reach::reach;
 pub(crate) use super::tap::OnUnheard;
 use super::tap::Tap;
 use super::{proxy, tls};
-use crate::cli::MqttVersion;
 use crate::exit::{Failure, Status};
 use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
-use super::Voice;
+use super::{Voice, connection};
 use crate::cli::CallArgs;
 use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice, deadline_in};
@@ -14,7 +14,6 @@ use crate::output::escape::escaped;
 use crate::output::outcome::{Called, Outcome};
 use crate::output::{self, json};
 use crate::protocol::call::Request;
-use crate::transport::broker::Options;
 
 mod batch;
 mod desk;
@@ -42,7 +41,7 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         topics,
     } = args;
     let topics = topics.topics();
-    let options = Options::from_args(connection)?;
+    let options = connection::options(connection)?;
     let from_topic =
         reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
     let to = match sender {

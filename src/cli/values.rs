@@ -1,0 +1,178 @@
+//! How a flag's text becomes a value.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::protocol::topic::TopicFilter;
+
+/// How much of a file to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// The whole file.
+    All,
+    /// Its last lines.
+    Last(u64),
+}
+
+impl FromStr for Lines {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            number => number.parse().map(Self::Last).map_err(|_| "write a number of lines, or 'all'".to_owned()),
+        }
+    }
+}
+
+/// How often something may happen: a number in a second, a minute or an hour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate {
+    per_second: f64,
+}
+
+impl Rate {
+    /// How long it is from one time to the next.
+    pub(crate) fn interval(self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.per_second)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = |unit| match unit {
+            "s" => Some(1.0),
+            "m" => Some(60.0),
+            "h" => Some(3_600.0),
+            _ => None,
+        };
+        let (number, unit) = text.split_once('/').unwrap_or_default();
+        match (number.parse::<f64>(), seconds(unit)) {
+            (Ok(number), Some(seconds)) if (1e-3..=1e6).contains(&number) => Ok(Self { per_second: number / seconds }),
+            _ => Err("write a number and a unit: 50/s, 100/m or 1000/h".to_owned()),
+        }
+    }
+}
+
+/// A point in time, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// So long before the command began.
+    Ago(Duration),
+    /// That very time.
+    At(Timestamp),
+}
+
+impl When {
+    /// The time meant, seen from `now`.
+    pub(crate) fn seen_from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(duration) => now.checked_sub(duration).unwrap_or(Timestamp::MIN),
+            Self::At(time) => time,
+        }
+    }
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(time) = text.parse() {
+            return Ok(Self::At(time));
+        }
+        humantime::parse_duration(text)
+            .map(Self::Ago)
+            .map_err(|_| "write a duration (90s, 1h 30m) or a time with its zone (2026-11-23T03:34:12Z)".to_owned())
+    }
+}
+
+/// Reads a duration that is longer than nothing.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("write a duration such as 500ms, 45s or '1h 30m'".to_owned()),
+    }
+}
+
+/// Reads how many calls may be in flight.
+pub(super) fn jobs(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|jobs| (1..=10_000).contains(jobs))
+        .ok_or_else(|| "write a number from 1 to 10000".to_owned())
+}
+
+/// Reads a keepalive: whole seconds that MQTT can carry.
+pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.subsec_nanos() == 0 && u16::try_from(duration.as_secs()).is_ok() {
+        Ok(duration)
+    } else {
+        Err("MQTT counts the keepalive in whole seconds, 65535 at the most".to_owned())
+    }
+}
+
+/// Reads the name of an application protocol [RFC 7301, 3.1].
+pub(super) fn alpn(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 255 || text.contains('\0') {
+        Err("a protocol's name has 1 to 255 bytes".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// Reads the name of a group that shares a subscription [MQTT-4.8.2-1], [MQTT-4.8.2-2].
+pub(super) fn share_group(text: &str) -> Result<String, String> {
+    match format!("$share/{text}/#").parse::<TopicFilter>() {
+        Ok(_) if !text.contains('/') => Ok(text.to_owned()),
+        _ => Err("a group's name has no '/', '+' or '#', and is not empty".to_owned()),
+    }
+}
+
+/// Reads a client identifier: what MQTT can carry as a string.
+pub(super) fn client_id(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('\0') || text.len() > usize::from(u16::MAX) {
+        Err("a client identifier has 1 to 65535 bytes and no NUL".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_longer_than_nothing() {
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
+        for text in ["0s", "-5s", "soon", "", "5", "1e400s"] {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+        assert!(keepalive("500ms").is_err() && keepalive("19h").is_err() && keepalive("18h").is_ok());
+    }
+
+    #[test]
+    fn a_rate_is_a_number_in_a_time() {
+        let interval = |text: &str| text.parse().map(Rate::interval);
+        assert_eq!(interval("50/s"), Ok(Duration::from_millis(20)));
+        assert_eq!(interval("30/m"), Ok(Duration::from_secs(2)));
+        for text in ["50", "0/s", "-1/s", "50/d", "/s", "nan/s", "inf/s"] {
+            assert!(interval(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_duration_back_or_a_time_with_its_zone() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a time");
+        let seen = |text: &str| text.parse::<When>().map(|when| when.seen_from(now).to_string());
+        assert_eq!(seen("1h 30m").as_deref(), Ok("2026-11-23T10:30:00Z"));
+        assert_eq!(seen("2026-11-23T12:00:00+01:00").as_deref(), Ok("2026-11-23T11:00:00Z"));
+        assert!(seen("yesterday").is_err() && seen("2026-11-23T12:00:00").is_err());
+        assert_eq!(seen("99999y"), Ok(Timestamp::MIN.to_string()));
+    }
+}
