@@ -10,7 +10,7 @@ use regex::Regex;
 use uuid::Uuid;
 
 use super::values::{alpn, client_id, duration, keepalive, share_group};
-use crate::exit::Failure;
+use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
 use crate::protocol::filter::{Filter, FilterError, Wanted};
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
@@ -128,6 +128,22 @@ pub(crate) struct WindowArgs {
     /// Exit with 7 where nothing matched
     #[arg(long)]
     pub(crate) fail_empty: bool,
+}
+
+impl WindowArgs {
+    /// The status of a run that came to its end after so many printed records; `None` where that is not known.
+    pub(crate) fn at_end(&self, printed: Option<u64>) -> Status {
+        if self.fail_empty && printed == Some(0) { Status::Empty } else { Status::Success }
+    }
+
+    /// The status of a run that its deadline ended, after so many printed records.
+    pub(crate) fn at_deadline(&self, printed: Option<u64>) -> Status {
+        let is_short = |count: NonZeroU64| printed.is_none_or(|printed| printed < count.get());
+        match self.at_end(printed) {
+            Status::Success if self.count.is_some_and(is_short) => Status::Deadline,
+            status => status,
+        }
+    }
 }
 
 /// How messages are delivered.

@@ -84,40 +84,37 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
     let left = window.count.map(Into::into);
     let run = Run { name, reader, sink: Sink { needle, wanted, printer, printed: 0 }, left, report: voice.report };
     let news = inbox.news();
-    thread::spawn(move || news(run.print()));
+    thread::spawn(move || news(unless_reader_is_gone(run.print())));
     wait(&inbox, &stop, &window)
 }
 
 /// Waits for the end of the input or what ends the run before it.
-fn wait(inbox: &Inbox<Result<u64>>, stop: &Stop, window: &WindowArgs) -> Result<Status> {
-    let status = match inbox.next(window.duration.and_then(deadline_in)) {
+fn wait(inbox: &Inbox<Result<Option<u64>>>, stop: &Stop, window: &WindowArgs) -> Result<Status> {
+    let signal = match inbox.next(window.duration.and_then(deadline_in)) {
         Some(Notice::ReaderGone) => return Ok(Status::Success),
-        Some(Notice::News(Err(error))) if is_reader_gone(&error) => return Ok(Status::Success),
-        Some(Notice::News(printed)) => return Ok(status(window, printed?, Status::Success)),
-        Some(Notice::Signal(signal)) => signal.status(),
-        None => Status::Deadline,
+        Some(Notice::News(printed)) => return Ok(window.at_end(printed?)),
+        Some(Notice::Signal(signal)) => Some(signal.status()),
+        None => None,
     };
     stop.stop();
     // What the thread cannot write within our patience its reader does not want.
     let printed = match inbox.next(deadline_in(PATIENCE)) {
         Some(Notice::News(printed)) => printed?,
-        _ => 0,
+        _ => None,
     };
-    Ok(if status == Status::Deadline { self::status(window, printed, Status::Deadline) } else { status })
+    Ok(signal.unwrap_or_else(|| window.at_deadline(printed)))
 }
 
-/// The status of a run that ended by itself, or by its deadline.
-fn status(window: &WindowArgs, printed: u64, end: Status) -> Status {
-    let WindowArgs { count, fail_empty, .. } = window;
-    match end {
-        _ if *fail_empty && printed == 0 => Status::Empty,
-        Status::Deadline if count.is_some_and(|count| count.get() > printed) => Status::Deadline,
-        _ => Status::Success,
+/// How many records were printed, where that can be known: not where the reader went away, which is no error.
+fn unless_reader_is_gone(printed: Result<u64>) -> Result<Option<u64>> {
+    match printed {
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(None)
+        }
+        printed => printed.map(Some),
     }
-}
-
-fn is_reader_gone(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Which records are printed.

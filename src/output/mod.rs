@@ -113,6 +113,8 @@ impl<W: Write> Printer<W> {
         match result {
             Ok(()) => {
                 self.pending.clear();
+                // An uncommonly long line took more.
+                self.pending.shrink_to(2 * FULL);
                 self.out.flush()
             }
             Err((written, error)) => {

@@ -126,7 +126,14 @@ impl<T: FnMut(Stage)> Keeper<T> {
     /// Returns when it was asked to stop.
     fn run(mut self, options: &Options, subscription: &Subscription, hooks: &Hooks) -> Result<(), Failure> {
         let mut client = Client::connect(options, subscription, &Purpose::Receive, hooks)?;
-        self.tell_connected(&client);
+        let end = self.keep(&mut client);
+        client.disconnect(GOODBYE);
+        end
+    }
+
+    /// Subscribes, and mends what breaks.
+    fn keep(&mut self, client: &mut Client) -> Result<(), Failure> {
+        self.tell_connected(client);
         // What a kept session subscribed to may be another run's wish.
         let denied = client.subscribe()?;
         (self.tell)(Stage::Ready { denied });
@@ -134,14 +141,11 @@ impl<T: FnMut(Stage)> Keeper<T> {
             match self.inbox.recv() {
                 Ok(Order::Mend(reason)) => {
                     (self.tell)(Stage::Lost(reason.clone()));
-                    if let Next::Stop = self.recover(&mut client, &reason)? {
+                    if let Next::Stop = self.recover(client, &reason)? {
                         return Ok(());
                     }
                 }
-                Ok(Order::Stop) | Err(_) => {
-                    client.disconnect(GOODBYE);
-                    return Ok(());
-                }
+                Ok(Order::Stop) | Err(_) => return Ok(()),
             }
         }
     }

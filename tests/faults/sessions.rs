@@ -1,7 +1,11 @@
 //! Sessions that the broker keeps: what is acknowledged, what waits, and how a session ends.
 
+use serde_json::json;
+
 use crate::rig::{LONG, Mosquitto, Recording, Tape, figures, wait_on};
 use crate::support::Outcome;
+use crate::support::events::event;
+use crate::support::mqtt::Client;
 
 /// The numbers of the events that were printed.
 fn numbers(outcome: &Outcome) -> Vec<u64> {
@@ -37,6 +41,19 @@ fn beyond_the_last_event_that_was_asked_for_nothing_is_acknowledged() {
             assert_eq!(duplicates, 0, "a run that ends in order leaves nothing to repeat");
         }
     }
+}
+
+#[test]
+fn also_what_does_not_pass_the_filter_is_not_acknowledged_beyond_the_last_record() {
+    const MANY: u64 = 10;
+    let broker = Mosquitto::start();
+    let command = "tail --json --durable archive --topic /rtcomm/event/#";
+    broker.rtcomm(command).start().until_ready().terminate();
+    Client::connect(broker.port()).publish("/rtcomm/event/registration/failed/iggy_pop", event(&json!({})));
+    broker.publish(MANY);
+    broker.rtcomm(command).arg("--failed").arg("-c1").run().has_status(0).says("1 message seen, 1 printed");
+    let outcome = broker.rtcomm(command).arg("-c").arg(MANY.to_string()).run().has_status(0);
+    outcome.check(numbers(&outcome) == (0..MANY).collect::<Vec<_>>(), "each of the others");
 }
 
 #[test]

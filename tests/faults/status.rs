@@ -1,5 +1,11 @@
 //! What became of the connection is told, in records that `tail` passes on and shows.
 
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
 use crate::rig::proxy::Plan;
 use crate::rig::{Mosquitto, Proxy, rtcomm_at};
 use crate::support::{Outcome, rtcomm};
@@ -59,6 +65,28 @@ fn every_loss_is_a_record_with_its_gap() {
             "each gap told on standard error too",
         );
     }
+}
+
+/// A dead connection is noticed within one and a half keepalives: what lies further back is known to be whole.
+#[test]
+fn a_gap_begins_no_earlier_than_one_and_a_half_keepalives_before_its_loss() {
+    const SILENCE: Duration = Duration::from_secs(4);
+    let broker = Mosquitto::start();
+    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let watch = "watch --json --status-events --keepalive 1s";
+    let process = rtcomm_at(watch, &proxy.url()).start().until_ready();
+    broker.publish(1);
+    process.wait_for_stdout("an event", |text| text.contains("iggy_pop"));
+    thread::sleep(SILENCE);
+    proxy.cut();
+    process.wait_for_stdout("the gap", |text| text.contains(r#""status":"gap""#));
+    let outcome = process.terminate();
+    let time = |line: &Value, key: &str| line[key].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let lines = outcome.json_lines();
+    let event = lines.iter().find(|line| line["status"].is_null()).and_then(|line| time(line, "received"));
+    let from = lines.iter().find(|line| line["status"] == "gap").and_then(|line| time(line, "from"));
+    let silence = from.expect("a gap has a time").duration_since(event.expect("an event has a time"));
+    outcome.check(silence.as_millis() >= 2_500, "the silence but for one and a half keepalives was whole");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
 
 use crate::support::broker::{free_port, password_file};
+use crate::support::mqtt::{CONNECT, DISCONNECT, Packet, SUBSCRIBE};
+use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
 /// Fails unless it ended with the status, and said little, and that.
@@ -178,6 +180,20 @@ fn wrong_credentials() {
         let watch = rtcomm("watch -u iggy --password-file -").at(&broker).stdin("right\nmore\n");
         watch.start().until_ready();
     }
+}
+
+#[test]
+fn where_a_subscription_is_refused_the_broker_is_told_goodbye() {
+    let peer = Peer::old_broker(Script {
+        to_version_5: ToVersion5::ReasonCode,
+        granted: 0x80,
+        to_subscriber: Vec::new(),
+        on_publish: None,
+    });
+    rtcomm("watch --mqtt-version 3.1.1 --broker").arg(peer.url()).run().has_status(4);
+    peer.wait_for_packets(3);
+    let kinds: Vec<u8> = peer.seen().iter().map(Packet::kind).collect();
+    assert_eq!(kinds, [CONNECT, SUBSCRIBE, DISCONNECT]);
 }
 
 #[test]

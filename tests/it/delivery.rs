@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::events::event;
 use crate::support::mqtt::Message;
+use crate::support::peer::Peer;
 use crate::support::{Broker, Setup, on_every_broker, rtcomm};
 
 /// Payloads of events whose bytes a careless reader would change.
@@ -171,4 +172,14 @@ fn a_burst_arrives_whole_and_in_order() {
     let outcome = watch.end().has_status(0);
     let in_order = outcome.json_lines().iter().enumerate().all(|(n, line)| line["payload"]["n"] == n);
     outcome.check(in_order, "each, in its place");
+}
+
+#[test]
+fn what_came_before_the_broker_left_is_printed_also_where_that_ends_the_run() {
+    let message = |n| Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({ "n": n })));
+    let peer = Peer::leaving_after((0..20).map(message).collect());
+    let watch = rtcomm("watch --json --no-reconnect --mqtt-version 3.1.1 --broker").arg(peer.url());
+    let outcome = watch.run().has_status(5).says("20 messages seen, 20 printed").says("rtcomm: error: lost ");
+    let printed: Vec<_> = outcome.json_lines().iter().map(|line| line["payload"]["n"].clone()).collect();
+    outcome.check(printed == (0..20).collect::<Vec<_>>(), "each, in order");
 }

@@ -114,6 +114,14 @@ fn an_empty_recording_is_none_and_no_error() {
 }
 
 #[test]
+fn what_a_slow_reader_has_not_read_is_not_nothing() {
+    let recording = Recording::of(lines(0..10_000));
+    let (process, stdout) = recording.tail("--fail-empty --for 300ms").start_unread();
+    process.end().has_status(0);
+    drop(stdout);
+}
+
+#[test]
 fn the_filters_are_those_of_watch() {
     let samples = samples();
     let line = |(number, sample): (usize, &crate::support::events::Sample)| {

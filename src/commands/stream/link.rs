@@ -92,11 +92,11 @@ impl Link {
     }
 
     fn lost(&mut self, reason: String) {
+        let from = self.whole_until();
         self.report.warn(format_args!("lost {}: {reason}", self.options.broker));
         self.suspect_a_namesake();
         self.record(Change::Disconnected, Some(reason.clone()));
-        let from = self.whole_until();
-        self.lost.get_or_insert(Loss { from, reason });
+        self.lost = Some(Loss { from, reason });
     }
 
     /// A broker ends the connection of a client when another one connects with its name [MQTT-3.1.4-3], and few say so.

@@ -98,6 +98,7 @@ enum End {
     Deadline,
     ReaderGone,
     Signal(Status),
+    SessionFailed(Failure),
 }
 
 impl Stream {
@@ -171,24 +172,16 @@ impl Stream {
         let session =
             Session::start(options, subscription, retries, handler, tell, move |end| news(News::SessionEnded(end)));
         let wait = Wait { inbox, sink, stands: false };
-        let ended =
-            wait.run(deadline, &session).with_context(|| format!("cannot write to {name}")).map_err(unwrapped)?;
-        let (end, tally) = ended;
+        let (end, tally) = wait.run(deadline, &session).with_context(|| format!("cannot write to {name}"))?;
         match tally {
+            // Nothing can have been seen before there was a connection.
+            Some(Tally { seen: 0, .. }) if matches!(end, End::SessionFailed(_)) => {}
             Some(tally) => report.note(tally.summary(began.elapsed())),
             None if matches!(end, End::ReaderGone) => {}
             None => report
                 .warn(format_args!("{name} may be blocked: what waits there is not written, and not acknowledged")),
         }
-        Ok(end.status(&window, tally.unwrap_or_default().printed))
-    }
-}
-
-/// A session's failure speaks for itself; only an error of writing is about writing.
-fn unwrapped(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<Failure>() {
-        Some(failure) => failure.clone().into(),
-        None => error,
+        Ok(end.status(&window, tally.map(|tally| tally.printed))?)
     }
 }
 
@@ -203,7 +196,10 @@ struct Wait {
 impl Wait {
     /// Waits for the end, has the session say goodbye, however it ended, and the rest written. A further signal ends it at
     /// once, and so does the end of our patience: then there is no tally.
-    fn run(mut self, deadline: Option<Instant>, session: &Session) -> Result<(End, Option<Tally>)> {
+    ///
+    /// # Errors
+    /// Where records cannot be written.
+    fn run(mut self, deadline: Option<Instant>, session: &Session) -> io::Result<(End, Option<Tally>)> {
         let end = self.for_end(deadline);
         session.stop();
         let is_hurried = self.stands && self.for_goodbye();
@@ -216,7 +212,7 @@ impl Wait {
         Ok((end, tally))
     }
 
-    fn for_end(&mut self, deadline: Option<Instant>) -> Result<End> {
+    fn for_end(&mut self, deadline: Option<Instant>) -> io::Result<End> {
         loop {
             match self.inbox.next(deadline) {
                 None => return Ok(End::Deadline),
@@ -226,7 +222,9 @@ impl Wait {
                 Some(Notice::News(News::Stands(stands))) => self.stands = stands,
                 Some(Notice::News(News::SessionEnded(end))) => {
                     self.stands = false;
-                    end?;
+                    if let Err(failure) = end {
+                        return Ok(End::SessionFailed(failure));
+                    }
                 }
                 // Messages came. A session that the broker kept delivers before it is told that the connection stands.
                 Some(Notice::News(News::Full)) => {
@@ -236,7 +234,7 @@ impl Wait {
                 Some(Notice::News(News::CannotWrite(error))) => {
                     self.stands = true;
                     let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
-                    return if is_gone { Ok(End::ReaderGone) } else { Err(error.into()) };
+                    return if is_gone { Ok(End::ReaderGone) } else { Err(error) };
                 }
                 Some(Notice::News(News::Finished(_))) => {}
             }
@@ -257,13 +255,13 @@ impl Wait {
     }
 
     /// Waits until the rest is written.
-    fn for_rest(&self) -> Result<Option<Tally>> {
+    fn for_rest(&self) -> io::Result<Option<Tally>> {
         let until = deadline_in(PATIENCE / 2);
         loop {
             match self.inbox.next(until) {
                 Some(Notice::News(News::Finished(tally))) => return Ok(Some(tally)),
                 Some(Notice::News(News::CannotWrite(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    return Err(error.into());
+                    return Err(error);
                 }
                 None | Some(Notice::Signal(_) | Notice::ReaderGone | Notice::News(News::CannotWrite(_))) => {
                     return Ok(None);
@@ -275,13 +273,13 @@ impl Wait {
 }
 
 impl End {
-    fn status(&self, window: &WindowArgs, printed: u64) -> Status {
+    /// The run's status, after so many printed records; `None` where that is not known.
+    fn status(self, window: &WindowArgs, printed: Option<u64>) -> Result<Status, Failure> {
         match self {
-            Self::Signal(status) => *status,
-            Self::Full | Self::ReaderGone => Status::Success,
-            Self::Deadline if window.fail_empty && printed == 0 => Status::Empty,
-            Self::Deadline if window.count.is_some() => Status::Deadline,
-            Self::Deadline => Status::Success,
+            Self::Signal(status) => Ok(status),
+            Self::Full | Self::ReaderGone => Ok(Status::Success),
+            Self::Deadline => Ok(window.at_deadline(printed)),
+            Self::SessionFailed(failure) => Err(failure),
         }
     }
 }

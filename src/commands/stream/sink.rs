@@ -87,6 +87,13 @@ impl Waiting {
         self.bytes.extend_from_slice(payload);
     }
 
+    /// Forgets the messages, and gives back the room that an uncommonly large one took.
+    fn clear(&mut self) {
+        self.heads.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * WAITING);
+    }
+
     /// The messages, in the order in which they came.
     fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         let mut rest = self.bytes.as_slice();
@@ -106,7 +113,8 @@ impl Waiting {
 pub(super) struct Sink {
     state: Arc<Mutex<State>>,
     waiting: Arc<Mutex<Waiting>>,
-    /// How many messages were not looked into, because their topics say enough.
+    /// How many messages were not looked into, because their topics say enough. They count, but leave no other trace: a
+    /// gap may be told as longer than it was for them.
     passed_over: Arc<AtomicU64>,
     writer: Thread,
     tell: Tell,
@@ -124,6 +132,8 @@ struct State {
     left: Option<u64>,
     tally: Tally,
     latest: Latest,
+    /// Whether the latest message is not known to be written.
+    is_behind: bool,
     /// Room for the messages that are put aside while others are written.
     spare: Waiting,
 }
@@ -140,7 +150,8 @@ impl Sink {
     ) -> Self {
         let latest = Latest { began: Timestamp::now(), received: None, took: Duration::ZERO };
         let (tally, spare) = (Tally::default(), Waiting::default());
-        let state = Arc::new(Mutex::new(State { printer, events, scope, report, left: count, tally, latest, spare }));
+        let state = State { printer, events, scope, report, left: count, tally, latest, is_behind: false, spare };
+        let state = Arc::new(Mutex::new(state));
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         let tell: Tell = Arc::new(tell);
         let writer = {
@@ -160,7 +171,8 @@ impl Sink {
         };
         Arc::new(move |packet| {
             let Packet { topic, payload, qos, retain } = packet;
-            if topics.as_ref().is_some_and(|topics| !topics.iter().any(|it| it.matches(topic))) {
+            // Where it is acknowledged there is more to mind than its topic: whether enough are printed.
+            if qos == 0 && topics.as_ref().is_some_and(|topics| !topics.iter().any(|it| it.matches(topic))) {
                 sink.passed_over.fetch_add(1, Ordering::Relaxed);
                 return Ack::Send;
             }
@@ -263,8 +275,7 @@ impl State {
         let mut batch = std::mem::take(&mut self.spare);
         std::mem::swap(&mut *lock(waiting), &mut batch);
         let result = batch.messages().try_for_each(|message| self.take(&message));
-        batch.heads.clear();
-        batch.bytes.clear();
+        batch.clear();
         self.spare = batch;
         result
     }
@@ -275,6 +286,7 @@ impl State {
             return Ok(());
         }
         self.latest.received = Some(message.received);
+        self.is_behind = true;
         self.tally.seen += 1;
         let record = Record::of(&self.events, message);
         let is_wanted = match (&record.content, &self.scope) {
@@ -298,7 +310,7 @@ impl State {
     /// Writes all that is to be written, and notes how long it took since the latest message came.
     fn flush(&mut self) -> io::Result<()> {
         self.printer.flush()?;
-        if let Some(received) = self.latest.received {
+        if let Some(received) = self.latest.received.filter(|_| std::mem::take(&mut self.is_behind)) {
             self.latest.took = Timestamp::now().duration_since(received).try_into().unwrap_or_default();
         }
         Ok(())

@@ -84,6 +84,25 @@ impl Peer {
         })
     }
 
+    /// A broker that sends these to each new subscriber, and leaves.
+    pub(crate) fn leaving_after(messages: Vec<Message>) -> Self {
+        Self::serve(move |stream, _| {
+            while let Ok(packet) = Packet::read(&stream) {
+                let answered = match packet.kind() {
+                    CONNECT => Packet::new(CONNACK, [0, 0]).write(&stream),
+                    SUBSCRIBE => Packet::new(SUBACK, [&packet.id()[..], &[0]].concat())
+                        .write(&stream)
+                        .and_then(|()| send(&stream, &messages))
+                        .and_then(|()| stream.shutdown(Shutdown::Both)),
+                    _ => Ok(()),
+                };
+                if answered.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
     /// No broker: says this to everybody, and closes.
     pub(crate) fn saying(bytes: &'static [u8]) -> Self {
         Self::serve(move |mut stream, _| {
