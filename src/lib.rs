@@ -15,7 +15,6 @@
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use cli::{Cli, DisplayArgs};
@@ -41,7 +40,7 @@ mod transport;
 /// Runs the tool with its arguments, the program's name first, and says how it ended. What is to be said has been said.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Status {
-    let Cli { command, display } = match Cli::try_parse_from(args) {
+    let Cli { command, display } = match Cli::read(args) {
         Ok(cli) => cli,
         Err(answer) => return show(&answer),
     };

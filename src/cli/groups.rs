@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use regex::Regex;
 use uuid::Uuid;
 
-use super::values::{alpn, client_id, duration, keepalive, share_group};
+use super::values::{alpn, client_id, duration, keepalive, seconds, share_group};
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
 use crate::protocol::filter::{Filter, FilterError, Wanted};
@@ -157,15 +157,15 @@ pub(crate) struct DeliveryArgs {
     pub(crate) qos: u8,
 
     /// Have the broker keep the session of this name: what is published while we are away waits for us
-    #[arg(long, value_name = "NAME", value_parser = client_id, conflicts_with = "client_id")]
+    #[arg(long, value_name = "NAME", value_parser = client_id)]
     pub(crate) durable: Option<String>,
 
     /// How long the broker keeps the session while we are away; MQTT 3.1.1 brokers decide that themselves
-    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = seconds, allow_hyphen_values = true)]
     pub(crate) durable_expiry: Duration,
 
     /// Make the broker forget the session of this name, and end
-    #[arg(long, value_name = "NAME", value_parser = client_id, conflicts_with_all = ["durable", "client_id"])]
+    #[arg(long, value_name = "NAME", value_parser = client_id, conflicts_with = "durable")]
     pub(crate) durable_delete: Option<String>,
 
     /// Divide the messages among all who give this group's name (a shared subscription)
@@ -318,7 +318,7 @@ pub(crate) struct DisplayArgs {
     pub(crate) color: ColorChoice,
 
     /// Say nothing but warnings and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose", env = "RTCOMM_QUIET", hide_env_values = true,
+    #[arg(short, long, global = true, env = "RTCOMM_QUIET", hide_env_values = true,
           value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
 

@@ -3,11 +3,13 @@
 //!
 //! What the flags mean is worked out by the commands, and by [`FilterArgs::filter`] and [`TopicArgs::topics`].
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::protocol::topic::{EndpointId, Root, TopicFilter};
@@ -29,6 +31,33 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) display: DisplayArgs,
+}
+
+/// Flags that exclude each other where both are typed. Of one that the environment gives and one that is typed, the typed
+/// one counts, which clap cannot say.
+const APART: [(&str, &str); 3] = [("quiet", "verbose"), ("durable", "client_id"), ("durable_delete", "client_id")];
+
+impl Cli {
+    /// Reads the arguments, the program's name first.
+    ///
+    /// # Errors
+    /// What was wrong with them; or help or version, where that was asked for.
+    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut definition = Self::command();
+        let matches = definition.try_get_matches_from_mut(args)?;
+        let typed = |id: &str| {
+            let flags = matches.subcommand().map_or(&matches, |(_, flags)| flags);
+            flags.ids().any(|it| it == id) && flags.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        if let Some((one, other)) = APART.into_iter().find(|(one, other)| typed(one) && typed(other)) {
+            let words = format!("the argument '--{one}' cannot be used with '--{other}'").replace('_', "-");
+            return Err(definition.error(ErrorKind::ArgumentConflict, words));
+        }
+        let mut cli = Self::from_arg_matches(&matches)?;
+        cli.display.quiet &= !typed("verbose");
+        cli.display.verbose &= !typed("quiet");
+        Ok(cli)
+    }
 }
 
 /// What the tool does.
@@ -216,6 +245,7 @@ pub(crate) struct BatchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
     /// Recorded JSON lines (`-` is standard input); without it, live messages from the broker
+    #[arg(conflicts_with = "DeliveryArgs")]
     pub(crate) file: Option<PathBuf>,
 
     /// Begin with the last N recorded lines, or with all of them [default: all; with --follow 10]
@@ -300,7 +330,6 @@ pub(crate) struct DemoArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_definition_is_sound() {

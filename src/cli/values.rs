@@ -90,10 +90,14 @@ impl FromStr for When {
     }
 }
 
-/// Reads a duration that is longer than nothing.
+/// The longest duration that can be typed: ten years. Clocks and the MQTT library's seconds go further.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Reads a duration that is longer than nothing, and no longer than [`LONGEST`].
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) if duration > LONGEST => Err("it must be no longer than 10 years".to_owned()),
         Ok(duration) => Ok(duration),
         Err(_) => Err("write a duration such as 500ms, 45s or '1h 30m'".to_owned()),
     }
@@ -107,14 +111,17 @@ pub(super) fn jobs(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "write a number from 1 to 10000".to_owned())
 }
 
-/// Reads a keepalive: whole seconds that MQTT can carry.
-pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
+/// Reads what MQTT counts in seconds: a whole number of them.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
-    if duration.subsec_nanos() == 0 && u16::try_from(duration.as_secs()).is_ok() {
-        Ok(duration)
-    } else {
-        Err("MQTT counts the keepalive in whole seconds, 65535 at the most".to_owned())
-    }
+    if duration.subsec_nanos() == 0 { Ok(duration) } else { Err("MQTT counts it in whole seconds".to_owned()) }
+}
+
+/// Reads a keepalive: whole seconds, as many as MQTT can carry.
+pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
+    let duration = seconds(text)?;
+    let fits = u16::try_from(duration.as_secs()).is_ok();
+    if fits { Ok(duration) } else { Err("the keepalive is 65535 seconds at the most".to_owned()) }
 }
 
 /// Reads the name of an application protocol [RFC 7301, 3.1].

@@ -42,7 +42,21 @@ pub(crate) fn run(mut args: TailArgs, voice: Voice) -> Result<Status> {
 }
 
 fn live(args: TailArgs, voice: Voice) -> Result<Status> {
-    let TailArgs { filters, filter, window, json, dry_run, delivery, connection, topics, .. } = args;
+    let TailArgs {
+        file: _,
+        lines: _,
+        follow: _,
+        since: _,
+        until: _,
+        filters,
+        json,
+        dry_run,
+        filter,
+        window,
+        delivery,
+        connection,
+        topics,
+    } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
     let options = connection::options(connection)?;
@@ -59,7 +73,21 @@ fn live(args: TailArgs, voice: Voice) -> Result<Status> {
 }
 
 fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
-    let TailArgs { lines, follow, since, until, filter, window, json, topics, .. } = args;
+    let TailArgs {
+        file: _,
+        lines,
+        follow,
+        since,
+        until,
+        filters: _,
+        json,
+        dry_run: _,
+        filter,
+        window,
+        delivery: _,
+        connection: _,
+        topics,
+    } = args;
     let now = Timestamp::now();
     let seen = |when: Option<When>| when.map(|when| when.seen_from(now));
     let wanted = Wanted { filter: filter.filter()?, since: seen(since), until: seen(until) };

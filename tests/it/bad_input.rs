@@ -69,13 +69,14 @@ fn a_topic_that_nobody_can_publish_to() {
 
 #[test]
 fn a_duration_that_is_none() {
-    for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s"] {
+    for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s", "300000000000y", "11y"] {
         refused(rtcomm("watch --for").arg(duration), 2, &["--for"]);
         refused(rtcomm("call a b --timeout").arg(duration), 2, &["--timeout"]);
         refused(rtcomm("watch --connect-timeout").arg(duration), 2, &["--connect-timeout"]);
         refused(rtcomm("watch --keepalive").arg(duration), 2, &["--keepalive"]);
         refused(rtcomm("demo --listen 127.0.0.1:0 --interval").arg(duration), 2, &["--interval"]);
     }
+    refused(rtcomm("watch --durable a --durable-expiry 500ms"), 2, &["--durable-expiry", "whole seconds"]);
     refused(rtcomm("demo --listen 127.0.0.1:0 --calls delay=soon"), 2, &["--calls"]);
     refused(rtcomm("demo --listen 127.0.0.1:0 --calls never"), 2, &["--calls", "answer", "delay=2s"]);
 }

@@ -362,6 +362,9 @@ fn flags_that_do_not_go_together_are_a_usage_error() {
     }
     rtcomm("tail --topic x/#").arg(recorded()).run().has_status(2).prints("").says("--topic");
     rtcomm("tail --dry-run").arg(recorded()).run().has_status(2).prints("").says("--dry-run");
+    for live in ["--output x", "--durable x", "--share x", "--qos 1", "--status-events", "--no-reconnect"] {
+        rtcomm(&format!("tail {live}")).arg(recorded()).run().has_status(2).prints("").says("[FILE]");
+    }
     for (flag, value) in
         [("--lines", "-3"), ("--lines", "some"), ("--since", "yesterday"), ("--until", "2026-11-23T00:00:00")]
     {

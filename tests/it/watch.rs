@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::support::events::{FILTERS, Wanted, check_what_is_printed, event};
 use crate::support::mqtt::Message;
+use crate::support::peer::Peer;
 use crate::support::{Broker, Setup, on_every_broker, rtcomm};
 
 /// The table of the protocol's section 2: what is wanted, the subscription that answers it, and which events those are.
@@ -78,6 +79,23 @@ fn the_environment_stands_in_for_flags_and_flags_win() {
     watch.end().has_status(0).says("with MQTT 3.1.1");
     let both = rtcomm("watch --dry-run --root flag").env("RTCOMM_ROOT", "environment");
     both.run().has_status(0).prints("flag/event/#\n");
+}
+
+#[test]
+fn what_is_typed_wins_over_an_environment_that_says_the_contrary() {
+    let broker = Broker::mosquitto();
+    let watch = |words: &str| rtcomm(&format!("watch --for 100ms {words}")).at(&broker);
+    watch("-v").env("RTCOMM_QUIET", "1").run().has_status(0).says("connected to ");
+    watch("-q").env("RTCOMM_VERBOSE", "1").run().has_status(0).never_says("ready");
+    watch("-q").env("RTCOMM_VERBOSE", "0").run().has_status(0).never_says("ready");
+    let peer = Peer::silent();
+    let watch = rtcomm("watch --durable typed --connect-timeout 1s --broker").arg(peer.url());
+    watch.env("RTCOMM_CLIENT_ID", "environment").run().has_status(5);
+    assert!(peer.seen()[0].body.ends_with(b"\0\x05typed"), "{:?}", peer.seen());
+    for both in ["-q -v", "--durable a --client-id b", "--durable-delete a --client-id b"] {
+        rtcomm(&format!("watch {both}")).run().has_status(2).prints("").says("cannot be used with");
+    }
+    rtcomm("-q watch -v").run().has_status(2).prints("").says("cannot be used with");
 }
 
 fn a_root_of_any_depth_is_watched(setup: &Setup) {
