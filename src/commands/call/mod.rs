@@ -1,5 +1,6 @@
 //! `rtcomm call`: places one third-party call, or many, and waits for the replies.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -87,12 +88,23 @@ enum Ended {
 
 /// What the thread that places the call tells.
 enum News {
-    /// The request is about to go out: from now on the call may be placed.
-    Sending,
     /// It is over, and the connection closed.
     Done(Box<Called>),
     /// It was given up, and the connection closed.
     GivenUp,
+}
+
+/// Whether the request goes out. The thread that places the call and the one that waits for it decide it between them,
+/// once: so that nothing is sent after the command has said that nothing was.
+type Fate = OnceLock<Decision>;
+
+/// What is decided of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    /// It goes out: from now on the call may be placed.
+    Send,
+    /// It does not.
+    GiveUp,
 }
 
 /// Places the call on a thread of its own, and waits for the outcome, the deadline or a signal.
@@ -102,55 +114,53 @@ fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> R
     let line = Line::new();
     let bell = line.bell();
     let (broker, report) = (place.options.broker.to_string(), place.report);
-    let (news, asked) = (inbox.news(), request.clone());
+    let fate: Arc<Fate> = Arc::default();
+    let (news, asked, decided) = (inbox.news(), request.clone(), fate.clone());
     std::thread::spawn(move || {
-        let called = connect_and_place(place, line, asked, began, &news);
+        let called = connect_and_place(place, line, asked, began, &decided);
         news(called.map_or(News::GivenUp, News::Done));
     });
     let deadline = began.checked_add(timeout);
-    let mut is_sent = false;
-    let ended = loop {
+    let signal = loop {
         match inbox.next(deadline) {
-            Some(Notice::News(News::Sending)) => is_sent = true,
             Some(Notice::News(News::Done(called))) => return Ok(Ended::With(called)),
             Some(Notice::ReaderGone | Notice::News(News::GivenUp)) => {}
-            Some(Notice::Signal(signal)) => break Ended::Interrupted(signal.status()),
-            None => {
-                let outcome = desk::timed_out(request, &broker, is_sent);
-                let elapsed = began.elapsed();
-                break Ended::With(Box::new(Called { request: request.clone(), outcome, elapsed }));
-            }
+            Some(Notice::Signal(signal)) => break Some(signal),
+            None => break None,
         }
     };
+    let is_sent = fate.set(Decision::GiveUp).is_err();
+    let elapsed = began.elapsed();
     hang_up(&bell, &inbox);
-    if is_sent && matches!(ended, Ended::Interrupted(_)) {
+    let Some(signal) = signal else {
+        let outcome = desk::timed_out(request, &broker, is_sent);
+        return Ok(Ended::With(Box::new(Called { request: request.clone(), outcome, elapsed })));
+    };
+    if is_sent {
         report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
     }
-    Ok(ended)
+    Ok(Ended::Interrupted(signal.status()))
 }
 
 /// Has the thread that places the call give up, and waits, not for long, until it has said goodbye.
 fn hang_up(bell: &Bell, inbox: &Inbox<News>) {
     bell.ring();
     let deadline = deadline_in(GOODBYE);
-    while let Some(Notice::News(News::Sending) | Notice::ReaderGone) = inbox.next(deadline) {}
+    while let Some(Notice::ReaderGone) = inbox.next(deadline) {}
 }
 
 /// Places the call at a desk of its own; `None` when nobody waits for it any longer.
-fn connect_and_place(
-    place: Place,
-    line: Line,
-    request: Request,
-    began: Instant,
-    tell: &dyn Fn(News),
-) -> Option<Box<Called>> {
+fn connect_and_place(place: Place, line: Line, request: Request, began: Instant, fate: &Fate) -> Option<Box<Called>> {
     let broker = place.options.broker.to_string();
     let ended = |outcome, request| Box::new(Called { request, outcome, elapsed: began.elapsed() });
     let mut desk = match Desk::open(place, line) {
         Ok(desk) => desk,
         Err(failure) => return Some(ended(desk::not_sent(failure), request)),
     };
-    tell(News::Sending);
+    if fate.set(Decision::Send).is_err() {
+        desk.close();
+        return None;
+    }
     desk.place(request.clone(), began);
     match desk.hear(None) {
         // There is nobody to say goodbye to.
