@@ -75,7 +75,7 @@ pub(super) fn run(
     let bell = line.bell();
     let (lines, read) = sync_channel(AHEAD);
     let reading = bell.clone();
-    thread::spawn(move || read_lines(reader, skip, &lines, &reading));
+    thread::spawn(move || read_lines(reader, skip, lines, &reading));
     let (news, ended) = (inbox.news(), stop.clone());
     let run = Run {
         read,
@@ -156,34 +156,40 @@ fn progress(total: Option<u64>) -> ProgressBar {
 }
 
 /// Hands the input's lines over, and rings when there is one, and at the end.
-fn read_lines(mut reader: Reader, skip: u64, lines: &SyncSender<Result<Vec<u8>>>, bell: &Bell) {
+fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Vec<u8>>>, bell: &Bell) {
+    hand_over_lines(&mut reader, skip, &lines, bell);
+    // Whoever is woken by the last ring must find the end.
+    drop(lines);
+    bell.ring();
+}
+
+/// Hands the lines over until there is none, the last of them the error where it cannot be read, or until nobody wants
+/// them.
+fn hand_over_lines(reader: &mut Reader, skip: u64, lines: &SyncSender<Result<Vec<u8>>>, bell: &Bell) {
     let mut left = skip;
-    let mut hand_over = |line: Result<Vec<u8>>| {
-        if left > 0 && line.is_ok() {
+    while let Some(line) = next_line(reader).transpose() {
+        let is_last = line.is_err();
+        if left > 0 && !is_last {
             left -= 1;
-            return true;
+            continue;
         }
-        let is_wanted = lines.send(line).is_ok();
-        bell.ring();
-        is_wanted
-    };
-    loop {
-        let goes_on = match reader.next_item() {
-            Ok(None) => break,
-            Ok(Some(Item::Line(line))) => hand_over(Ok(line.bytes.to_vec())),
-            // No request is that long: it is told as one that is none.
-            Ok(Some(Item::TooLong { .. })) => hand_over(Ok(Vec::new())),
-            Ok(Some(Item::Idle | Item::Notice(_))) => true,
-            Err(error) => {
-                hand_over(Err(error));
-                break;
-            }
-        };
-        if !goes_on {
+        if lines.send(line).is_err() || is_last {
             return;
         }
+        bell.ring();
     }
-    bell.ring();
+}
+
+/// The next line of the input. One that is too long for a request stands as an empty one, which is none either.
+fn next_line(reader: &mut Reader) -> Result<Option<Vec<u8>>> {
+    loop {
+        match reader.next_item()? {
+            None => return Ok(None),
+            Some(Item::Line(line)) => return Ok(Some(line.bytes.to_vec())),
+            Some(Item::TooLong { .. }) => return Ok(Some(Vec::new())),
+            Some(Item::Idle | Item::Notice(_)) => {}
+        }
+    }
 }
 
 /// Prints the requests that would be published.
@@ -191,13 +197,12 @@ fn print_requests(mut reader: Reader, parser: &Parser, skip: u64) -> Result<Stat
     let mut out = io::BufWriter::new(output::stdout().context(CANNOT_WRITE)?);
     let mut number = 0;
     let mut worst = Status::Success;
-    while let Some(item) = reader.next_item()? {
-        let Item::Line(line) = item else { continue };
+    while let Some(line) = next_line(&mut reader)? {
         number += 1;
         if number <= skip {
             continue;
         }
-        let text = match parser.request(line.bytes) {
+        let text = match parser.request(&line) {
             Ok(request) => request.payload() + "\n",
             Err(why) => {
                 worst = Status::Failure;
