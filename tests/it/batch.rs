@@ -1,12 +1,16 @@
 //! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::thread;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::mqtt::Client;
+use crate::support::mqtt::{Client, DISCONNECT, Message};
+use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::{Broker, Outcome, rtcomm};
 
 /// A line of the input.
@@ -79,6 +83,45 @@ fn a_batch_ends_when_its_input_does_though_nothing_is_in_flight() {
         drop(stdin);
         batch.end().has_status(1);
     }
+}
+
+#[test]
+fn an_input_that_breaks_ends_the_batch_after_the_calls_that_it_asked_for() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("calls.jsonl.gz");
+    let calls: String = (0..10).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let mut packed = compressed(&calls);
+    // What stands at its end says that it is whole.
+    packed.truncate(packed.len() - 8);
+    std::fs::write(&file, packed).expect("room for it");
+    let peer = Peer::old_broker(Script {
+        to_version_5: ToVersion5::ReasonCode,
+        granted: 1,
+        to_subscriber: Vec::new(),
+        on_publish: Some(Arc::new(|message| {
+            let request: Value = serde_json::from_slice(&message.payload).expect("a request is JSON");
+            let response = json!({
+                "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
+            });
+            vec![Message::new(request["fromTopic"].as_str().expect("a topic"), response.to_string())]
+        })),
+    });
+    let batch = rtcomm("call --mqtt-version 3.1.1 --batch").arg(&file).env("RTCOMM_BROKER", peer.url());
+    let outcome = batch.run().has_status(1).says("calls.jsonl.gz").says("--skip 10");
+    let callers: Vec<_> = (0..10).map(|i| json!(format!("caller{i}"))).collect();
+    outcome.check(each(&outcome, "caller") == callers, "a line for each call");
+    outcome.check(each(&outcome, "outcome") == vec![json!("success"); 10], "their replies were waited for");
+    // CONNECT, SUBSCRIBE, a PUBLISH each, DISCONNECT.
+    peer.wait_for_packets(13);
+    outcome.check(peer.published().len() == 10, "no more calls than lines");
+    outcome.check(peer.seen().last().is_some_and(|packet| packet.kind() == DISCONNECT), "a goodbye");
+}
+
+/// This text as gzip writes it.
+fn compressed(text: &str) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(text.as_bytes()).expect("a Vec takes all");
+    packed.finish().expect("a Vec takes all")
 }
 
 #[test]

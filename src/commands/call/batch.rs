@@ -87,7 +87,7 @@ pub(super) fn run(
         timeout,
         stop: ended,
         worst: Status::Success,
-        is_read: false,
+        end: None,
         progress: progress(total.map(|total| total.saturating_sub(skip))),
         skip,
         report: place.report,
@@ -301,7 +301,8 @@ struct Run {
     timeout: Duration,
     stop: Stop,
     worst: Status,
-    is_read: bool,
+    /// How the input ended, once it has: an error ends it too, since what was asked for before it is asked for.
+    end: Option<Result<()>>,
     progress: ProgressBar,
     skip: u64,
     report: Report,
@@ -316,7 +317,7 @@ impl Run {
         if result.is_ok() {
             desk.close();
         }
-        match result {
+        match result.and_then(|()| self.read_to_its_end()) {
             Err(error)
                 if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe) =>
             {
@@ -327,15 +328,14 @@ impl Run {
     }
 
     fn work(&mut self, desk: &mut Desk) -> Result<()> {
-        while !self.is_read || desk.waiting() > 0 {
+        while self.end.is_none() || desk.waiting() > 0 {
             if self.stop.is_stopped() {
                 self.give_up(desk, "interrupted")?;
-                self.report
-                    .warn(format_args!("{done} lines are done: --skip {done} goes on after them", done = self.done()));
+                self.report.warn(self.where_to_go_on());
                 return Ok(());
             }
             let turn = self.begin_calls(desk)?;
-            if self.is_read && desk.waiting() == 0 {
+            if self.end.is_some() && desk.waiting() == 0 {
                 break;
             }
             let due = self.deadlines.front().map(|(due, ..)| *due);
@@ -343,9 +343,8 @@ impl Run {
                 Told::Called(called) => self.ended(&called)?,
                 Told::Lost => {
                     self.give_up(desk, "lost the broker")?;
-                    let done = self.done();
                     return Err(Failure::unreachable("lost the broker before the batch was done")
-                        .hint(format!("{done} lines are done: --skip {done} goes on after them"))
+                        .hint(self.where_to_go_on())
                         .into());
                 }
                 Told::Bell | Told::Nothing => {}
@@ -355,17 +354,31 @@ impl Run {
         Ok(())
     }
 
+    /// Fails where the input ended with an error, unless a signal ended the run first.
+    fn read_to_its_end(&mut self) -> Result<()> {
+        match self.end.take() {
+            Some(Err(error)) if !self.stop.is_stopped() => {
+                Err(Failure::new(Status::Failure, format!("{error:#}")).hint(self.where_to_go_on()).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Begins as many calls as may be in flight now. Returns when the next may begin, where it is only the rate that
     /// holds it back.
     fn begin_calls(&mut self, desk: &mut Desk) -> Result<Option<Instant>> {
-        while !self.is_read && desk.waiting() < self.jobs && self.printer.lines.len() < self.jobs * FINISHED_PER_JOB {
+        while self.end.is_none()
+            && desk.waiting() < self.jobs
+            && self.printer.lines.len() < self.jobs * FINISHED_PER_JOB
+        {
             if let Some(next) = self.pace.as_ref().map(|pace| pace.next).filter(|next| Instant::now() < *next) {
                 return Ok(Some(next));
             }
             match self.read.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(None),
-                Err(TryRecvError::Disconnected) => self.is_read = true,
-                Ok(line) => self.begin(&line?, desk)?,
+                Err(TryRecvError::Disconnected) => self.end = Some(Ok(())),
+                Ok(Err(error)) => self.end = Some(Err(error)),
+                Ok(Ok(line)) => self.begin(&line, desk)?,
             }
         }
         Ok(None)
@@ -403,9 +416,10 @@ impl Run {
         Ok(())
     }
 
-    /// How many lines of the input are done.
-    fn done(&self) -> u64 {
-        self.skip + self.printer.first
+    /// How much of the input is done, for whoever wants to go on after it.
+    fn where_to_go_on(&self) -> String {
+        let done = self.skip + self.printer.first;
+        format!("{done} lines are done: --skip {done} goes on after them")
     }
 
     /// Tells of every call in flight that its end is not known, because of `what`.

@@ -238,7 +238,8 @@ const CHAPTERS: &[Chapter] = &[
                  line waits for all before it.",
             ),
             Paragraph(
-                "It exits with its worst outcome, in this order: 5, 4, 6, 124, 3, 1 (`unknown` and `invalid`), 0.",
+                "It exits with its worst outcome, in this order: 5, 4, 6, 124, 3, 1 (`unknown` and `invalid`), 0. Where the \
+                 input cannot be read to its end it exits with 1, once each call asked for before has its line.",
             ),
         ],
     },

@@ -16,6 +16,7 @@ pub(crate) const SUBSCRIBE: u8 = 0x80;
 pub(crate) const SUBACK: u8 = 0x90;
 pub(crate) const PINGREQ: u8 = 0xc0;
 pub(crate) const PINGRESP: u8 = 0xd0;
+pub(crate) const DISCONNECT: u8 = 0xe0;
 
 /// One packet: the first byte, and what follows the remaining length.
 #[derive(Debug, Clone)]
