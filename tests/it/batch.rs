@@ -6,12 +6,13 @@ use std::thread;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::mqtt::{Client, DISCONNECT, Message};
 use crate::support::peer::{Peer, Script, ToVersion5};
-use crate::support::{Broker, Outcome, rtcomm};
+use crate::support::{Broker, Outcome, rtcomm, shell};
 
 /// A line of the input.
 fn wish(caller: &str, callee: &str) -> String {
@@ -122,6 +123,34 @@ fn compressed(text: &str) -> Vec<u8> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(text.as_bytes()).expect("a Vec takes all");
     packed.finish().expect("a Vec takes all")
+}
+
+#[test]
+fn a_fifo_is_opened_once_and_nobody_need_write_to_it_yet() {
+    let broker = Broker::mosquitto();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let fifo = dir.path().join("calls");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("it can be made");
+    let batch = rtcomm("call --verbose --batch").arg(&fifo).at(&broker).start();
+    batch.wait_for_stderr("the subscription", |text| text.contains("subscribed to"));
+    std::fs::write(&fifo, "junk\nmore junk\n").expect("the batch reads");
+    let outcome = batch.end().has_status(1);
+    outcome.check(each(&outcome, "outcome") == ["invalid", "invalid"], "all that was written");
+}
+
+#[test]
+fn a_terminal_shows_how_many_calls_of_all_are_done_unless_the_run_is_quiet() {
+    let broker = Broker::mosquitto();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("calls.jsonl.gz");
+    std::fs::write(&file, compressed("junk\n\njunk")).expect("room for it");
+    for (flags, is_shown) in [("", true), ("--quiet", false)] {
+        let inside = format!("rtcomm call {flags} --batch {}", file.display());
+        let outcome =
+            shell(r#"script -qefc "$INSIDE" /dev/null"#).env("INSIDE", inside).env("TERM", "xterm").at(&broker).run();
+        outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, where it is shown");
+        outcome.check(outcome.stdout.contains(" calls") == is_shown, "nothing of it, where it is not");
+    }
 }
 
 #[test]

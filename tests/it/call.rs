@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::broker::password_file;
 use crate::support::mqtt::{Client, Message};
 use crate::support::peer::Peer;
-use crate::support::{Broker, Outcome, Setup, on_every_broker, rtcomm};
+use crate::support::{Broker, Outcome, Setup, on_every_broker, rtcomm, shell};
 
 const SESSION: &str = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
 
@@ -347,6 +347,20 @@ fn a_call_that_is_given_up_while_the_broker_is_late_is_not_placed_without_a_word
         // On a slow machine the broker may be faster than whoever gives up; then the transaction is told.
         outcome
             .check(peer.published().is_empty() || outcome.stderr.contains("transID"), "nothing sent, or a word of it");
+    }
+}
+
+#[test]
+fn a_terminal_shows_that_the_reply_is_waited_for_unless_the_run_is_quiet() {
+    let peer = Peer::silent();
+    for (flags, is_shown) in [("", true), ("--quiet", false)] {
+        let inside = format!("rtcomm call a b --timeout 500ms {flags}");
+        let waiting = shell(r#"script -qefc "$INSIDE" /dev/null"#)
+            .env("INSIDE", inside)
+            .env("TERM", "xterm")
+            .env("RTCOMM_BROKER", peer.url());
+        let outcome = waiting.run().has_status(124);
+        outcome.check(outcome.stdout.contains("waiting for the reply") == is_shown, "a word where it is wanted");
     }
 }
 

@@ -5,7 +5,7 @@
 //! one to be printed: so memory is bounded.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
@@ -62,12 +62,12 @@ pub(super) fn run(
     let path = batch.ok_or_else(|| Failure::usage("neither endpoints nor a batch"))?;
     let stop = Stop::new().context("cannot set up reading")?;
     let input = Input::from(path);
-    let total = count_lines(&input);
-    let reader = Reader::open(input, Start::Everything, false, stop.clone())?;
+    let reader = Reader::open(input.clone(), Start::Everything, false, stop.clone())?;
     let parser = Parser { from_topic: place.from_topic.clone(), app_context };
     if dry_run {
         return print_requests(reader, &parser, skip);
     }
+    let progress = progress(place.report, || Some(count_lines(&input, stop.clone())?.saturating_sub(skip)));
     let inbox = Inbox::open()?;
     let stdout = output::stdout().context(CANNOT_WRITE)?;
     inbox.watch_reader(&stdout)?;
@@ -88,7 +88,7 @@ pub(super) fn run(
         stop: ended,
         worst: Status::Success,
         end: None,
-        progress: progress(total.map(|total| total.saturating_sub(skip))),
+        progress,
         skip,
         report: place.report,
     };
@@ -116,38 +116,32 @@ fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Statu
     }
 }
 
-/// How many lines a file has; of anything else that is not known.
-fn count_lines(input: &Input) -> Option<u64> {
+/// How many lines a file has; of anything else that is not known, and it is not opened: what comes out of a pipe comes
+/// out once.
+fn count_lines(input: &Input, stop: Stop) -> Option<u64> {
     let Input::File(path) = input else { return None };
-    let mut file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|it| it.is_file()))?;
-    let mut lines = Lines { count: 0, last: b'\n' };
-    io::copy(&mut file, &mut lines).ok()?;
-    Some(lines.count + u64::from(lines.last != b'\n'))
-}
-
-/// Counts the line ends that are written to it.
-struct Lines {
-    count: u64,
-    last: u8,
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.count += memchr::memchr_iter(b'\n', bytes).map(|_| 1).sum::<u64>();
-        self.last = bytes.last().copied().unwrap_or(self.last);
-        Ok(bytes.len())
+    path.metadata().ok().filter(Metadata::is_file)?;
+    let mut reader = Reader::open(input.clone(), Start::Everything, false, stop).ok()?;
+    let mut count = 0;
+    while next_line(&mut reader).ok()?.is_some() {
+        count += 1;
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Some(count)
 }
 
-/// Draws on a terminal alone: how far it is, how fast, and how long it will take.
-fn progress(total: Option<u64>) -> ProgressBar {
-    let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{wide_bar} {pos}/{len} calls, {per_sec}, {eta} left"),
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} calls, {per_sec}"),
+/// Draws where somebody looks, and wants to: how far it is, how fast, and how long it will take where `total` knows how
+/// many calls there are.
+fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, super::canvas(report));
+    if bar.is_hidden() {
+        return bar;
+    }
+    let template = match total() {
+        Some(total) => {
+            bar.set_length(total);
+            "{wide_bar} {pos}/{len} calls, {per_sec}, {eta} left"
+        }
+        None => "{spinner} {pos} calls, {per_sec}",
     };
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),

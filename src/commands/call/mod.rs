@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use uuid::Uuid;
 
 use super::{Voice, connection};
@@ -13,6 +13,7 @@ use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::output::escape::escaped;
 use crate::output::outcome::{Called, Outcome};
+use crate::output::report::Report;
 use crate::output::{self, json};
 use crate::protocol::call::Request;
 
@@ -110,7 +111,7 @@ enum Decision {
 /// Places the call on a thread of its own, and waits for the outcome, the deadline or a signal.
 fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> Result<Ended> {
     let inbox = Inbox::open()?;
-    let _spinner = Spinner::start(request);
+    let _spinner = Spinner::start(request, place.report);
     let line = Line::new();
     let bell = line.bell();
     let (broker, report) = (place.options.broker.to_string(), place.report);
@@ -176,13 +177,19 @@ fn connect_and_place(place: Place, line: Line, request: Request, began: Instant,
     }
 }
 
+/// Where somebody who waits is shown that the run goes on: on standard error, which draws on a terminal alone, unless
+/// nothing of the kind is wanted.
+fn canvas(report: Report) -> ProgressDrawTarget {
+    if report.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+}
+
 /// Turns on standard error while somebody looks at it, and is gone when it is dropped.
 struct Spinner(ProgressBar);
 
 impl Spinner {
-    fn start(request: &Request) -> Self {
+    fn start(request: &Request, report: Report) -> Self {
         let waiting = format!("{} → {}: waiting for the reply", request.caller, request.callee);
-        let bar = ProgressBar::new_spinner()
+        let bar = ProgressBar::with_draw_target(None, canvas(report))
             .with_style(ProgressStyle::default_spinner())
             .with_message(escaped(&waiting).into_owned());
         bar.enable_steady_tick(Duration::from_millis(100));
