@@ -288,8 +288,9 @@ struct Run {
     read: Receiver<Result<Vec<u8>>>,
     parser: Parser,
     printer: InOrder,
-    /// The calls in flight: deadline, transaction, position. All have the same time, so the first sent is the first due.
-    deadlines: VecDeque<(Instant, Uuid, u64)>,
+    /// The calls in flight: deadline where the clock reaches as far, transaction, position. All have the same time, so the
+    /// first sent is the first due.
+    deadlines: VecDeque<(Option<Instant>, Uuid, u64)>,
     jobs: usize,
     pace: Option<Pace>,
     timeout: Duration,
@@ -332,7 +333,7 @@ impl Run {
             if self.end.is_some() && desk.waiting() == 0 {
                 break;
             }
-            let due = self.deadlines.front().map(|(due, ..)| *due);
+            let due = self.deadlines.front().and_then(|(due, ..)| *due);
             match desk.hear([due, turn].into_iter().flatten().min()) {
                 Told::Called(called) => self.ended(&called)?,
                 Told::Lost => {
@@ -386,7 +387,7 @@ impl Run {
                 if let Some(pace) = &mut self.pace {
                     pace.next = pace.next.max(now.checked_sub(pace.interval).unwrap_or(now)) + pace.interval;
                 }
-                self.deadlines.push_back((now + self.timeout, request.trans_id, position));
+                self.deadlines.push_back((now.checked_add(self.timeout), request.trans_id, position));
                 desk.place(request, now);
                 Ok(())
             }
@@ -398,7 +399,7 @@ impl Run {
     }
 
     fn end_overdue(&mut self, desk: &mut Desk) -> Result<()> {
-        while let Some((due, id, _)) = self.deadlines.front() {
+        while let Some((Some(due), id, _)) = self.deadlines.front() {
             if *due > Instant::now() {
                 break;
             }
