@@ -17,8 +17,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Failure;
-use super::desk::{Bell, Desk, GOODBYE, Line, Place, Told};
-use crate::cli::{BatchArgs, Rate};
+use super::desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
+use crate::cli::Rate;
 use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::logfile::{Input, Item, Reader, Start, Stop};
@@ -26,7 +26,7 @@ use crate::output::outcome::Called;
 use crate::output::report::Report;
 use crate::output::{self, json};
 use crate::protocol::call::Request;
-use crate::protocol::topic::EndpointId;
+use crate::protocol::topic::{EndpointId, TopicName};
 
 /// How many lines are read ahead.
 const AHEAD: usize = 1_024;
@@ -46,33 +46,37 @@ struct Wish {
     app_context: Option<String>,
 }
 
-/// Places the calls that the input asks for.
+/// The calls that an input asks for, one a line.
+pub(super) struct Batch {
+    pub(super) input: Input,
+    /// How many of its lines are left out.
+    pub(super) skip: u64,
+    pub(super) parser: Parser,
+}
+
+/// How fast calls are placed, and how long each is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) jobs: usize,
+    pub(super) rate: Option<Rate>,
+    pub(super) timeout: Duration,
+}
+
+/// Places the calls.
 ///
 /// # Errors
 /// An input that cannot be read; a broker that cannot be reached, refuses us or is lost; standard output that cannot be
 /// written to.
-pub(super) fn run(
-    args: BatchArgs,
-    place: Place,
-    app_context: Option<String>,
-    timeout: Duration,
-    dry_run: bool,
-) -> Result<Status> {
-    let BatchArgs { batch, jobs, rate, skip } = args;
-    let path = batch.ok_or_else(|| Failure::usage("neither endpoints nor a batch"))?;
-    let stop = Stop::new().context("cannot set up reading")?;
-    let input = Input::from(path);
-    let reader = Reader::open(input.clone(), Start::Everything, false, stop.clone())?;
-    let parser = Parser { from_topic: place.from_topic.clone(), app_context };
-    if dry_run {
-        return print_requests(reader, &parser, skip);
-    }
-    let progress = progress(place.report, || Some(count_lines(&input, stop.clone())?.saturating_sub(skip)));
+pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> {
+    let Batch { input, skip, parser } = batch;
+    let Limits { jobs, rate, timeout } = limits;
+    let (stop, reader) = open(&input)?;
+    let progress = progress(place.report, || Some(count_lines(&input)?.saturating_sub(skip)));
     let inbox = Inbox::open()?;
     let stdout = output::stdout().context(CANNOT_WRITE)?;
     inbox.watch_reader(&stdout)?;
-    let line = Line::new();
-    let bell = line.bell();
+    let ears = Ears::new();
+    let bell = ears.bell();
     let (lines, read) = sync_channel(AHEAD);
     let reading = bell.clone();
     thread::spawn(move || read_lines(reader, skip, lines, &reading));
@@ -92,8 +96,15 @@ pub(super) fn run(
         skip,
         report: place.report,
     };
-    thread::spawn(move || news(run.place(place, line)));
+    thread::spawn(move || news(run.place(place, ears)));
     wait(&inbox, &stop, &bell)
+}
+
+/// Opens the input, and what ends its reading.
+fn open(input: &Input) -> Result<(Stop, Reader)> {
+    let stop = Stop::new().context("cannot set up reading")?;
+    let reader = Reader::open(input.clone(), Start::Everything, false, stop.clone())?;
+    Ok((stop, reader))
 }
 
 /// Waits for the end, or for a signal, which has the calls given up and told.
@@ -118,10 +129,10 @@ fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Statu
 
 /// How many lines a file has; of anything else that is not known, and it is not opened: what comes out of a pipe comes
 /// out once.
-fn count_lines(input: &Input, stop: Stop) -> Option<u64> {
+fn count_lines(input: &Input) -> Option<u64> {
     let Input::File(path) = input else { return None };
     path.metadata().ok().filter(Metadata::is_file)?;
-    let mut reader = Reader::open(input.clone(), Start::Everything, false, stop).ok()?;
+    let (_, mut reader) = open(input).ok()?;
     let mut count = 0;
     while next_line(&mut reader).ok()?.is_some() {
         count += 1;
@@ -187,7 +198,12 @@ fn next_line(reader: &mut Reader) -> Result<Option<Vec<u8>>> {
 }
 
 /// Prints the requests that would be published.
-fn print_requests(mut reader: Reader, parser: &Parser, skip: u64) -> Result<Status> {
+///
+/// # Errors
+/// An input that cannot be read; standard output that cannot be written to.
+pub(super) fn print_requests(batch: Batch) -> Result<Status> {
+    let Batch { input, skip, parser } = batch;
+    let (_, mut reader) = open(&input)?;
     let mut out = io::BufWriter::new(output::stdout().context(CANNOT_WRITE)?);
     let mut number = 0;
     let mut worst = Status::Success;
@@ -216,9 +232,10 @@ fn gone_or(error: io::Error) -> Result<Status> {
 }
 
 /// Makes requests of lines.
-struct Parser {
-    from_topic: crate::protocol::topic::TopicName,
-    app_context: Option<String>,
+pub(super) struct Parser {
+    pub(super) from_topic: TopicName,
+    /// The application that is meant where a line names none.
+    pub(super) app_context: Option<String>,
 }
 
 impl Parser {
@@ -305,8 +322,8 @@ struct Run {
 
 impl Run {
     /// Places calls until the input ends and every call has; returns the worst outcome.
-    fn place(mut self, place: Place, line: Line) -> Result<Status> {
-        let mut desk = Desk::open(place, line)?;
+    fn place(mut self, place: Place, ears: Ears) -> Result<Status> {
+        let mut desk = Desk::open(place, ears)?;
         let result = self.work(&mut desk);
         self.progress.finish_and_clear();
         if result.is_ok() {

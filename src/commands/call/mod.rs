@@ -11,6 +11,7 @@ use super::{Voice, connection};
 use crate::cli::CallArgs;
 use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice, deadline_in};
+use crate::logfile::Input;
 use crate::output::escape::escaped;
 use crate::output::outcome::{Called, Outcome};
 use crate::output::report::Report;
@@ -20,7 +21,8 @@ use crate::protocol::call::Request;
 mod batch;
 mod desk;
 
-use desk::{Bell, Desk, GOODBYE, Line, Place, Told};
+use batch::{Batch, Limits, Parser};
+use desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
 
 /// Places the call, or the calls, and prints how it went.
 ///
@@ -50,17 +52,38 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         Some(endpoint) => topics.calls.child(&endpoint),
         None => topics.calls,
     };
-    let place = Place { options, to, from_topic: from_topic.clone(), max_payload, report: voice.report };
-    match (caller, callee) {
-        (Some(caller), Some(callee)) => {
-            let request = Request { trans_id: Uuid::new_v4(), caller, callee, from_topic, session_id, app_context };
-            if dry_run {
-                return output::print(&format!("{}\n", request.payload()));
-            }
-            single(place, &request, timeout, json)
+    let what = match (caller, callee, batch.batch) {
+        (Some(caller), Some(callee), None) => What::One(Request {
+            trans_id: Uuid::new_v4(),
+            caller,
+            callee,
+            from_topic: from_topic.clone(),
+            session_id,
+            app_context,
+        }),
+        (None, None, Some(path)) => {
+            let input = Input::from(path);
+            let parser = Parser { from_topic: from_topic.clone(), app_context };
+            What::Many(Batch { input, skip: batch.skip, parser })
         }
-        _ => batch::run(batch, place, app_context, timeout, dry_run),
+        // The definition of the command line lets nobody get here.
+        _ => return Err(Failure::usage("name either two endpoints or a batch").into()),
+    };
+    let place = Place { options, to, from_topic, max_payload, report: voice.report };
+    match (what, dry_run) {
+        (What::One(request), true) => output::print(&format!("{}\n", request.payload())),
+        (What::One(request), false) => single(place, &request, timeout, json),
+        (What::Many(calls), true) => batch::print_requests(calls),
+        (What::Many(calls), false) => batch::run(calls, place, Limits { jobs: batch.jobs, rate: batch.rate, timeout }),
     }
+}
+
+/// What is asked for.
+enum What {
+    /// This call.
+    One(Request),
+    /// These calls.
+    Many(Batch),
 }
 
 /// Places one call.
@@ -112,13 +135,13 @@ enum Decision {
 fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> Result<Ended> {
     let inbox = Inbox::open()?;
     let _spinner = Spinner::start(request, place.report);
-    let line = Line::new();
-    let bell = line.bell();
+    let ears = Ears::new();
+    let bell = ears.bell();
     let (broker, report) = (place.options.broker.to_string(), place.report);
     let fate: Arc<Fate> = Arc::default();
     let (news, asked, decided) = (inbox.news(), request.clone(), fate.clone());
     std::thread::spawn(move || {
-        let called = connect_and_place(place, line, asked, began, &decided);
+        let called = connect_and_place(place, ears, asked, began, &decided);
         news(called.map_or(News::GivenUp, News::Done));
     });
     let deadline = began.checked_add(timeout);
@@ -151,10 +174,10 @@ fn hang_up(bell: &Bell, inbox: &Inbox<News>) {
 }
 
 /// Places the call at a desk of its own; `None` when nobody waits for it any longer.
-fn connect_and_place(place: Place, line: Line, request: Request, began: Instant, fate: &Fate) -> Option<Box<Called>> {
+fn connect_and_place(place: Place, ears: Ears, request: Request, began: Instant, fate: &Fate) -> Option<Box<Called>> {
     let broker = place.options.broker.to_string();
     let ended = |outcome, request| Box::new(Called { request, outcome, elapsed: began.elapsed() });
-    let mut desk = match Desk::open(place, line) {
+    let mut desk = match Desk::open(place, ears) {
         Ok(desk) => desk,
         Err(failure) => return Some(ended(desk::not_sent(failure), request)),
     };
