@@ -1,7 +1,8 @@
 //! What the connection's flags and environment mean: reads the secrets, and refuses what cannot work before anything is tried.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read};
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -10,6 +11,9 @@ use zeroize::Zeroizing;
 use crate::cli::ConnectionArgs;
 use crate::exit::Failure;
 use crate::transport::broker::{Broker, Options, Scheme, Secret, Tls, fresh_client_id};
+
+/// How many bytes of a line are read where a password is expected: more than one may have, and a carriage return.
+const LONGEST: usize = (1 << 16) + 1;
 
 /// Works out what the flags and the environment mean. Reads the password's file.
 ///
@@ -90,24 +94,39 @@ fn cannot_read(flag: &str, path: &Path, error: &io::Error) -> Failure {
 
 /// Reads a secret: the first line of a file, or of standard input for `-`.
 fn read_password(flag: &str, path: &Path) -> Result<Secret, Failure> {
-    let read = |source: &mut dyn Read| {
-        let mut line = Zeroizing::new(String::new());
-        BufReader::new(source).read_line(&mut line).map_err(|error| cannot_read(flag, path, &error))?;
-        Ok(line)
-    };
+    let cannot_read = |error: io::Error| cannot_read(flag, path, &error);
     let line = if path.as_os_str() == "-" {
-        read(&mut io::stdin())?
+        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(cannot_read)?;
+        first_line(File::from(stdin)).map_err(cannot_read)?
     } else {
-        let mut file = File::open(path).map_err(|error| cannot_read(flag, path, &error))?;
-        let metadata = file.metadata().map_err(|error| cannot_read(flag, path, &error))?;
+        let file = File::open(path).map_err(cannot_read)?;
+        let metadata = file.metadata().map_err(cannot_read)?;
         if metadata.is_file() && metadata.mode() & 0o044 != 0 && !is_service_credential(path) {
             return Err(Failure::usage(format!("other users can read {} ({flag})", path.display()))
                 .hint(format!("chmod 600 {}", path.display())));
         }
-        read(&mut file)?
+        first_line(file).map_err(cannot_read)?
     };
-    checked_password(line.trim_end_matches(['\n', '\r']))
+    let line = line.strip_suffix(b"\r").unwrap_or(&line);
+    str::from_utf8(line)
+        .ok()
+        .and_then(checked_password)
         .ok_or_else(|| no_password(&format!("the first line of {} ({flag})", path.display())))
+}
+
+/// Reads up to the first line end, and takes no byte after it: the next line of standard input may be another secret, or a
+/// batch. What is longer than any password is not read to its end.
+#[expect(clippy::unbuffered_bytes, reason = "a buffer would take what is for others")]
+fn first_line(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Room for all of it from the start: what moves leaves a copy behind.
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
+    for byte in file.bytes().take(LONGEST) {
+        match byte? {
+            b'\n' => break,
+            byte => line.push(byte),
+        }
+    }
+    Ok(line)
 }
 
 /// Whether the service manager made the file for this service alone, whatever its mode says (systemd's LoadCredential=).

@@ -14,7 +14,7 @@ pub(crate) struct Called {
     pub(crate) request: Request,
     /// How it went.
     pub(crate) outcome: Outcome,
-    /// From the start of the command to the outcome.
+    /// From the start of the command, or of a batch from the request, to the outcome.
     pub(crate) elapsed: Duration,
 }
 

@@ -28,6 +28,11 @@ impl Report {
         Self { verbosity }
     }
 
+    /// Whether nothing but warnings and errors is wanted.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
     /// What is only worth saying when somebody looks for a fault.
     pub(crate) fn detail(self, text: impl fmt::Display) {
         if self.verbosity >= Verbosity::Verbose {

@@ -1,12 +1,18 @@
 //! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
 
+use std::io::Write as _;
+use std::sync::Arc;
 use std::thread;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::mqtt::Client;
-use crate::support::{Broker, Outcome, rtcomm};
+use crate::support::mqtt::{Client, DISCONNECT, Message};
+use crate::support::peer::{Peer, Script, ToVersion5};
+use crate::support::{Broker, Outcome, rtcomm, shell};
 
 /// A line of the input.
 fn wish(caller: &str, callee: &str) -> String {
@@ -65,6 +71,86 @@ fn a_line_that_is_no_request_is_told_with_its_number_and_the_rest_goes_on() {
     outcome.check(each(&outcome, "outcome") == ["failure", "invalid", "invalid", "failure", "invalid"], "one for each");
     outcome.check(each(&outcome, "line") == [Value::Null, json!(2), json!(3), Value::Null, json!(5)], "the numbers");
     outcome.check(each(&outcome, "reason")[0] == "busy", "the service's reason");
+}
+
+#[test]
+fn a_batch_ends_when_its_input_does_though_nothing_is_in_flight() {
+    let broker = Broker::mosquitto();
+    // Whether the end is overlooked is a matter of which of two threads is faster: now and then the other one.
+    for _ in 0..60 {
+        let (batch, mut stdin) = rtcomm("call --batch -").at(&broker).start_fed();
+        stdin.write_all(b"junk\n").expect("the batch reads");
+        batch.wait_for_lines(1);
+        drop(stdin);
+        batch.end().has_status(1);
+    }
+}
+
+#[test]
+fn an_input_that_breaks_ends_the_batch_after_the_calls_that_it_asked_for() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("calls.jsonl.gz");
+    let calls: String = (0..10).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let mut packed = compressed(&calls);
+    // What stands at its end says that it is whole.
+    packed.truncate(packed.len() - 8);
+    std::fs::write(&file, packed).expect("room for it");
+    let peer = Peer::old_broker(Script {
+        to_version_5: ToVersion5::ReasonCode,
+        granted: 1,
+        to_subscriber: Vec::new(),
+        on_publish: Some(Arc::new(|message| {
+            let request: Value = serde_json::from_slice(&message.payload).expect("a request is JSON");
+            let response = json!({
+                "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
+            });
+            vec![Message::new(request["fromTopic"].as_str().expect("a topic"), response.to_string())]
+        })),
+    });
+    let batch = rtcomm("call --mqtt-version 3.1.1 --batch").arg(&file).env("RTCOMM_BROKER", peer.url());
+    let outcome = batch.run().has_status(1).says("calls.jsonl.gz").says("--skip 10");
+    let callers: Vec<_> = (0..10).map(|i| json!(format!("caller{i}"))).collect();
+    outcome.check(each(&outcome, "caller") == callers, "a line for each call");
+    outcome.check(each(&outcome, "outcome") == vec![json!("success"); 10], "their replies were waited for");
+    // CONNECT, SUBSCRIBE, a PUBLISH each, DISCONNECT.
+    peer.wait_for_packets(13);
+    outcome.check(peer.published().len() == 10, "no more calls than lines");
+    outcome.check(peer.seen().last().is_some_and(|packet| packet.kind() == DISCONNECT), "a goodbye");
+}
+
+/// This text as gzip writes it.
+fn compressed(text: &str) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(text.as_bytes()).expect("a Vec takes all");
+    packed.finish().expect("a Vec takes all")
+}
+
+#[test]
+fn a_fifo_is_opened_once_and_nobody_need_write_to_it_yet() {
+    let broker = Broker::mosquitto();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let fifo = dir.path().join("calls");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("it can be made");
+    let batch = rtcomm("call --verbose --batch").arg(&fifo).at(&broker).start();
+    batch.wait_for_stderr("the subscription", |text| text.contains("subscribed to"));
+    std::fs::write(&fifo, "junk\nmore junk\n").expect("the batch reads");
+    let outcome = batch.end().has_status(1);
+    outcome.check(each(&outcome, "outcome") == ["invalid", "invalid"], "all that was written");
+}
+
+#[test]
+fn a_terminal_shows_how_many_calls_of_all_are_done_unless_the_run_is_quiet() {
+    let broker = Broker::mosquitto();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("calls.jsonl.gz");
+    std::fs::write(&file, compressed("junk\n\njunk")).expect("room for it");
+    for (flags, is_shown) in [("", true), ("--quiet", false)] {
+        let inside = format!("rtcomm call {flags} --batch {}", file.display());
+        let outcome =
+            shell(r#"script -qefc "$INSIDE" /dev/null"#).env("INSIDE", inside).env("TERM", "xterm").at(&broker).run();
+        outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, where it is shown");
+        outcome.check(outcome.stdout.contains(" calls") == is_shown, "nothing of it, where it is not");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `rtcomm call`: one request, at most one answer that counts, and a status for every way it may go.
 
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -8,7 +9,8 @@ use tempfile::TempDir;
 
 use crate::support::broker::password_file;
 use crate::support::mqtt::{Client, Message};
-use crate::support::{Broker, Outcome, Setup, on_every_broker, rtcomm};
+use crate::support::peer::Peer;
+use crate::support::{Broker, Outcome, Setup, on_every_broker, rtcomm, shell};
 
 const SESSION: &str = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
 
@@ -323,6 +325,42 @@ fn a_signal_ends_the_wait_and_warns_that_the_call_may_be_placed() {
                 .is_some_and(|id| outcome.stderr.contains(&format!("may have been placed (transID {id})"))),
             "a warning with the transaction's ID",
         );
+    }
+}
+
+#[test]
+fn a_call_that_is_given_up_while_the_broker_is_late_is_not_placed_without_a_word() {
+    for (timeout, signal, status) in [(200, None, 124), (45_000, Some(Signal::INT), 130)] {
+        let (peer, gate) = Peer::late();
+        let call = rtcomm(&format!("call a b --mqtt-version 3.1.1 --timeout {timeout}ms"))
+            .env("RTCOMM_BROKER", peer.url())
+            .start();
+        peer.wait_for_packets(1);
+        match signal {
+            Some(signal) => call.signal(signal),
+            // The command began before it connected, so that its time is over after this.
+            None => thread::sleep(Duration::from_millis(timeout)),
+        }
+        gate.open();
+        let outcome = call.end().has_status(status).prints("");
+        gate.wait_for_end();
+        // On a slow machine the broker may be faster than whoever gives up; then the transaction is told.
+        outcome
+            .check(peer.published().is_empty() || outcome.stderr.contains("transID"), "nothing sent, or a word of it");
+    }
+}
+
+#[test]
+fn a_terminal_shows_that_the_reply_is_waited_for_unless_the_run_is_quiet() {
+    let peer = Peer::silent();
+    for (flags, is_shown) in [("", true), ("--quiet", false)] {
+        let inside = format!("rtcomm call a b --timeout 500ms {flags}");
+        let waiting = shell(r#"script -qefc "$INSIDE" /dev/null"#)
+            .env("INSIDE", inside)
+            .env("TERM", "xterm")
+            .env("RTCOMM_BROKER", peer.url());
+        let outcome = waiting.run().has_status(124);
+        outcome.check(outcome.stdout.contains("waiting for the reply") == is_shown, "a word where it is wanted");
     }
 }
 

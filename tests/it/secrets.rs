@@ -94,6 +94,17 @@ fn a_password_that_mqtt_cannot_carry_is_refused_unseen() {
 }
 
 #[test]
+fn what_follows_a_password_on_standard_input_is_a_batch() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let broker = broker(dir.path());
+    let outcome =
+        rtcomm("call -u ops --password-file - --batch -").at(&broker).stdin(format!("{SECRET}\njunk\n\njunk"));
+    let outcome = outcome.run().has_status(1);
+    outcome.check(outcome.json_lines().iter().map(|line| &line["line"]).eq([1, 2, 3]), "each line after it");
+    shows_no_secret(&outcome);
+}
+
+#[test]
 fn nobody_is_asked_where_there_is_no_terminal() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());

@@ -111,6 +111,9 @@ fn a_client_certificate_is_shown_also_where_its_key_is_encrypted() {
     let wrong = secret_file(authority.dir(), "wrong", "hunter2\n");
     succeeds(run(&encrypted).arg("--key-password-file").arg(&right));
     succeeds(run(&encrypted).arg("--key-password-file").arg("-").stdin("pass phrase\n"));
+    // This broker takes any password.
+    let piped = run(&encrypted).env("RTCOMM_USERNAME", "ops").arg("--key-password-file=-").arg("--password-file=-");
+    succeeds(piped.stdin("pass phrase\nany\n"));
     let outcome = run(&encrypted).arg("--key-password-file").arg(&wrong).run().has_status(2);
     outcome.says("--key-password-file").never_says("hunter2");
     run(&encrypted).run().has_status(2).says("--key-password-file");

@@ -5,7 +5,7 @@
 //! one to be printed: so memory is bounded.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
@@ -17,8 +17,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Failure;
-use super::desk::{Bell, Desk, GOODBYE, Line, Place, Told};
-use crate::cli::{BatchArgs, Rate};
+use super::desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
+use crate::cli::Rate;
 use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::logfile::{Input, Item, Reader, Start, Stop};
@@ -26,7 +26,7 @@ use crate::output::outcome::Called;
 use crate::output::report::Report;
 use crate::output::{self, json};
 use crate::protocol::call::Request;
-use crate::protocol::topic::EndpointId;
+use crate::protocol::topic::{EndpointId, TopicName};
 
 /// How many lines are read ahead.
 const AHEAD: usize = 1_024;
@@ -46,36 +46,40 @@ struct Wish {
     app_context: Option<String>,
 }
 
-/// Places the calls that the input asks for.
+/// The calls that an input asks for, one a line.
+pub(super) struct Batch {
+    pub(super) input: Input,
+    /// How many of its lines are left out.
+    pub(super) skip: u64,
+    pub(super) parser: Parser,
+}
+
+/// How fast calls are placed, and how long each is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) jobs: usize,
+    pub(super) rate: Option<Rate>,
+    pub(super) timeout: Duration,
+}
+
+/// Places the calls.
 ///
 /// # Errors
 /// An input that cannot be read; a broker that cannot be reached, refuses us or is lost; standard output that cannot be
 /// written to.
-pub(super) fn run(
-    args: BatchArgs,
-    place: Place,
-    app_context: Option<String>,
-    timeout: Duration,
-    dry_run: bool,
-) -> Result<Status> {
-    let BatchArgs { batch, jobs, rate, skip } = args;
-    let path = batch.ok_or_else(|| Failure::usage("neither endpoints nor a batch"))?;
-    let stop = Stop::new().context("cannot set up reading")?;
-    let input = Input::from(path);
-    let total = count_lines(&input);
-    let reader = Reader::open(input, Start::Everything, false, stop.clone())?;
-    let parser = Parser { from_topic: place.from_topic.clone(), app_context };
-    if dry_run {
-        return print_requests(reader, &parser, skip);
-    }
+pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> {
+    let Batch { input, skip, parser } = batch;
+    let Limits { jobs, rate, timeout } = limits;
+    let (stop, reader) = open(&input)?;
+    let progress = progress(place.report, || Some(count_lines(&input)?.saturating_sub(skip)));
     let inbox = Inbox::open()?;
     let stdout = output::stdout().context(CANNOT_WRITE)?;
     inbox.watch_reader(&stdout)?;
-    let line = Line::new();
-    let bell = line.bell();
+    let ears = Ears::new();
+    let bell = ears.bell();
     let (lines, read) = sync_channel(AHEAD);
     let reading = bell.clone();
-    thread::spawn(move || read_lines(reader, skip, &lines, &reading));
+    thread::spawn(move || read_lines(reader, skip, lines, &reading));
     let (news, ended) = (inbox.news(), stop.clone());
     let run = Run {
         read,
@@ -87,13 +91,20 @@ pub(super) fn run(
         timeout,
         stop: ended,
         worst: Status::Success,
-        is_read: false,
-        progress: progress(total.map(|total| total.saturating_sub(skip))),
+        end: None,
+        progress,
         skip,
         report: place.report,
     };
-    thread::spawn(move || news(run.place(place, line)));
+    thread::spawn(move || news(run.place(place, ears)));
     wait(&inbox, &stop, &bell)
+}
+
+/// Opens the input, and what ends its reading.
+fn open(input: &Input) -> Result<(Stop, Reader)> {
+    let stop = Stop::new().context("cannot set up reading")?;
+    let reader = Reader::open(input.clone(), Start::Everything, false, stop.clone())?;
+    Ok((stop, reader))
 }
 
 /// Waits for the end, or for a signal, which has the calls given up and told.
@@ -116,38 +127,32 @@ fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Statu
     }
 }
 
-/// How many lines a file has; of anything else that is not known.
+/// How many lines a file has; of anything else that is not known, and it is not opened: what comes out of a pipe comes
+/// out once.
 fn count_lines(input: &Input) -> Option<u64> {
     let Input::File(path) = input else { return None };
-    let mut file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|it| it.is_file()))?;
-    let mut lines = Lines { count: 0, last: b'\n' };
-    io::copy(&mut file, &mut lines).ok()?;
-    Some(lines.count + u64::from(lines.last != b'\n'))
-}
-
-/// Counts the line ends that are written to it.
-struct Lines {
-    count: u64,
-    last: u8,
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.count += memchr::memchr_iter(b'\n', bytes).map(|_| 1).sum::<u64>();
-        self.last = bytes.last().copied().unwrap_or(self.last);
-        Ok(bytes.len())
+    path.metadata().ok().filter(Metadata::is_file)?;
+    let (_, mut reader) = open(input).ok()?;
+    let mut count = 0;
+    while next_line(&mut reader).ok()?.is_some() {
+        count += 1;
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Some(count)
 }
 
-/// Draws on a terminal alone: how far it is, how fast, and how long it will take.
-fn progress(total: Option<u64>) -> ProgressBar {
-    let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{wide_bar} {pos}/{len} calls, {per_sec}, {eta} left"),
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} calls, {per_sec}"),
+/// Draws where somebody looks, and wants to: how far it is, how fast, and how long it will take where `total` knows how
+/// many calls there are.
+fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, super::canvas(report));
+    if bar.is_hidden() {
+        return bar;
+    }
+    let template = match total() {
+        Some(total) => {
+            bar.set_length(total);
+            "{wide_bar} {pos}/{len} calls, {per_sec}, {eta} left"
+        }
+        None => "{spinner} {pos} calls, {per_sec}",
     };
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
@@ -156,48 +161,58 @@ fn progress(total: Option<u64>) -> ProgressBar {
 }
 
 /// Hands the input's lines over, and rings when there is one, and at the end.
-fn read_lines(mut reader: Reader, skip: u64, lines: &SyncSender<Result<Vec<u8>>>, bell: &Bell) {
-    let mut left = skip;
-    let mut hand_over = |line: Result<Vec<u8>>| {
-        if left > 0 && line.is_ok() {
-            left -= 1;
-            return true;
-        }
-        let is_wanted = lines.send(line).is_ok();
-        bell.ring();
-        is_wanted
-    };
-    loop {
-        let goes_on = match reader.next_item() {
-            Ok(None) => break,
-            Ok(Some(Item::Line(line))) => hand_over(Ok(line.bytes.to_vec())),
-            // No request is that long: it is told as one that is none.
-            Ok(Some(Item::TooLong { .. })) => hand_over(Ok(Vec::new())),
-            Ok(Some(Item::Idle | Item::Notice(_))) => true,
-            Err(error) => {
-                hand_over(Err(error));
-                break;
-            }
-        };
-        if !goes_on {
-            return;
-        }
-    }
+fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Vec<u8>>>, bell: &Bell) {
+    hand_over_lines(&mut reader, skip, &lines, bell);
+    // Whoever is woken by the last ring must find the end.
+    drop(lines);
     bell.ring();
 }
 
+/// Hands the lines over until there is none, the last of them the error where it cannot be read, or until nobody wants
+/// them.
+fn hand_over_lines(reader: &mut Reader, skip: u64, lines: &SyncSender<Result<Vec<u8>>>, bell: &Bell) {
+    let mut left = skip;
+    while let Some(line) = next_line(reader).transpose() {
+        let is_last = line.is_err();
+        if left > 0 && !is_last {
+            left -= 1;
+            continue;
+        }
+        if lines.send(line).is_err() || is_last {
+            return;
+        }
+        bell.ring();
+    }
+}
+
+/// The next line of the input. One that is too long for a request stands as an empty one, which is none either.
+fn next_line(reader: &mut Reader) -> Result<Option<Vec<u8>>> {
+    loop {
+        match reader.next_item()? {
+            None => return Ok(None),
+            Some(Item::Line(line)) => return Ok(Some(line.bytes.to_vec())),
+            Some(Item::TooLong { .. }) => return Ok(Some(Vec::new())),
+            Some(Item::Idle | Item::Notice(_)) => {}
+        }
+    }
+}
+
 /// Prints the requests that would be published.
-fn print_requests(mut reader: Reader, parser: &Parser, skip: u64) -> Result<Status> {
+///
+/// # Errors
+/// An input that cannot be read; standard output that cannot be written to.
+pub(super) fn print_requests(batch: Batch) -> Result<Status> {
+    let Batch { input, skip, parser } = batch;
+    let (_, mut reader) = open(&input)?;
     let mut out = io::BufWriter::new(output::stdout().context(CANNOT_WRITE)?);
     let mut number = 0;
     let mut worst = Status::Success;
-    while let Some(item) = reader.next_item()? {
-        let Item::Line(line) = item else { continue };
+    while let Some(line) = next_line(&mut reader)? {
         number += 1;
         if number <= skip {
             continue;
         }
-        let text = match parser.request(line.bytes) {
+        let text = match parser.request(&line) {
             Ok(request) => request.payload() + "\n",
             Err(why) => {
                 worst = Status::Failure;
@@ -217,9 +232,10 @@ fn gone_or(error: io::Error) -> Result<Status> {
 }
 
 /// Makes requests of lines.
-struct Parser {
-    from_topic: crate::protocol::topic::TopicName,
-    app_context: Option<String>,
+pub(super) struct Parser {
+    pub(super) from_topic: TopicName,
+    /// The application that is meant where a line names none.
+    pub(super) app_context: Option<String>,
 }
 
 impl Parser {
@@ -289,14 +305,16 @@ struct Run {
     read: Receiver<Result<Vec<u8>>>,
     parser: Parser,
     printer: InOrder,
-    /// The calls in flight: deadline, transaction, position. All have the same time, so the first sent is the first due.
-    deadlines: VecDeque<(Instant, Uuid, u64)>,
+    /// The calls in flight: deadline where the clock reaches as far, transaction, position. All have the same time, so the
+    /// first sent is the first due.
+    deadlines: VecDeque<(Option<Instant>, Uuid, u64)>,
     jobs: usize,
     pace: Option<Pace>,
     timeout: Duration,
     stop: Stop,
     worst: Status,
-    is_read: bool,
+    /// How the input ended, once it has: an error ends it too, since what was asked for before it is asked for.
+    end: Option<Result<()>>,
     progress: ProgressBar,
     skip: u64,
     report: Report,
@@ -304,14 +322,14 @@ struct Run {
 
 impl Run {
     /// Places calls until the input ends and every call has; returns the worst outcome.
-    fn place(mut self, place: Place, line: Line) -> Result<Status> {
-        let mut desk = Desk::open(place, line)?;
+    fn place(mut self, place: Place, ears: Ears) -> Result<Status> {
+        let mut desk = Desk::open(place, ears)?;
         let result = self.work(&mut desk);
         self.progress.finish_and_clear();
         if result.is_ok() {
             desk.close();
         }
-        match result {
+        match result.and_then(|()| self.read_to_its_end()) {
             Err(error)
                 if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe) =>
             {
@@ -322,25 +340,23 @@ impl Run {
     }
 
     fn work(&mut self, desk: &mut Desk) -> Result<()> {
-        while !self.is_read || desk.waiting() > 0 {
+        while self.end.is_none() || desk.waiting() > 0 {
             if self.stop.is_stopped() {
                 self.give_up(desk, "interrupted")?;
-                self.report
-                    .warn(format_args!("{done} lines are done: --skip {done} goes on after them", done = self.done()));
+                self.report.warn(self.where_to_go_on());
                 return Ok(());
             }
             let turn = self.begin_calls(desk)?;
-            if self.is_read && desk.waiting() == 0 {
+            if self.end.is_some() && desk.waiting() == 0 {
                 break;
             }
-            let due = self.deadlines.front().map(|(due, ..)| *due);
+            let due = self.deadlines.front().and_then(|(due, ..)| *due);
             match desk.hear([due, turn].into_iter().flatten().min()) {
                 Told::Called(called) => self.ended(&called)?,
                 Told::Lost => {
                     self.give_up(desk, "lost the broker")?;
-                    let done = self.done();
                     return Err(Failure::unreachable("lost the broker before the batch was done")
-                        .hint(format!("{done} lines are done: --skip {done} goes on after them"))
+                        .hint(self.where_to_go_on())
                         .into());
                 }
                 Told::Bell | Told::Nothing => {}
@@ -350,17 +366,31 @@ impl Run {
         Ok(())
     }
 
+    /// Fails where the input ended with an error, unless a signal ended the run first.
+    fn read_to_its_end(&mut self) -> Result<()> {
+        match self.end.take() {
+            Some(Err(error)) if !self.stop.is_stopped() => {
+                Err(Failure::new(Status::Failure, format!("{error:#}")).hint(self.where_to_go_on()).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Begins as many calls as may be in flight now. Returns when the next may begin, where it is only the rate that
     /// holds it back.
     fn begin_calls(&mut self, desk: &mut Desk) -> Result<Option<Instant>> {
-        while !self.is_read && desk.waiting() < self.jobs && self.printer.lines.len() < self.jobs * FINISHED_PER_JOB {
+        while self.end.is_none()
+            && desk.waiting() < self.jobs
+            && self.printer.lines.len() < self.jobs * FINISHED_PER_JOB
+        {
             if let Some(next) = self.pace.as_ref().map(|pace| pace.next).filter(|next| Instant::now() < *next) {
                 return Ok(Some(next));
             }
             match self.read.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(None),
-                Err(TryRecvError::Disconnected) => self.is_read = true,
-                Ok(line) => self.begin(&line?, desk)?,
+                Err(TryRecvError::Disconnected) => self.end = Some(Ok(())),
+                Ok(Err(error)) => self.end = Some(Err(error)),
+                Ok(Ok(line)) => self.begin(&line, desk)?,
             }
         }
         Ok(None)
@@ -374,7 +404,7 @@ impl Run {
                 if let Some(pace) = &mut self.pace {
                     pace.next = pace.next.max(now.checked_sub(pace.interval).unwrap_or(now)) + pace.interval;
                 }
-                self.deadlines.push_back((now + self.timeout, request.trans_id, position));
+                self.deadlines.push_back((now.checked_add(self.timeout), request.trans_id, position));
                 desk.place(request, now);
                 Ok(())
             }
@@ -386,7 +416,7 @@ impl Run {
     }
 
     fn end_overdue(&mut self, desk: &mut Desk) -> Result<()> {
-        while let Some((due, id, _)) = self.deadlines.front() {
+        while let Some((Some(due), id, _)) = self.deadlines.front() {
             if *due > Instant::now() {
                 break;
             }
@@ -398,9 +428,10 @@ impl Run {
         Ok(())
     }
 
-    /// How many lines of the input are done.
-    fn done(&self) -> u64 {
-        self.skip + self.printer.first
+    /// How much of the input is done, for whoever wants to go on after it.
+    fn where_to_go_on(&self) -> String {
+        let done = self.skip + self.printer.first;
+        format!("{done} lines are done: --skip {done} goes on after them")
     }
 
     /// Tells of every call in flight that its end is not known, because of `what`.

@@ -76,12 +76,12 @@ impl Bell {
 }
 
 /// What the desk hears, before it is open: so that it can be rung from the start.
-pub(super) struct Line {
+pub(super) struct Ears {
     steps: Sender<Step>,
     heard: Receiver<Step>,
 }
 
-impl Line {
+impl Ears {
     pub(super) fn new() -> Self {
         let (steps, heard) = channel();
         Self { steps, heard }
@@ -103,7 +103,7 @@ struct Waiting {
 pub(super) struct Desk {
     client: Client,
     place: Place,
-    line: Line,
+    ears: Ears,
     waiting: HashMap<Uuid, Waiting>,
     /// Which call each publication was for.
     numbers: HashMap<u64, Uuid>,
@@ -115,9 +115,9 @@ impl Desk {
     ///
     /// # Errors
     /// Where the broker cannot be reached or refuses: nothing was sent.
-    pub(super) fn open(place: Place, line: Line) -> Result<Self, Failure> {
+    pub(super) fn open(place: Place, ears: Ears) -> Result<Self, Failure> {
         let max_payload = place.max_payload;
-        let steps = line.steps.clone();
+        let steps = ears.steps.clone();
         // Where the desk is closed already nobody needs to hear of anything.
         let handler: Handler = Arc::new(move |packet| {
             let step = match packet.payload.len() {
@@ -127,9 +127,9 @@ impl Desk {
             let _ = steps.send(step);
             Ack::Send
         });
-        let steps = line.steps.clone();
+        let steps = ears.steps.clone();
         let on_lost: OnLost = Arc::new(move |_| drop(steps.send(Step::Lost)));
-        let steps = line.steps.clone();
+        let steps = ears.steps.clone();
         let on_unheard: OnUnheard = Arc::new(move |number| drop(steps.send(Step::Unheard(number))));
         if place.options.tls.insecure {
             place.report.warn(UNCHECKED);
@@ -143,7 +143,7 @@ impl Desk {
             return Err(failure);
         }
         place.report.detail(format_args!("subscribed to {}, publishing to {}", replies.filters[0], place.to));
-        Ok(Self { client, place, line, waiting: HashMap::new(), numbers: HashMap::new(), sent: 0 })
+        Ok(Self { client, place, ears, waiting: HashMap::new(), numbers: HashMap::new(), sent: 0 })
     }
 
     /// How many calls wait for their answers.
@@ -158,7 +158,7 @@ impl Desk {
         self.waiting.insert(id, Waiting { request, sent: began, number });
         self.numbers.insert(number, id);
         self.sent += 1;
-        let steps = self.line.steps.clone();
+        let steps = self.ears.steps.clone();
         self.client.publish(&self.place.to, payload, move |published| drop(steps.send(Step::Published(id, published))));
     }
 
@@ -166,8 +166,8 @@ impl Desk {
     pub(super) fn hear(&mut self, deadline: Option<Instant>) -> Told {
         loop {
             let step = match deadline {
-                None => self.line.heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(deadline) => self.line.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+                None => self.ears.heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => self.ears.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())),
             };
             let told = match step {
                 Ok(Step::Reply { payload, retained }) => self.replied(&payload, retained),

@@ -1,24 +1,28 @@
 //! `rtcomm call`: places one third-party call, or many, and waits for the replies.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use uuid::Uuid;
 
 use super::{Voice, connection};
 use crate::cli::CallArgs;
 use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice, deadline_in};
+use crate::logfile::Input;
 use crate::output::escape::escaped;
 use crate::output::outcome::{Called, Outcome};
+use crate::output::report::Report;
 use crate::output::{self, json};
 use crate::protocol::call::Request;
 
 mod batch;
 mod desk;
 
-use desk::{Bell, Desk, GOODBYE, Line, Place, Told};
+use batch::{Batch, Limits, Parser};
+use desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
 
 /// Places the call, or the calls, and prints how it went.
 ///
@@ -48,17 +52,38 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         Some(endpoint) => topics.calls.child(&endpoint),
         None => topics.calls,
     };
-    let place = Place { options, to, from_topic: from_topic.clone(), max_payload, report: voice.report };
-    match (caller, callee) {
-        (Some(caller), Some(callee)) => {
-            let request = Request { trans_id: Uuid::new_v4(), caller, callee, from_topic, session_id, app_context };
-            if dry_run {
-                return output::print(&format!("{}\n", request.payload()));
-            }
-            single(place, &request, timeout, json)
+    let what = match (caller, callee, batch.batch) {
+        (Some(caller), Some(callee), None) => What::One(Request {
+            trans_id: Uuid::new_v4(),
+            caller,
+            callee,
+            from_topic: from_topic.clone(),
+            session_id,
+            app_context,
+        }),
+        (None, None, Some(path)) => {
+            let input = Input::from(path);
+            let parser = Parser { from_topic: from_topic.clone(), app_context };
+            What::Many(Batch { input, skip: batch.skip, parser })
         }
-        _ => batch::run(batch, place, app_context, timeout, dry_run),
+        // The definition of the command line lets nobody get here.
+        _ => return Err(Failure::usage("name either two endpoints or a batch").into()),
+    };
+    let place = Place { options, to, from_topic, max_payload, report: voice.report };
+    match (what, dry_run) {
+        (What::One(request), true) => output::print(&format!("{}\n", request.payload())),
+        (What::One(request), false) => single(place, &request, timeout, json),
+        (What::Many(calls), true) => batch::print_requests(calls),
+        (What::Many(calls), false) => batch::run(calls, place, Limits { jobs: batch.jobs, rate: batch.rate, timeout }),
     }
+}
+
+/// What is asked for.
+enum What {
+    /// This call.
+    One(Request),
+    /// These calls.
+    Many(Batch),
 }
 
 /// Places one call.
@@ -87,70 +112,79 @@ enum Ended {
 
 /// What the thread that places the call tells.
 enum News {
-    /// The request is about to go out: from now on the call may be placed.
-    Sending,
     /// It is over, and the connection closed.
     Done(Box<Called>),
     /// It was given up, and the connection closed.
     GivenUp,
 }
 
+/// Whether the request goes out. The thread that places the call and the one that waits for it decide it between them,
+/// once: so that nothing is sent after the command has said that nothing was.
+type Fate = OnceLock<Decision>;
+
+/// What is decided of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    /// It goes out: from now on the call may be placed.
+    Send,
+    /// It does not.
+    GiveUp,
+}
+
 /// Places the call on a thread of its own, and waits for the outcome, the deadline or a signal.
 fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> Result<Ended> {
     let inbox = Inbox::open()?;
-    let _spinner = Spinner::start(request);
-    let line = Line::new();
-    let bell = line.bell();
+    let _spinner = Spinner::start(request, place.report);
+    let ears = Ears::new();
+    let bell = ears.bell();
     let (broker, report) = (place.options.broker.to_string(), place.report);
-    let (news, asked) = (inbox.news(), request.clone());
+    let fate: Arc<Fate> = Arc::default();
+    let (news, asked, decided) = (inbox.news(), request.clone(), fate.clone());
     std::thread::spawn(move || {
-        let called = connect_and_place(place, line, asked, began, &news);
+        let called = connect_and_place(place, ears, asked, began, &decided);
         news(called.map_or(News::GivenUp, News::Done));
     });
     let deadline = began.checked_add(timeout);
-    let mut is_sent = false;
-    let ended = loop {
+    let signal = loop {
         match inbox.next(deadline) {
-            Some(Notice::News(News::Sending)) => is_sent = true,
             Some(Notice::News(News::Done(called))) => return Ok(Ended::With(called)),
             Some(Notice::ReaderGone | Notice::News(News::GivenUp)) => {}
-            Some(Notice::Signal(signal)) => break Ended::Interrupted(signal.status()),
-            None => {
-                let outcome = desk::timed_out(request, &broker, is_sent);
-                let elapsed = began.elapsed();
-                break Ended::With(Box::new(Called { request: request.clone(), outcome, elapsed }));
-            }
+            Some(Notice::Signal(signal)) => break Some(signal),
+            None => break None,
         }
     };
+    let is_sent = fate.set(Decision::GiveUp).is_err();
+    let elapsed = began.elapsed();
     hang_up(&bell, &inbox);
-    if is_sent && matches!(ended, Ended::Interrupted(_)) {
+    let Some(signal) = signal else {
+        let outcome = desk::timed_out(request, &broker, is_sent);
+        return Ok(Ended::With(Box::new(Called { request: request.clone(), outcome, elapsed })));
+    };
+    if is_sent {
         report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
     }
-    Ok(ended)
+    Ok(Ended::Interrupted(signal.status()))
 }
 
 /// Has the thread that places the call give up, and waits, not for long, until it has said goodbye.
 fn hang_up(bell: &Bell, inbox: &Inbox<News>) {
     bell.ring();
     let deadline = deadline_in(GOODBYE);
-    while let Some(Notice::News(News::Sending) | Notice::ReaderGone) = inbox.next(deadline) {}
+    while let Some(Notice::ReaderGone) = inbox.next(deadline) {}
 }
 
 /// Places the call at a desk of its own; `None` when nobody waits for it any longer.
-fn connect_and_place(
-    place: Place,
-    line: Line,
-    request: Request,
-    began: Instant,
-    tell: &dyn Fn(News),
-) -> Option<Box<Called>> {
+fn connect_and_place(place: Place, ears: Ears, request: Request, began: Instant, fate: &Fate) -> Option<Box<Called>> {
     let broker = place.options.broker.to_string();
     let ended = |outcome, request| Box::new(Called { request, outcome, elapsed: began.elapsed() });
-    let mut desk = match Desk::open(place, line) {
+    let mut desk = match Desk::open(place, ears) {
         Ok(desk) => desk,
         Err(failure) => return Some(ended(desk::not_sent(failure), request)),
     };
-    tell(News::Sending);
+    if fate.set(Decision::Send).is_err() {
+        desk.close();
+        return None;
+    }
     desk.place(request.clone(), began);
     match desk.hear(None) {
         // There is nobody to say goodbye to.
@@ -166,13 +200,19 @@ fn connect_and_place(
     }
 }
 
+/// Where somebody who waits is shown that the run goes on: on standard error, which draws on a terminal alone, unless
+/// nothing of the kind is wanted.
+fn canvas(report: Report) -> ProgressDrawTarget {
+    if report.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+}
+
 /// Turns on standard error while somebody looks at it, and is gone when it is dropped.
 struct Spinner(ProgressBar);
 
 impl Spinner {
-    fn start(request: &Request) -> Self {
+    fn start(request: &Request, report: Report) -> Self {
         let waiting = format!("{} → {}: waiting for the reply", request.caller, request.callee);
-        let bar = ProgressBar::new_spinner()
+        let bar = ProgressBar::with_draw_target(None, canvas(report))
             .with_style(ProgressStyle::default_spinner())
             .with_message(escaped(&waiting).into_owned());
         bar.enable_steady_tick(Duration::from_millis(100));

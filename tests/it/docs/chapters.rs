@@ -226,6 +226,10 @@ const CHAPTERS: &[Chapter] = &[
                  `invalid`, and the rest goes on. `--dry-run` prints the requests and the invalid lines.",
             ),
             Paragraph(
+                "What `--password-file` or `--key-password-file` read from standard input too stands in lines before the calls, \
+                 the passphrase of the key first.",
+            ),
+            Paragraph(
                 "At most `--jobs` calls wait for their replies at a time, each for `--timeout` from its request on. `--rate` \
                  limits how many begin in a time: `50/s`, `100/m`, `1000/h`. On a terminal, standard error shows how far \
                  it is, how fast, and how long it will take.",
@@ -238,7 +242,8 @@ const CHAPTERS: &[Chapter] = &[
                  line waits for all before it.",
             ),
             Paragraph(
-                "It exits with its worst outcome, in this order: 5, 4, 6, 124, 3, 1 (`unknown` and `invalid`), 0.",
+                "It exits with its worst outcome, in this order: 5, 4, 6, 124, 3, 1 (`unknown` and `invalid`), 0. Where the \
+                 input cannot be read to its end it exits with 1, once each call asked for before has its line.",
             ),
         ],
     },

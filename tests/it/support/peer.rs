@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -35,6 +36,24 @@ pub(crate) struct Script {
     pub(crate) on_publish: Option<OnPublish>,
 }
 
+/// What keeps clients from a broker that is late.
+pub(crate) struct Gate {
+    open: Sender<()>,
+    closed: Receiver<()>,
+}
+
+impl Gate {
+    /// Has the client that waits taken.
+    pub(crate) fn open(&self) {
+        self.open.send(()).expect("the peer stays");
+    }
+
+    /// Waits until the client is gone, and all that it had sent was seen.
+    pub(crate) fn wait_for_end(&self) {
+        self.closed.recv_timeout(PATIENCE).expect("the client goes");
+    }
+}
+
 /// Something at a broker's address.
 pub(crate) struct Peer {
     port: u16,
@@ -66,6 +85,15 @@ impl Peer {
     /// A broker that sends this to each new subscriber.
     pub(crate) fn sending(sent: &Packet) -> Self {
         let sent = sent.clone();
+        Self::greeting(move |stream| sent.write(stream))
+    }
+
+    /// A broker that sends these to each new subscriber, and leaves.
+    pub(crate) fn leaving_after(messages: Vec<Message>) -> Self {
+        Self::greeting(move |stream| send(stream, &messages).and_then(|()| stream.shutdown(Shutdown::Both)))
+    }
+
+    fn greeting(greet: impl Fn(&TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
         Self::serve(move |stream, seen| {
             while let Ok(packet) = Packet::read(&stream) {
                 seen.lock().unwrap_or_else(PoisonError::into_inner).push(packet.clone());
@@ -73,7 +101,7 @@ impl Peer {
                     CONNECT => Packet::new(CONNACK, [0, 0]).write(&stream),
                     SUBSCRIBE => {
                         let granted = Packet::new(SUBACK, [&packet.id()[..], &[0]].concat());
-                        granted.write(&stream).and_then(|()| sent.write(&stream))
+                        granted.write(&stream).and_then(|()| greet(&stream))
                     }
                     _ => Ok(()),
                 };
@@ -84,23 +112,33 @@ impl Peer {
         })
     }
 
-    /// A broker that sends these to each new subscriber, and leaves.
-    pub(crate) fn leaving_after(messages: Vec<Message>) -> Self {
-        Self::serve(move |stream, _| {
-            while let Ok(packet) = Packet::read(&stream) {
-                let answered = match packet.kind() {
-                    CONNECT => Packet::new(CONNACK, [0, 0]).write(&stream),
-                    SUBSCRIBE => Packet::new(SUBACK, [&packet.id()[..], &[0]].concat())
-                        .write(&stream)
-                        .and_then(|()| send(&stream, &messages))
-                        .and_then(|()| stream.shutdown(Shutdown::Both)),
-                    _ => Ok(()),
-                };
-                if answered.is_err() {
-                    return;
+    /// A broker that takes its first client only when it is told to, and is silent about what is published.
+    pub(crate) fn late() -> (Self, Gate) {
+        let ((open, opened), (close, closed)) = (channel(), channel());
+        let opened = Mutex::new(opened);
+        let peer = Self::serve(move |stream, seen| {
+            let answer = |packet: &Packet| match packet.kind() {
+                CONNECT => {
+                    // Where the test is over the connection may go on.
+                    let _ = opened.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    Packet::new(CONNACK, [0, 0]).write(&stream)
                 }
+                SUBSCRIBE => Packet::new(SUBACK, [&packet.id()[..], &[1]].concat()).write(&stream),
+                _ => Ok(()),
+            };
+            let mut is_client = false;
+            while let Ok(packet) = Packet::read(&stream) {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(packet.clone());
+                is_client = true;
+                // What a client that is gone had sent is read all the same.
+                let _ = answer(&packet);
             }
-        })
+            if is_client {
+                // Where the test is over nobody wants to know.
+                let _ = close.send(());
+            }
+        });
+        (peer, Gate { open, closed })
     }
 
     /// No broker: says this to everybody, and closes.
