@@ -313,7 +313,7 @@ pub(crate) struct DemoArgs {
     pub(crate) calls: crate::demo::Calls,
 
     /// Print RTCOMM_BROKER=URL once the broker accepts connections, and serve until interrupted
-    #[arg(long, conflicts_with_all = ["json", "count", "for_duration"])]
+    #[arg(long, conflicts_with_all = ["json", "count", "for_duration", "fail_empty"])]
     pub(crate) serve: bool,
 
     /// Print one JSON object a line

@@ -1,12 +1,12 @@
 //! `rtcomm demo`: an embedded broker and a simulated server, watched as `watch` does or served to others.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Voice;
 use super::stream::{Delivery, Scope, Stream};
 use crate::cli::DemoArgs;
 use crate::demo::{self, DEFAULT_ADDRESS, Demo, Listen};
-use crate::exit::{Failure, Status};
+use crate::exit::Status;
 use crate::inbox::{Inbox, Notice};
 use crate::output;
 use crate::protocol::filter::Filter;
@@ -23,8 +23,7 @@ pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
     let listen = listen.map_or(Listen::Default, Listen::At);
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let options = demo::Options { listen, interval, seed, calls, topics: topics.clone() };
-    let demo = demo::start(options)
-        .map_err(|error| Failure::new(Status::Failure, format!("cannot start the demo: {error:#}")))?;
+    let demo = demo::start(options).context("cannot start the demo")?;
     let url = Options::for_local(demo.address()).broker.to_string();
     if is_default && demo.address() != DEFAULT_ADDRESS {
         voice.report.note(format_args!("{DEFAULT_ADDRESS} is taken, so the broker listens elsewhere"));

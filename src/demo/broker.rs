@@ -14,7 +14,7 @@ use std::task::{self, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::{self, Publish};
 use rumqttd::{ConnectionSettings, Notification, RouterConfig, ServerSettings};
@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::guard::{self, Client, End, Refused, Version};
 use super::packet::{CONNECT, PUBLISH, Packet, put_string};
+use crate::exit::{Failure, Status};
 use crate::protocol::topic::TopicFilter;
 
 /// Where MQTT brokers are expected, and where `rtcomm` looks for one unless it is told.
@@ -43,16 +44,14 @@ pub(crate) enum Listen {
 }
 
 impl Listen {
-    fn bind(self) -> Result<TcpListener> {
+    fn bind(self) -> Result<TcpListener, Failure> {
         let (address, bound) = match self {
             Listen::At(address) => (address, TcpListener::bind(address)),
             Listen::Default => (DEFAULT_ADDRESS, bind_default()),
         };
         bound.map_err(|error| {
-            anyhow!(
-                "cannot listen on {address}: {error}\n\
-                 choose another address with --listen; port 0 takes any free port"
-            )
+            Failure::new(Status::Failure, format!("cannot listen on {address}: {error}"))
+                .hint("choose another address with --listen; port 0 takes any free port")
         })
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::guard::Version;
 use super::packet::{CONNECT, Kind, PUBLISH, Packet, put_string, take_array, take_properties, take_string};
 use super::{Calls, Demo, Listen, Options, start};
+use crate::exit::hint_of;
 use crate::protocol::topic::{Root, Topics};
 
 const VERSIONS: [Version; 2] = [Version::V4, Version::V5];
@@ -185,8 +186,8 @@ fn an_explicit_address_that_is_taken_is_an_error_and_the_default_gives_way() {
     let taken = demo(Calls::Answer).address();
     let error =
         start(Options { listen: Listen::At(taken), ..options(Calls::Answer) }).expect_err("the address is taken");
-    let error = format!("{error:#}");
-    assert!(error.contains(&taken.to_string()) && error.contains("--listen"), "{error}");
+    assert!(error.to_string().contains(&taken.to_string()), "{error:#}");
+    assert!(hint_of(&error).is_some_and(|it| it.contains("--listen")), "{error:#}");
     let first = start(Options { listen: Listen::Default, ..options(Calls::Answer) }).expect("1883 or another");
     let second = start(Options { listen: Listen::Default, ..options(Calls::Answer) }).expect("another");
     assert_ne!(first.address(), second.address());

@@ -54,6 +54,12 @@ impl<'a> Event<'a> {
         Self::with_fields(topic, Fields::read(payload).map_err(EventError::Payload)?)
     }
 
+    /// As [`Event::decode`], where the payload is known to be UTF-8.
+    pub(super) fn decode_text(root: &Root, topic: &'a str, payload: &'a str) -> Result<Self, EventError> {
+        let topic = EventTopic::parse(root, topic).map_err(EventError::Topic)?;
+        Self::with_fields(topic, Fields::read_text(payload).map_err(EventError::Payload)?)
+    }
+
     /// Puts an event together from what was read of its topic and its payload.
     ///
     /// # Errors

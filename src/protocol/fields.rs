@@ -155,8 +155,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// Where the payload is empty, not UTF-8, not JSON, or JSON that is no object.
     pub fn read(payload: &'a [u8]) -> Result<Self, FieldsError> {
-        let text = std::str::from_utf8(payload).map_err(|error| FieldsError::NotUtf8(error.valid_up_to()))?;
-        Self::read_text(text)
+        Self::read_text(text_of(payload)?)
     }
 
     /// Reads a payload that is known to be UTF-8.
@@ -175,6 +174,11 @@ impl<'a> Fields<'a> {
             if !is_object && is_json(text) { FieldsError::NotAnObject } else { FieldsError::NotJson(error.to_string()) }
         })
     }
+}
+
+/// A payload as text.
+pub(super) fn text_of(payload: &[u8]) -> Result<&str, FieldsError> {
+    std::str::from_utf8(payload).map_err(|error| FieldsError::NotUtf8(error.valid_up_to()))
 }
 
 /// Whether `text` is one JSON value, whatever its depth.

@@ -12,6 +12,7 @@ use regex::Regex;
 use uuid::Uuid;
 
 use super::event::Event;
+use super::fields::is_json;
 use super::topic::{Action, Category, EndpointId, EventTopic, Root, TopicFilter};
 
 /// What is wanted, group by group; an empty group wants everything.
@@ -141,7 +142,8 @@ impl Filter {
     pub fn needle(&self) -> Option<Needle> {
         let Wanted { categories, actions, from, to, endpoints, app_contexts, .. } = &self.wanted;
         let ids = [from, to, endpoints].into_iter().filter_map(|group| only(group)).map(EndpointId::as_str);
-        let contexts = only(app_contexts).map(String::as_str);
+        // One that is JSON itself, such as 100, is also wanted where it stands without quotes.
+        let contexts = only(app_contexts).map(String::as_str).filter(|text| !is_json(text));
         let words = [only(actions).map(|it| it.as_str()), only(categories).map(|it| it.as_str())];
         ids.chain(contexts).chain(words.into_iter().flatten()).find_map(Needle::of)
     }
@@ -430,15 +432,33 @@ mod tests {
         assert!(needle(Wanted { from: vec![id("a\"b")], ..Wanted::default() }).is_none());
     }
 
-    /// JSON text of a string, each character spelt plainly or as `\\u....`.
+    #[test]
+    fn an_application_that_may_stand_without_quotes_is_no_needle() {
+        let needle = |text: &str| {
+            let wanted = Wanted { app_contexts: vec![text.to_owned()], ..Wanted::default() };
+            Filter::new(wanted).expect("a filter").needle()
+        };
+        for text in ["100", "-1.5e3", "true", "false", "null", "[]", "{}", "[1, 2]"] {
+            assert!(needle(text).is_none(), "{text}");
+        }
+        for text in ["help desk", "1.2.3", "truer", "[help]"] {
+            assert!(needle(text).is_some_and(|it| !it.may_match(b"{}")), "{text}");
+        }
+    }
+
+    /// JSON text of a string: mostly plain, for a line with an escape is always read, else with some characters as
+    /// `\\u....`.
     fn spelt(text: &'static str) -> impl Strategy<Value = String> {
-        prop::collection::vec(any::<bool>(), text.len()).prop_map(move |escape| {
+        let escaped = prop::collection::vec(any::<bool>(), text.len()).prop_map(move |escape| {
             let letters = text.chars().zip(escape);
             letters.map(|(c, escape)| if escape { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
-        })
+        });
+        prop_oneof![9 => Just(text.to_owned()), 1 => escaped]
     }
 
     proptest! {
+        // Of many lines few are wanted.
+        #![proptest_config(ProptestConfig::with_cases(2048))]
         #[test]
         fn looking_before_reading_misses_nothing(
             wanted in any_wanted(),
@@ -446,9 +466,10 @@ mod tests {
             action in prop_oneof![spelt("failed"), spelt("started")],
             from in prop_oneof![spelt("a"), spelt("b"), spelt("d")],
             to in prop_oneof![spelt("a"), spelt("c")],
+            app_context in app_contexts_as_json(),
         ) {
             let line = format!(
-                r#"{{"received":"2026-11-23T03:34:12Z","category":"session","{action_key}":"{action}", "from" : "{from}","to":"{to}","topic":"t","qos":0,"retain":false,"payload":{{}}}}"#
+                r#"{{"received":"2026-11-23T03:34:12Z","category":"session","{action_key}":"{action}", "from" : "{from}","to":"{to}","topic":"t","qos":0,"retain":false,"payload":{{"appContext": {app_context}}}}}"#
             );
             let Ok(filter) = Filter::new(wanted) else { return Ok(()) };
             let Ok(Entry::Message(parsed)) = Entry::parse(line.as_bytes()) else {
@@ -458,6 +479,11 @@ mod tests {
             let may_match = filter.needle().is_none_or(|needle| needle.may_match(line.as_bytes()));
             prop_assert!(may_match || !is_wanted, "{}", line);
         }
+    }
+
+    fn app_contexts_as_json() -> impl Strategy<Value = String> {
+        let quoted = |text| spelt(text).prop_map(|spelt| format!("\"{spelt}\""));
+        prop_oneof![Just("100".to_owned()), Just("true".to_owned()), quoted("100"), quoted("x")]
     }
 
     fn ids() -> impl Strategy<Value = Vec<EndpointId>> {
@@ -471,8 +497,9 @@ mod tests {
             from in ids(),
             to in ids(),
             endpoints in ids(),
+            app_contexts in subsequence(["100", "true", "x"].map(str::to_owned).to_vec(), 0..=2),
         ) -> Wanted {
-            Wanted { categories, actions, from, to, endpoints, ..Wanted::default() }
+            Wanted { categories, actions, from, to, endpoints, app_contexts, ..Wanted::default() }
         }
     }
 

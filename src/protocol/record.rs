@@ -23,8 +23,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 
-use super::event::Event;
-use super::fields::{Field, Fields, Vocabulary, is_json, vocabulary};
+use super::event::{Event, EventError};
+use super::fields::{Field, Fields, Vocabulary, is_json, text_of, vocabulary};
 use super::topic::{Action, Category, EventTopic, Root, Subject};
 use super::{scan, stamp};
 
@@ -55,6 +55,12 @@ pub enum Content<'a> {
     Other,
 }
 
+impl Content<'_> {
+    fn malformed(error: &EventError) -> Self {
+        Self::Malformed(error.to_string().into())
+    }
+}
+
 /// A payload in the form in which it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload<'a> {
@@ -70,11 +76,11 @@ impl<'a> Payload<'a> {
     /// Finds the form.
     #[must_use]
     pub fn of(bytes: &'a [u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) if is_json(text) => Self::Json(text),
-            Ok(text) => Self::Text(text),
-            Err(_) => Self::Binary(bytes),
-        }
+        text_of(bytes).map_or(Self::Binary(bytes), Self::of_text)
+    }
+
+    fn of_text(text: &'a str) -> Self {
+        if is_json(text) { Self::Json(text) } else { Self::Text(text) }
     }
 }
 
@@ -103,10 +109,16 @@ impl<'a> Record<'a> {
         let (content, payload) = if event_root.strip(topic).is_none() {
             (Content::Other, Payload::of(payload))
         } else {
-            match (Event::decode(event_root, topic, payload), std::str::from_utf8(payload)) {
-                (Ok(event), Ok(text)) => (Content::Event(event), Payload::Json(text)),
-                (Ok(_), Err(error)) => (Content::Malformed(error.to_string().into()), Payload::Binary(payload)),
-                (Err(error), _) => (Content::Malformed(error.to_string().into()), Payload::of(payload)),
+            match text_of(payload) {
+                Ok(text) => match Event::decode_text(event_root, topic, text) {
+                    Ok(event) => (Content::Event(event), Payload::Json(text)),
+                    Err(error) => (Content::malformed(&error), Payload::of_text(text)),
+                },
+                Err(error) => {
+                    let error = EventTopic::parse(event_root, topic)
+                        .map_or_else(EventError::Topic, |_| EventError::Payload(error));
+                    (Content::malformed(&error), Payload::Binary(payload))
+                }
             }
         };
         Self { received, topic, qos, retain, content, payload }
@@ -552,6 +564,18 @@ mod tests {
         let elsewhere = line_of("/rtcomm/sphere/a", b"\xff\x00");
         assert!(elsewhere.contains(r#"Z","topic":"/rtcomm/sphere/a","qos":1"#), "{elsewhere}");
         assert!(elsewhere.ends_with(",\"payload_base64\":\"/wA=\"}\n"), "{elsewhere}");
+    }
+
+    #[test]
+    fn of_a_message_that_is_wrong_in_both_the_topic_is_told_and_its_bytes_are_kept() {
+        for (topic, error) in [
+            ("/rtcomm/event/session/start/a/b", r#"unknown action \"start\""#),
+            ("/rtcomm/event/registration/started/a", "payload is not UTF-8 from byte 1 on"),
+        ] {
+            let line = line_of(topic, b"{\xff");
+            assert!(line.contains(&format!(r#""error":"{error}"#)), "{line}");
+            assert!(line.ends_with(",\"payload_base64\":\"e/8=\"}\n"), "{line}");
+        }
     }
 
     #[test]

@@ -54,8 +54,24 @@ fn an_explicit_address_that_is_taken_is_an_error() {
     let address = holder.local_addr().expect("it is bound").to_string();
     for mode in ["", "--serve"] {
         let outcome = rtcomm(&format!("demo {mode} --listen {address}")).run().has_status(1).prints("");
-        let outcome = outcome.says(&address).never_says("panicked");
-        outcome.check(outcome.stderr.lines().count() <= 3, "a line or two");
+        let outcome = outcome.says(&format!("cannot start the demo: cannot listen on {address}: "));
+        let hint = outcome.stderr.lines().nth(1).unwrap_or_default();
+        outcome.check(hint.starts_with("  hint: choose another address"), "the hint on a line of its own");
+        outcome.check(outcome.stderr.lines().count() == 2, "the error and the hint alone");
+    }
+}
+
+#[test]
+fn a_root_that_its_broker_cannot_serve_is_wrong_usage() {
+    let outcome = rtcomm("demo --listen 127.0.0.1:0 --root $x").run().has_status(2).prints("");
+    let outcome = outcome.says("cannot start the demo: the demo's broker has no topics like '$x/");
+    outcome.check(outcome.stderr.lines().any(|line| line.starts_with("  hint: choose a root")), "a hint");
+}
+
+#[test]
+fn serve_takes_no_flag_of_what_is_printed() {
+    for flag in ["--json", "--count 1", "--for 1s", "--fail-empty"] {
+        rtcomm(&format!("demo --serve {flag}")).run().has_status(2).prints("").says("cannot be used with");
     }
 }
 

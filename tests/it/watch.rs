@@ -119,7 +119,7 @@ const UNDECODABLE: [(&str, &[u8], &str); 8] = [
     ("session/started/a/b", br#"{"method":"REFER"}"#, r#"method is "REFER""#),
     ("session/started/a/b", br#"{"a":1}"#, "payload has no method"),
     ("session/started/a/b", b"\xff\xfe\x00", "payload is not UTF-8"),
-    ("session/started/a", br#"{"method":"RTCOMM_EVENT_FIRED"}"#, ""),
+    ("session/started/a", br#"{"method":"RTCOMM_EVENT_FIRED"}"#, "session topic has no TO endpoint"),
 ];
 
 fn an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream(setup: &Setup) {

@@ -121,10 +121,11 @@ const CHAPTERS: &[Chapter] = &[
         commands: STREAMS,
         heading: "BACK-PRESSURE",
         parts: &[Paragraph(
-            "Messages are not gathered in memory, but for a megabyte of those with QoS 0. A reader that stops stops this program, and so the broker, which stores \
-             what comes as far as its limits allow. No ping can be sent meanwhile, so past one and a half `--keepalive` \
-             (45 seconds by default) the broker drops the connection. When the reader goes on that is told, with the gap, \
-             and the connection is made anew; with `--durable` what was stored then comes.",
+            "Messages are not gathered in memory, but for 128 KiB of those with QoS 0, and as much again while these are \
+             written. A reader that stops stops this program, and so the broker, which stores what comes as far as its \
+             limits allow. No ping can be sent meanwhile, so past one and a half `--keepalive` (45 seconds by default) the \
+             broker drops the connection. When the reader goes on that is told, with the gap, and the connection is made \
+             anew; with `--durable` what was stored then comes.",
         )],
     },
     Chapter {
