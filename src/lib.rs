@@ -14,6 +14,7 @@
 //! | `protocol` `exit` | what they mean, and how a run ends |
 
 use std::ffi::OsString;
+use std::io;
 
 use clap::error::ErrorKind;
 
@@ -57,9 +58,15 @@ fn show(answer: &clap::Error) -> Status {
         Report::new(Verbosity::Quiet).error(&usage_failure(&answer.render().to_string()).into());
         return Status::Usage;
     }
-    // Where nobody reads there is nobody to tell.
-    let _ = answer.print();
-    if answer.use_stderr() { Status::Usage } else { Status::Success }
+    match answer.print() {
+        _ if answer.use_stderr() => Status::Usage,
+        // Where nobody reads there is nobody to tell.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Report::new(Verbosity::Quiet).error(&anyhow::Error::new(error).context("cannot write to standard output"));
+            Status::Failure
+        }
+        _ => Status::Success,
+    }
 }
 
 /// The parser's words, in the form of every other error: its first paragraph, and of the others the one that helps most.

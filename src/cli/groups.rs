@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
 use regex::Regex;
 use uuid::Uuid;
 
-use super::values::{alpn, client_id, duration, keepalive, seconds, share_group};
+use super::values::{alpn, client_id, duration, file_to_write, keepalive, seconds, share_group};
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
 use crate::protocol::filter::{Filter, FilterError, Wanted};
@@ -177,7 +177,7 @@ pub(crate) struct DeliveryArgs {
     pub(crate) allow_partial: bool,
 
     /// Append to this file instead of standard output; SIGHUP opens it anew
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file_to_write))]
     pub(crate) output: Option<PathBuf>,
 
     /// Acknowledge a message only when the file is safe from a loss of power

@@ -1,5 +1,7 @@
 //! How a flag's text becomes a value.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -100,6 +102,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration > LONGEST => Err("it must be no longer than 10 years".to_owned()),
         Ok(duration) => Ok(duration),
         Err(_) => Err("write a duration such as 500ms, 45s or '1h 30m'".to_owned()),
+    }
+}
+
+/// Reads the name of a file to write to. `-` would be taken for standard output, which needs no flag.
+pub(super) fn file_to_write(name: OsString) -> Result<PathBuf, String> {
+    match name.to_str() {
+        Some("") => Err("write the name of a file".to_owned()),
+        Some("-") => Err("without --output records go to standard output; a file of this name is ./-".to_owned()),
+        _ => Ok(name.into()),
     }
 }
 

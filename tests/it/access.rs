@@ -238,9 +238,9 @@ fn the_access_list_of_readme_is_enough_and_none_of_it_is_too_much() {
             match calls.iter().find(|(caller, ..)| caller == user) {
                 // It delivers nothing, and does not say so.
                 None if *user == "watcher" => {
-                    drop(at(&broker, user, "5", "watch --for 500ms --fail-empty").has_status(7));
+                    drop(at(&broker, user, "5", "watch --for 2s --fail-empty").has_status(7));
                 }
-                None => drop(at(&broker, user, "5", "tail --for 500ms --fail-empty").has_status(7)),
+                None => drop(at(&broker, user, "5", "tail --for 2s --fail-empty").has_status(7)),
                 Some((_, words, topic)) if line.starts_with("topic write ") => {
                     drop(at(&broker, user, "5", words).has_status(4).says(topic));
                     drop(at(&broker, user, "3.1.1", &format!("{words} --timeout 500ms")).has_status(124));

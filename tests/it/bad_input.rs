@@ -121,6 +121,12 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn an_output_that_is_no_file() {
+    refused(rtcomm("watch --output -"), 2, &["--output", "standard output"]);
+    refused(rtcomm("watch --output").arg(""), 2, &["--output"]);
+}
+
+#[test]
 fn a_file_that_is_missing() {
     refused(rtcomm("watch -u me --password-file /no/such/file"), 2, &["/no/such/file", "--password-file"]);
     refused(rtcomm("watch -b mqtts://localhost --cafile /no/such/file"), 2, &["/no/such/file", "--cafile"]);

@@ -36,7 +36,7 @@ const fn meaning(status: Status) -> &'static str {
         Status::ServiceFailure => "The call service answered that the call is not placed.",
         Status::Refused => "The broker refused the credentials, the subscription or the publication.",
         Status::Unreachable => {
-            "The broker cannot be reached: no such host, connection refused, TLS failure, retries spent."
+            "The broker cannot be reached: no such host, connection refused, TLS failure, retries spent; or `--for` was over before there was a subscription."
         }
         Status::NoResponder => {
             "Nobody subscribes to the call topic, as some MQTT 5 brokers say; otherwise the call ends with 124."

@@ -54,6 +54,14 @@ fn a_reader_of_the_demo_that_leaves_ends_it_too() {
 }
 
 #[test]
+fn help_that_cannot_be_written_is_an_error() {
+    for words in ["--help", "--version", "watch --help"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("the system has it");
+        rtcomm(words).start_onto(full).end().has_status(1).says("cannot write to standard output");
+    }
+}
+
+#[test]
 fn a_disk_that_is_full_is_an_error() {
     let broker = Broker::mosquitto();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has /dev/full");

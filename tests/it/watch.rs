@@ -84,7 +84,9 @@ fn the_environment_stands_in_for_flags_and_flags_win() {
 #[test]
 fn what_is_typed_wins_over_an_environment_that_says_the_contrary() {
     let broker = Broker::mosquitto();
-    let watch = |words: &str| rtcomm(&format!("watch --for 100ms {words}")).at(&broker);
+    let event = Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
+    broker.client().send_message(&event.retained());
+    let watch = |words: &str| rtcomm(&format!("watch -c 1 {words}")).at(&broker);
     watch("-v").env("RTCOMM_QUIET", "1").run().has_status(0).says("connected to ");
     watch("-q").env("RTCOMM_VERBOSE", "1").run().has_status(0).never_says("ready");
     watch("-q").env("RTCOMM_VERBOSE", "0").run().has_status(0).never_says("ready");
@@ -121,6 +123,16 @@ const UNDECODABLE: [(&str, &[u8], &str); 8] = [
     ("session/started/a/b", b"\xff\xfe\x00", "payload is not UTF-8"),
     ("session/started/a", br#"{"method":"RTCOMM_EVENT_FIRED"}"#, "session topic has no TO endpoint"),
 ];
+
+/// `ROOT/#` matches its parent too [MQTT-4.7.1-2].
+fn a_message_on_the_event_root_itself_is_reported_as_no_event(setup: &Setup) {
+    let watch = setup.rtcomm("watch --json").start().until_ready();
+    setup.broker.client().publish("/rtcomm/event", "hello");
+    let said = "skipped a message on /rtcomm/event: its topic is not below the event root";
+    watch.wait_for_stderr("a word on it", |text| text.contains(said));
+    watch.terminate().prints("").says("1 message seen, 0 printed, 1 skipped as undecodable, in ");
+}
+on_every_broker!(a_message_on_the_event_root_itself_is_reported_as_no_event);
 
 fn an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream(setup: &Setup) {
     let watch = setup.rtcomm("watch --json").start().until_ready();
@@ -193,10 +205,10 @@ on_every_broker!(count_ends_after_so_many_printed_events);
 fn the_end_of_a_window_has_a_status_for_each_way_it_may_go() {
     let broker = Broker::mosquitto();
     for (flags, status) in [
-        ("--for 100ms", 0),
-        ("--for 100ms --count 5", 124),
-        ("--for 100ms --fail-empty", 7),
-        ("--for 100ms --count 5 --fail-empty", 7),
+        ("--for 1s", 0),
+        ("--for 1s --count 5", 124),
+        ("--for 1s --fail-empty", 7),
+        ("--for 1s --count 5 --fail-empty", 7),
     ] {
         let outcome = rtcomm(&format!("watch {flags}")).at(&broker).run();
         outcome.has_status(status).prints("").says("0 messages seen, 0 printed, 0 skipped as undecodable, in ");
@@ -230,7 +242,7 @@ fn a_signal_ends_it_with_its_status_and_a_summary() {
 #[test]
 fn quiet_says_nothing_of_the_ordinary_course() {
     let broker = Broker::mosquitto();
-    let outcome = rtcomm("watch --quiet --for 100ms").at(&broker).run().has_status(0);
+    let outcome = rtcomm("watch --quiet --for 1s").at(&broker).run().has_status(0);
     outcome.check(outcome.stderr.is_empty(), "nothing on standard error");
     rtcomm("watch --verbose").at(&broker).start().until_ready().terminate().says("with MQTT 5");
 }

@@ -80,6 +80,8 @@ impl Delivery {
 enum News {
     /// Whether a connection stands, from now on.
     Stands(bool),
+    /// The subscriptions stand.
+    Ready,
     /// The session is over.
     SessionEnded(Result<(), Failure>),
     /// The file that records go to was renamed.
@@ -154,7 +156,7 @@ impl Stream {
             Target::Stdout(stdout) => inbox.watch_reader(stdout)?,
             Target::File { .. } => inbox.hear_hangup(|| News::Rotated)?,
         }
-        let name = target.to_string();
+        let (name, broker) = (target.to_string(), options.broker.to_string());
         let count = window.count.map(Into::into);
         let sink = Sink::start(Printer::new(target, format), events, scope, count, report, inbox.news());
         let mut link = Link::new(options.clone(), qos, sink.clone(), tells_status, report);
@@ -164,14 +166,15 @@ impl Stream {
         let tell = move |stage| {
             match &stage {
                 Stage::Connected { .. } => stands(News::Stands(true)),
+                Stage::Ready { .. } => stands(News::Ready),
                 Stage::Lost(_) => stands(News::Stands(false)),
-                Stage::Ready { .. } | Stage::Retrying(_) => {}
+                Stage::Retrying(_) => {}
             }
             link.follow(stage);
         };
         let session =
             Session::start(options, subscription, retries, handler, tell, move |end| news(News::SessionEnded(end)));
-        let wait = Wait { inbox, sink, stands: false };
+        let wait = Wait { inbox, sink, broker, stands: false, was_ready: false };
         let (end, tally) = wait.run(deadline, &session).with_context(|| format!("cannot write to {name}"))?;
         match tally {
             // Nothing can have been seen before there was a connection.
@@ -189,8 +192,11 @@ impl Stream {
 struct Wait {
     inbox: Inbox<News>,
     sink: Sink,
+    broker: String,
     /// Whether a connection stands.
     stands: bool,
+    /// Whether the subscriptions ever stood.
+    was_ready: bool,
 }
 
 impl Wait {
@@ -215,11 +221,13 @@ impl Wait {
     fn for_end(&mut self, deadline: Option<Instant>) -> io::Result<End> {
         loop {
             match self.inbox.next(deadline) {
-                None => return Ok(End::Deadline),
+                None if self.was_ready => return Ok(End::Deadline),
+                None => return Ok(End::SessionFailed(self.never_ready())),
                 Some(Notice::Signal(signal)) => return Ok(End::Signal(signal.status())),
                 Some(Notice::ReaderGone) => return Ok(End::ReaderGone),
                 Some(Notice::News(News::Rotated)) => self.sink.reopen(),
                 Some(Notice::News(News::Stands(stands))) => self.stands = stands,
+                Some(Notice::News(News::Ready)) => self.was_ready = true,
                 Some(Notice::News(News::SessionEnded(end))) => {
                     self.stands = false;
                     if let Err(failure) = end {
@@ -239,6 +247,12 @@ impl Wait {
                 Some(Notice::News(News::Finished(_))) => {}
             }
         }
+    }
+
+    /// Nothing was seen of what was to be seen: whoever relies on the status must not take that for silence.
+    fn never_ready(&self) -> Failure {
+        Failure::unreachable(format!("the time of --for was over before {} had taken the subscription", self.broker))
+            .hint("check its host and port, or give it longer: a connection may take as long as --connect-timeout")
     }
 
     /// Waits for the session to say goodbye; whether a further signal came. What cannot be written meanwhile cannot be

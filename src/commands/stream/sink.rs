@@ -296,7 +296,14 @@ impl State {
                 self.report.warn(format_args!("skipped a message on {}: {error}", message.topic));
                 false
             }
-            (Content::Other, Scope::Events(_)) => false,
+            (Content::Other, Scope::Events(_)) => {
+                self.tally.undecodable += 1;
+                self.report.warn(format_args!(
+                    "skipped a message on {}: its topic is not below the event root",
+                    message.topic
+                ));
+                false
+            }
             (Content::Malformed(_) | Content::Other, Scope::Messages(filter)) => filter.is_open(),
         };
         if is_wanted {
