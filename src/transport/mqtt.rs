@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -29,6 +30,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// How long to wait for the answer to a SUBSCRIBE or an UNSUBSCRIBE.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether the connection still stands meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How many publications the library may hold back for the broker: more than any batch has in flight.
 const MAX_BUFFERED: i32 = 20_000;
@@ -184,6 +188,8 @@ pub(crate) struct Client {
     /// Where acknowledgements matter and nothing else is sent: a publication must not be held back with them.
     hold: Option<SharedHold>,
     is_resumed: bool,
+    /// Whether the connection was lost since it was made.
+    is_lost: Arc<AtomicBool>,
 }
 
 /// The library's callbacks use it too: nobody calls the library while it is locked.
@@ -271,8 +277,19 @@ impl Client {
         let (answers, publications) = channel();
         thread::spawn(move || take_answers(&publications));
         let hold = (matches!(purpose, Purpose::Receive) && subscription.qos > 0).then(SharedHold::default);
-        let mut client =
-            Self { inner, address, options, version, subscription, hooks, answers, tap, hold, is_resumed: false };
+        let mut client = Self {
+            inner,
+            address,
+            options,
+            version,
+            subscription,
+            hooks,
+            answers,
+            tap,
+            hold,
+            is_resumed: false,
+            is_lost: Arc::default(),
+        };
         stand_still_where_the_library_panics(&client.options.broker, &client.hooks.on_lost);
         client.listen();
         client.connect_once()?;
@@ -295,6 +312,7 @@ impl Client {
     }
 
     fn connect_once(&mut self) -> Result<(), Refusal> {
+        self.is_lost.store(false, Ordering::Relaxed);
         let token = self.inner.connect(self.connect_options()?);
         match token.wait_for(self.options.connect_timeout) {
             Ok(response) => {
@@ -353,8 +371,9 @@ impl Client {
 
     /// Sets up who is told what.
     fn listen(&self) {
-        let (told, hold) = (self.hooks.on_lost.clone(), self.hold.clone());
+        let (told, hold, is_lost) = (self.hooks.on_lost.clone(), self.hold.clone(), self.is_lost.clone());
         let lose = move |reason| {
+            is_lost.store(true, Ordering::Relaxed);
             let_go_of(hold.as_ref());
             told(Loss::Connection(reason));
         };
@@ -426,7 +445,7 @@ impl Client {
         let all = sent.len();
         let mut denied = Vec::new();
         for (token, filter) in sent {
-            let answer = token.wait_for(deadline.saturating_duration_since(Instant::now()));
+            let answer = self.answer(&token, deadline);
             if !self.is_granted(&filter, answer)? {
                 denied.push(filter);
             }
@@ -446,6 +465,20 @@ impl Client {
         } else {
             "check the broker's access list for this user"
         }))
+    }
+
+    /// Waits for the answer to a SUBSCRIBE: where the connection is lost the library never gives one.
+    fn answer(&self, token: &mqtt::SubscribeToken, deadline: Instant) -> mqtt::Result<mqtt::ServerResponse> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match token.clone().wait_for(left.min(LOOK_AGAIN)) {
+                Err(mqtt::Error::Timeout) if self.is_lost.load(Ordering::Relaxed) => {
+                    return Err(mqtt::Error::Disconnected);
+                }
+                Err(mqtt::Error::Timeout) if !left.is_zero() => {}
+                answer => return answer,
+            }
+        }
     }
 
     fn send_subscribe(&self, filter: &TopicFilter, number: Option<i32>) -> mqtt::SubscribeToken {

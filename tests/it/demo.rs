@@ -154,3 +154,11 @@ fn its_services_answer_as_the_protocol_says() {
     assert_eq!(answer["result"], "SUCCESS");
     rtcomm("call iggy_pop iggy_pop --as david_bowie").at(&broker).run().has_status(3);
 }
+
+#[test]
+fn a_broker_that_closes_instead_of_an_answer_to_a_subscription_is_not_waited_for() {
+    let broker = Broker::demo();
+    let watch = rtcomm("watch --share archive --durable archive-a").at(&broker);
+    let outcome = watch.run().has_status(5).prints("");
+    outcome.says("broke off the subscription to '$share/archive//rtcomm/event/#'").says("hint: ");
+}
