@@ -74,6 +74,15 @@ fn a_line_that_is_no_request_is_told_with_its_number_and_the_rest_goes_on() {
 }
 
 #[test]
+fn what_is_json_but_no_object_is_no_request() {
+    let lines = "[\"iggy_pop\",\"david_bowie\",null,null]\nnull\n42\n\"x\"\njunk\n";
+    let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
+    outcome.check(each(&outcome, "outcome") == vec![json!("invalid"); 5], "no call");
+    let why = "the line is no request: a request is a JSON object";
+    outcome.check(each(&outcome, "reason") == vec![json!(why); 5], "what a request is");
+}
+
+#[test]
 fn a_batch_ends_when_its_input_does_though_nothing_is_in_flight() {
     let broker = Broker::mosquitto();
     // Whether the end is overlooked is a matter of which of two threads is faster: now and then the other one.

@@ -38,12 +38,32 @@ const FINISHED_PER_JOB: usize = 64;
 const CANNOT_WRITE: &str = "cannot write to standard output";
 
 /// A line of the input.
+enum Line {
+    Whole(Vec<u8>),
+    /// One that is too long for a request.
+    TooLong,
+}
+
+/// What a line of the input asks for.
 #[derive(Deserialize)]
 struct Wish {
     caller: String,
     callee: String,
     session_id: Option<Uuid>,
     app_context: Option<String>,
+}
+
+impl Wish {
+    /// Reads a line, or says what is wrong with it.
+    fn read(line: &Line) -> Result<Self, String> {
+        let Line::Whole(line) = line else { return Err("the line is too long".to_owned()) };
+        match line.trim_ascii_start().first() {
+            None => Err("the line is empty".to_owned()),
+            Some(b'{') => serde_json::from_slice(line).map_err(|error| format!("the line is no request: {error}")),
+            // An array is not looked into: serde would take its items for the values of the keys, in their order.
+            Some(_) => Err("the line is no request: a request is a JSON object".to_owned()),
+        }
+    }
 }
 
 /// The calls that an input asks for, one a line.
@@ -161,7 +181,7 @@ fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar 
 }
 
 /// Hands the input's lines over, and rings when there is one, and at the end.
-fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Vec<u8>>>, bell: &Bell) {
+fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Line>>, bell: &Bell) {
     hand_over_lines(&mut reader, skip, &lines, bell);
     // Whoever is woken by the last ring must find the end.
     drop(lines);
@@ -170,7 +190,7 @@ fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Vec<u8>>>,
 
 /// Hands the lines over until there is none, the last of them the error where it cannot be read, or until nobody wants
 /// them.
-fn hand_over_lines(reader: &mut Reader, skip: u64, lines: &SyncSender<Result<Vec<u8>>>, bell: &Bell) {
+fn hand_over_lines(reader: &mut Reader, skip: u64, lines: &SyncSender<Result<Line>>, bell: &Bell) {
     let mut left = skip;
     while let Some(line) = next_line(reader).transpose() {
         let is_last = line.is_err();
@@ -185,13 +205,13 @@ fn hand_over_lines(reader: &mut Reader, skip: u64, lines: &SyncSender<Result<Vec
     }
 }
 
-/// The next line of the input. One that is too long for a request stands as an empty one, which is none either.
-fn next_line(reader: &mut Reader) -> Result<Option<Vec<u8>>> {
+/// The next line of the input.
+fn next_line(reader: &mut Reader) -> Result<Option<Line>> {
     loop {
         match reader.next_item()? {
             None => return Ok(None),
-            Some(Item::Line(line)) => return Ok(Some(line.bytes.to_vec())),
-            Some(Item::TooLong { .. }) => return Ok(Some(Vec::new())),
+            Some(Item::Line(line)) => return Ok(Some(Line::Whole(line.bytes.to_vec()))),
+            Some(Item::TooLong { .. }) => return Ok(Some(Line::TooLong)),
             Some(Item::Idle | Item::Notice(_)) => {}
         }
     }
@@ -239,9 +259,8 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    fn request(&self, line: &[u8]) -> Result<Request, String> {
-        let Wish { caller, callee, session_id, app_context } =
-            serde_json::from_slice(line).map_err(|error| format!("the line is no request: {error}"))?;
+    fn request(&self, line: &Line) -> Result<Request, String> {
+        let Wish { caller, callee, session_id, app_context } = Wish::read(line)?;
         let endpoint = |key: &str, id: &str| {
             id.parse::<EndpointId>().map_err(|error| format!("\"{key}\" is no endpoint ID: {error}"))
         };
@@ -302,7 +321,7 @@ impl InOrder {
 
 /// The thread that places calls.
 struct Run {
-    read: Receiver<Result<Vec<u8>>>,
+    read: Receiver<Result<Line>>,
     parser: Parser,
     printer: InOrder,
     /// The calls in flight: deadline where the clock reaches as far, transaction, position. All have the same time, so the
@@ -396,7 +415,7 @@ impl Run {
         Ok(None)
     }
 
-    fn begin(&mut self, line: &[u8], desk: &mut Desk) -> Result<()> {
+    fn begin(&mut self, line: &Line, desk: &mut Desk) -> Result<()> {
         let position = self.printer.reserve();
         match self.parser.request(line) {
             Ok(request) => {
