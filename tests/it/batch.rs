@@ -219,6 +219,17 @@ fn session_and_application_of_a_line_stand_in_its_request() {
 }
 
 #[test]
+fn an_outcome_that_is_placed_again_keeps_its_session() {
+    let broker = Broker::mosquitto();
+    let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
+    let line = json!({"caller": "a", "callee": "b", "session_id": session}).to_string();
+    let first = rtcomm("call --batch - --mqtt-version 5").at(&broker).stdin(line).run().has_status(6);
+    first.check(each(&first, "outcome") == ["no_responder"], "the line of an outcome");
+    let again = rtcomm("call --batch - --dry-run").stdin(&first.stdout).run().has_status(0);
+    again.check(each(&again, "sessionID") == [session], "its session");
+}
+
+#[test]
 fn a_broker_that_goes_leaves_the_calls_unknown_and_says_where_to_go_on() {
     let broker = Broker::mosquitto();
     let mut service = broker.client();

@@ -49,6 +49,8 @@ enum Line {
 struct Wish {
     caller: String,
     callee: String,
+    /// The lines that tell of outcomes have the other name: they may be what is placed again.
+    #[serde(alias = "sessionID")]
     session_id: Option<Uuid>,
     app_context: Option<String>,
 }

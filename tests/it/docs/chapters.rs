@@ -222,7 +222,8 @@ const CHAPTERS: &[Chapter] = &[
                 r#"{"caller":"a","callee":"b","session_id":"0f6c9f3e-3d53-4f0b-9f4c-0d9a3b1d7a55","app_context":"XYZ"}"#,
             ]),
             Paragraph(
-                "Other keys are ignored. `--app-context` is for the lines that have none. For each line of the input one \
+                "`session_id` may be called `sessionID` too, as in the lines that are printed, so that some of these can be \
+                 placed again. Other keys are ignored. `--app-context` is for the lines that have none. For each line of the input one \
                  line is printed, as below, in the order of the input. A line that is no request, an empty one too, is \
                  `invalid`, and the rest goes on. `--dry-run` prints the requests and the invalid lines.",
             ),
