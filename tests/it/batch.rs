@@ -83,6 +83,15 @@ fn what_is_json_but_no_object_is_no_request() {
 }
 
 #[test]
+fn what_is_wrong_with_a_line_is_told_with_its_place_in_that_line() {
+    let lines = "\n\r\n \n{\"caller\":\"iggy_pop\"}\n";
+    let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
+    let (empty, missing) = ("the line is empty", "the line is no request: missing field `callee` at column 21");
+    outcome.check(each(&outcome, "reason") == [empty, empty, empty, missing], "no number of a line but its own");
+    outcome.check(each(&outcome, "line") == [1, 2, 3, 4], "the numbers");
+}
+
+#[test]
 fn a_batch_ends_when_its_input_does_though_nothing_is_in_flight() {
     let broker = Broker::mosquitto();
     // Whether the end is overlooked is a matter of which of two threads is faster: now and then the other one.

@@ -61,10 +61,22 @@ impl Wish {
         let Line::Whole(line) = line else { return Err("the line is too long".to_owned()) };
         match line.trim_ascii_start().first() {
             None => Err("the line is empty".to_owned()),
-            Some(b'{') => serde_json::from_slice(line).map_err(|error| format!("the line is no request: {error}")),
+            Some(b'{') => {
+                serde_json::from_slice(line).map_err(|error| format!("the line is no request: {}", told(&error)))
+            }
             // An array is not looked into: serde would take its items for the values of the keys, in their order.
             Some(_) => Err("the line is no request: a request is a JSON object".to_owned()),
         }
+    }
+}
+
+/// What is wrong with a line, and where in it; without serde's number of the line, which is 1 in any line of the input.
+fn told(error: &serde_json::Error) -> String {
+    let column = error.column();
+    let text = error.to_string();
+    match text.strip_suffix(&format!(" at line {} column {column}", error.line())) {
+        Some(what) => format!("{what} at column {column}"),
+        None => text,
     }
 }
 
