@@ -52,7 +52,7 @@ pub(crate) enum Why {
     Denied,
     /// The broker could not be reached, so nothing was sent.
     Unreachable,
-    /// The connection broke after the request went out: the call may have been placed.
+    /// The connection broke, or a signal came, after the request went out: the call may have been placed.
     Unknown,
 }
 
