@@ -157,13 +157,13 @@ fn a_fifo_is_opened_once_and_nobody_need_write_to_it_yet() {
 }
 
 #[test]
-fn a_terminal_shows_how_many_calls_of_all_are_done_unless_the_run_is_quiet() {
+fn a_terminal_shows_how_many_calls_of_all_are_done_unless_it_shows_the_outcomes_or_the_run_is_quiet() {
     let broker = Broker::mosquitto();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl.gz");
     std::fs::write(&file, compressed("junk\n\njunk")).expect("room for it");
-    for (flags, is_shown) in [("", true), ("--quiet", false)] {
-        let inside = format!("rtcomm call {flags} --batch {}", file.display());
+    for (flags, onto, is_shown) in [("", "> /dev/null", true), ("", "", false), ("--quiet", "> /dev/null", false)] {
+        let inside = format!("rtcomm call {flags} --batch {} {onto}", file.display());
         let outcome =
             shell(r#"script -qefc "$INSIDE" /dev/null"#).env("INSIDE", inside).env("TERM", "xterm").at(&broker).run();
         outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, where it is shown");

@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -175,9 +175,11 @@ fn count_lines(input: &Input) -> Option<u64> {
 }
 
 /// Draws where somebody looks, and wants to: how far it is, how fast, and how long it will take where `total` knows how
-/// many calls there are.
+/// many calls there are. Not where the outcomes come out on a terminal: they show how far it is, and must not be drawn
+/// over.
 fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, super::canvas(report));
+    let canvas = if io::stdout().is_terminal() { ProgressDrawTarget::hidden() } else { super::canvas(report) };
+    let bar = ProgressBar::with_draw_target(None, canvas);
     if bar.is_hidden() {
         return bar;
     }

@@ -233,8 +233,8 @@ const CHAPTERS: &[Chapter] = &[
             ),
             Paragraph(
                 "At most `--jobs` calls wait for their replies at a time, each for `--timeout` from its request on. `--rate` \
-                 limits how many begin in a time: `50/s`, `100/m`, `1000/h`. On a terminal, standard error shows how far \
-                 it is, how fast, and how long it will take.",
+                 limits how many begin in a time: `50/s`, `100/m`, `1000/h`. Where standard error is a terminal and \
+                 standard output is none, standard error shows how far it is, how fast, and how long it will take.",
             ),
             Paragraph(
                 "No request is sent twice. Where the run ends early, by a signal or because the broker is lost, the calls \
