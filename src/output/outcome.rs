@@ -79,6 +79,14 @@ impl Outcome {
         }
     }
 
+    /// Whether the call is placed, or may be, for all that is known.
+    pub(crate) fn may_be_placed(&self) -> bool {
+        match self {
+            Self::Answered { verdict, .. } => *verdict == Verdict::Success,
+            Self::Unanswered(why, _) => matches!(why, Why::Timeout | Why::Unknown),
+        }
+    }
+
     /// What the command exits with.
     pub(crate) fn status(&self) -> Status {
         match self {

@@ -1,7 +1,7 @@
 //! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use flate2::Compression;
@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::mqtt::{Client, DISCONNECT, Message};
+use crate::support::mqtt::{Client, DISCONNECT, Message, Packet};
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::{Broker, Outcome, rtcomm, shell};
 
@@ -213,6 +213,43 @@ fn a_batch_that_was_interrupted_tells_what_it_sent_and_goes_on_with_skip() {
     let rest = rtcomm(&format!("call --batch {path} --skip 3 --dry-run")).at(&broker).run().has_status(0);
     let callers: Vec<_> = (3..10).map(|i| json!(format!("caller{i}"))).collect();
     rest.check(each(&rest, "callerEndpoint") == callers, "the lines after those");
+}
+
+#[test]
+fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("calls.jsonl");
+    let input = [wish("first", "b"), wish("second", "b"), "junk\n".to_owned(), wish("third", "b")].concat();
+    std::fs::write(&file, input).expect("room for it");
+    let first = Mutex::new(None);
+    let peer = Peer::old_broker(Script {
+        to_version_5: ToVersion5::ReasonCode,
+        granted: 1,
+        to_subscriber: Vec::new(),
+        on_publish: Some(Arc::new(move |message| {
+            let request: Value = serde_json::from_slice(&message.payload).expect("a request is JSON");
+            let mut first = first.lock().expect("nobody panicked");
+            let first = first.get_or_insert_with(|| request.clone());
+            // With the last request out the first is answered, and its line cannot be written.
+            if request["callerEndpoint"] != "third" {
+                return Vec::new();
+            }
+            let response = json!({
+                "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": first["transID"], "result": "SUCCESS"
+            });
+            vec![Message::new(first["fromTopic"].as_str().expect("a topic"), response.to_string())]
+        })),
+    });
+    let batch = rtcomm("call --mqtt-version 3.1.1 --batch").arg(&file).env("RTCOMM_BROKER", peer.url());
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let outcome = batch.start_onto(full).end().has_status(1);
+    outcome
+        .says("cannot write to standard output")
+        .says("3 calls may have been placed that have no line")
+        .says("--skip 0");
+    // CONNECT, SUBSCRIBE, three PUBLISH, DISCONNECT.
+    peer.wait_for_packets(6);
+    assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT), "a goodbye");
 }
 
 #[test]

@@ -303,11 +303,18 @@ impl Pace {
     }
 }
 
+/// What is printed for a line of the input.
+struct Output {
+    text: String,
+    /// Whether it tells of a call that is placed, or may be.
+    may_be_placed: bool,
+}
+
 /// Prints lines in the order of the input, whatever the order in which they come.
 struct InOrder {
     out: File,
     /// The lines from the first that is not printed on; `None` where a line has not come.
-    lines: VecDeque<Option<String>>,
+    lines: VecDeque<Option<Output>>,
     /// Which line of the input is the first of them, from 0.
     first: u64,
 }
@@ -319,19 +326,23 @@ impl InOrder {
         self.first + self.lines.len() as u64 - 1
     }
 
-    /// Takes the line for `position`, and prints all that can be printed.
-    fn put(&mut self, position: u64, line: String) -> io::Result<u64> {
+    /// Takes what is printed for `position`, and prints all that can be printed: each on its own, so that where one cannot
+    /// be written it is known which were.
+    fn put(&mut self, position: u64, output: Output) -> io::Result<()> {
         if let Some(slot) = usize::try_from(position - self.first).ok().and_then(|i| self.lines.get_mut(i)) {
-            *slot = Some(line);
+            *slot = Some(output);
         }
-        let mut ready = String::new();
-        let before = self.first;
-        while let Some(Some(_)) = self.lines.front() {
-            ready.extend(self.lines.pop_front().flatten());
+        while let Some(Some(next)) = self.lines.front() {
+            self.out.write_all(next.text.as_bytes())?;
+            self.lines.pop_front();
             self.first += 1;
         }
-        self.out.write_all(ready.as_bytes())?;
-        Ok(self.first - before)
+        Ok(())
+    }
+
+    /// How many calls are placed, or may be, and not printed.
+    fn untold(&self) -> usize {
+        self.lines.iter().filter(|output| output.as_ref().is_none_or(|it| it.may_be_placed)).count()
     }
 }
 
@@ -361,17 +372,36 @@ impl Run {
         let mut desk = Desk::open(place, ears)?;
         let result = self.work(&mut desk);
         self.progress.finish_and_clear();
-        if result.is_ok() {
+        let Err(error) = result else {
             desk.close();
-        }
-        match result.and_then(|()| self.read_to_its_end()) {
-            Err(error)
-                if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe) =>
-            {
-                Ok(Status::Success)
+            return self.read_to_its_end().map(|()| self.worst);
+        };
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(kind) => {
+                let ended = self.cannot_write(&error, kind);
+                desk.close();
+                ended
             }
-            result => result.map(|()| self.worst),
+            // The broker is lost: there is nobody to say goodbye to.
+            None => Err(error),
         }
+    }
+
+    /// The end where standard output takes no more. A reader that went away is a normal one.
+    fn cannot_write(&self, error: &anyhow::Error, kind: io::ErrorKind) -> Result<Status> {
+        if kind == io::ErrorKind::BrokenPipe {
+            return Ok(Status::Success);
+        }
+        let untold = self.printer.untold();
+        if untold > 0 {
+            self.report.warn(format_args!("{untold} calls may have been placed that have no line"));
+        }
+        Err(self.ended_by(error))
+    }
+
+    /// What is told of an error that ends the run early.
+    fn ended_by(&self, error: &anyhow::Error) -> anyhow::Error {
+        Failure::new(Status::Failure, format!("{error:#}")).hint(self.where_to_go_on()).into()
     }
 
     fn work(&mut self, desk: &mut Desk) -> Result<()> {
@@ -404,9 +434,7 @@ impl Run {
     /// Fails where the input ended with an error, unless a signal ended the run first.
     fn read_to_its_end(&mut self) -> Result<()> {
         match self.end.take() {
-            Some(Err(error)) if !self.stop.is_stopped() => {
-                Err(Failure::new(Status::Failure, format!("{error:#}")).hint(self.where_to_go_on()).into())
-            }
+            Some(Err(error)) if !self.stop.is_stopped() => Err(self.ended_by(&error)),
             _ => Ok(()),
         }
     }
@@ -445,7 +473,8 @@ impl Run {
             }
             Err(why) => {
                 self.worst = self.worst.worse(Status::Failure);
-                self.print(position, json::invalid(self.skip + position + 1, &why))
+                let text = json::invalid(self.skip + position + 1, &why);
+                self.print(position, Output { text, may_be_placed: false })
             }
         }
     }
@@ -480,14 +509,17 @@ impl Run {
             return Ok(());
         };
         match self.deadlines.remove(i) {
-            Some((_, _, position)) => self.print(position, json::called(called)),
+            Some((_, _, position)) => {
+                let may_be_placed = called.outcome.may_be_placed();
+                self.print(position, Output { text: json::called(called), may_be_placed })
+            }
             None => Ok(()),
         }
     }
 
-    fn print(&mut self, position: u64, line: String) -> Result<()> {
-        let printed = self.printer.put(position, line).context(CANNOT_WRITE)?;
-        self.progress.inc(printed);
+    fn print(&mut self, position: u64, output: Output) -> Result<()> {
+        self.printer.put(position, output).context(CANNOT_WRITE)?;
+        self.progress.set_position(self.printer.first);
         Ok(())
     }
 }

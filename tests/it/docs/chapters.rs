@@ -239,7 +239,8 @@ const CHAPTERS: &[Chapter] = &[
             Paragraph(
                 "No request is sent twice. Where the run ends early, by a signal or because the broker is lost, the calls \
                  in flight are printed as `unknown`, so the lines printed are the lines done: `--skip` their number goes on \
-                 after them. Look for the sessions of the `unknown` ones before you repeat these. Where it is killed \
+                 after them. Look for the sessions of the `unknown` ones before you repeat these. Where standard output \
+                 cannot be written to, a warning says how many calls may have been placed that have no line. Where it is killed \
                  (SIGKILL) or the power fails, calls may have been placed that have no line, up to 64 times `--jobs`: one \
                  line waits for all before it.",
             ),
