@@ -253,6 +253,20 @@ fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on
 }
 
 #[test]
+fn leaving_out_more_lines_than_there_are_is_warned_of() {
+    let broker = Broker::mosquitto();
+    for flags in ["", "--dry-run"] {
+        let skip = |count: usize| {
+            let words = format!("call --batch - {flags} --skip {count}");
+            rtcomm(&words).at(&broker).stdin("junk\njunk\n").run().has_status(0).prints("")
+        };
+        skip(3).says("--skip 3").says("only 2 lines");
+        // All that there is was done before: a normal end.
+        skip(2).never_says("lines");
+    }
+}
+
+#[test]
 fn session_and_application_of_a_line_stand_in_its_request() {
     let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let lines = format!(

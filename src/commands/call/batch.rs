@@ -112,8 +112,9 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
     let ears = Ears::new();
     let bell = ears.bell();
     let (lines, read) = sync_channel(AHEAD);
+    let left_out = Skip { lines: skip, report: place.report, stop: stop.clone() };
     let reading = bell.clone();
-    thread::spawn(move || read_lines(reader, skip, lines, &reading));
+    thread::spawn(move || read_lines(reader, &left_out, lines, &reading));
     let (news, ended) = (inbox.news(), stop.clone());
     let run = Run {
         read,
@@ -196,8 +197,16 @@ fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar 
     }
 }
 
+/// What the thread that reads leaves out, and tells of it.
+struct Skip {
+    lines: u64,
+    report: Report,
+    /// Where reading was ended early, how many lines there are is not known.
+    stop: Stop,
+}
+
 /// Hands the input's lines over, and rings when there is one, and at the end.
-fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Line>>, bell: &Bell) {
+fn read_lines(mut reader: Reader, skip: &Skip, lines: SyncSender<Result<Line>>, bell: &Bell) {
     hand_over_lines(&mut reader, skip, &lines, bell);
     // Whoever is woken by the last ring must find the end.
     drop(lines);
@@ -206,18 +215,28 @@ fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Line>>, be
 
 /// Hands the lines over until there is none, the last of them the error where it cannot be read, or until nobody wants
 /// them.
-fn hand_over_lines(reader: &mut Reader, skip: u64, lines: &SyncSender<Result<Line>>, bell: &Bell) {
-    let mut left = skip;
+fn hand_over_lines(reader: &mut Reader, skip: &Skip, lines: &SyncSender<Result<Line>>, bell: &Bell) {
+    let mut number = 0;
     while let Some(line) = next_line(reader).transpose() {
         let is_last = line.is_err();
-        if left > 0 && !is_last {
-            left -= 1;
+        number += 1;
+        if number <= skip.lines && !is_last {
             continue;
         }
         if lines.send(line).is_err() || is_last {
             return;
         }
         bell.ring();
+    }
+    if !skip.stop.is_stopped() {
+        warn_of_skip(skip.lines, number, skip.report);
+    }
+}
+
+/// Says so where more lines are left out than the input has: another input may have been meant.
+fn warn_of_skip(skip: u64, lines: u64, report: Report) {
+    if skip > lines {
+        report.warn(format_args!("--skip {skip} leaves nothing: the input has only {lines} lines"));
     }
 }
 
@@ -237,7 +256,7 @@ fn next_line(reader: &mut Reader) -> Result<Option<Line>> {
 ///
 /// # Errors
 /// An input that cannot be read; standard output that cannot be written to.
-pub(super) fn print_requests(batch: Batch) -> Result<Status> {
+pub(super) fn print_requests(batch: Batch, report: Report) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
     let (_, mut reader) = open(&input)?;
     let mut out = io::BufWriter::new(output::stdout().context(CANNOT_WRITE)?);
@@ -259,6 +278,7 @@ pub(super) fn print_requests(batch: Batch) -> Result<Status> {
             return gone_or(error);
         }
     }
+    warn_of_skip(skip, number, report);
     out.flush().map_or_else(gone_or, |()| Ok(worst))
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
     match (what, dry_run) {
         (What::One(request), true) => output::print(&format!("{}\n", request.payload())),
         (What::One(request), false) => single(place, &request, timeout, json),
-        (What::Many(calls), true) => batch::print_requests(calls),
+        (What::Many(calls), true) => batch::print_requests(calls, place.report),
         (What::Many(calls), false) => batch::run(calls, place, Limits { jobs: batch.jobs, rate: batch.rate, timeout }),
     }
 }
