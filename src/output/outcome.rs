@@ -52,7 +52,7 @@ pub(crate) enum Why {
     Denied,
     /// The broker could not be reached, so nothing was sent.
     Unreachable,
-    /// The connection broke after the request went out: the call may have been placed.
+    /// The connection broke, or a signal came, after the request went out: the call may have been placed.
     Unknown,
 }
 
@@ -76,6 +76,14 @@ impl Outcome {
             Self::Answered { verdict: Verdict::Success, .. } => None,
             Self::Answered { verdict: Verdict::Failure(reason), .. } => reason.clone(),
             Self::Unanswered(_, failure) => Some(failure.to_string()),
+        }
+    }
+
+    /// Whether the call is placed, or may be, for all that is known.
+    pub(crate) fn may_be_placed(&self) -> bool {
+        match self {
+            Self::Answered { verdict, .. } => *verdict == Verdict::Success,
+            Self::Unanswered(why, _) => matches!(why, Why::Timeout | Why::Unknown),
         }
     }
 

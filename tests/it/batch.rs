@@ -1,7 +1,7 @@
 //! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use flate2::Compression;
@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::mqtt::{Client, DISCONNECT, Message};
+use crate::support::mqtt::{Client, DISCONNECT, Message, Packet};
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::{Broker, Outcome, rtcomm, shell};
 
@@ -71,6 +71,24 @@ fn a_line_that_is_no_request_is_told_with_its_number_and_the_rest_goes_on() {
     outcome.check(each(&outcome, "outcome") == ["failure", "invalid", "invalid", "failure", "invalid"], "one for each");
     outcome.check(each(&outcome, "line") == [Value::Null, json!(2), json!(3), Value::Null, json!(5)], "the numbers");
     outcome.check(each(&outcome, "reason")[0] == "busy", "the service's reason");
+}
+
+#[test]
+fn what_is_json_but_no_object_is_no_request() {
+    let lines = "[\"iggy_pop\",\"david_bowie\",null,null]\nnull\n42\n\"x\"\njunk\n";
+    let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
+    outcome.check(each(&outcome, "outcome") == vec![json!("invalid"); 5], "no call");
+    let why = "the line is no request: a request is a JSON object";
+    outcome.check(each(&outcome, "reason") == vec![json!(why); 5], "what a request is");
+}
+
+#[test]
+fn what_is_wrong_with_a_line_is_told_with_its_place_in_that_line() {
+    let lines = "\n\r\n \n{\"caller\":\"iggy_pop\"}\n";
+    let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
+    let (empty, missing) = ("the line is empty", "the line is no request: missing field `callee` at column 21");
+    outcome.check(each(&outcome, "reason") == [empty, empty, empty, missing], "no number of a line but its own");
+    outcome.check(each(&outcome, "line") == [1, 2, 3, 4], "the numbers");
 }
 
 #[test]
@@ -139,13 +157,13 @@ fn a_fifo_is_opened_once_and_nobody_need_write_to_it_yet() {
 }
 
 #[test]
-fn a_terminal_shows_how_many_calls_of_all_are_done_unless_the_run_is_quiet() {
+fn a_terminal_shows_how_many_calls_of_all_are_done_unless_it_shows_the_outcomes_or_the_run_is_quiet() {
     let broker = Broker::mosquitto();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl.gz");
     std::fs::write(&file, compressed("junk\n\njunk")).expect("room for it");
-    for (flags, is_shown) in [("", true), ("--quiet", false)] {
-        let inside = format!("rtcomm call {flags} --batch {}", file.display());
+    for (flags, onto, is_shown) in [("", "> /dev/null", true), ("", "", false), ("--quiet", "> /dev/null", false)] {
+        let inside = format!("rtcomm call {flags} --batch {} {onto}", file.display());
         let outcome =
             shell(r#"script -qefc "$INSIDE" /dev/null"#).env("INSIDE", inside).env("TERM", "xterm").at(&broker).run();
         outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, where it is shown");
@@ -198,6 +216,57 @@ fn a_batch_that_was_interrupted_tells_what_it_sent_and_goes_on_with_skip() {
 }
 
 #[test]
+fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("calls.jsonl");
+    let input = [wish("first", "b"), wish("second", "b"), "junk\n".to_owned(), wish("third", "b")].concat();
+    std::fs::write(&file, input).expect("room for it");
+    let first = Mutex::new(None);
+    let peer = Peer::old_broker(Script {
+        to_version_5: ToVersion5::ReasonCode,
+        granted: 1,
+        to_subscriber: Vec::new(),
+        on_publish: Some(Arc::new(move |message| {
+            let request: Value = serde_json::from_slice(&message.payload).expect("a request is JSON");
+            let mut first = first.lock().expect("nobody panicked");
+            let first = first.get_or_insert_with(|| request.clone());
+            // With the last request out the first is answered, and its line cannot be written.
+            if request["callerEndpoint"] != "third" {
+                return Vec::new();
+            }
+            let response = json!({
+                "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": first["transID"], "result": "SUCCESS"
+            });
+            vec![Message::new(first["fromTopic"].as_str().expect("a topic"), response.to_string())]
+        })),
+    });
+    let batch = rtcomm("call --mqtt-version 3.1.1 --batch").arg(&file).env("RTCOMM_BROKER", peer.url());
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let outcome = batch.start_onto(full).end().has_status(1);
+    outcome
+        .says("cannot write to standard output")
+        .says("3 calls may have been placed that have no line")
+        .says("--skip 0");
+    // CONNECT, SUBSCRIBE, three PUBLISH, DISCONNECT.
+    peer.wait_for_packets(6);
+    assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT), "a goodbye");
+}
+
+#[test]
+fn leaving_out_more_lines_than_there_are_is_warned_of() {
+    let broker = Broker::mosquitto();
+    for flags in ["", "--dry-run"] {
+        let skip = |count: usize| {
+            let words = format!("call --batch - {flags} --skip {count}");
+            rtcomm(&words).at(&broker).stdin("junk\njunk\n").run().has_status(0).prints("")
+        };
+        skip(3).says("--skip 3").says("only 2 lines");
+        // All that there is was done before: a normal end.
+        skip(2).never_says("lines");
+    }
+}
+
+#[test]
 fn session_and_application_of_a_line_stand_in_its_request() {
     let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let lines = format!(
@@ -207,6 +276,17 @@ fn session_and_application_of_a_line_stand_in_its_request() {
     let outcome = rtcomm("call --batch - --dry-run --app-context common").stdin(lines).run().has_status(0);
     outcome.check(each(&outcome, "sessionID") == [json!(session), Value::Null], "the line's session");
     outcome.check(each(&outcome, "appContext") == ["own", "common"], "the line's application, else the common one");
+}
+
+#[test]
+fn an_outcome_that_is_placed_again_keeps_its_session() {
+    let broker = Broker::mosquitto();
+    let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
+    let line = json!({"caller": "a", "callee": "b", "session_id": session}).to_string();
+    let first = rtcomm("call --batch - --mqtt-version 5").at(&broker).stdin(line).run().has_status(6);
+    first.check(each(&first, "outcome") == ["no_responder"], "the line of an outcome");
+    let again = rtcomm("call --batch - --dry-run").stdin(&first.stdout).run().has_status(0);
+    again.check(each(&again, "sessionID") == [session], "its session");
 }
 
 #[test]

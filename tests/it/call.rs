@@ -329,6 +329,29 @@ fn a_signal_ends_the_wait_and_warns_that_the_call_may_be_placed() {
 }
 
 #[test]
+fn a_signal_leaves_a_json_line_for_a_request_that_went_out_and_none_for_one_that_did_not() {
+    let broker = Broker::mosquitto();
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut service = broker.client();
+        service.subscribe("calls");
+        let call = rtcomm("call a b --json --call-topic calls").at(&broker).start();
+        let request = request_of(&service.next());
+        call.signal(signal);
+        let outcome = call.end().has_status(status);
+        let [line] = &outcome.json_lines()[..] else { panic!("one line: {}", outcome.stdout) };
+        outcome.check(line["outcome"] == "unknown", "nobody knows");
+        outcome.check(line["transID"] == request["transID"], "the transaction to look for");
+        outcome.check(line["reason"].as_str().is_some_and(|it| it.starts_with("interrupted")), "why");
+    }
+
+    let peer = Peer::silent();
+    let call = rtcomm("call a b --json --mqtt-version 3.1.1").env("RTCOMM_BROKER", peer.url()).start();
+    peer.wait_for_packets(1);
+    call.signal(Signal::INT);
+    call.end().has_status(130).prints("");
+}
+
+#[test]
 fn a_call_that_is_given_up_while_the_broker_is_late_is_not_placed_without_a_word() {
     for (timeout, signal, status) in [(200, None, 124), (45_000, Some(Signal::INT), 130)] {
         let (peer, gate) = Peer::late();

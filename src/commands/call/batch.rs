@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -38,12 +38,46 @@ const FINISHED_PER_JOB: usize = 64;
 const CANNOT_WRITE: &str = "cannot write to standard output";
 
 /// A line of the input.
+enum Line {
+    Whole(Vec<u8>),
+    /// One that is too long for a request.
+    TooLong,
+}
+
+/// What a line of the input asks for.
 #[derive(Deserialize)]
 struct Wish {
     caller: String,
     callee: String,
+    /// The lines that tell of outcomes have the other name: they may be what is placed again.
+    #[serde(alias = "sessionID")]
     session_id: Option<Uuid>,
     app_context: Option<String>,
+}
+
+impl Wish {
+    /// Reads a line, or says what is wrong with it.
+    fn read(line: &Line) -> Result<Self, String> {
+        let Line::Whole(line) = line else { return Err("the line is too long".to_owned()) };
+        match line.trim_ascii_start().first() {
+            None => Err("the line is empty".to_owned()),
+            Some(b'{') => {
+                serde_json::from_slice(line).map_err(|error| format!("the line is no request: {}", told(&error)))
+            }
+            // An array is not looked into: serde would take its items for the values of the keys, in their order.
+            Some(_) => Err("the line is no request: a request is a JSON object".to_owned()),
+        }
+    }
+}
+
+/// What is wrong with a line, and where in it; without serde's number of the line, which is 1 in any line of the input.
+fn told(error: &serde_json::Error) -> String {
+    let column = error.column();
+    let text = error.to_string();
+    match text.strip_suffix(&format!(" at line {} column {column}", error.line())) {
+        Some(what) => format!("{what} at column {column}"),
+        None => text,
+    }
 }
 
 /// The calls that an input asks for, one a line.
@@ -78,8 +112,9 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
     let ears = Ears::new();
     let bell = ears.bell();
     let (lines, read) = sync_channel(AHEAD);
+    let left_out = Skip { lines: skip, report: place.report, stop: stop.clone() };
     let reading = bell.clone();
-    thread::spawn(move || read_lines(reader, skip, lines, &reading));
+    thread::spawn(move || read_lines(reader, &left_out, lines, &reading));
     let (news, ended) = (inbox.news(), stop.clone());
     let run = Run {
         read,
@@ -141,9 +176,11 @@ fn count_lines(input: &Input) -> Option<u64> {
 }
 
 /// Draws where somebody looks, and wants to: how far it is, how fast, and how long it will take where `total` knows how
-/// many calls there are.
+/// many calls there are. Not where the outcomes come out on a terminal: they show how far it is, and must not be drawn
+/// over.
 fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, super::canvas(report));
+    let canvas = if io::stdout().is_terminal() { ProgressDrawTarget::hidden() } else { super::canvas(report) };
+    let bar = ProgressBar::with_draw_target(None, canvas);
     if bar.is_hidden() {
         return bar;
     }
@@ -160,8 +197,16 @@ fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar 
     }
 }
 
+/// What the thread that reads leaves out, and tells of it.
+struct Skip {
+    lines: u64,
+    report: Report,
+    /// Where reading was ended early, how many lines there are is not known.
+    stop: Stop,
+}
+
 /// Hands the input's lines over, and rings when there is one, and at the end.
-fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Vec<u8>>>, bell: &Bell) {
+fn read_lines(mut reader: Reader, skip: &Skip, lines: SyncSender<Result<Line>>, bell: &Bell) {
     hand_over_lines(&mut reader, skip, &lines, bell);
     // Whoever is woken by the last ring must find the end.
     drop(lines);
@@ -170,12 +215,12 @@ fn read_lines(mut reader: Reader, skip: u64, lines: SyncSender<Result<Vec<u8>>>,
 
 /// Hands the lines over until there is none, the last of them the error where it cannot be read, or until nobody wants
 /// them.
-fn hand_over_lines(reader: &mut Reader, skip: u64, lines: &SyncSender<Result<Vec<u8>>>, bell: &Bell) {
-    let mut left = skip;
+fn hand_over_lines(reader: &mut Reader, skip: &Skip, lines: &SyncSender<Result<Line>>, bell: &Bell) {
+    let mut number = 0;
     while let Some(line) = next_line(reader).transpose() {
         let is_last = line.is_err();
-        if left > 0 && !is_last {
-            left -= 1;
+        number += 1;
+        if number <= skip.lines && !is_last {
             continue;
         }
         if lines.send(line).is_err() || is_last {
@@ -183,15 +228,25 @@ fn hand_over_lines(reader: &mut Reader, skip: u64, lines: &SyncSender<Result<Vec
         }
         bell.ring();
     }
+    if !skip.stop.is_stopped() {
+        warn_of_skip(skip.lines, number, skip.report);
+    }
 }
 
-/// The next line of the input. One that is too long for a request stands as an empty one, which is none either.
-fn next_line(reader: &mut Reader) -> Result<Option<Vec<u8>>> {
+/// Says so where more lines are left out than the input has: another input may have been meant.
+fn warn_of_skip(skip: u64, lines: u64, report: Report) {
+    if skip > lines {
+        report.warn(format_args!("--skip {skip} leaves nothing: the input has only {lines} lines"));
+    }
+}
+
+/// The next line of the input.
+fn next_line(reader: &mut Reader) -> Result<Option<Line>> {
     loop {
         match reader.next_item()? {
             None => return Ok(None),
-            Some(Item::Line(line)) => return Ok(Some(line.bytes.to_vec())),
-            Some(Item::TooLong { .. }) => return Ok(Some(Vec::new())),
+            Some(Item::Line(line)) => return Ok(Some(Line::Whole(line.bytes.to_vec()))),
+            Some(Item::TooLong { .. }) => return Ok(Some(Line::TooLong)),
             Some(Item::Idle | Item::Notice(_)) => {}
         }
     }
@@ -201,7 +256,7 @@ fn next_line(reader: &mut Reader) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// An input that cannot be read; standard output that cannot be written to.
-pub(super) fn print_requests(batch: Batch) -> Result<Status> {
+pub(super) fn print_requests(batch: Batch, report: Report) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
     let (_, mut reader) = open(&input)?;
     let mut out = io::BufWriter::new(output::stdout().context(CANNOT_WRITE)?);
@@ -223,6 +278,7 @@ pub(super) fn print_requests(batch: Batch) -> Result<Status> {
             return gone_or(error);
         }
     }
+    warn_of_skip(skip, number, report);
     out.flush().map_or_else(gone_or, |()| Ok(worst))
 }
 
@@ -239,9 +295,8 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    fn request(&self, line: &[u8]) -> Result<Request, String> {
-        let Wish { caller, callee, session_id, app_context } =
-            serde_json::from_slice(line).map_err(|error| format!("the line is no request: {error}"))?;
+    fn request(&self, line: &Line) -> Result<Request, String> {
+        let Wish { caller, callee, session_id, app_context } = Wish::read(line)?;
         let endpoint = |key: &str, id: &str| {
             id.parse::<EndpointId>().map_err(|error| format!("\"{key}\" is no endpoint ID: {error}"))
         };
@@ -268,11 +323,18 @@ impl Pace {
     }
 }
 
+/// What is printed for a line of the input.
+struct Output {
+    text: String,
+    /// Whether it tells of a call that is placed, or may be.
+    may_be_placed: bool,
+}
+
 /// Prints lines in the order of the input, whatever the order in which they come.
 struct InOrder {
     out: File,
     /// The lines from the first that is not printed on; `None` where a line has not come.
-    lines: VecDeque<Option<String>>,
+    lines: VecDeque<Option<Output>>,
     /// Which line of the input is the first of them, from 0.
     first: u64,
 }
@@ -284,25 +346,29 @@ impl InOrder {
         self.first + self.lines.len() as u64 - 1
     }
 
-    /// Takes the line for `position`, and prints all that can be printed.
-    fn put(&mut self, position: u64, line: String) -> io::Result<u64> {
+    /// Takes what is printed for `position`, and prints all that can be printed: each on its own, so that where one cannot
+    /// be written it is known which were.
+    fn put(&mut self, position: u64, output: Output) -> io::Result<()> {
         if let Some(slot) = usize::try_from(position - self.first).ok().and_then(|i| self.lines.get_mut(i)) {
-            *slot = Some(line);
+            *slot = Some(output);
         }
-        let mut ready = String::new();
-        let before = self.first;
-        while let Some(Some(_)) = self.lines.front() {
-            ready.extend(self.lines.pop_front().flatten());
+        while let Some(Some(next)) = self.lines.front() {
+            self.out.write_all(next.text.as_bytes())?;
+            self.lines.pop_front();
             self.first += 1;
         }
-        self.out.write_all(ready.as_bytes())?;
-        Ok(self.first - before)
+        Ok(())
+    }
+
+    /// How many calls are placed, or may be, and not printed.
+    fn untold(&self) -> usize {
+        self.lines.iter().filter(|output| output.as_ref().is_none_or(|it| it.may_be_placed)).count()
     }
 }
 
 /// The thread that places calls.
 struct Run {
-    read: Receiver<Result<Vec<u8>>>,
+    read: Receiver<Result<Line>>,
     parser: Parser,
     printer: InOrder,
     /// The calls in flight: deadline where the clock reaches as far, transaction, position. All have the same time, so the
@@ -326,17 +392,36 @@ impl Run {
         let mut desk = Desk::open(place, ears)?;
         let result = self.work(&mut desk);
         self.progress.finish_and_clear();
-        if result.is_ok() {
+        let Err(error) = result else {
             desk.close();
-        }
-        match result.and_then(|()| self.read_to_its_end()) {
-            Err(error)
-                if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe) =>
-            {
-                Ok(Status::Success)
+            return self.read_to_its_end().map(|()| self.worst);
+        };
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(kind) => {
+                let ended = self.cannot_write(&error, kind);
+                desk.close();
+                ended
             }
-            result => result.map(|()| self.worst),
+            // The broker is lost: there is nobody to say goodbye to.
+            None => Err(error),
         }
+    }
+
+    /// The end where standard output takes no more. A reader that went away is a normal one.
+    fn cannot_write(&self, error: &anyhow::Error, kind: io::ErrorKind) -> Result<Status> {
+        if kind == io::ErrorKind::BrokenPipe {
+            return Ok(Status::Success);
+        }
+        let untold = self.printer.untold();
+        if untold > 0 {
+            self.report.warn(format_args!("{untold} calls may have been placed that have no line"));
+        }
+        Err(self.ended_by(error))
+    }
+
+    /// What is told of an error that ends the run early.
+    fn ended_by(&self, error: &anyhow::Error) -> anyhow::Error {
+        Failure::new(Status::Failure, format!("{error:#}")).hint(self.where_to_go_on()).into()
     }
 
     fn work(&mut self, desk: &mut Desk) -> Result<()> {
@@ -369,9 +454,7 @@ impl Run {
     /// Fails where the input ended with an error, unless a signal ended the run first.
     fn read_to_its_end(&mut self) -> Result<()> {
         match self.end.take() {
-            Some(Err(error)) if !self.stop.is_stopped() => {
-                Err(Failure::new(Status::Failure, format!("{error:#}")).hint(self.where_to_go_on()).into())
-            }
+            Some(Err(error)) if !self.stop.is_stopped() => Err(self.ended_by(&error)),
             _ => Ok(()),
         }
     }
@@ -396,7 +479,7 @@ impl Run {
         Ok(None)
     }
 
-    fn begin(&mut self, line: &[u8], desk: &mut Desk) -> Result<()> {
+    fn begin(&mut self, line: &Line, desk: &mut Desk) -> Result<()> {
         let position = self.printer.reserve();
         match self.parser.request(line) {
             Ok(request) => {
@@ -410,7 +493,8 @@ impl Run {
             }
             Err(why) => {
                 self.worst = self.worst.worse(Status::Failure);
-                self.print(position, json::invalid(self.skip + position + 1, &why))
+                let text = json::invalid(self.skip + position + 1, &why);
+                self.print(position, Output { text, may_be_placed: false })
             }
         }
     }
@@ -445,14 +529,17 @@ impl Run {
             return Ok(());
         };
         match self.deadlines.remove(i) {
-            Some((_, _, position)) => self.print(position, json::called(called)),
+            Some((_, _, position)) => {
+                let may_be_placed = called.outcome.may_be_placed();
+                self.print(position, Output { text: json::called(called), may_be_placed })
+            }
             None => Ok(()),
         }
     }
 
-    fn print(&mut self, position: u64, line: String) -> Result<()> {
-        let printed = self.printer.put(position, line).context(CANNOT_WRITE)?;
-        self.progress.inc(printed);
+    fn print(&mut self, position: u64, output: Output) -> Result<()> {
+        self.printer.put(position, output).context(CANNOT_WRITE)?;
+        self.progress.set_position(self.printer.first);
         Ok(())
     }
 }

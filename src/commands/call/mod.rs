@@ -73,7 +73,7 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
     match (what, dry_run) {
         (What::One(request), true) => output::print(&format!("{}\n", request.payload())),
         (What::One(request), false) => single(place, &request, timeout, json),
-        (What::Many(calls), true) => batch::print_requests(calls),
+        (What::Many(calls), true) => batch::print_requests(calls, place.report),
         (What::Many(calls), false) => batch::run(calls, place, Limits { jobs: batch.jobs, rate: batch.rate, timeout }),
     }
 }
@@ -90,7 +90,12 @@ enum What {
 fn single(place: Place, request: &Request, timeout: Duration, json: bool) -> Result<Status> {
     let began = Instant::now();
     let called = match wait(place, request, began, timeout)? {
-        Ended::Interrupted(status) => return Ok(status),
+        Ended::Interrupted(status, called) => {
+            if let Some(called) = called.filter(|_| json) {
+                output::print(&json::called(&called))?;
+            }
+            return Ok(status);
+        }
         Ended::With(called) => called,
     };
     match (&called.outcome, json) {
@@ -107,7 +112,8 @@ fn single(place: Place, request: &Request, timeout: Duration, json: bool) -> Res
 /// How the wait for one call ended.
 enum Ended {
     With(Box<Called>),
-    Interrupted(Status),
+    /// By a signal; with the call where its request went out.
+    Interrupted(Status, Option<Box<Called>>),
 }
 
 /// What the thread that places the call tells.
@@ -156,14 +162,15 @@ fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> R
     let is_sent = fate.set(Decision::GiveUp).is_err();
     let elapsed = began.elapsed();
     hang_up(&bell, &inbox);
+    let ended = |outcome| Box::new(Called { request: request.clone(), outcome, elapsed });
     let Some(signal) = signal else {
-        let outcome = desk::timed_out(request, &broker, is_sent);
-        return Ok(Ended::With(Box::new(Called { request: request.clone(), outcome, elapsed })));
+        return Ok(Ended::With(ended(desk::timed_out(request, &broker, is_sent))));
     };
     if is_sent {
         report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
     }
-    Ok(Ended::Interrupted(signal.status()))
+    let called = is_sent.then(|| ended(desk::unknown(request, "interrupted")));
+    Ok(Ended::Interrupted(signal.status(), called))
 }
 
 /// Has the thread that places the call give up, and waits, not for long, until it has said goodbye.

@@ -222,7 +222,8 @@ const CHAPTERS: &[Chapter] = &[
                 r#"{"caller":"a","callee":"b","session_id":"0f6c9f3e-3d53-4f0b-9f4c-0d9a3b1d7a55","app_context":"XYZ"}"#,
             ]),
             Paragraph(
-                "Other keys are ignored. `--app-context` is for the lines that have none. For each line of the input one \
+                "`session_id` may be called `sessionID` too, as in the lines that are printed, so that some of these can be \
+                 placed again. Other keys are ignored. `--app-context` is for the lines that have none. For each line of the input one \
                  line is printed, as below, in the order of the input. A line that is no request, an empty one too, is \
                  `invalid`, and the rest goes on. `--dry-run` prints the requests and the invalid lines.",
             ),
@@ -232,13 +233,14 @@ const CHAPTERS: &[Chapter] = &[
             ),
             Paragraph(
                 "At most `--jobs` calls wait for their replies at a time, each for `--timeout` from its request on. `--rate` \
-                 limits how many begin in a time: `50/s`, `100/m`, `1000/h`. On a terminal, standard error shows how far \
-                 it is, how fast, and how long it will take.",
+                 limits how many begin in a time: `50/s`, `100/m`, `1000/h`. Where standard error is a terminal and \
+                 standard output is none, standard error shows how far it is, how fast, and how long it will take.",
             ),
             Paragraph(
                 "No request is sent twice. Where the run ends early, by a signal or because the broker is lost, the calls \
                  in flight are printed as `unknown`, so the lines printed are the lines done: `--skip` their number goes on \
-                 after them. Look for the sessions of the `unknown` ones before you repeat these. Where it is killed \
+                 after them. Look for the sessions of the `unknown` ones before you repeat these. Where standard output \
+                 cannot be written to, a warning says how many calls may have been placed that have no line. Where it is killed \
                  (SIGKILL) or the power fails, calls may have been placed that have no line, up to 64 times `--jobs`: one \
                  line waits for all before it.",
             ),
