@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::support::Broker;
+
 /// How long a line may take that ends by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -72,7 +74,9 @@ impl Desk {
         } else {
             line.replace("rtcomm demo", "rtcomm demo --listen 127.0.0.1:0")
         };
-        let mut job = Job::start(&line, self.dir.path(), &self.broker);
+        let other = is_beyond_the_demo(&line).then(Broker::mosquitto);
+        let broker = other.as_ref().map_or_else(|| self.broker.clone(), Broker::url);
+        let mut job = Job::start(&line, self.dir.path(), &broker);
         if is_demo {
             self.broker = job.broker()?;
             self.demos.push(job);
@@ -85,6 +89,11 @@ impl Desk {
     pub(super) fn leave(self) -> Result<(), String> {
         self.demos.into_iter().try_for_each(|mut demo| demo.end_now().map(drop))
     }
+}
+
+/// Whether a line needs what the demo's broker does not know: a session that is kept, and shared.
+fn is_beyond_the_demo(line: &str) -> bool {
+    line.contains("--share") && line.contains("--durable")
 }
 
 /// A line at work, with all processes that it started.
