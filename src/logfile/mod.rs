@@ -81,7 +81,7 @@ pub(crate) enum Item<'a> {
         /// Its number in the file, from 1.
         number: u64,
     },
-    /// Nothing more can be read now, and the next call waits: the time to flush what was written. While a followed file
+    /// Nothing more can be read now, and the next call waits or fails: the time to flush what was written. While a followed file
     /// does not grow, this comes again several times a second.
     Idle,
     /// Something happened to a followed file.
@@ -184,7 +184,7 @@ impl Reader {
     /// A last line without line end counts as a line, except in a followed file, where it waits for its rest.
     ///
     /// # Errors
-    /// Where reading fails.
+    /// Where reading fails; what was read before is handed out first.
     pub(crate) fn next_item(&mut self) -> anyhow::Result<Option<Item<'_>>> {
         let item = match &mut self.backlog {
             Some(backlog) => backlog.next_item(&mut self.stream),

@@ -30,6 +30,10 @@ pub(super) struct Source {
     taken: u64,
 }
 
+/// Bytes asked for by one read of what was compressed. A decoder that comes upon damage drops what it made of the bytes
+/// before in that same read: so this is no more than a few lines.
+const DECODED: usize = 4 << 10;
+
 /// Reads what was compressed.
 type Decoder = Box<dyn Read + Send>;
 
@@ -135,7 +139,10 @@ impl Source {
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = match &mut self.decoder {
-            Some(decoder) => decoder.read(buffer)?,
+            Some(decoder) => {
+                let some = buffer.len().min(DECODED);
+                decoder.read(&mut buffer[..some])?
+            }
             None => self.file.read(buffer)?,
         };
         self.offset += read as u64;
