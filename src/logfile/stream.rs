@@ -114,14 +114,15 @@ impl Stream {
         if self.fault.is_some() {
             return Ok(self.idle());
         }
-        if !self.stop.await_input(self.source.file(), Some(Duration::ZERO))? {
+        // A decoder may hold more while its input has none; it asks for itself.
+        if !self.source.is_compressed() && !self.stop.await_input(self.source.file(), Some(Duration::ZERO))? {
             return Ok(self.idle());
         }
         match self.lines.fill(&mut self.source) {
             Ok(0) => self.at_end(),
             Ok(_) => Ok(Step::Again),
-            // Another reader of the same pipe was faster.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Again),
+            // What came is not enough for a decoder, or another reader of the same pipe was faster.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(self.idle()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Step::Again),
             Err(error) => {
                 self.fault = Some(error);

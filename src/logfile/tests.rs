@@ -425,8 +425,9 @@ fn zstd(content: &[u8]) -> Vec<u8> {
     zstd::encode_all(content, 1).expect("a Vec takes all")
 }
 
-/// Both ways to compress.
-const WAYS: [fn(&[u8]) -> Vec<u8>; 2] = [gzip, zstd];
+type Compress = fn(&[u8]) -> Vec<u8>;
+
+const WAYS: [Compress; 2] = [gzip, zstd];
 
 #[test]
 fn a_compressed_file_is_read_as_what_was_compressed() {
@@ -435,7 +436,51 @@ fn a_compressed_file_is_read_as_what_was_compressed() {
         let bytes = content.map(compress).concat();
         assert_eq!(lines_of_file(&bytes, Start::Everything), all);
         assert_eq!(lines_of_file(&bytes, Start::Last(2)), all[1..]);
+        assert_eq!(lines_of_pipe(&bytes, Start::Everything), all);
+        assert_eq!(lines_of_pipe(&bytes, Start::Last(2)), all[1..]);
     }
+}
+
+/// A reader at work on a pipe, and the pipe's other end.
+fn running_on_pipe() -> (Running, PipeWriter) {
+    let (read, pipe_end) = pipe().expect("a pipe");
+    let running = Running::new(move |stop| {
+        let source = Source::new(OwnedFd::from(read).into()).expect("an open pipe");
+        Reader::new(Input::Stdin, source, Start::Everything, false, stop).expect("a reader")
+    });
+    (running, pipe_end)
+}
+
+#[test]
+fn a_compressed_pipe_is_known_by_bytes_that_come_one_by_one() {
+    let content: Vec<u8> = (0..20_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+    for compress in WAYS {
+        let (running, mut pipe_end) = running_on_pipe();
+        let bytes = compress(&content);
+        for byte in &bytes[..6] {
+            running.expect_idle();
+            pipe_end.write_all(&[*byte]).expect("a reader");
+        }
+        pipe_end.write_all(&bytes[6..]).expect("a reader");
+        // The pipe stays open, and yet all that came is handed out.
+        for seen in number_lines(&content) {
+            running.expect(&seen);
+        }
+        drop(pipe_end);
+        running.expect(&Seen::End);
+    }
+}
+
+#[test]
+fn a_pipe_that_only_begins_like_a_compressed_one_loses_nothing() {
+    for content in ["(", "(\n", "(a\nb\n", "\u{1f}\n", "a\nb", "\n"] {
+        let all = number_lines(content.as_bytes());
+        assert_eq!(lines_of_pipe(content.as_bytes(), Start::Everything), all, "{content:?}");
+    }
+    let (running, mut pipe_end) = running_on_pipe();
+    running.expect_idle();
+    write(&mut pipe_end, "\n");
+    running.expect(&line(1, ""));
 }
 
 /// What a reader of a file hands out before its error, which must come.

@@ -371,6 +371,14 @@ fn of_a_damaged_compressed_file_comes_what_was_readable_and_then_the_error() {
 }
 
 #[test]
+fn a_compressed_recording_is_read_from_a_file_and_from_a_pipe_but_not_followed() {
+    let recording = Recording::of(gzip(&lines(0..20)));
+    recording.tail("").run().has_status(0).prints(&lines(0..20));
+    rtcomm("tail --json -").stdin(gzip(&lines(0..20))).run().has_status(0).prints(&lines(0..20));
+    recording.tail("-f").run().has_status(2).prints("").says("compressed").says("--follow");
+}
+
+#[test]
 fn flags_that_do_not_go_together_are_a_usage_error() {
     for flags in ["-n 3", "-f", "--since 1h", "--until 1h"] {
         rtcomm(&format!("tail {flags}")).run().has_status(2).prints("").says("FILE");
