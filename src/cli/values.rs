@@ -22,10 +22,13 @@ impl FromStr for Lines {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Self::All),
-            number => number.parse().map(Self::Last).map_err(|_| "write a number of lines, or 'all'".to_owned()),
+        if text == "all" {
+            return Ok(Self::All);
         }
+        // With a sign, `tail` means: from that line on.
+        let unsigned = !text.starts_with('+');
+        let count = text.parse().ok().filter(|_| unsigned);
+        count.map(Self::Last).ok_or_else(|| "write a number of lines, or 'all'".to_owned())
     }
 }
 

@@ -24,13 +24,13 @@ impl Backlog {
         Self { limit, kept: VecDeque::new(), current: Box::default(), seen: 0 }
     }
 
-    /// The next of the last lines of `stream`, which has ended once this returns.
+    /// The next of the last lines of `stream`, which has ended or failed once this returns; after them, how it did.
     pub(super) fn next_item<'a>(&'a mut self, stream: &'a mut Stream) -> io::Result<Option<Item<'a>>> {
         self.collect(stream)?;
         if stream.is_stopped() {
             return Ok(None);
         }
-        let Some(line) = self.kept.pop_front() else { return Ok(None) };
+        let Some(line) = self.kept.pop_front() else { return stream.next_item() };
         let number = self.seen - self.kept.len() as u64;
         let Some(bytes) = line else { return Ok(Some(Item::TooLong { number })) };
         self.current = bytes;
@@ -38,7 +38,9 @@ impl Backlog {
     }
 
     fn collect(&mut self, stream: &mut Stream) -> io::Result<()> {
-        while let Some(item) = stream.next_item()? {
+        while !stream.is_failing()
+            && let Some(item) = stream.next_item()?
+        {
             match item {
                 Item::Line(line) => self.keep(Some(line.bytes)),
                 Item::TooLong { .. } => self.keep(None),

@@ -29,6 +29,8 @@ use lines::Lines;
 use source::Source;
 use stream::{Follow, Stream};
 
+use crate::exit::Failure;
+
 pub(crate) use stop::Stop;
 
 /// The longest line that is handed out, in bytes. A longer one is no recorded message.
@@ -81,7 +83,7 @@ pub(crate) enum Item<'a> {
         /// Its number in the file, from 1.
         number: u64,
     },
-    /// Nothing more can be read now, and the next call waits: the time to flush what was written. While a followed file
+    /// Nothing more can be read now, and the next call waits or fails: the time to flush what was written. While a followed file
     /// does not grow, this comes again several times a second.
     Idle,
     /// Something happened to a followed file.
@@ -145,10 +147,10 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Opens `input`, to begin with `start`. With `follow` a regular file is read on as it grows, through truncation
-    /// and replacement, until `stop`; standard input, FIFOs, devices and compressed files end where they end.
+    /// and replacement, until `stop`; standard input, FIFOs and devices end where they end.
     ///
     /// # Errors
-    /// Where it does not exist, may not be read, or is a directory.
+    /// Where it does not exist, may not be read, or is a directory; with `follow`, where it is compressed.
     pub(crate) fn open(input: Input, start: Start, follow: bool, stop: Stop) -> anyhow::Result<Self> {
         let source = Source::open(&input).with_context(|| format!("cannot open {input}"))?;
         Self::new(input, source, start, follow, stop)
@@ -157,6 +159,10 @@ impl Reader {
     fn new(input: Input, mut source: Source, start: Start, follow: bool, stop: Stop) -> anyhow::Result<Self> {
         let cannot_read = || format!("cannot read {input}");
         let is_file = source.metadata().with_context(cannot_read)?.is_file() && !source.is_compressed();
+        if follow && source.is_compressed() {
+            let failure = Failure::usage(format!("{input} is compressed, and cannot be followed"));
+            return Err(failure.hint("leave out --follow").into());
+        }
         let follow = match &input {
             Input::File(path) if follow && is_file => Some(Follow::new(path.clone())),
             _ => None,
@@ -184,7 +190,7 @@ impl Reader {
     /// A last line without line end counts as a line, except in a followed file, where it waits for its rest.
     ///
     /// # Errors
-    /// Where reading fails.
+    /// Where reading fails; what was read before is handed out first.
     pub(crate) fn next_item(&mut self) -> anyhow::Result<Option<Item<'_>>> {
         let item = match &mut self.backlog {
             Some(backlog) => backlog.next_item(&mut self.stream),

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::{self, BufReader, ErrorKind, Read, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek as _, SeekFrom};
+use std::mem;
 use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -13,13 +14,13 @@ use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr_iter, memrchr_iter};
 use rustix::fs::{Mode, OFlags};
 
+use super::stop::is_ready;
 use super::{BLOCK, Input};
 
 /// A file, pipe or device that is being read.
 pub(super) struct Source {
     file: File,
-    /// What makes lines of the file's bytes, where it is compressed.
-    decoder: Option<Decoder>,
+    form: Form,
     /// Bytes from the beginning of the file to the next one to be read.
     offset: u64,
     /// The offset at which reading began.
@@ -28,6 +29,18 @@ pub(super) struct Source {
     lines_before: Cell<Option<u64>>,
     /// Lines handed out since.
     taken: u64,
+}
+
+/// Bytes asked for by one read of what was compressed. A decoder that comes upon damage drops what it made of the bytes
+/// before in that same read: so this is no more than a few lines.
+const DECODED: usize = 4 << 10;
+
+/// What the bytes of a file are.
+enum Form {
+    /// Not known yet, of a pipe: it began so, which was read and not handed out.
+    Unknown(Vec<u8>),
+    Plain,
+    Compressed(Decoder),
 }
 
 /// Reads what was compressed.
@@ -66,13 +79,18 @@ impl Source {
             return Err(ErrorKind::IsADirectory.into());
         }
         let offset = if metadata.is_file() { file.stream_position()? } else { 0 };
-        let decoder = if metadata.is_file() && offset == 0 { decoder(&file)? } else { None };
-        Ok(Self { file, decoder, offset, began: offset, lines_before: Cell::new(None), taken: 0 })
+        let form = match offset {
+            0 if metadata.is_file() => form_of_file(&file)?,
+            0 => Form::Unknown(Vec::new()),
+            _ => Form::Plain,
+        };
+        Ok(Self { file, form, offset, began: offset, lines_before: Cell::new(None), taken: 0 })
     }
 
-    /// Whether the file is compressed, so that it can only be read from its beginning, and does not grow by lines.
+    /// Whether the file is known to be compressed, so that it can only be read from its beginning, and does not grow by
+    /// lines.
     pub(super) fn is_compressed(&self) -> bool {
-        self.decoder.is_some()
+        matches!(self.form, Form::Compressed(_))
     }
 
     pub(super) fn file(&self) -> &File {
@@ -124,6 +142,26 @@ impl Source {
         Ok(before + taken)
     }
 
+    /// Reads the first bytes of a pipe, as many as tell what it holds. They come with what is read, whatever it is.
+    fn read_beginning(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Form::Unknown(beginning) = &mut self.form else { return Ok(0) };
+        let mut bytes = [0; MAGIC];
+        let read = self.file.read(&mut bytes[..MAGIC - beginning.len()])?;
+        beginning.extend_from_slice(&bytes[..read]);
+        if read > 0 && is_undecided(beginning) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let beginning = mem::take(beginning);
+        let input = Cursor::new(beginning.clone()).chain(Ready(self.file.try_clone()?));
+        self.form = form(&beginning, input)?;
+        if self.is_compressed() {
+            return self.read(buffer);
+        }
+        let read = (&beginning[..]).read(buffer)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+
     fn seek(&mut self, offset: u64) -> io::Result<()> {
         self.offset = self.file.seek(SeekFrom::Start(offset))?;
         (self.began, self.taken) = (offset, 0);
@@ -134,24 +172,57 @@ impl Source {
 
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match &mut self.decoder {
-            Some(decoder) => decoder.read(buffer)?,
-            None => self.file.read(buffer)?,
+        let read = match &mut self.form {
+            Form::Plain => self.file.read(buffer)?,
+            Form::Compressed(decoder) => {
+                let some = buffer.len().min(DECODED);
+                decoder.read(&mut buffer[..some])?
+            }
+            Form::Unknown(_) => return self.read_beginning(buffer),
         };
         self.offset += read as u64;
         Ok(read)
     }
 }
 
-/// A decoder for a file that begins as gzip [RFC 1952, 2.3.1] or Zstandard [RFC 8878, 3.1.1] does, of one part or many.
-fn decoder(file: &File) -> io::Result<Option<Decoder>> {
-    let mut magic = [0; 4];
-    let read = file.read_at(&mut magic, 0)?;
-    Ok(match &magic[..read] {
-        [0x1f, 0x8b, ..] => Some(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, file.try_clone()?)))),
-        [0x28, 0xb5, 0x2f, 0xfd] => Some(Box::new(zstd::Decoder::new(file.try_clone()?)?)),
-        _ => None,
+/// How gzip begins [RFC 1952, 2.3.1].
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// How Zstandard begins [RFC 8878, 3.1.1].
+const ZSTANDARD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// How many bytes tell what a file is.
+const MAGIC: usize = ZSTANDARD.len();
+
+fn form_of_file(file: &File) -> io::Result<Form> {
+    let mut beginning = [0; MAGIC];
+    let read = file.read_at(&mut beginning, 0)?;
+    form(&beginning[..read], Ready(file.try_clone()?))
+}
+
+/// Whether the bytes to come after this beginning tell what it is.
+fn is_undecided(beginning: &[u8]) -> bool {
+    [GZIP, ZSTANDARD].iter().any(|magic| magic.len() > beginning.len() && magic.starts_with(beginning))
+}
+
+/// What begins so, in one part or many; `input` gives the bytes to decode, from the first one on.
+fn form(beginning: &[u8], input: impl Read + Send + 'static) -> io::Result<Form> {
+    Ok(if beginning.starts_with(GZIP) {
+        Form::Compressed(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, input))))
+    } else if beginning.starts_with(ZSTANDARD) {
+        Form::Compressed(Box::new(zstd::Decoder::new(input)?))
+    } else {
+        Form::Plain
     })
+}
+
+/// Reads a file without blocking: a decoder that has no more would wait for it where no stop is heard.
+struct Ready(File);
+
+impl Read for Ready {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if is_ready(&self.0)? { self.0.read(buffer) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
 }
 
 /// Whether both speak of one file, by whatever name.

@@ -63,6 +63,13 @@ impl Stop {
     }
 }
 
+/// Whether `input` can be read without blocking; its end and its errors count.
+pub(super) fn is_ready(input: &File) -> io::Result<bool> {
+    let mut fds = [PollFd::new(input, PollFlags::IN)];
+    wait(&mut fds, Some(Duration::ZERO))?;
+    Ok(!fds[0].revents().is_empty())
+}
+
 /// poll(2); a signal ends it early, with nothing ready.
 fn wait(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
     let limit = limit.map(Timespec::try_from).transpose().map_err(io::Error::other)?;

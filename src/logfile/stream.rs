@@ -22,6 +22,8 @@ pub(super) struct Stream {
     follow: Option<Follow>,
     find: Option<Find>,
     state: State,
+    /// Why no more can be read, once all that was read before is handed out.
+    fault: Option<io::Error>,
     stop: Stop,
 }
 
@@ -48,7 +50,7 @@ enum Step {
 impl Stream {
     /// The lines of `source`; `follow` where the wait for more begins at its end.
     pub(super) fn new(source: Source, lines: Lines, follow: Option<Follow>, stop: Stop) -> Self {
-        Self { source, lines, follow, find: None, state: State::Reading, stop }
+        Self { source, lines, follow, find: None, state: State::Reading, fault: None, stop }
     }
 
     /// From now on lines in which it finds nothing are not handed out.
@@ -64,7 +66,12 @@ impl Stream {
         self.stop.is_stopped()
     }
 
-    /// The next item; none at the end, then and ever after.
+    /// Whether a read failed, and no line is left before its error.
+    pub(super) fn is_failing(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// The next item; none at the end, then and ever after. Before an error comes [`Item::Idle`], as before a wait.
     pub(super) fn next_item(&mut self) -> io::Result<Option<Item<'_>>> {
         loop {
             match self.step()? {
@@ -104,16 +111,24 @@ impl Stream {
 
     /// Reads a block, where that does not block.
     fn read(&mut self) -> io::Result<Step> {
-        if !self.stop.await_input(self.source.file(), Some(Duration::ZERO))? {
+        if self.fault.is_some() {
+            return Ok(self.idle());
+        }
+        // A decoder may hold more while its input has none; it asks for itself.
+        if !self.source.is_compressed() && !self.stop.await_input(self.source.file(), Some(Duration::ZERO))? {
             return Ok(self.idle());
         }
         match self.lines.fill(&mut self.source) {
             Ok(0) => self.at_end(),
             Ok(_) => Ok(Step::Again),
-            // Another reader of the same pipe was faster.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Again),
+            // What came is not enough for a decoder, or another reader of the same pipe was faster.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(self.idle()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Step::Again),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.fault = Some(error);
+                // Either item lets whoever keeps lines back see that these are all.
+                Ok(self.lines.finish().map_or(Step::Idle, Step::Found))
+            }
         }
     }
 
@@ -124,6 +139,10 @@ impl Stream {
 
     /// A pipe wakes its reader; a file must be asked again.
     fn wait(&mut self) -> io::Result<Step> {
+        if let Some(fault) = self.fault.take() {
+            self.state = State::Ended;
+            return Err(fault);
+        }
         if self.follow.is_some() {
             self.stop.pause(POLL_INTERVAL)?;
         } else {

@@ -415,33 +415,110 @@ fn rotations_under_load_lose_no_line_and_repeat_none() {
     running.expect_stop();
 }
 
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).expect("a Vec takes all");
+    encoder.finish().expect("a Vec takes all")
+}
+
+fn zstd(content: &[u8]) -> Vec<u8> {
+    zstd::encode_all(content, 1).expect("a Vec takes all")
+}
+
+type Compress = fn(&[u8]) -> Vec<u8>;
+
+const WAYS: [Compress; 2] = [gzip, zstd];
+
 #[test]
 fn a_compressed_file_is_read_as_what_was_compressed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let content = b"one\ntwo\nthree\n";
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut gzip, &content[..4]).expect("a Vec takes all");
-    let mut gzip = gzip.finish().expect("a Vec takes all");
-    let mut rest = flate2::write::GzEncoder::new(&mut gzip, flate2::Compression::fast());
-    std::io::Write::write_all(&mut rest, &content[4..]).expect("a Vec takes all");
-    rest.finish().expect("a Vec takes all");
-    let first = zstd::encode_all(&content[..4], 1).expect("a Vec takes all");
-    let zstd = [first, zstd::encode_all(&content[4..], 1).expect("a Vec takes all")].concat();
-    for (name, bytes) in [("log.gz", gzip), ("log.zst", zstd)] {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).expect("room for it");
-        for (start, expected) in
-            [(Start::Everything, &["one", "two", "three"][..]), (Start::Last(2), &["two", "three"])]
-        {
-            let stop = Stop::new().expect("a pipe");
-            let mut reader = Reader::open(Input::File(path.clone()), start, true, stop).expect("a readable file");
-            let mut lines = Vec::new();
-            while let Some(item) = reader.next_item().expect("whole") {
-                if let Item::Line(line) = item {
-                    lines.push(String::from_utf8_lossy(line.bytes).into_owned());
-                }
-            }
-            assert_eq!(lines, expected, "{name} {start:?}");
+    let (all, content) = (number_lines(b"one\ntwo\nthree\n"), [&b"one\n"[..], b"two\nthree\n"]);
+    for compress in WAYS {
+        let bytes = content.map(compress).concat();
+        assert_eq!(lines_of_file(&bytes, Start::Everything), all);
+        assert_eq!(lines_of_file(&bytes, Start::Last(2)), all[1..]);
+        assert_eq!(lines_of_pipe(&bytes, Start::Everything), all);
+        assert_eq!(lines_of_pipe(&bytes, Start::Last(2)), all[1..]);
+    }
+}
+
+/// A reader at work on a pipe, and the pipe's other end.
+fn running_on_pipe() -> (Running, PipeWriter) {
+    let (read, pipe_end) = pipe().expect("a pipe");
+    let running = Running::new(move |stop| {
+        let source = Source::new(OwnedFd::from(read).into()).expect("an open pipe");
+        Reader::new(Input::Stdin, source, Start::Everything, false, stop).expect("a reader")
+    });
+    (running, pipe_end)
+}
+
+#[test]
+fn a_compressed_pipe_is_known_by_bytes_that_come_one_by_one() {
+    let content: Vec<u8> = (0..20_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+    for compress in WAYS {
+        let (running, mut pipe_end) = running_on_pipe();
+        let bytes = compress(&content);
+        for byte in &bytes[..6] {
+            running.expect_idle();
+            pipe_end.write_all(&[*byte]).expect("a reader");
         }
+        pipe_end.write_all(&bytes[6..]).expect("a reader");
+        // The pipe stays open, and yet all that came is handed out.
+        for seen in number_lines(&content) {
+            running.expect(&seen);
+        }
+        drop(pipe_end);
+        running.expect(&Seen::End);
+    }
+}
+
+#[test]
+fn a_pipe_that_only_begins_like_a_compressed_one_loses_nothing() {
+    for content in ["(", "(\n", "(a\nb\n", "\u{1f}\n", "a\nb", "\n"] {
+        let all = number_lines(content.as_bytes());
+        assert_eq!(lines_of_pipe(content.as_bytes(), Start::Everything), all, "{content:?}");
+    }
+    let (running, mut pipe_end) = running_on_pipe();
+    running.expect_idle();
+    write(&mut pipe_end, "\n");
+    running.expect(&line(1, ""));
+}
+
+/// What a reader of a file hands out before its error, which must come.
+fn before_the_error(content: &[u8], start: Start) -> Vec<Seen> {
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("log");
+    fs::write(&path, content).expect("a file");
+    let mut reader = Reader::open(path.into(), start, false, stop()).expect("a reader");
+    let mut all = Vec::new();
+    while let Ok(item) = reader.next_item() {
+        all.push(Seen::of(&item.expect("an error before the end")));
+    }
+    assert!(reader.next_item().expect("one error alone").is_none());
+    all
+}
+
+#[test]
+fn what_was_decoded_before_damage_is_handed_out_and_flushed_before_the_error() {
+    let content = b"one\ntwo\nthree\nrest";
+    let mut expected = number_lines(content);
+    expected.push(Seen::Idle);
+    for compress in WAYS {
+        let garbage_after = [&compress(content)[..], b"garbage after it"].concat();
+        assert_eq!(before_the_error(&garbage_after, Start::Everything), expected);
+        assert_eq!(before_the_error(&garbage_after, Start::Last(2)), expected[2..]);
+    }
+}
+
+#[test]
+fn a_compressed_file_that_was_cut_off_gives_the_lines_it_still_has() {
+    let content: Vec<u8> = (0..100_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+    let all = number_lines(&content);
+    for compress in WAYS {
+        let mut bytes = compress(&content);
+        bytes.truncate(bytes.len() / 2);
+        let lines = before_the_error(&bytes, Start::Everything);
+        // The last two are the half line and the time to flush.
+        assert!(lines.len() > 10_000, "{} lines", lines.len());
+        assert_eq!(lines[..lines.len() - 2], all[..lines.len() - 2]);
     }
 }

@@ -37,6 +37,12 @@ fn lines(numbers: impl IntoIterator<Item = usize>) -> String {
     numbers.into_iter().map(line).collect()
 }
 
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).expect("a Vec takes all");
+    encoder.finish().expect("a Vec takes all")
+}
+
 /// A directory with a file of recorded lines.
 struct Recording {
     dir: TempDir,
@@ -356,6 +362,23 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn of_a_damaged_compressed_file_comes_what_was_readable_and_then_the_error() {
+    let mut damaged = gzip(&lines(0..20));
+    damaged.extend_from_slice(b"garbage");
+    let recording = Recording::of(damaged);
+    recording.tail("").run().has_status(1).prints(&lines(0..20)).says("cannot read");
+    recording.tail("-n 3").run().has_status(1).prints(&lines(17..20)).says("cannot read");
+}
+
+#[test]
+fn a_compressed_recording_is_read_from_a_file_and_from_a_pipe_but_not_followed() {
+    let recording = Recording::of(gzip(&lines(0..20)));
+    recording.tail("").run().has_status(0).prints(&lines(0..20));
+    rtcomm("tail --json -").stdin(gzip(&lines(0..20))).run().has_status(0).prints(&lines(0..20));
+    recording.tail("-f").run().has_status(2).prints("").says("compressed").says("--follow");
+}
+
+#[test]
 fn flags_that_do_not_go_together_are_a_usage_error() {
     for flags in ["-n 3", "-f", "--since 1h", "--until 1h"] {
         rtcomm(&format!("tail {flags}")).run().has_status(2).prints("").says("FILE");
@@ -365,9 +388,13 @@ fn flags_that_do_not_go_together_are_a_usage_error() {
     for live in ["--output x", "--durable x", "--share x", "--qos 1", "--status-events", "--no-reconnect"] {
         rtcomm(&format!("tail {live}")).arg(recorded()).run().has_status(2).prints("").says("[FILE]");
     }
-    for (flag, value) in
-        [("--lines", "-3"), ("--lines", "some"), ("--since", "yesterday"), ("--until", "2026-11-23T00:00:00")]
-    {
+    for (flag, value) in [
+        ("--lines", "-3"),
+        ("--lines", "+3"),
+        ("--lines", "some"),
+        ("--since", "yesterday"),
+        ("--until", "2026-11-23T00:00:00"),
+    ] {
         let outcome = rtcomm("tail").arg(recorded()).arg(flag).arg(value).run().has_status(2).prints("");
         outcome.says(flag).never_says("panicked");
     }

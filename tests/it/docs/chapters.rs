@@ -261,6 +261,15 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         commands: &["tail"],
+        heading: "COMPRESSED RECORDINGS",
+        parts: &[Paragraph(
+            "What gzip (`.gz`) or Zstandard (`.zst`) compressed is read as it is, from a file or from standard input: it is \
+             known by its content, not by its name. It ends where it ends: `--follow` refuses such a file. Of a damaged one \
+             the lines before the damage are printed; then comes the error, and status 1.",
+        )],
+    },
+    Chapter {
+        commands: &["tail"],
         heading: "LIMITS",
         parts: &[Paragraph(
             "With filter flags, a line of a file that cannot match is passed over without being read as JSON. So damage in \
