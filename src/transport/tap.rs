@@ -88,24 +88,24 @@ fn acknowledge_at_once(broker: &TcpStream) {
     let _ = broker;
 }
 
-/// Shows and passes on what comes, until one end closes; then closes the other.
+/// Shows and passes on what comes, until `from` closes; then closes `to`. What `to` does not take any more is dropped: the
+/// library must not fail to write, because it then frees what it was to publish, and once more when it closes the
+/// connection.
 fn copy(mut from: &TcpStream, mut to: &TcpStream, mut show: impl FnMut(&[u8])) {
     let mut buffer = [0; 16 * 1024];
+    let mut is_taken = true;
     loop {
         match from.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => break,
             Ok(n) => {
                 show(&buffer[..n]);
-                if to.write_all(&buffer[..n]).is_err() {
-                    break;
-                }
+                is_taken = is_taken && to.write_all(&buffer[..n]).is_ok();
             }
         }
     }
     // A connection that is closed already needs no closing.
     let _ = to.shutdown(Shutdown::Write);
-    let _ = from.shutdown(Shutdown::Read);
 }
 
 /// Finds the PUBACK packets in a stream of MQTT packets, however it is cut into pieces.
@@ -194,8 +194,23 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_looked_at(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             Acks::default().see(&bytes, &|_| {});
         }
+    }
+
+    #[test]
+    fn whoever_is_tapped_can_write_when_the_broker_is_gone() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let broker = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let tap = Tap::on(broker, Arc::new(|_| {})).expect("a port is free");
+        let mut client = TcpStream::connect(tap.address()).expect("it listens");
+        drop(listener.accept().expect("the tap is there"));
+        assert_eq!(client.read(&mut [0]).expect("the end is told"), 0);
+        for _ in 0..1_000 {
+            client.write_all(&[0; 8 * 1024]).expect("nothing is written to a closed connection");
+        }
+        drop(client);
+        tap.passed_on.recv().expect("all is taken");
     }
 }

@@ -52,6 +52,23 @@ fn an_idle_run_says_goodbye_sums_up_and_is_gone() {
     }
 }
 
+/// The library's threads may be anywhere then: so many runs, and more at a time than there is room for, that some end where
+/// it would hurt.
+#[test]
+fn a_run_that_ends_while_it_connects_ends_in_order() {
+    const THREADS: usize = 8;
+    const RUNS: usize = 100;
+    let broker = Mosquitto::start();
+    let run = || {
+        for _ in 0..RUNS {
+            let (process, stdout) = broker.rtcomm("tail --json").start_unread();
+            drop(stdout);
+            process.end().has_status(0);
+        }
+    };
+    std::thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(run))));
+}
+
 #[test]
 fn what_was_acknowledged_is_printed_before_the_end() {
     let broker = Mosquitto::start();
