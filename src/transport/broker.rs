@@ -276,6 +276,26 @@ impl Options {
         }
     }
 
+    /// The same broker by way of somebody at `address` who passes on what is said, and sees to TLS and the proxy.
+    pub(crate) fn by_way_of(&self, address: SocketAddr) -> Self {
+        let Broker { scheme, path, .. } = &self.broker;
+        let scheme = if scheme.is_websocket() { Scheme::Ws } else { Scheme::Mqtt };
+        let broker = Broker { scheme, host: address.ip().to_string(), port: address.port(), path: path.clone() };
+        Self { broker, proxy: None, tls: Tls::default(), ..self.clone() }
+    }
+
+    /// The failure of a connection that this machine does not let us make.
+    pub(crate) fn cannot_set_up(&self, error: &dyn fmt::Display) -> Failure {
+        Failure::unreachable(format!("cannot set up a connection to {}: {error}", self.broker))
+    }
+
+    /// The failure of a broker that accepts the connection and says nothing.
+    pub(crate) fn unanswered(&self) -> Failure {
+        let timeout = humantime::format_duration(self.connect_timeout);
+        Failure::unreachable(format!("{} accepts the connection but does not answer within {timeout}", self.broker))
+            .hint("is it an MQTT broker, and is this its MQTT port?")
+    }
+
     /// The same, with a session of this name that the broker keeps for so long while we are away.
     pub(crate) fn durable(self, name: String, expiry: Duration) -> Self {
         Self { client_id: name, kept: Some(expiry), ..self }

@@ -36,13 +36,7 @@ impl Hold {
     /// let us: then the broker may deliver some messages again, and acknowledgements are sent one by one.
     #[cfg(target_os = "linux")]
     pub(super) fn on(port: u16) -> Option<Self> {
-        use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-        // The library does not say which descriptor it uses, and a number alone is nothing that safe code may use.
-        let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
-        let numbers = std::fs::read_dir("/proc/self/fd").ok()?;
-        let numbers = numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let held = numbers.filter_map(|number| pidfd_getfd(&ourselves, number, PidfdGetfdFlags::empty()).ok());
-        let mut held = held.filter(|fd| leads_to(fd, port));
+        let mut held = super::own::descriptors().filter(|fd| leads_to(fd, port));
         let connection = held.next()?;
         held.next().is_none().then_some(Self { connection, held_back: 0 })
     }

@@ -5,7 +5,7 @@
 //! broker when the [`Handler`] says so, and not before: a handler that must not lose a message writes it first.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use paho_mqtt as mqtt;
 
-use super::broker::{Broker, MqttVersion, Options, Scheme, Tls};
+use super::broker::{Broker, MqttVersion, Options, Tls};
 use super::hold::{Hold, LINGER};
 use super::reach::reach;
 pub(crate) use super::tap::OnUnheard;
 use super::tap::Tap;
-use super::{proxy, tls};
+use super::tls;
+use super::wire::{Wire, way_to_broker};
 use crate::exit::{Failure, Status};
 use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
 
@@ -110,8 +111,8 @@ pub(crate) enum Published {
 pub(crate) enum Purpose {
     /// To receive messages, and to publish nothing.
     Receive,
-    /// To publish and to receive the answers. It is told which publications nobody subscribes to, where the connection is
-    /// not encrypted; costs a detour over loopback.
+    /// To publish and to receive the answers. It is told which publications nobody subscribes to; costs a detour over
+    /// loopback.
     Ask(OnUnheard),
 }
 
@@ -177,9 +178,11 @@ pub(crate) struct Hooks {
 /// A connection to a broker, and what it is subscribed to.
 pub(crate) struct Client {
     inner: mqtt::AsyncClient,
-    /// The broker's address that the library was told; it looks names up by itself where TLS needs the name.
-    address: SocketAddr,
     options: Options,
+    /// The same as the library is told them.
+    told: Options,
+    /// The address that the library was told; it looks names up by itself where TLS needs the name.
+    address: SocketAddr,
     version: mqtt::MqttVersion,
     subscription: Subscription,
     hooks: Hooks,
@@ -260,27 +263,25 @@ impl Client {
         if broker.scheme.is_tls() {
             tls::check(&options.tls).map_err(Refusal::Of)?;
         }
-        let (address, stream) = reach(options).map_err(Refusal::Of)?;
-        let tap = match purpose {
-            Purpose::Ask(on_unheard) if broker.scheme == Scheme::Mqtt && options.proxy.is_none() => {
-                let tap = Tap::on(stream, on_unheard.clone());
-                Some(tap.map_err(|error| Refusal::Of(cannot_set_up(broker, &error)))?)
-            }
-            _ => {
-                // There is to be one connection to the broker: the library's own.
-                drop(stream);
-                None
+        let (told, address, tap) = match purpose {
+            Purpose::Receive => (options.clone(), reach(options).map_err(Refusal::Of)?.0, None),
+            Purpose::Ask(on_unheard) => {
+                let wire = Wire::to_broker(options).map_err(Refusal::Of)?;
+                let tap = Tap::on(wire, broker.clone(), on_unheard.clone());
+                let tap = tap.map_err(|error| Refusal::Of(options.cannot_set_up(&error)))?;
+                (options.by_way_of(tap.address()), tap.address(), Some(tap))
             }
         };
-        let inner = create(options, version, tap.as_ref().map_or(address, Tap::address)).map_err(Refusal::Of)?;
+        let inner = create(&told, version, address).map_err(Refusal::Of)?;
         let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
         let (answers, publications) = channel();
         thread::spawn(move || take_answers(&publications));
         let hold = (matches!(purpose, Purpose::Receive) && subscription.qos > 0).then(SharedHold::default);
         let mut client = Self {
             inner,
-            address,
             options,
+            told,
+            address,
             version,
             subscription,
             hooks,
@@ -303,7 +304,7 @@ impl Client {
     pub(crate) fn reconnect(&mut self) -> Result<(), Failure> {
         let (address, _) = reach(&self.options)?;
         if address != self.address {
-            let replaced = std::mem::replace(&mut self.inner, create(&self.options, self.version, address)?);
+            let replaced = std::mem::replace(&mut self.inner, create(&self.told, self.version, address)?);
             let_go(replaced);
             self.address = address;
             self.listen();
@@ -335,7 +336,7 @@ impl Client {
     }
 
     fn connect_options(&self) -> Result<mqtt::ConnectOptions, Refusal> {
-        let Options { broker, username, password, keepalive, connect_timeout, tls, kept, proxy, .. } = &self.options;
+        let Options { broker, username, password, keepalive, connect_timeout, tls, kept, proxy, .. } = &self.told;
         let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(self.version);
         builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout);
         match (self.version, kept) {
@@ -589,11 +590,7 @@ fn create(options: &Options, version: mqtt::MqttVersion, address: SocketAddr) ->
         .mqtt_version(version)
         .max_buffered_messages(MAX_BUFFERED)
         .create_client()
-        .map_err(|error| cannot_set_up(&options.broker, &error))
-}
-
-fn cannot_set_up(broker: &Broker, error: &dyn fmt::Display) -> Failure {
-    Failure::unreachable(format!("cannot set up a connection to {broker}: {error}"))
+        .map_err(|error| options.cannot_set_up(&error))
 }
 
 /// A subscription identifier for each filter [MQTT-3.8.2.1.2], 1 to 268,435,455. They depend on the whole set, so that a
@@ -634,11 +631,11 @@ enum Refusal {
 impl Refusal {
     /// The failure; where a proxy or TLS may be the reason of one that is not explained, in their own words.
     fn explained(self, options: &Options) -> Failure {
-        let Options { broker, tls, proxy, .. } = options;
+        let Options { broker, proxy, .. } = options;
         match self {
             Self::OfVersion(failure) | Self::Unexplained(failure) if broker.scheme.is_tls() || proxy.is_some() => {
                 match way_to_broker(options) {
-                    Ok(stream) if broker.scheme.is_tls() => tls::diagnose(broker, tls, stream).unwrap_or(failure),
+                    Ok(stream) if broker.scheme.is_tls() => tls::diagnose(options, stream).unwrap_or(failure),
                     Ok(_) => failure,
                     Err(unreachable) => unreachable,
                 }
@@ -648,20 +645,11 @@ impl Refusal {
     }
 }
 
-/// A connection of our own that leads to the broker, through the proxy where there is one.
-fn way_to_broker(options: &Options) -> Result<TcpStream, Failure> {
-    let (_, stream) = reach(options)?;
-    match &options.proxy {
-        None => Ok(stream),
-        Some(proxy) => proxy::tunnel(stream, proxy, &options.broker, options.connect_timeout),
-    }
-}
-
 /// Tells from the library's error why the broker did not take us. A broker that does not know MQTT 5 answers with an
 /// MQTT 3.1.1 CONNACK, or closes the connection, both of which the library shows as a general failure.
 fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -> Refusal {
     use mqtt::{ConnectReturnCode as Return, ReasonCode as Reason};
-    let Options { broker, connect_timeout, .. } = options;
+    let broker = &options.broker;
     let user =
         options.username.as_ref().map_or_else(|| "anonymous clients".to_owned(), |name| format!("user '{name}'"));
     let not_authorized = || {
@@ -697,13 +685,7 @@ fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -
         }
         mqtt::Error::ConnectReturn(Return::ServerUnavailable) => Refusal::Of(unavailable("it says so")),
         mqtt::Error::ReasonCode(reason, _) => Refusal::Of(unavailable(&reason.to_string())),
-        mqtt::Error::Timeout | mqtt::Error::TcpConnectTimeout => Refusal::Of(
-            Failure::unreachable(format!(
-                "{broker} accepts the connection but does not answer within {}",
-                humantime::format_duration(*connect_timeout)
-            ))
-            .hint("is it an MQTT broker, and is this its MQTT port?"),
-        ),
+        mqtt::Error::Timeout | mqtt::Error::TcpConnectTimeout => Refusal::Of(options.unanswered()),
         mqtt::Error::TcpTlsConnectFailure => Refusal::Unexplained(
             Failure::unreachable(format!("cannot connect to {broker}: the connection failed"))
                 .hint("check --broker and what is on the way there"),
@@ -720,13 +702,10 @@ fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -
     }
 }
 
-/// The suites that came with TLS 1.2: none of them works with an earlier version. Those of TLS 1.3 are chosen apart.
-const CIPHERS: &str = "TLSv1.2+HIGH:!aNULL:!eNULL";
-
 fn ssl_options(tls: &Tls) -> mqtt::Result<mqtt::SslOptions> {
     let Tls { cafile, capath, cert, key, key_password, alpn, insecure } = tls;
     let mut builder = mqtt::SslOptionsBuilder::new();
-    builder.enabled_cipher_suites(CIPHERS).enable_server_cert_auth(!insecure).verify(!insecure);
+    builder.enabled_cipher_suites(tls::CIPHERS).enable_server_cert_auth(!insecure).verify(!insecure);
     builder.disable_default_trust_store(cafile.is_some() || capath.is_some());
     if let Some(file) = cafile {
         builder.trust_store(file)?;

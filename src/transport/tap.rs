@@ -1,22 +1,36 @@
-//! Reads along what a broker acknowledges, because the MQTT library keeps it to itself.
+//! Stands between the MQTT library and the broker where something is published, for two reasons.
 //!
-//! An MQTT 5 broker may acknowledge a publication with reason code 0x10, "no matching subscribers" (MQTT 5, 3.4.2.1).
-//! The library drops that code on its way to us. So for a connection that wants to know, the library is given a loopback
-//! address, and a [`Tap`] there passes every byte on between it and the broker, and looks at the PUBACK packets that
-//! pass. It works for MQTT over plain TCP; what is encrypted it could not read.
+//! **The library keeps to itself what the broker says.** An MQTT 5 broker may acknowledge a publication with reason code
+//! 0x10, "no matching subscribers" (MQTT 5, 3.4.2.1), which the library drops on its way to us. A [`Tap`] looks at the
+//! PUBACK packets that pass.
+//!
+//! **The library must not fail to write.** It frees what it could not publish, and once more when it closes the connection
+//! thereafter, which aborts the process or worse. A tap takes what the library writes until the library closes, whatever
+//! became of the broker.
+//!
+//! So the library is given a loopback address, and speaks plain MQTT there, or MQTT in WebSockets. The connection to the
+//! broker, with TLS and through a proxy where they are wanted, is a [`Wire`] of our own.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
+
+use super::broker::Broker;
+use super::frames::Frames;
+use super::own;
+use super::wire::Wire;
 
 /// PUBACK, in the upper half of a packet's first byte.
 const PUBACK: u8 = 4;
 
 /// The reason code for a publication that nobody subscribes to.
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+
+/// The longest head of an HTTP request that is passed on.
+const LONGEST_HEAD: usize = 16 * 1024;
 
 /// A tapped connection.
 #[derive(Debug)]
@@ -30,17 +44,17 @@ pub(crate) struct Tap {
 pub(crate) type OnUnheard = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl Tap {
-    /// Stands between `broker` and the first who connects to [`Tap::address`].
+    /// Stands between `broker`, at the other end of `wire`, and the first of us who connects to [`Tap::address`].
     ///
     /// # Errors
     /// Where the system gives no loopback port.
-    pub(crate) fn on(broker: TcpStream, on_unheard: OnUnheard) -> io::Result<Self> {
+    pub(crate) fn on(wire: Wire, broker: Broker, on_unheard: OnUnheard) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (all, passed_on) = channel();
         let tap = Self { address: listener.local_addr()?, passed_on };
         thread::spawn(move || {
             // Where it fails both connections are dropped, and the library sees its own closed.
-            let _ = listener.accept().and_then(|(client, _)| pass(&client, &broker, &on_unheard, &all));
+            let _ = accept(&listener).and_then(|client| pass(&client, &wire, &broker, &on_unheard, &all));
         });
         Ok(tap)
     }
@@ -57,41 +71,69 @@ impl Tap {
     }
 }
 
+/// Lets the library in, and nobody else: our certificate, or the proxy's password, may have opened the way to the broker.
+fn accept(listener: &TcpListener) -> io::Result<Wire> {
+    loop {
+        let (client, address) = listener.accept()?;
+        if own::is_ours(address) {
+            client.set_nodelay(true)?;
+            return Ok(Wire::plain(client));
+        }
+    }
+}
+
 /// Passes bytes on in both directions until both ends have closed.
-fn pass(client: &TcpStream, broker: &TcpStream, on_unheard: &OnUnheard, all: &Sender<()>) -> io::Result<()> {
-    client.set_nodelay(true)?;
-    broker.set_nodelay(true)?;
+fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &OnUnheard, all: &Sender<()>) -> io::Result<()> {
+    let mut acks = Acks::default();
+    let mut frames = broker.scheme.is_websocket().then(Frames::after_answer);
+    if frames.is_some() {
+        pass_request(client, wire, broker)?;
+    }
     thread::scope(|scope| {
         scope.spawn(|| {
-            copy(client, broker, |_| {});
+            copy(client, wire, |_| {});
             // Where the tap is gone nobody waits.
             let _ = all.send(());
         });
-        let mut acks = Acks::default();
-        acknowledge_at_once(broker);
-        copy(broker, client, |bytes| {
-            acknowledge_at_once(broker);
-            acks.see(bytes, &**on_unheard);
+        wire.acknowledge_at_once();
+        copy(wire, client, |bytes| {
+            wire.acknowledge_at_once();
+            match &mut frames {
+                None => acks.see(bytes, &**on_unheard),
+                Some(frames) => frames.see(bytes, |content| acks.see(content, &**on_unheard)),
+            }
         });
     });
     Ok(())
 }
 
-/// Has the kernel acknowledge what it receives next without waiting for us to have something to send, which takes up to
-/// 40 ms. A broker that leaves Nagle's algorithm on, as mosquitto does, holds a reply back until its PUBACK, which it sent
-/// just before, is acknowledged [RFC 896]. The kernel forgets the wish as it goes, so that it is made again for each read.
-fn acknowledge_at_once(broker: &TcpStream) {
-    // Where it cannot be done a reply comes later.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_quickack(broker, true);
-    #[cfg(not(target_os = "linux"))]
-    let _ = broker;
+/// Passes on the library's request for a WebSocket, with the broker's name where the library has ours [RFC 6455, 4.1].
+fn pass_request(mut client: &Wire, mut wire: &Wire, broker: &Broker) -> io::Result<()> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    // The library waits for the answer before it says more.
+    while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
+        match client.read(&mut buffer)? {
+            0 => break,
+            n => head.extend_from_slice(&buffer[..n]),
+        }
+    }
+    wire.write_all(&in_the_name_of(broker, &head))
 }
 
-/// Shows and passes on what comes, until `from` closes; then closes `to`. What `to` does not take any more is dropped: the
-/// library must not fail to write, because it then frees what it was to publish, and once more when it closes the
-/// connection.
-fn copy(mut from: &TcpStream, mut to: &TcpStream, mut show: impl FnMut(&[u8])) {
+/// The request, as it is sent to the broker.
+fn in_the_name_of(broker: &Broker, head: &[u8]) -> Vec<u8> {
+    let (authority, scheme) = (broker.authority(), if broker.scheme.is_tls() { "https" } else { "http" });
+    let lines = head.split_inclusive(|byte| *byte == b'\n').map(|line| match line {
+        line if line.starts_with(b"Host:") => format!("Host: {authority}\r\n").into_bytes(),
+        line if line.starts_with(b"Origin:") => format!("Origin: {scheme}://{authority}\r\n").into_bytes(),
+        _ => line.to_vec(),
+    });
+    lines.flatten().collect()
+}
+
+/// Shows and passes on what comes, until `from` closes; then closes `to`. What `to` does not take any more is dropped.
+fn copy(mut from: &Wire, mut to: &Wire, mut show: impl FnMut(&[u8])) {
     let mut buffer = [0; 16 * 1024];
     let mut is_taken = true;
     loop {
@@ -104,8 +146,7 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream, mut show: impl FnMut(&[u8])) {
             }
         }
     }
-    // A connection that is closed already needs no closing.
-    let _ = to.shutdown(Shutdown::Write);
+    to.close();
 }
 
 /// Finds the PUBACK packets in a stream of MQTT packets, however it is cut into pieces.
@@ -163,6 +204,7 @@ impl Acks {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::net::TcpStream;
 
     use super::*;
     use proptest::prelude::*;
@@ -200,10 +242,27 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_stranger_is_not_let_in() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; read -u 3", address.port());
+        let mut stranger = std::process::Command::new("bash").arg("-c").arg(script).spawn().expect("bash is installed");
+        // It waits until it is turned away, and is first only so.
+        let accepting = thread::spawn(move || accept(&listener));
+        assert!(!stranger.wait().expect("it is our child").success());
+        let mut ours = TcpStream::connect(address).expect("it listens");
+        let accepted = accepting.join().expect("no panic").expect("we are let in");
+        ours.write_all(b"x").expect("it is open");
+        assert_eq!((&accepted).read(&mut [0]).expect("it is open"), 1);
+    }
+
+    #[test]
     fn whoever_is_tapped_can_write_when_the_broker_is_gone() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let broker = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
-        let tap = Tap::on(broker, Arc::new(|_| {})).expect("a port is free");
+        let wire = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let broker = "mqtt://localhost".parse().expect("a URL");
+        let tap = Tap::on(Wire::plain(wire), broker, Arc::new(|_| {})).expect("a port is free");
         let mut client = TcpStream::connect(tap.address()).expect("it listens");
         drop(listener.accept().expect("the tap is there"));
         assert_eq!(client.read(&mut [0]).expect("the end is told"), 0);

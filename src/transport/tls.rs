@@ -1,5 +1,5 @@
-//! Why TLS fails. The MQTT library says only that it did, so the files are checked before it is asked, and a handshake
-//! of our own is made afterwards, to hear from OpenSSL what was wrong.
+//! TLS as we speak it ourselves, and why it fails. The MQTT library says only that it did, so the files are checked before
+//! it is asked, and a handshake of our own is made afterwards, to hear from OpenSSL what was wrong.
 
 use std::io::{self, Read as _};
 use std::net::TcpStream;
@@ -8,12 +8,18 @@ use std::time::Duration;
 
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
-use openssl::ssl::{self, HandshakeError, SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode, SslVersion};
+use openssl::ssl::{
+    self, HandshakeError, MidHandshakeSslStream, SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode,
+    SslVersion,
+};
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509VerifyResult};
 
-use super::broker::{Broker, Tls};
+use super::broker::{Broker, Options, Tls};
 use crate::exit::Failure;
+
+/// The suites that came with TLS 1.2: none of them works with an earlier version. Those of TLS 1.3 are chosen apart.
+pub(super) const CIPHERS: &str = "TLSv1.2+HIGH:!aNULL:!eNULL";
 
 /// How long to wait for the broker's complaint after the handshake: with TLS 1.3 it may come that late.
 const COMPLAINT: Duration = Duration::from_secs(2);
@@ -53,38 +59,49 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
 }
 
+/// Makes the handshake with the broker over `stream`, and checks that the broker is the one that the options name.
+///
+/// # Errors
+/// Says what is wrong, and what to check.
+pub(super) fn connect(options: &Options, stream: TcpStream) -> Result<SslStream<TcpStream>, Failure> {
+    let Options { broker, tls, connect_timeout, .. } = options;
+    let cannot = |error: ErrorStack| failed(broker, (error.to_string(), "check --cafile, --cert and --key"));
+    let is_limited = stream.set_read_timeout(Some(*connect_timeout));
+    is_limited.map_err(|error| options.cannot_set_up(&error))?;
+    connector(tls).map_err(cannot)?.connect(broker.host(), stream).map_err(|error| match error {
+        HandshakeError::SetupFailure(error) => cannot(error),
+        HandshakeError::WouldBlock(_) => options.unanswered(),
+        HandshakeError::Failure(stream) => failed(broker, complaint(&stream, broker)),
+    })
+}
+
+/// Why a handshake failed.
+fn complaint(stream: &MidHandshakeSslStream<TcpStream>, broker: &Broker) -> Complaint {
+    match stream.ssl().verify_result() {
+        X509VerifyResult::OK => alerted(&reason(stream.error())),
+        result => unverified(result, broker),
+    }
+}
+
 /// Makes a handshake over `stream`, as the MQTT library did, and says why it fails; `None` where it does not.
-pub(super) fn diagnose(broker: &Broker, tls: &Tls, stream: TcpStream) -> Option<Failure> {
-    match shake_hands(broker, tls, stream) {
-        Ok(complaint) => complaint
-            .map(|(what, hint)| Failure::unreachable(format!("cannot connect to {broker}: TLS: {what}")).hint(hint)),
-        Err(error) => Some(
-            Failure::unreachable(format!("cannot connect to {broker}: TLS: {error}"))
-                .hint("check --cafile, --cert and --key"),
-        ),
+pub(super) fn diagnose(options: &Options, stream: TcpStream) -> Option<Failure> {
+    match connect(options, stream) {
+        Ok(stream) => late_complaint(stream).map(|complaint| failed(&options.broker, complaint)),
+        Err(failure) => Some(failure),
     }
 }
 
 /// What is wrong, and what to check.
 type Complaint = (String, &'static str);
 
-fn shake_hands(broker: &Broker, tls: &Tls, stream: TcpStream) -> Result<Option<Complaint>, ErrorStack> {
-    // Without a limit of time there is no harm: the handshake that failed before took none.
-    let _ = stream.set_read_timeout(Some(COMPLAINT));
-    match connector(tls)?.connect(broker.host(), stream) {
-        Ok(stream) => Ok(late_complaint(stream)),
-        Err(HandshakeError::SetupFailure(error)) => Err(error),
-        Err(HandshakeError::Failure(failed) | HandshakeError::WouldBlock(failed)) => {
-            let verified = failed.ssl().verify_result();
-            let reason = reason(failed.error());
-            Ok(Some(if verified == X509VerifyResult::OK { alerted(&reason) } else { unverified(verified, broker) }))
-        }
-    }
+fn failed(broker: &Broker, (what, hint): Complaint) -> Failure {
+    Failure::unreachable(format!("cannot connect to {broker}: TLS: {what}")).hint(hint)
 }
 
 fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    builder.set_cipher_list(CIPHERS)?;
     if tls.insecure {
         builder.set_verify(SslVerifyMode::NONE);
     }
@@ -115,6 +132,8 @@ fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
 
 /// A TLS 1.3 server judges the client's certificate after the client thinks that all is well.
 fn late_complaint(mut stream: SslStream<TcpStream>) -> Option<Complaint> {
+    // Where it cannot be set the longer limit of the handshake holds.
+    let _ = stream.get_ref().set_read_timeout(Some(COMPLAINT));
     match stream.read(&mut [0]) {
         Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref());

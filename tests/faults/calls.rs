@@ -1,5 +1,6 @@
 //! A call whose connection breaks: never placed twice, and never said not to be placed when it may be.
 
+use std::net::Ipv4Addr;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -9,7 +10,8 @@ use crate::rig::proxy::Plan;
 use crate::rig::{Mosquitto, Proxy, figures, rtcomm_at};
 use crate::support::mqtt::{Client, Message};
 use crate::support::peer::{Peer, Script, ToVersion5};
-use crate::support::{Outcome, PATIENCE};
+use crate::support::pki::Authority;
+use crate::support::{Broker, Outcome, PATIENCE};
 
 const TOPIC: &str = "/rtcomm/callControl";
 
@@ -208,4 +210,40 @@ fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
         "{LINES} calls by {runs} runs of a batch: {unknown} unknown, {} requests, none twice",
         requests.len()
     ));
+}
+
+/// The library frees twice what it could not write: not where we stand in between.
+#[test]
+fn a_burst_of_calls_that_breaks_is_told_of_whatever_the_connection_is_made_of() {
+    const CALLS: usize = 2_000;
+    let authority = Authority::new("our CA");
+    let batch = authority.dir().join("batch.jsonl");
+    let line = |n| format!("{}\n", json!({ "caller": format!("caller{n}"), "callee": "david_bowie" }));
+    std::fs::write(&batch, (0..CALLS).map(line).collect::<String>()).expect("the batch can be written");
+    let (plain, tls) = ("allow_anonymous true\n".to_owned(), authority.server().mosquitto());
+    for (scheme, security, protocol) in [
+        ("mqtt", &plain, ""),
+        ("mqtts", &tls, ""),
+        ("ws", &plain, "protocol websockets\n"),
+        ("wss", &tls, "protocol websockets\n"),
+    ] {
+        let broker = Broker::mosquitto_with(&format!("{security}{protocol}"));
+        for (version, kilobytes) in [("5", 30), ("5", 100), ("5", 200), ("3.1.1", 40), ("3.1.1", 110), ("3.1.1", 210)] {
+            let address = (Ipv4Addr::LOCALHOST, broker.port()).into();
+            let proxy = Proxy::before(address, 1, move |_| Plan::cut_after_up(1_000 * kilobytes));
+            let command = format!("call --mqtt-version {version} --jobs {CALLS} --timeout 10s --batch");
+            let mut run = rtcomm_at(&command, &format!("{scheme}://localhost:{}", proxy.address().port())).arg(&batch);
+            if security == &tls {
+                run = run.arg("--cafile").arg(authority.cafile());
+            }
+            let outcome = run.run().has_status(5).says("goes on");
+            let said = outcome.json_lines();
+            let is_told = |(n, line): (usize, &Value)| {
+                let outcome = line["outcome"].as_str();
+                line["caller"] == format!("caller{n}") && matches!(outcome, Some("unknown" | "no_responder"))
+            };
+            let are_told = !said.is_empty() && said.iter().enumerate().all(is_told);
+            outcome.check(are_told, "what became of each call that went out, in order");
+        }
+    }
 }

@@ -124,6 +124,13 @@ fn where_there_is_no_way_to_a_broker() {
         row("refused", refused, 5, "connection refused", "is a broker listening there?"),
         timeout(row("timed out", format!("mqtt://127.0.0.1:{full}"), 5, "no answer within 400ms", "firewall")),
         timeout(row("silent", silent.url(), 5, "does not answer within 400ms", "is it an MQTT broker")),
+        timeout(row(
+            "silent",
+            silent.url().replace("mqtt", "mqtts"),
+            5,
+            "does not answer within 400ms",
+            "is it an MQTT",
+        )),
         row("not an MQTT broker", http.url(), 5, "instead of answering", "is it an MQTT broker"),
         row("not an MQTT broker", plain.url_as("ws", "127.0.0.1"), 5, "instead of answering", "speak WebSockets"),
         row("no proxy", plain.url(), 5, "cannot connect to the proxy 127.0.0.1:", "--proxy").flag("--proxy", nobody),

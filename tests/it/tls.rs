@@ -19,14 +19,29 @@ const VERSIONS: [&str; 2] = ["5", "3.1.1"];
 /// What is said where nothing is checked.
 const UNCHECKED: &str = "the broker's certificate is not checked (--insecure)";
 
-/// A broker with TLS, over TCP or over WebSockets.
+/// A broker for this scheme: with TLS or without, over TCP or over WebSockets.
 fn broker(scheme: &str, identity: &Identity, more: &str) -> Broker {
-    let protocol = if scheme == "wss" { "protocol websockets\n" } else { "" };
-    Broker::mosquitto_with(&format!("{}{protocol}{more}", identity.mosquitto()))
+    let tls = if is_encrypted(scheme) { identity.mosquitto() } else { "allow_anonymous true\n".to_owned() };
+    let protocol = if scheme.starts_with("ws") { "protocol websockets\n" } else { "" };
+    Broker::mosquitto_with(&format!("{tls}{protocol}{more}"))
+}
+
+fn is_encrypted(scheme: &str) -> bool {
+    matches!(scheme, "mqtts" | "wss")
+}
+
+/// A run that trusts the authority, where the scheme asks for one.
+fn trusting(authority: &Authority, scheme: &str, run: Rtcomm) -> Rtcomm {
+    if is_encrypted(scheme) { run.arg("--cafile").arg(authority.cafile()) } else { run }
 }
 
 fn watch(url: &str) -> Rtcomm {
     rtcomm("watch --broker").arg(url)
+}
+
+/// A call that nobody hears, which an MQTT 5 broker says once all else is well.
+fn call(url: &str) -> Rtcomm {
+    rtcomm("call a b --mqtt-version 5 --broker").arg(url)
 }
 
 /// Runs it until every subscription stands.
@@ -54,6 +69,8 @@ fn a_broker_whose_chain_and_name_are_right_is_spoken_to() {
                 let run = |flag: &str, path: &Path| watch(&url).arg(flag).arg(path).env("RTCOMM_MQTT_VERSION", version);
                 succeeds(run("--cafile", &authority.cafile())).never_says(UNCHECKED);
                 succeeds(run("--capath", &authority.capath())).never_says(UNCHECKED);
+                call(&url).arg("--cafile").arg(authority.cafile()).run().has_status(6).never_says(UNCHECKED);
+                call(&url).arg("--capath").arg(authority.capath()).run().has_status(6).never_says(UNCHECKED);
             }
         }
     }
@@ -82,13 +99,18 @@ fn without_flags_the_systems_authorities_count() {
     let authority = Authority::new("our CA");
     let broker = broker("mqtts", &authority.server(), "");
     let url = broker.url_as("mqtts", "localhost");
-    watch(&url).run().has_status(5).says("unknown CA");
     // So OpenSSL is told where a system keeps them.
-    succeeds(watch(&url).env("SSL_CERT_FILE", authority.cafile()));
-    succeeds(watch(&url).env("SSL_CERT_DIR", authority.capath()));
+    let (file, folder) = (("SSL_CERT_FILE", authority.cafile()), ("SSL_CERT_DIR", authority.capath()));
+    for (name, value) in [&file, &folder] {
+        succeeds(watch(&url).env(name, value));
+        call(&url).env(name, value).run().has_status(6);
+    }
     let other = Authority::new("another CA");
-    let named = watch(&url).env("SSL_CERT_FILE", authority.cafile()).arg("--cafile").arg(other.cafile());
-    named.run().has_status(5).says("unknown CA");
+    for run in [watch, call] {
+        run(&url).run().has_status(5).says("unknown CA");
+        let named = run(&url).env(file.0, &file.1).arg("--cafile").arg(other.cafile());
+        named.run().has_status(5).says("unknown CA");
+    }
 }
 
 #[test]
@@ -101,13 +123,16 @@ fn a_client_certificate_is_shown_also_where_its_key_is_encrypted() {
     );
     let client = authority.client("ops");
     let url = broker.url_as("mqtts", "localhost");
-    let run = |identity: &Identity| {
-        let run = watch(&url).arg("--cafile").arg(authority.cafile());
+    let showing = |identity: &Identity, run: Rtcomm| {
+        let run = run.arg("--cafile").arg(authority.cafile());
         run.arg("--cert").arg(&identity.cert).arg("--key").arg(&identity.key)
     };
+    let run = |identity: &Identity| showing(identity, watch(&url));
     succeeds(run(&client));
+    showing(&client, call(&url)).run().has_status(6);
     let encrypted = client.encrypted("pass phrase");
     let right = secret_file(authority.dir(), "right", "pass phrase\n");
+    showing(&encrypted, call(&url)).arg("--key-password-file").arg(&right).run().has_status(6);
     let wrong = secret_file(authority.dir(), "wrong", "hunter2\n");
     succeeds(run(&encrypted).arg("--key-password-file").arg(&right));
     succeeds(run(&encrypted).arg("--key-password-file").arg("-").stdin("pass phrase\n"));
@@ -166,7 +191,7 @@ fn insecure_takes_any_certificate_and_says_so_on_every_connection() {
         let relay = Relay::to(broker.port());
         let url = format!("{scheme}://localhost:{}", relay.port());
         let call = rtcomm("call a b --insecure --timeout 1s --broker").arg(&url).run();
-        call.has_status(124).says(UNCHECKED);
+        call.has_status(6).says(UNCHECKED);
         let watch = rtcomm("watch --insecure --broker").arg(&url).start().until_ready();
         for count in 2..4 {
             relay.cut();
@@ -212,11 +237,13 @@ fn alpn_offers_what_was_asked_for_and_nothing_else() {
         ("", None),
     ] {
         let (port, offers) = server(&authority.server(), |_| {});
-        let run = rtcomm(&format!("watch --broker mqtts://localhost:{port} --mqtt-version 3.1.1 {flags}"));
-        run.arg("--cafile").arg(authority.cafile()).run().has_status(5);
-        let offers: Vec<_> = offers.try_iter().collect();
-        assert_eq!(offers.first().map(Vec::as_slice), offer, "{flags}");
-        assert!(offers.windows(2).all(|pair| pair[0] == pair[1]), "{offers:?}");
+        for command in ["watch", "call a b"] {
+            let run = rtcomm(&format!("{command} --broker mqtts://localhost:{port} --mqtt-version 3.1.1 {flags}"));
+            run.arg("--cafile").arg(authority.cafile()).run().has_status(5);
+            let offers: Vec<_> = offers.try_iter().collect();
+            assert_eq!(offers.first().map(Vec::as_slice), offer, "{command} {flags}");
+            assert!(offers.windows(2).all(|pair| pair[0] == pair[1]), "{command}: {offers:?}");
+        }
     }
     let broker = broker("mqtts", &authority.server(), "");
     let url = broker.url_as("mqtts", "localhost");
@@ -247,8 +274,10 @@ fn tls_before_1_2_is_refused() {
         let stream = willing.build().connect("localhost", stream).expect("the server speaks the old version");
         assert!(stream.ssl().version2() == Some(version), "the server speaks the old version");
         for flag in ["--insecure", "--quiet"] {
-            let run = watch(&format!("mqtts://localhost:{port}")).arg("--cafile").arg(authority.cafile()).arg(flag);
-            run.run().has_status(5).prints("").says("TLS").says("1.2");
+            for run in [watch, call] {
+                let run = run(&format!("mqtts://localhost:{port}")).arg("--cafile").arg(authority.cafile()).arg(flag);
+                run.run().has_status(5).prints("").says("TLS").says("1.2");
+            }
         }
     }
 }
@@ -274,25 +303,52 @@ fn websockets_have_a_path() {
 }
 
 #[test]
+fn a_websockets_server_is_asked_by_its_own_name() {
+    let broker = Broker::mosquitto_with("allow_anonymous true\nprotocol websockets\n");
+    let relay = Relay::to(broker.port());
+    let name = format!("localhost:{}", relay.port());
+    let url = format!("ws://{name}/mqtt");
+    succeeds(watch(&url));
+    call(&url).run().has_status(6);
+    let heads = relay.heads();
+    assert_eq!(heads.len(), 2, "{heads:?}");
+    for line in [format!("Host: {name}"), format!("Origin: http://{name}")] {
+        assert!(heads.iter().all(|head| head.lines().filter(|it| *it == line).count() == 1), "{line} in {heads:?}");
+    }
+}
+
+/// A broker for each scheme, without authentication.
+fn one_of_each(authority: &Authority) -> [(&'static str, Broker); 4] {
+    ["mqtt", "mqtts", "ws", "wss"].map(|scheme| (scheme, broker(scheme, &authority.server(), "")))
+}
+
+#[test]
 fn a_proxy_is_gone_through_where_it_is_asked_for() {
     let authority = Authority::new("our CA");
-    let plain = Broker::mosquitto();
-    let plain_web = Broker::mosquitto_with("allow_anonymous true\nprotocol websockets\n");
-    let tls = broker("mqtts", &authority.server(), "");
-    let web = broker("wss", &authority.server(), "");
-    for (broker, scheme) in [(&plain, "mqtt"), (&tls, "mqtts"), (&plain_web, "ws"), (&web, "wss")] {
+    for (scheme, broker) in one_of_each(&authority) {
         for version in VERSIONS {
             let proxy = Relay::proxy(Answer::Connect);
-            let mut run = watch(&broker.url_as(scheme, "localhost")).env("RTCOMM_MQTT_VERSION", version);
-            if scheme.ends_with('s') && scheme != "ws" {
-                run = run.arg("--cafile").arg(authority.cafile());
-            }
-            let run = run.arg("--proxy").arg(format!("http://127.0.0.1:{}", proxy.port()));
-            succeeds(run);
+            let by_way_of = |run: Rtcomm| {
+                let run =
+                    run.env("RTCOMM_MQTT_VERSION", version).env("RTCOMM_BROKER", broker.url_as(scheme, "localhost"));
+                run.arg("--proxy").arg(format!("http://127.0.0.1:{}", proxy.port()))
+            };
+            succeeds(by_way_of(trusting(&authority, scheme, rtcomm("watch"))));
+            let call = by_way_of(trusting(&authority, scheme, rtcomm("call a b --timeout 1s"))).run();
+            call.has_status(if version == "5" { 6 } else { 124 });
             let heads = proxy.heads();
             let asked = format!("CONNECT localhost:{} HTTP/1.1\r\n", broker.port());
-            assert!(heads.len() == 1 && heads[0].starts_with(&asked), "{scheme} asks the proxy: {heads:?}");
+            let is_asked = heads.iter().all(|head| head.starts_with(&asked));
+            assert!(heads.len() == 2 && is_asked, "{scheme} asks the proxy, once each: {heads:?}");
         }
+    }
+}
+
+#[test]
+fn that_nobody_subscribes_is_known_whatever_the_connection_is_made_of() {
+    let authority = Authority::new("our CA");
+    for (scheme, broker) in one_of_each(&authority) {
+        trusting(&authority, scheme, call(&broker.url_as(scheme, "localhost"))).run().has_status(6);
     }
 }
 

@@ -254,9 +254,8 @@ const CHAPTERS: &[Chapter] = &[
         commands: &["call"],
         heading: "LIMITS",
         parts: &[Paragraph(
-            "That nobody subscribes to the call topic (status 6) is known only where the broker says so, with MQTT 5 over \
-             `mqtt://` and without a proxy: what is encrypted, or wrapped in WebSockets, is not looked into. mosquitto, EMQX \
-             and HiveMQ say so; the broker of `rtcomm demo` does not. Otherwise the call ends with 124.",
+            "That nobody subscribes to the call topic (status 6) is known only where the broker says so, with MQTT 5. \
+             mosquitto, EMQX and HiveMQ do; the broker of `rtcomm demo` does not. Otherwise the call ends with 124.",
         )],
     },
     Chapter {
