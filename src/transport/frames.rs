@@ -1,76 +1,127 @@
-//! MQTT's bytes in what a WebSocket server sends: the content of its binary messages, after its HTTP answer.
+//! Gives each MQTT packet that a WebSocket server sends a frame of its own.
+//!
+//! A server may put several packets into one frame, or a packet into several [MQTT-6.0.0-4], and many do. The MQTT library
+//! takes one packet from a frame, and the next one only when more comes in: events would be late by as many as were packed
+//! together, for as long as the connection lasts.
+
+use super::packets::{Packets, Part};
 
 /// How long a frame's header may be [RFC 6455, 5.2].
 const LONGEST_HEADER: usize = 14;
 
-/// A stream of WebSocket frames, read along as it passes.
-#[derive(Debug)]
-pub(super) struct Frames(At);
+/// Data, whole: a binary message in one frame.
+const BINARY: u8 = 0x82;
 
-/// Where in the stream the next byte stands.
+/// What the opcodes of pings, pongs and the close have in common.
+const CONTROL: u8 = 0x08;
+
+/// What a server sends, on its way to the library.
+#[derive(Debug)]
+pub(super) struct Frames {
+    at: At,
+    packets: Packets,
+    /// Control frames that came amid a packet, which may stand between frames but not in one.
+    late: Vec<u8>,
+}
+
+/// Where in the server's stream the next byte stands.
 #[derive(Debug)]
 enum At {
     /// In the HTTP answer, after these four.
     Answer([u8; 4]),
     /// In the header of a frame, of which these came.
     Header(Vec<u8>),
-    /// In a frame, with so many bytes to come; whether they are a message's content.
-    Frame { left: u64, is_content: bool },
+    /// In a frame of this kind, with so many bytes to come.
+    Frame { is_control: bool, left: u64 },
 }
 
 impl Frames {
     /// A stream that begins with the HTTP answer.
     pub(super) fn after_answer() -> Self {
-        Self(At::Answer([0; 4]))
+        Self { at: At::Answer([0; 4]), packets: Packets::default(), late: Vec::new() }
     }
 
-    /// Takes the next piece of the stream, however it is cut; gives the content in it to `show`.
-    pub(super) fn see(&mut self, mut bytes: &[u8], mut show: impl FnMut(&[u8])) {
+    /// Takes the next piece of the stream, however it is cut, and appends to `out` what the library is to have of it.
+    /// `show` sees the packets.
+    pub(super) fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, mut show: impl FnMut(Part<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
-            match &mut self.0 {
+            match &mut self.at {
                 At::Answer(last) => {
                     bytes = rest;
+                    out.push(byte);
                     let [_, a, b, c] = *last;
                     *last = [a, b, c, byte];
                     if last == b"\r\n\r\n" {
-                        self.0 = At::Header(Vec::with_capacity(LONGEST_HEADER));
+                        self.at = At::Header(Vec::with_capacity(LONGEST_HEADER));
                     }
                 }
                 At::Header(header) => {
                     bytes = rest;
                     header.push(byte);
-                    if let Some((left, is_content)) = read_header(header) {
-                        self.0 = At::Frame { left, is_content };
+                    if let Some(left) = payload_length(header) {
+                        let is_control = header[0] & CONTROL != 0;
+                        if is_control {
+                            self.late.extend_from_slice(header);
+                        }
+                        self.at = At::Frame { is_control, left };
                     }
                 }
-                At::Frame { left, is_content } => {
+                At::Frame { is_control, left } => {
                     let n = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                     let (piece, rest) = bytes.split_at(n);
-                    if *is_content {
-                        show(piece);
-                    }
-                    *left -= n as u64;
                     bytes = rest;
+                    *left -= n as u64;
+                    if *is_control {
+                        self.late.extend_from_slice(piece);
+                    } else {
+                        self.packets.see(piece, |part| {
+                            show(part);
+                            append(out, part);
+                        });
+                    }
                 }
             }
-            if let At::Frame { left: 0, .. } = self.0 {
-                self.0 = At::Header(Vec::with_capacity(LONGEST_HEADER));
+            if let At::Frame { left: 0, .. } = self.at {
+                self.at = At::Header(Vec::with_capacity(LONGEST_HEADER));
+                if self.packets.is_between() {
+                    out.append(&mut self.late);
+                }
             }
         }
     }
 }
 
-/// How many bytes follow a whole header, and whether they are content: neither a ping nor a pong nor the close, which may
-/// stand between the frames of a message. A server masks nothing [RFC 6455, 5.1].
-fn read_header(header: &[u8]) -> Option<(u64, bool)> {
-    const CONTROL: u8 = 0x08;
-    let (&[first, second], rest) = header.split_first_chunk()?;
-    let length = match second & 0x7f {
-        126 => u64::from(u16::from_be_bytes(*rest.first_chunk()?)),
-        127 => u64::from_be_bytes(*rest.first_chunk()?),
-        short => u64::from(short),
-    };
-    Some((length, first & CONTROL == 0))
+/// Appends a part of a packet, with the header of its frame before it. A server masks nothing [RFC 6455, 5.1].
+fn append(out: &mut Vec<u8>, part: Part<'_>) {
+    match part {
+        Part::Body { bytes, .. } => out.extend_from_slice(bytes),
+        Part::Head { head, body } => {
+            let length = head.len() + body;
+            out.push(BINARY);
+            match (u8::try_from(length), u16::try_from(length)) {
+                (Ok(length @ ..126), _) => out.push(length),
+                (_, Ok(length)) => {
+                    out.push(126);
+                    out.extend(length.to_be_bytes());
+                }
+                (_, Err(_)) => {
+                    out.push(127);
+                    out.extend((length as u64).to_be_bytes());
+                }
+            }
+            out.extend_from_slice(head);
+        }
+    }
+}
+
+/// How many bytes follow a frame's header, once it is whole.
+fn payload_length(header: &[u8]) -> Option<u64> {
+    let (&[_, second], rest) = header.split_first_chunk()?;
+    match second & 0x7f {
+        126 => Some(u16::from_be_bytes(*rest.first_chunk()?).into()),
+        127 => Some(u64::from_be_bytes(*rest.first_chunk()?)),
+        length => Some(length.into()),
+    }
 }
 
 #[cfg(test)]
@@ -78,46 +129,74 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A frame with the shortest header for its length.
+    const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+
+    /// A frame, as a server may write it: its length in the shortest form that there is.
     fn frame(first: u8, content: &[u8]) -> Vec<u8> {
         let mut bytes = vec![first];
-        match (u8::try_from(content.len()), u16::try_from(content.len())) {
-            (Ok(short @ ..126), _) => bytes.push(short),
-            (_, Ok(length)) => {
-                bytes.push(126);
-                bytes.extend(length.to_be_bytes());
-            }
-            (_, Err(_)) => {
+        match content.len() {
+            length @ ..126 => bytes.push(length.to_le_bytes()[0]),
+            length @ ..0x1_0000 => bytes.extend([126, length.to_le_bytes()[1], length.to_le_bytes()[0]]),
+            length => {
                 bytes.push(127);
-                bytes.extend((content.len() as u64).to_be_bytes());
+                bytes.extend((length as u64).to_be_bytes());
             }
         }
         bytes.extend(content);
         bytes
     }
 
+    /// A PUBLISH with so many bytes after its fixed header.
+    fn packet(body: usize) -> Vec<u8> {
+        let mut bytes = vec![0x30];
+        let mut length = body;
+        while length >= 0x80 {
+            bytes.push(length.to_le_bytes()[0] | 0x80);
+            length >>= 7;
+        }
+        bytes.push(length.to_le_bytes()[0]);
+        bytes.extend((0..body).map(|i| i.to_le_bytes()[0]));
+        bytes
+    }
+
+    fn passed(stream: &[u8], size: usize) -> Vec<u8> {
+        let (mut frames, mut out) = (Frames::after_answer(), Vec::new());
+        for piece in stream.chunks(size) {
+            frames.pass(piece, &mut out, |_| {});
+        }
+        out
+    }
+
     proptest! {
         #[test]
-        fn the_content_is_found_however_the_stream_is_cut(size in 1..100_000_usize, lengths in prop::collection::vec(0..70_000_usize, 0..4)) {
-            let mut stream = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n".to_vec();
-            let mut content = Vec::new();
-            for length in lengths {
-                let bytes: Vec<u8> = (0..length).map(|i| i.to_le_bytes()[0]).collect();
-                let (first, second) = bytes.split_at(length / 3);
+        fn each_packet_gets_a_frame_however_it_was_framed_before(
+            size in 1..100_000_usize,
+            per_frame in 1..70_000_usize,
+            bodies in prop::collection::vec(prop_oneof![0..10_usize, 120..130_usize, 65_525..65_540_usize], 0..6),
+        ) {
+            let packets: Vec<Vec<u8>> = bodies.into_iter().map(packet).collect();
+            let mut stream = ANSWER.to_vec();
+            for content in packets.concat().chunks(per_frame) {
+                let (first, second) = content.split_at(content.len() / 3);
                 stream.extend([frame(0x02, first), frame(0x89, b"ping"), frame(0x80, second)].concat());
-                content.extend(bytes);
             }
-            let (mut frames, mut shown) = (Frames::after_answer(), Vec::new());
-            for piece in stream.chunks(size) {
-                frames.see(piece, |bytes| shown.extend_from_slice(bytes));
+            let out = passed(&stream, size);
+            let pings = frame(0x89, b"ping");
+            let mut rest = out.strip_prefix(ANSWER).expect("the answer comes first");
+            let mut found = 0;
+            for packet in &packets {
+                while let Some(after) = rest.strip_prefix(pings.as_slice()) {
+                    (rest, found) = (after, found + 1);
+                }
+                rest = rest.strip_prefix(frame(BINARY, packet).as_slice()).expect("the packet in a frame of its own");
             }
-            prop_assert!(shown == content);
+            let expected = packets.concat().chunks(per_frame).count();
+            prop_assert_eq!(rest, pings.repeat(expected - found));
         }
 
         #[test]
-        fn any_bytes_are_looked_at(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut frames = Frames(At::Header(Vec::new()));
-            frames.see(&bytes, |_| {});
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1..50_usize) {
+            passed(&[ANSWER, bytes.as_slice()].concat(), size);
         }
     }
 }

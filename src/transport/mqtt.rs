@@ -263,14 +263,16 @@ impl Client {
         if broker.scheme.is_tls() {
             tls::check(&options.tls).map_err(Refusal::Of)?;
         }
-        let (told, address, tap) = match purpose {
-            Purpose::Receive => (options.clone(), reach(options).map_err(Refusal::Of)?.0, None),
-            Purpose::Ask(on_unheard) => {
-                let wire = Wire::to_broker(options).map_err(Refusal::Of)?;
-                let tap = Tap::on(wire, broker.clone(), on_unheard.clone());
-                let tap = tap.map_err(|error| Refusal::Of(options.cannot_set_up(&error)))?;
-                (options.by_way_of(tap.address()), tap.address(), Some(tap))
-            }
+        let tap = match purpose {
+            Purpose::Receive if !broker.scheme.is_websocket() => None,
+            Purpose::Receive => Some(Arc::new(|_| {}) as OnUnheard),
+            Purpose::Ask(on_unheard) => Some(on_unheard.clone()),
+        };
+        let tap = tap.map(|on_unheard| Tap::start(broker.clone(), on_unheard)).transpose();
+        let tap = tap.map_err(|error| Refusal::Of(options.cannot_set_up(&error)))?;
+        let (told, address) = match &tap {
+            Some(tap) => (options.by_way_of(tap.address()), tap.address()),
+            None => (options.clone(), reach(options).map_err(Refusal::Of)?.0),
         };
         let inner = create(&told, version, address).map_err(Refusal::Of)?;
         let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
@@ -297,23 +299,33 @@ impl Client {
         Ok(client)
     }
 
-    /// Connects again after a loss; the name is looked up anew. A tapped connection cannot: what it was for is lost.
+    /// Connects again after a loss; the name is looked up anew.
     ///
     /// # Errors
     /// As [`Client::connect`].
     pub(crate) fn reconnect(&mut self) -> Result<(), Failure> {
-        let (address, _) = reach(&self.options)?;
+        if self.tap.is_none() {
+            self.follow_to(reach(&self.options)?.0)?;
+        }
+        self.connect_once().map_err(|refusal| refusal.explained(&self.options))
+    }
+
+    /// Has the library know where the broker is now: it keeps to the address that it was told first.
+    fn follow_to(&mut self, address: SocketAddr) -> Result<(), Failure> {
         if address != self.address {
             let replaced = std::mem::replace(&mut self.inner, create(&self.told, self.version, address)?);
             let_go(replaced);
             self.address = address;
             self.listen();
         }
-        self.connect_once().map_err(|refusal| refusal.explained(&self.options))
+        Ok(())
     }
 
     fn connect_once(&mut self) -> Result<(), Refusal> {
         self.is_lost.store(false, Ordering::Relaxed);
+        if let Some(tap) = &mut self.tap {
+            tap.open(Wire::to_broker(&self.options).map_err(Refusal::Of)?);
+        }
         let token = self.inner.connect(self.connect_options()?);
         match token.wait_for(self.options.connect_timeout) {
             Ok(response) => {

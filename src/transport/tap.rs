@@ -1,4 +1,4 @@
-//! Stands between the MQTT library and the broker where something is published, for two reasons.
+//! Stands between the MQTT library and the broker, where something is published or MQTT travels in WebSockets.
 //!
 //! **The library keeps to itself what the broker says.** An MQTT 5 broker may acknowledge a publication with reason code
 //! 0x10, "no matching subscribers" (MQTT 5, 3.4.2.1), which the library drops on its way to us. A [`Tap`] looks at the
@@ -8,7 +8,9 @@
 //! thereafter, which aborts the process or worse. A tap takes what the library writes until the library closes, whatever
 //! became of the broker.
 //!
-//! So the library is given a loopback address, and speaks plain MQTT there, or MQTT in WebSockets. The connection to the
+//! **The library takes one packet from a frame.** So each gets a frame of its own here: [`Frames`].
+//!
+//! The library is given a loopback address, and speaks plain MQTT there, or MQTT in WebSockets. The connection to the
 //! broker, with TLS and through a proxy where they are wanted, is a [`Wire`] of our own.
 
 use std::io::{self, Read as _, Write as _};
@@ -21,10 +23,14 @@ use std::time::Duration;
 use super::broker::Broker;
 use super::frames::Frames;
 use super::own;
+use super::packets::{Packets, Part};
 use super::wire::Wire;
 
 /// PUBACK, in the upper half of a packet's first byte.
 const PUBACK: u8 = 4;
+
+/// Where in the body of a PUBACK its reason code stands: after the packet identifier.
+const REASON: usize = 2;
 
 /// The reason code for a publication that nobody subscribes to.
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
@@ -32,11 +38,20 @@ const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 /// The longest head of an HTTP request that is passed on.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// A tapped connection.
+/// Where the library connects to, instead of to the broker.
 #[derive(Debug)]
 pub(crate) struct Tap {
     address: SocketAddr,
-    passed_on: Receiver<()>,
+    next: Sender<Passage>,
+    /// Whether all is passed on that the library sent over the last connection.
+    passed_on: Option<Receiver<()>>,
+}
+
+/// A connection to the broker that the library is to have, and who is told when all is passed on that it sent.
+#[derive(Debug)]
+struct Passage {
+    wire: Wire,
+    all: Sender<()>,
 }
 
 /// Is told that nobody subscribes to the topic of a publication: the so-manieth of the connection, from 0. Brokers
@@ -44,17 +59,24 @@ pub(crate) struct Tap {
 pub(crate) type OnUnheard = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl Tap {
-    /// Stands between `broker`, at the other end of `wire`, and the first of us who connects to [`Tap::address`].
+    /// Stands between `broker` and the library, which may connect as often as a way is opened for it.
     ///
     /// # Errors
     /// Where the system gives no loopback port.
-    pub(crate) fn on(wire: Wire, broker: Broker, on_unheard: OnUnheard) -> io::Result<Self> {
+    pub(crate) fn start(broker: Broker, on_unheard: OnUnheard) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let (all, passed_on) = channel();
-        let tap = Self { address: listener.local_addr()?, passed_on };
+        let (next, passages) = channel::<Passage>();
+        let tap = Self { address: listener.local_addr()?, next, passed_on: None };
         thread::spawn(move || {
-            // Where it fails both connections are dropped, and the library sees its own closed.
-            let _ = accept(&listener).and_then(|client| pass(&client, &wire, &broker, &on_unheard, &all));
+            while let Ok(client) = accept(&listener) {
+                // Where the library gave up on a way, the next one is for whoever comes now.
+                let Some(Passage { wire, all }) = passages.try_iter().last() else { continue };
+                let (broker, on_unheard) = (broker.clone(), on_unheard.clone());
+                thread::spawn(move || {
+                    // Where it fails both connections are dropped, and the library sees its own closed.
+                    let _ = pass(&client, &wire, &broker, &*on_unheard, &all);
+                });
+            }
         });
         Ok(tap)
     }
@@ -64,47 +86,65 @@ impl Tap {
         self.address
     }
 
+    /// Has the library's next connection lead to the broker by this way.
+    pub(crate) fn open(&mut self, wire: Wire) {
+        let (all, passed_on) = channel();
+        self.passed_on = Some(passed_on);
+        // Where the tap's thread has ended the library finds the port closed.
+        let _ = self.next.send(Passage { wire, all });
+    }
+
     /// Waits, for so long at the most, until all is passed on to the broker that the library sent before it closed.
     pub(crate) fn wait(&self, patience: Duration) {
         // Where the time is over, or nobody ever connected, there is nothing more to wait for.
-        let _ = self.passed_on.recv_timeout(patience);
+        let _ = self.passed_on.as_ref().map(|passed_on| passed_on.recv_timeout(patience));
     }
 }
 
 /// Lets the library in, and nobody else: our certificate, or the proxy's password, may have opened the way to the broker.
 fn accept(listener: &TcpListener) -> io::Result<Wire> {
     loop {
-        let (client, address) = listener.accept()?;
-        if own::is_ours(address) {
-            client.set_nodelay(true)?;
-            return Ok(Wire::plain(client));
+        match listener.accept() {
+            Ok((client, address)) if own::is_ours(address) => return Ok(Wire::plain(client)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
 /// Passes bytes on in both directions until both ends have closed.
-fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &OnUnheard, all: &Sender<()>) -> io::Result<()> {
+fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &dyn Fn(u64), all: &Sender<()>) -> io::Result<()> {
+    client.prompt()?;
     let mut acks = Acks::default();
-    let mut frames = broker.scheme.is_websocket().then(Frames::after_answer);
-    if frames.is_some() {
+    if broker.scheme.is_websocket() {
         pass_request(client, wire, broker)?;
+        let mut frames = Frames::after_answer();
+        both_ways(client, wire, all, |bytes, out| frames.pass(bytes, out, |part| acks.see(part, on_unheard)));
+    } else {
+        let mut packets = Packets::default();
+        both_ways(client, wire, all, |bytes, out| {
+            packets.see(bytes, |part| acks.see(part, on_unheard));
+            out.extend_from_slice(bytes);
+        });
     }
+    Ok(())
+}
+
+/// Passes on what the library sends as it is, and what the broker sends as `translate` appends it.
+fn both_ways(client: &Wire, wire: &Wire, all: &Sender<()>, mut translate: impl FnMut(&[u8], &mut Vec<u8>)) {
     thread::scope(|scope| {
         scope.spawn(|| {
-            copy(client, wire, |_| {});
+            copy(client, wire, |bytes, out| out.extend_from_slice(bytes));
             // Where the tap is gone nobody waits.
             let _ = all.send(());
         });
         wire.acknowledge_at_once();
-        copy(wire, client, |bytes| {
+        copy(wire, client, |bytes, out| {
             wire.acknowledge_at_once();
-            match &mut frames {
-                None => acks.see(bytes, &**on_unheard),
-                Some(frames) => frames.see(bytes, |content| acks.see(content, &**on_unheard)),
-            }
+            translate(bytes, out);
         });
     });
-    Ok(())
 }
 
 /// Passes on the library's request for a WebSocket, with the broker's name where the library has ours [RFC 6455, 4.1].
@@ -124,79 +164,57 @@ fn pass_request(mut client: &Wire, mut wire: &Wire, broker: &Broker) -> io::Resu
 /// The request, as it is sent to the broker.
 fn in_the_name_of(broker: &Broker, head: &[u8]) -> Vec<u8> {
     let (authority, scheme) = (broker.authority(), if broker.scheme.is_tls() { "https" } else { "http" });
-    let lines = head.split_inclusive(|byte| *byte == b'\n').map(|line| match line {
-        line if line.starts_with(b"Host:") => format!("Host: {authority}\r\n").into_bytes(),
-        line if line.starts_with(b"Origin:") => format!("Origin: {scheme}://{authority}\r\n").into_bytes(),
-        _ => line.to_vec(),
-    });
-    lines.flatten().collect()
+    let mut named = Vec::new();
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(b"Host:") {
+            named.extend_from_slice(format!("Host: {authority}\r\n").as_bytes());
+        } else if line.starts_with(b"Origin:") {
+            named.extend_from_slice(format!("Origin: {scheme}://{authority}\r\n").as_bytes());
+        } else {
+            named.extend_from_slice(line);
+        }
+    }
+    named
 }
 
-/// Shows and passes on what comes, until `from` closes; then closes `to`. What `to` does not take any more is dropped.
-fn copy(mut from: &Wire, mut to: &Wire, mut show: impl FnMut(&[u8])) {
+/// Passes on what comes, as `translate` appends it, until `from` closes; then closes `to`. What `to` does not take any more
+/// is dropped.
+fn copy(mut from: &Wire, mut to: &Wire, mut translate: impl FnMut(&[u8], &mut Vec<u8>)) {
     let mut buffer = [0; 16 * 1024];
+    let mut out = Vec::new();
     let mut is_taken = true;
     loop {
         match from.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => break,
             Ok(n) => {
-                show(&buffer[..n]);
-                is_taken = is_taken && to.write_all(&buffer[..n]).is_ok();
+                translate(&buffer[..n], &mut out);
+                is_taken = is_taken && to.write_all(&out).is_ok();
+                out.clear();
             }
         }
     }
     to.close();
 }
 
-/// Finds the PUBACK packets in a stream of MQTT packets, however it is cut into pieces.
+/// Counts the PUBACK packets that pass, and finds those that say that nobody subscribes.
 #[derive(Debug, Default)]
 struct Acks {
-    /// The packet's first byte, once it came.
-    head: Option<u8>,
-    /// The remaining length as far as it came, and how many bits of it.
-    length: usize,
-    bits: u32,
-    /// How many bytes of the body are still to come, once the length is known.
-    body: Option<usize>,
-    /// How many bytes of the body came.
-    at: usize,
-    /// How many PUBACK packets came before.
-    number: u64,
+    /// How many came, with the one that comes now.
+    count: u64,
 }
 
 impl Acks {
-    /// Takes the next piece; tells of each PUBACK in it that says that nobody subscribes.
-    fn see(&mut self, mut bytes: &[u8], on_unheard: &dyn Fn(u64)) {
-        while let Some((&byte, rest)) = bytes.split_first() {
-            match (self.head, self.body) {
-                (None, _) => {
-                    self.head = Some(byte);
-                    bytes = rest;
-                }
-                (Some(_), None) => {
-                    self.length |= usize::from(byte & 0x7f) << self.bits;
-                    self.bits = (self.bits + 7).min(28);
-                    if byte & 0x80 == 0 {
-                        self.body = Some(self.length);
-                    }
-                    bytes = rest;
-                }
-                (Some(head), Some(left)) => {
-                    let n = left.min(bytes.len());
-                    // A PUBACK's body: packet identifier (two bytes), reason code, properties.
-                    let reason = 2_usize.checked_sub(self.at).and_then(|i| bytes[..n].get(i));
-                    if head >> 4 == PUBACK && reason == Some(&NO_MATCHING_SUBSCRIBERS) {
-                        on_unheard(self.number);
-                    }
-                    self.at += n;
-                    self.body = Some(left - n);
-                    bytes = &bytes[n..];
+    fn see(&mut self, part: Part<'_>, on_unheard: &dyn Fn(u64)) {
+        match part {
+            Part::Head { head, .. } if head[0] >> 4 == PUBACK => self.count += 1,
+            Part::Body { first, at, bytes } if first >> 4 == PUBACK => {
+                let reason = REASON.checked_sub(at).and_then(|i| bytes.get(i));
+                if reason == Some(&NO_MATCHING_SUBSCRIBERS) {
+                    on_unheard(self.count - 1);
                 }
             }
-            if let (Some(head), Some(0)) = (self.head, self.body) {
-                *self = Self { number: self.number + u64::from(head >> 4 == PUBACK), ..Self::default() };
-            }
+            Part::Head { .. } | Part::Body { .. } => {}
         }
     }
 }
@@ -226,18 +244,13 @@ mod tests {
         fn the_reason_code_is_found_however_the_stream_is_cut(size in 1..64_usize) {
             for (reason, expected) in [(&[0x10][..], true), (&[0x10, 0], true), (&[0], false), (&[], false), (&[0x87], false)] {
                 let found = RefCell::new(Vec::new());
-                let mut acks = Acks::default();
+                let (mut packets, mut acks) = (Packets::default(), Acks::default());
                 let twice = [stream(&[0]), stream(reason)].concat();
                 for piece in twice.chunks(size) {
-                    acks.see(piece, &|number| found.borrow_mut().push(number));
+                    packets.see(piece, |part| acks.see(part, &|number| found.borrow_mut().push(number)));
                 }
                 prop_assert_eq!(found.into_inner(), if expected { vec![1] } else { vec![] });
             }
-        }
-
-        #[test]
-        fn any_bytes_are_looked_at(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            Acks::default().see(&bytes, &|_| {});
         }
     }
 
@@ -262,7 +275,8 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let wire = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
         let broker = "mqtt://localhost".parse().expect("a URL");
-        let tap = Tap::on(Wire::plain(wire), broker, Arc::new(|_| {})).expect("a port is free");
+        let mut tap = Tap::start(broker, Arc::new(|_| {})).expect("a port is free");
+        tap.open(Wire::plain(wire));
         let mut client = TcpStream::connect(tap.address()).expect("it listens");
         drop(listener.accept().expect("the tap is there"));
         assert_eq!(client.read(&mut [0]).expect("the end is told"), 0);
@@ -270,6 +284,6 @@ mod tests {
             client.write_all(&[0; 8 * 1024]).expect("nothing is written to a closed connection");
         }
         drop(client);
-        tap.passed_on.recv().expect("all is taken");
+        tap.passed_on.expect("a way was opened").recv().expect("all is taken");
     }
 }

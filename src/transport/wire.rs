@@ -43,7 +43,7 @@ impl Wire {
     pub(super) fn to_broker(options: &Options) -> Result<Self, Failure> {
         let stream = way_to_broker(options)?;
         let wire = if options.broker.scheme.is_tls() { Self::encrypted(options, stream)? } else { Self::plain(stream) };
-        wire.ready().map_err(|error| options.cannot_set_up(&error))?;
+        wire.ready().and_then(|()| wire.prompt()).map_err(|error| options.cannot_set_up(&error))?;
         Ok(wire)
     }
 
@@ -58,10 +58,14 @@ impl Wire {
         Ok(Self { socket, tls: Some(Mutex::new(tls)) })
     }
 
-    /// Small packets go out at once, and to wait is no longer limited as it was while the connection was made.
+    /// Has small packets go out at once.
+    pub(super) fn prompt(&self) -> io::Result<()> {
+        self.socket.set_nodelay(true)
+    }
+
+    /// To wait is no longer limited as it was while the connection was made.
     fn ready(&self) -> io::Result<()> {
         let Self { socket, tls } = self;
-        socket.set_nodelay(true)?;
         socket.set_read_timeout(None)?;
         socket.set_write_timeout(None)?;
         socket.set_nonblocking(tls.is_some())

@@ -9,9 +9,12 @@ use std::thread;
 use openssl::ssl::{
     AlpnError, SslAcceptor, SslConnector, SslFiletype, SslMethod, SslOptions, SslVerifyMode, SslVersion,
 };
+use serde_json::json;
 
+use crate::support::events::event;
 use crate::support::pki::{Authority, Identity};
 use crate::support::relay::{Answer, Relay};
+use crate::support::web::Gateway;
 use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
 const VERSIONS: [&str; 2] = ["5", "3.1.1"];
@@ -314,6 +317,26 @@ fn a_websockets_server_is_asked_by_its_own_name() {
     assert_eq!(heads.len(), 2, "{heads:?}");
     for line in [format!("Host: {name}"), format!("Origin: http://{name}")] {
         assert!(heads.iter().all(|head| head.lines().filter(|it| *it == line).count() == 1), "{line} in {heads:?}");
+    }
+}
+
+#[test]
+fn packets_that_share_a_websockets_frame_all_arrive() {
+    const EVENTS: usize = 50;
+    for version in VERSIONS {
+        let broker = Broker::demo();
+        let gateway = Gateway::before(broker.port());
+        let at_gateway = |words: &str| rtcomm(&format!("{words} --mqtt-version {version} --broker")).arg(gateway.url());
+        let watch =
+            at_gateway(&format!("watch --json --keepalive 10m --from me --count {EVENTS}")).start().until_ready();
+        let (before, mut client) = (gateway.frames(), broker.client());
+        for _ in 0..EVENTS {
+            client.publish("/rtcomm/event/registration/started/me", event(&json!({})));
+        }
+        let outcome = watch.end().has_status(0);
+        outcome.check(outcome.json_lines().len() == EVENTS, "all of them");
+        outcome.check(gateway.frames() - before < EVENTS, "several in a frame");
+        at_gateway("call iggy_pop david_bowie --keepalive 10m").run().has_status(0);
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod mqtt;
 pub(crate) mod peer;
 pub(crate) mod pki;
 pub(crate) mod relay;
+pub(crate) mod web;
 
 pub(crate) use broker::{Broker, Setup, on_every_broker};
 
