@@ -1,6 +1,6 @@
 //! Gives each MQTT packet that a WebSocket server sends a frame of its own.
 //!
-//! A server may put several packets into one frame, or a packet into several [MQTT-6.0.0-4], and many do. The MQTT library
+//! A server may put several packets into one frame, or a packet into several [MQTT-6.0.0-2], and many do. The MQTT library
 //! takes one packet from a frame, and the next one only when more comes in: events would be late by as many as were packed
 //! together, for as long as the connection lasts.
 

@@ -1,6 +1,7 @@
 //! Signals end a run cleanly, and soon, whatever it waits for.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -157,12 +158,25 @@ fn a_second_signal_ends_a_run_at_once_whose_output_is_blocked() {
 
 /// Waits for a run to ask for a connection at an address where nobody answers.
 fn wait_until_it_asks(process: &Process, address: SocketAddr) {
-    // As in proc_pid_net(5): the other end's address and port, then the state, of which 02 is SYN_SENT.
-    let asks = format!(":{:04X} 02 ", address.port());
+    let folder = PathBuf::from(format!("/proc/{}", process.child.id()));
+    // As in proc_pid_net(5): the other end's address and port, the state, of which 02 is SYN_SENT, and the socket's inode.
+    // Every process's are told there: also what a child of another test has for a moment of ours, before it is a program.
+    let port = format!(":{:04X}", address.port());
+    let asks = |row: &str| {
+        let row: Vec<&str> = row.split_ascii_whitespace().collect();
+        row[2].ends_with(&port) && row[3] == "02" && has_socket(&folder, row[9])
+    };
     wait_on(process, "an attempt to connect", PATIENCE, || {
-        let sockets = std::fs::read_to_string(format!("/proc/{}/net/tcp", process.child.id()));
-        sockets.is_ok_and(|text| text.contains(&asks))
+        let sockets = std::fs::read_to_string(folder.join("net/tcp"));
+        sockets.is_ok_and(|text| text.lines().skip(1).any(asks))
     });
+}
+
+/// Whether a process has the socket with this inode.
+fn has_socket(process: &Path, inode: &str) -> bool {
+    let socket = format!("socket:[{inode}]");
+    let mut descriptors = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    descriptors.any(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == socket.as_str()))
 }
 
 /// How many threads a run has.
