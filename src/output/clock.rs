@@ -27,8 +27,9 @@ impl Clock {
         let millis = at.as_microsecond().div_euclid(1_000);
         let minute = millis.div_euclid(MINUTE);
         if self.minute != Some(minute) {
-            let zoned = at.to_zoned_datetime(self.zone.clone());
-            self.text = zoned.strftime("%Y-%m-%d %H:%M:").to_string();
+            let local = self.zone.to_datetime(at);
+            let (year, month, day) = (local.year(), local.month(), local.day());
+            self.text = format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:", local.hour(), local.minute());
             self.minute = Some(minute).filter(|_| self.text.len() == UP_TO_MINUTE);
         }
         self.text.truncate(UP_TO_MINUTE);

@@ -43,7 +43,7 @@ impl Frames {
 
     /// Takes the next piece of the stream, however it is cut, and appends to `out` what the library is to have of it.
     /// `show` sees the packets.
-    pub(super) fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, mut show: impl FnMut(Part<'_>)) {
+    pub(super) fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, show: &mut dyn FnMut(Part<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match &mut self.at {
                 At::Answer(last) => {
@@ -74,7 +74,7 @@ impl Frames {
                     if *is_control {
                         self.late.extend_from_slice(piece);
                     } else {
-                        self.packets.see(piece, |part| {
+                        self.packets.see(piece, &mut |part| {
                             show(part);
                             append(out, part);
                         });
@@ -162,7 +162,7 @@ mod tests {
     fn passed(stream: &[u8], size: usize) -> Vec<u8> {
         let (mut frames, mut out) = (Frames::after_answer(), Vec::new());
         for piece in stream.chunks(size) {
-            frames.pass(piece, &mut out, |_| {});
+            frames.pass(piece, &mut out, &mut |_| {});
         }
         out
     }

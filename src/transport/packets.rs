@@ -24,7 +24,7 @@ pub(super) enum Part<'a> {
 
 impl Packets {
     /// Takes the next piece of the stream, however it is cut; gives each part in it to `show`.
-    pub(super) fn see(&mut self, mut bytes: &[u8], mut show: impl FnMut(Part<'_>)) {
+    pub(super) fn see(&mut self, mut bytes: &[u8], show: &mut dyn FnMut(Part<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             if self.left > 0 {
                 let (piece, rest) = bytes.split_at(self.left.min(bytes.len()));
@@ -83,7 +83,7 @@ mod tests {
             }
             let (mut packets, mut heads, mut ends) = (Packets::default(), Vec::new(), Vec::new());
             for piece in stream.chunks(size) {
-                packets.see(piece, |part| match part {
+                packets.see(piece, &mut |part| match part {
                     Part::Head { head, body } => {
                         heads.push((head[0], body));
                         ends.push(0);
@@ -101,7 +101,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            Packets::default().see(&bytes, |_| {});
+            Packets::default().see(&bytes, &mut |_| {});
         }
     }
 }

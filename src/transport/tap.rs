@@ -113,6 +113,9 @@ fn accept(listener: &TcpListener) -> io::Result<Wire> {
     }
 }
 
+/// Appends what is passed on of what came.
+type Translate<'a> = dyn FnMut(&[u8], &mut Vec<u8>) + 'a;
+
 /// Passes bytes on in both directions until both ends have closed.
 fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &dyn Fn(u64), all: &Sender<()>) -> io::Result<()> {
     client.prompt()?;
@@ -120,27 +123,27 @@ fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &dyn Fn(u64), a
     if broker.scheme.is_websocket() {
         pass_request(client, wire, broker)?;
         let mut frames = Frames::after_answer();
-        both_ways(client, wire, all, |bytes, out| frames.pass(bytes, out, |part| acks.see(part, on_unheard)));
+        both_ways(client, wire, all, &mut |bytes, out| frames.pass(bytes, out, &mut |part| acks.see(part, on_unheard)));
     } else {
         let mut packets = Packets::default();
-        both_ways(client, wire, all, |bytes, out| {
-            packets.see(bytes, |part| acks.see(part, on_unheard));
+        both_ways(client, wire, all, &mut |bytes, out| {
+            packets.see(bytes, &mut |part| acks.see(part, on_unheard));
             out.extend_from_slice(bytes);
         });
     }
     Ok(())
 }
 
-/// Passes on what the library sends as it is, and what the broker sends as `translate` appends it.
-fn both_ways(client: &Wire, wire: &Wire, all: &Sender<()>, mut translate: impl FnMut(&[u8], &mut Vec<u8>)) {
+/// Passes on what the library sends as it is, and what the broker sends as it is translated.
+fn both_ways(client: &Wire, wire: &Wire, all: &Sender<()>, translate: &mut Translate<'_>) {
     thread::scope(|scope| {
         scope.spawn(|| {
-            copy(client, wire, |bytes, out| out.extend_from_slice(bytes));
+            copy(client, wire, &mut |bytes, out| out.extend_from_slice(bytes));
             // Where the tap is gone nobody waits.
             let _ = all.send(());
         });
         wire.acknowledge_at_once();
-        copy(wire, client, |bytes, out| {
+        copy(wire, client, &mut |bytes, out| {
             wire.acknowledge_at_once();
             translate(bytes, out);
         });
@@ -177,9 +180,8 @@ fn in_the_name_of(broker: &Broker, head: &[u8]) -> Vec<u8> {
     named
 }
 
-/// Passes on what comes, as `translate` appends it, until `from` closes; then closes `to`. What `to` does not take any more
-/// is dropped.
-fn copy(mut from: &Wire, mut to: &Wire, mut translate: impl FnMut(&[u8], &mut Vec<u8>)) {
+/// Passes on what comes, translated, until `from` closes; then closes `to`. What `to` does not take any more is dropped.
+fn copy(mut from: &Wire, mut to: &Wire, translate: &mut Translate<'_>) {
     let mut buffer = [0; 16 * 1024];
     let mut out = Vec::new();
     let mut is_taken = true;
@@ -247,7 +249,7 @@ mod tests {
                 let (mut packets, mut acks) = (Packets::default(), Acks::default());
                 let twice = [stream(&[0]), stream(reason)].concat();
                 for piece in twice.chunks(size) {
-                    packets.see(piece, |part| acks.see(part, &|number| found.borrow_mut().push(number)));
+                    packets.see(piece, &mut |part| acks.see(part, &|number| found.borrow_mut().push(number)));
                 }
                 prop_assert_eq!(found.into_inner(), if expected { vec![1] } else { vec![] });
             }
