@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches, Parser, Subcommand};
 use uuid::Uuid;
@@ -43,21 +43,60 @@ impl Cli {
     /// # Errors
     /// What was wrong with them; or help or version, where that was asked for.
     pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let args: Vec<OsString> = args.into_iter().collect();
         let mut definition = Self::command();
-        let matches = definition.try_get_matches_from_mut(args)?;
-        let typed = |id: &str| {
-            let flags = matches.subcommand().map_or(&matches, |(_, flags)| flags);
-            flags.ids().any(|it| it == id) && flags.value_source(id) == Some(ValueSource::CommandLine)
-        };
-        if let Some((one, other)) = APART.into_iter().find(|(one, other)| typed(one) && typed(other)) {
-            let words = format!("the argument '--{one}' cannot be used with '--{other}'").replace('_', "-");
-            return Err(definition.error(ErrorKind::ArgumentConflict, words));
+        let matches =
+            definition.try_get_matches_from_mut(&args).map_err(|error| from_where(error, &definition, &args))?;
+        if let Some(error) = conflict(&mut definition, &matches) {
+            return Err(error);
         }
         let mut cli = Self::from_arg_matches(&matches)?;
-        cli.display.quiet &= !typed("verbose");
-        cli.display.verbose &= !typed("quiet");
+        cli.display.quiet &= !is_typed(&matches, "verbose");
+        cli.display.verbose &= !is_typed(&matches, "quiet");
         Ok(cli)
     }
+}
+
+/// Whether a flag stands on the command line.
+fn is_typed(matches: &ArgMatches, id: &str) -> bool {
+    let flags = matches.subcommand().map_or(matches, |(_, flags)| flags);
+    flags.ids().any(|it| it == id) && flags.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+/// The error where flags are typed that exclude each other.
+fn conflict(tool: &mut clap::Command, matches: &ArgMatches) -> Option<clap::Error> {
+    let (command, flags) = matches.subcommand()?;
+    let apart = APART.into_iter().find(|(one, other)| is_typed(matches, one) && is_typed(matches, other));
+    let apart = apart.map(|(one, other)| (format!("--{one}"), other));
+    let (one, other) = apart.or_else(|| Some(("[FILE]".to_owned(), delivery_of_a_file(flags)?)))?;
+    let words = format!("the argument '{one}' cannot be used with '--{other}'").replace('_', "-");
+    Some(tool.find_subcommand_mut(command)?.error(ErrorKind::ArgumentConflict, words))
+}
+
+/// The first flag on delivery where a file is named too: what is recorded is delivered already.
+fn delivery_of_a_file(flags: &ArgMatches) -> Option<&str> {
+    let is_file_named = flags.try_contains_id("file").is_ok_and(|is_named| is_named);
+    let delivery = flags.try_get_many::<clap::Id>("DeliveryArgs").ok().flatten();
+    delivery.filter(|_| is_file_named)?.next().map(clap::Id::as_str)
+}
+
+/// The error of a wrong value; where that was not typed, with its name in the environment.
+fn from_where(mut error: clap::Error, tool: &clap::Command, args: &[OsString]) -> clap::Error {
+    // As `--keepalive <DURATION>`.
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
+    let long = flag.strip_prefix("--").and_then(|flag| flag.split(' ').next());
+    let mut flags = tool.get_subcommands().chain([tool]).flat_map(clap::Command::get_arguments);
+    let Some(arg) = flags.find(|arg| long.is_some() && arg.get_long() == long) else { return error };
+    let is_it = |typed: &str| match typed.strip_prefix("--") {
+        Some(typed) => typed.split('=').next() == long,
+        None => typed.starts_with('-') && arg.get_short().is_some_and(|short| typed.contains(short)),
+    };
+    let is_typed = args.iter().any(|typed| typed.to_str().is_some_and(is_it));
+    if let Some(name) = arg.get_env().filter(|_| !is_typed) {
+        let tip = format!("the value is that of {} in the environment", name.to_string_lossy());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// What the tool does.
@@ -245,7 +284,6 @@ pub(crate) struct BatchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
     /// Recorded JSON lines (`-` is standard input); without it, live messages from the broker
-    #[arg(conflicts_with = "DeliveryArgs")]
     pub(crate) file: Option<PathBuf>,
 
     /// Begin with the last N recorded lines, or with all of them [default: all; with --follow 10]

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::outcome::{Called, Outcome};
+use super::outcome::{Called, INVALID, Outcome};
 use crate::protocol::record::{Record, Status};
 
 /// Appends a record's line.
@@ -71,6 +71,6 @@ pub(crate) fn invalid(line: u64, reason: &str) -> String {
         reason: &'a str,
         line: u64,
     }
-    let invalid = Invalid { outcome: "invalid", reason, line };
+    let invalid = Invalid { outcome: INVALID, reason, line };
     serde_json::to_string(&invalid).expect("text and numbers always serialize") + "\n"
 }

@@ -7,6 +7,9 @@ use super::whole_millis;
 use crate::exit::{Failure, Status};
 use crate::protocol::call::Request;
 
+/// The word in JSON for a line of a batch that is no request.
+pub(crate) const INVALID: &str = "invalid";
+
 /// A call and how it went.
 #[derive(Debug)]
 pub(crate) struct Called {

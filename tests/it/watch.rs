@@ -82,6 +82,23 @@ fn the_environment_stands_in_for_flags_and_flags_win() {
 }
 
 #[test]
+fn a_wrong_value_of_the_environment_is_told_by_its_name_there() {
+    for (name, value, flag) in [
+        ("RTCOMM_KEEPALIVE", "abc", "--keepalive"),
+        ("RTCOMM_COLOR", "pink", "--color"),
+        ("RTCOMM_MQTT_VERSION", "4", "--mqtt-version"),
+        ("RTCOMM_ROOT", "a/#", "--root"),
+    ] {
+        let hint = format!("the value is that of {name} in the environment");
+        for command in ["watch", "call a b", "tail"] {
+            rtcomm(command).env(name, value).run().has_status(2).prints("").says(&hint);
+            let typed = rtcomm(command).env(name, value).arg(flag).arg(value).run();
+            typed.has_status(2).prints("").never_says("in the environment");
+        }
+    }
+}
+
+#[test]
 fn what_is_typed_wins_over_an_environment_that_says_the_contrary() {
     let broker = Broker::mosquitto();
     let event = Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
@@ -98,6 +115,10 @@ fn what_is_typed_wins_over_an_environment_that_says_the_contrary() {
         rtcomm(&format!("watch {both}")).run().has_status(2).prints("").says("cannot be used with");
     }
     rtcomm("-q watch -v").run().has_status(2).prints("").says("cannot be used with");
+    rtcomm("tail --qos 1 --fsync --output o recorded")
+        .run()
+        .has_status(2)
+        .says("'[FILE]' cannot be used with '--qos'\n");
 }
 
 fn a_root_of_any_depth_is_watched(setup: &Setup) {

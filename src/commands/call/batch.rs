@@ -4,7 +4,7 @@
 //! `--jobs` calls wait for their answers at a time, and no call begins while too many finished ones wait for an earlier
 //! one to be printed: so memory is bounded.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -22,9 +22,9 @@ use crate::cli::Rate;
 use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::logfile::{Input, Item, Reader, Start, Stop};
-use crate::output::outcome::Called;
+use crate::output::outcome::{Called, INVALID};
 use crate::output::report::Report;
-use crate::output::{self, json};
+use crate::output::{self, json, whole_millis};
 use crate::protocol::call::Request;
 use crate::protocol::topic::{EndpointId, TopicName};
 
@@ -119,7 +119,7 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
     let run = Run {
         read,
         parser,
-        printer: InOrder { out: stdout, lines: VecDeque::new(), first: 0 },
+        printer: InOrder { out: stdout, lines: VecDeque::new(), first: 0, printed: BTreeMap::new() },
         deadlines: VecDeque::new(),
         jobs,
         pace: rate.map(Pace::new),
@@ -326,6 +326,8 @@ impl Pace {
 /// What is printed for a line of the input.
 struct Output {
     text: String,
+    /// The word for its outcome.
+    outcome: &'static str,
     /// Whether it tells of a call that is placed, or may be.
     may_be_placed: bool,
 }
@@ -337,6 +339,8 @@ struct InOrder {
     lines: VecDeque<Option<Output>>,
     /// Which line of the input is the first of them, from 0.
     first: u64,
+    /// How many lines were printed with each outcome.
+    printed: BTreeMap<&'static str, u64>,
 }
 
 impl InOrder {
@@ -354,10 +358,20 @@ impl InOrder {
         }
         while let Some(Some(next)) = self.lines.front() {
             self.out.write_all(next.text.as_bytes())?;
+            *self.printed.entry(next.outcome).or_default() += 1;
             self.lines.pop_front();
             self.first += 1;
         }
         Ok(())
+    }
+
+    /// One line: how many lines were printed, and of each outcome how many.
+    fn summary(&self, elapsed: Duration) -> String {
+        let each: Vec<String> = self.printed.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        let plural = if self.first == 1 { "" } else { "s" };
+        let colon = if each.is_empty() { "" } else { ": " };
+        let elapsed = humantime::format_duration(whole_millis(elapsed));
+        format!("{} line{plural} done{colon}{}, in {elapsed}", self.first, each.join(", "))
     }
 
     /// How many calls are placed, or may be, and not printed.
@@ -389,11 +403,13 @@ struct Run {
 impl Run {
     /// Places calls until the input ends and every call has; returns the worst outcome.
     fn place(mut self, place: Place, ears: Ears) -> Result<Status> {
+        let began = Instant::now();
         let mut desk = Desk::open(place, ears)?;
         let result = self.work(&mut desk);
         self.progress.finish_and_clear();
         let Err(error) = result else {
             desk.close();
+            self.report.note(self.printer.summary(began.elapsed()));
             return self.read_to_its_end().map(|()| self.worst);
         };
         match error.downcast_ref::<io::Error>().map(io::Error::kind) {
@@ -494,7 +510,7 @@ impl Run {
             Err(why) => {
                 self.worst = self.worst.worse(Status::Failure);
                 let text = json::invalid(self.skip + position + 1, &why);
-                self.print(position, Output { text, may_be_placed: false })
+                self.print(position, Output { text, outcome: INVALID, may_be_placed: false })
             }
         }
     }
@@ -531,7 +547,8 @@ impl Run {
         match self.deadlines.remove(i) {
             Some((_, _, position)) => {
                 let may_be_placed = called.outcome.may_be_placed();
-                self.print(position, Output { text: json::called(called), may_be_placed })
+                let (text, outcome) = (json::called(called), called.outcome.name());
+                self.print(position, Output { text, outcome, may_be_placed })
             }
             None => Ok(()),
         }

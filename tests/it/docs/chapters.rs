@@ -231,6 +231,7 @@ const CHAPTERS: &[Chapter] = &[
                 "What `--password-file` or `--key-password-file` read from standard input too stands in lines before the calls, \
                  the passphrase of the key first.",
             ),
+            Paragraph("At the end standard error says how many there were of each outcome, unless `--quiet` is given."),
             Paragraph(
                 "At most `--jobs` calls wait for their replies at a time, each for `--timeout` from its request on. `--rate` \
                  limits how many begin in a time: `50/s`, `100/m`, `1000/h`. Where standard error is a terminal and \
