@@ -15,11 +15,26 @@ use crate::transport::broker::{Broker, Options, Scheme, Secret, Tls, fresh_clien
 /// How many bytes of a line are read where a password is expected: more than one may have, and a carriage return.
 const LONGEST: usize = (1 << 16) + 1;
 
+/// Whether somebody may be asked for a password that nothing else gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    Allowed,
+    /// No connection will be made.
+    Pointless,
+}
+
+impl Asking {
+    /// As it is where the command may be one that connects nowhere.
+    pub(super) fn unless(dry_run: bool) -> Self {
+        if dry_run { Self::Pointless } else { Self::Allowed }
+    }
+}
+
 /// Works out what the flags and the environment mean. Reads the password's file.
 ///
 /// # Errors
 /// Wrong usage: a URL that is none, files that cannot be read, TLS flags for a connection without TLS.
-pub(super) fn options(args: ConnectionArgs) -> Result<Options, Failure> {
+pub(super) fn options(args: ConnectionArgs, asking: Asking) -> Result<Options, Failure> {
     let ConnectionArgs {
         broker,
         username,
@@ -44,7 +59,8 @@ pub(super) fn options(args: ConnectionArgs) -> Result<Options, Failure> {
     let proxy = proxy.map(|url| typed_proxy(&url)).transpose()?.or_else(|| environment_proxy(&broker));
     let password = match password_file {
         Some(file) => Some(read_password("--password-file", &file)?),
-        None => password_of_environment()?.or_else(|| ask_password(username.as_deref()?, &broker)),
+        None => password_of_environment()?
+            .or_else(|| ask_password(username.as_deref().filter(|_| asking == Asking::Allowed)?, &broker)),
     };
     if password.is_some() || tls.key_password.is_some() || proxy.is_some() {
         keep_out_of_core_dumps();

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
+use super::Voice;
+use super::connection::{self, Asking};
 use super::stream::{self, Scope, Stream};
-use super::{Voice, connection};
 use crate::cli::{Lines, TailArgs, When, WindowArgs};
 use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
@@ -59,7 +60,7 @@ fn live(args: TailArgs, voice: Voice) -> Result<Status> {
     } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
-    let options = connection::options(connection)?;
+    let options = connection::options(connection, Asking::unless(dry_run))?;
     let filters = if filters.is_empty() { vec![topics.root.everything()] } else { filters };
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
+use super::Voice;
+use super::connection::{self, Asking};
 use super::stream::{self, Scope, Stream};
-use super::{Voice, connection};
 use crate::cli::WatchArgs;
 use crate::exit::Status;
 
@@ -15,7 +16,7 @@ pub(crate) fn run(args: WatchArgs, voice: Voice) -> Result<Status> {
     let WatchArgs { filter, window, json, dry_run, delivery, connection, topics } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
-    let options = connection::options(connection)?;
+    let options = connection::options(connection, Asking::unless(dry_run))?;
     let filters = filter.subscriptions(&topics.events);
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());

@@ -134,6 +134,19 @@ fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
 }
 
 #[test]
+fn nobody_is_asked_for_a_password_that_nobody_is_shown() {
+    for command in ["watch --dry-run", "tail --dry-run", "call a b --dry-run"] {
+        let script = format!("script -qefc 'rtcomm {command} -u ops --broker mqtt://localhost' /dev/null");
+        let (terminal, _keys) = shell(&script).start_fed();
+        let outcome = terminal.end().has_status(0);
+        outcome.check(
+            outcome.stdout.contains("/rtcomm/") && !outcome.stdout.contains("password"),
+            "what it was asked for",
+        );
+    }
+}
+
+#[test]
 fn a_crash_leaves_no_secret_behind() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());

@@ -7,7 +7,8 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use uuid::Uuid;
 
-use super::{Voice, connection};
+use super::Voice;
+use super::connection::{self, Asking};
 use crate::cli::CallArgs;
 use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice, deadline_in};
@@ -45,7 +46,7 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         topics,
     } = args;
     let topics = topics.topics();
-    let options = connection::options(connection)?;
+    let options = connection::options(connection, Asking::unless(dry_run))?;
     let from_topic =
         reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
     let to = match sender {
