@@ -9,7 +9,7 @@ use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as 
 use regex::Regex;
 use uuid::Uuid;
 
-use super::values::{alpn, client_id, duration, file_to_write, keepalive, seconds, share_group};
+use super::values::{alpn, client_id, duration, file_to_write, keepalive, number, qos, seconds, share_group};
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
 use crate::protocol::filter::{Filter, FilterError, Wanted};
@@ -118,7 +118,7 @@ fn given<T, const N: usize>(flags: [(bool, T); N]) -> Vec<T> {
 #[command(next_help_heading = "Windows")]
 pub(crate) struct WindowArgs {
     /// End after N printed records
-    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "N", value_parser = number::<NonZeroU64>, allow_hyphen_values = true)]
     pub(crate) count: Option<NonZeroU64>,
 
     /// End after this long: with 0, or with 124 where --count was not reached
@@ -152,7 +152,7 @@ impl WindowArgs {
 #[expect(clippy::struct_excessive_bools, reason = "flags that mean nothing to one another")]
 pub(crate) struct DeliveryArgs {
     /// Quality of service to subscribe with: 0, 1 or 2
-    #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(..=2),
+    #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = qos,
           allow_hyphen_values = true)]
     pub(crate) qos: u8,
 
@@ -189,7 +189,7 @@ pub(crate) struct DeliveryArgs {
     pub(crate) no_reconnect: bool,
 
     /// End with 5 when N tries in a row could not mend a lost connection [default: no end]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = number::<u32>, allow_hyphen_values = true)]
     pub(crate) max_retries: Option<u32>,
 
     /// Print what becomes of the connection as records too: connected, ready, disconnected, gap

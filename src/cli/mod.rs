@@ -19,7 +19,7 @@ mod values;
 
 pub(crate) use groups::{ConnectionArgs, DeliveryArgs, DisplayArgs, FilterArgs, TopicArgs, WindowArgs};
 pub(crate) use values::{Lines, Rate, When};
-use values::{duration, jobs};
+use values::{duration, jobs, number};
 
 /// Watch Rtcomm events and place third-party calls over any MQTT broker.
 #[derive(Debug, Parser)]
@@ -230,7 +230,7 @@ pub(crate) struct CallArgs {
     pub(crate) reply_prefix: Option<Root>,
 
     /// Ignore replies of more than this many bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = number::<usize>, allow_hyphen_values = true)]
     pub(crate) max_payload: usize,
 
     /// Print the outcome as one JSON object, as a batch always does
@@ -275,6 +275,7 @@ pub(crate) struct BatchArgs {
         default_value_t = 0,
         requires = "batch",
         conflicts_with = "caller",
+        value_parser = number::<u64>,
         allow_hyphen_values = true
     )]
     pub(crate) skip: u64,
@@ -343,7 +344,7 @@ pub(crate) struct DemoArgs {
     pub(crate) interval: Duration,
 
     /// The same seed tells the same story [default: another one each time]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = number::<u64>, allow_hyphen_values = true)]
     pub(crate) seed: Option<u64>,
 
     /// How the call service behaves: answer, fail, silent, or delay=DURATION

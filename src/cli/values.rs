@@ -1,6 +1,7 @@
 //! How a flag's text becomes a value.
 
 use std::ffi::OsString;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -117,6 +118,20 @@ pub(super) fn file_to_write(name: OsString) -> Result<PathBuf, String> {
     }
 }
 
+/// Reads a number without a fraction and without a sign.
+pub(super) fn number<N: FromStr<Err = ParseIntError>>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => "it is too large".to_owned(),
+        IntErrorKind::Zero => "it must be 1 at least".to_owned(),
+        _ => "write a number such as 10".to_owned(),
+    })
+}
+
+/// Reads a quality of service.
+pub(super) fn qos(text: &str) -> Result<u8, String> {
+    text.parse().ok().filter(|qos| *qos <= 2).ok_or_else(|| "write 0, 1 or 2".to_owned())
+}
+
 /// Reads how many calls may be in flight.
 pub(super) fn jobs(text: &str) -> Result<usize, String> {
     text.parse()
@@ -166,6 +181,8 @@ pub(super) fn client_id(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
 
     #[test]
@@ -175,6 +192,18 @@ mod tests {
             assert!(duration(text).is_err(), "{text:?}");
         }
         assert!(keepalive("500ms").is_err() && keepalive("19h").is_err() && keepalive("18h").is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_number_is_told_in_words() {
+        assert_eq!((number("7"), qos("2"), jobs("10000")), (Ok(7_u32), Ok(2), Ok(10_000)));
+        assert_eq!(number::<NonZeroU64>("0"), Err("it must be 1 at least".to_owned()));
+        assert_eq!(number::<u32>("4294967296"), Err("it is too large".to_owned()));
+        for text in ["", "x", "-1", "1.5", "1 "] {
+            assert_eq!(number::<u32>(text), Err("write a number such as 10".to_owned()), "{text:?}");
+            assert_eq!(qos(text), Err("write 0, 1 or 2".to_owned()), "{text:?}");
+        }
+        assert!(qos("3").is_err() && jobs("0").is_err() && jobs("10001").is_err());
     }
 
     #[test]
