@@ -1,11 +1,18 @@
 //! Topics and bytes to and from an MQTT broker; knows nothing of events.
 //!
-//! [`broker`] says which broker and how ([`broker::Options`]). [`mqtt`] is one connection to it, and the only code that
-//! knows the MQTT library: [`reach`], [`tls`] and [`proxy`] tell what the library does not, [`hold`] does with the connection
-//! what it does not, and [`tap`] stands before a [`wire`] of our own where the library alone would not do: for what is
-//! published, and for WebSockets ([`frames`], [`packets`]). [`own`] finds our sockets for both. [`session`] keeps a subscription alive over many connections.
+//! | file | holds |
+//! | --- | --- |
+//! | `session` | a subscription that is kept alive over many connections |
+//! | `mqtt` | one connection; the only code that knows the MQTT library |
+//! | `copies` | what to subscribe to where filters overlap, and which copy of a message to handle |
+//! | `hold` | what the library does not do with its connection |
+//! | `tap` `frames` `packets` | what stands between the library and a wire of our own, where the library alone would not do |
+//! | `wire` `tls` `proxy` `reach` | our own way to the broker, and why there is none |
+//! | `own` | which sockets are ours |
+//! | `broker` | which broker, and how to reach it |
 
 pub(crate) mod broker;
+mod copies;
 mod frames;
 mod hold;
 pub(crate) mod mqtt;

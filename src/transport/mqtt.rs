@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use paho_mqtt as mqtt;
 
 use super::broker::{Broker, MqttVersion, Options, Tls};
+use super::copies::Copies;
 use super::hold::{Hold, LINGER};
 use super::reach::reach;
 pub(crate) use super::tap::OnUnheard;
@@ -22,7 +23,7 @@ use super::tap::Tap;
 use super::tls;
 use super::wire::{Wire, way_to_broker};
 use crate::exit::{Failure, Status};
-use crate::protocol::topic::{TopicFilter, TopicName, disjoint, intersect};
+use crate::protocol::topic::{TopicFilter, TopicName};
 
 /// How long the library may take to be done with a connection that the broker closed. Its own thread closes the socket a
 /// second time, and would close the next connection, which gets the same number, if that were made at once; it has no
@@ -129,40 +130,11 @@ pub(crate) struct Subscription {
     pub(crate) allow_partial: bool,
 }
 
-/// How the copies of a message that several filters match are told apart, so that it is handled once.
-#[derive(Debug, Clone)]
-enum Copies {
-    /// No topic is matched by two filters.
-    Single,
-    /// The broker numbers each copy with the filters that it is for.
-    Numbered(Vec<(i32, TopicFilter)>),
-    /// Fewer and wider filters are subscribed to, no two of which match the same topic; these are the ones that were
-    /// meant.
-    Widened(Vec<TopicFilter>),
-}
-
 impl Subscription {
     /// With MQTT 5 the broker is asked to number copies. MQTT 3.1.1 cannot say it, and of a group each copy may go to
-    /// another member: there the filters are widened.
+    /// another member.
     fn copies(&self, version: Version) -> Copies {
-        let Self { filters, group, .. } = self;
-        let overlap = filters.iter().enumerate().any(|(i, a)| filters[i + 1..].iter().any(|b| intersect(a, b)));
-        match (version, group) {
-            _ if !overlap => Copies::Single,
-            (Version::V5, None) => Copies::Numbered(identifiers(filters).zip(filters.iter().cloned()).collect()),
-            (Version::V311, _) | (_, Some(_)) => Copies::Widened(filters.clone()),
-        }
-    }
-}
-
-impl Copies {
-    /// Whether this copy of a message is the one to handle.
-    fn accept(&self, message: &mqtt::Message) -> bool {
-        match self {
-            Self::Single => true,
-            Self::Numbered(numbered) => is_first_copy(message, numbered),
-            Self::Widened(meant) => meant.iter().any(|filter| filter.matches(message.topic())),
-        }
+        Copies::of(&self.filters, version == Version::V5 && self.group.is_none())
     }
 }
 
@@ -399,7 +371,7 @@ impl Client {
         let (lingers, hold, port) = (self.lingers(), self.hold.clone(), self.address.port());
         self.inner.set_message_callback(move |_, message| {
             let Some(message) = message else { return };
-            if !copies.accept(&message) {
+            if !copies.accept(message.topic(), || subscription_identifiers(&message)) {
                 return;
             }
             let packet = Packet {
@@ -443,12 +415,8 @@ impl Client {
     /// # Errors
     /// Where the broker refuses filters: names them. Where no answer comes.
     pub(crate) fn subscribe(&self) -> Result<Vec<TopicFilter>, Failure> {
-        let Subscription { filters, group, allow_partial, .. } = &self.subscription;
-        let wanted: Vec<(Option<i32>, TopicFilter)> = match self.subscription.copies(self.version()) {
-            Copies::Single => filters.iter().map(|filter| (None, filter.clone())).collect(),
-            Copies::Numbered(numbered) => numbered.into_iter().map(|(number, filter)| (Some(number), filter)).collect(),
-            Copies::Widened(meant) => disjoint(&meant).into_iter().map(|filter| (None, filter)).collect(),
-        };
+        let Subscription { group, allow_partial, .. } = &self.subscription;
+        let wanted = self.subscription.copies(self.version()).wanted();
         let sent = wanted.into_iter().map(|(number, filter)| {
             let filter = group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group));
             (self.send_subscribe(&filter, number), filter)
@@ -605,29 +573,10 @@ fn create(options: &Options, version: mqtt::MqttVersion, address: SocketAddr) ->
         .map_err(|error| options.cannot_set_up(&error))
 }
 
-/// A subscription identifier for each filter [MQTT-3.8.2.1.2], 1 to 268,435,455. They depend on the whole set, so that a
-/// copy that a kept session queued for another set of filters is recognised by its strange number.
-fn identifiers(filters: &[TopicFilter]) -> impl Iterator<Item = i32> + use<> {
-    const PER_SET: u64 = 1 << 10;
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in filters.iter().flat_map(|filter| filter.as_str().bytes().chain([0])) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    }
-    let base = i32::try_from((hash % (1 << 17)) * PER_SET).unwrap_or_default();
-    (1..).map(move |number| base + number)
-}
-
-/// Whether this copy of a message is the one to handle: of the copies for several numbered filters, the one for the first
-/// filter that matches. A broker that gives no number sent only one copy; a strange number was given by an earlier run.
-fn is_first_copy(message: &mqtt::Message, numbered: &[(i32, TopicFilter)]) -> bool {
-    let numbers: Vec<i32> = message
-        .properties()
-        .iter(mqtt::PropertyCode::SubscriptionIdentifier)
-        .filter_map(|property| property.get_int())
-        .collect();
-    let is_ours = |number: &i32| numbered.iter().any(|(ours, _)| ours == number);
-    let first = numbered.iter().find(|(_, filter)| filter.matches(message.topic()));
-    numbers.is_empty() || !numbers.iter().all(is_ours) || first.is_none_or(|(first, _)| numbers.contains(first))
+/// The numbers of the subscriptions that a message was sent for; a broker may give none.
+fn subscription_identifiers(message: &mqtt::Message) -> Vec<i32> {
+    let properties = message.properties().iter(mqtt::PropertyCode::SubscriptionIdentifier);
+    properties.filter_map(|property| property.get_int()).collect()
 }
 
 /// Why a connection did not come about.
