@@ -4,6 +4,8 @@
 //! takes one packet from a frame, and the next one only when more comes in: events would be late by as many as were packed
 //! together, for as long as the connection lasts.
 
+use std::io;
+
 use super::packets::{Packets, Part};
 
 /// How long a frame's header may be [RFC 6455, 5.2].
@@ -14,6 +16,12 @@ const BINARY: u8 = 0x82;
 
 /// What the opcodes of pings, pongs and the close have in common.
 const CONTROL: u8 = 0x08;
+
+/// How many bytes a control frame may carry [RFC 6455, 5.5].
+const LONGEST_CONTROL: u64 = 125;
+
+/// What says that a frame is masked, in its header's second byte.
+const MASKED: u8 = 0x80;
 
 /// What a server sends, on its way to the library.
 #[derive(Debug)]
@@ -43,7 +51,15 @@ impl Frames {
 
     /// Takes the next piece of the stream, however it is cut, and appends to `out` what the library is to have of it.
     /// `show` sees the packets.
-    pub(super) fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, show: &mut dyn FnMut(Part<'_>)) {
+    ///
+    /// # Errors
+    /// Where no server may send this.
+    pub(super) fn pass(
+        &mut self,
+        mut bytes: &[u8],
+        out: &mut Vec<u8>,
+        show: &mut dyn FnMut(Part<'_>),
+    ) -> io::Result<()> {
         while let Some((&byte, rest)) = bytes.split_first() {
             match &mut self.at {
                 At::Answer(last) => {
@@ -60,6 +76,10 @@ impl Frames {
                     header.push(byte);
                     if let Some(left) = payload_length(header) {
                         let is_control = header[0] & CONTROL != 0;
+                        // A server masks nothing [RFC 6455, 5.1].
+                        if header[1] & MASKED != 0 || (is_control && left > LONGEST_CONTROL) {
+                            return Err(io::ErrorKind::InvalidData.into());
+                        }
                         if is_control {
                             self.late.extend_from_slice(header);
                         }
@@ -88,10 +108,11 @@ impl Frames {
                 }
             }
         }
+        Ok(())
     }
 }
 
-/// Appends a part of a packet, with the header of its frame before it. A server masks nothing [RFC 6455, 5.1].
+/// Appends a part of a packet, with the header of its frame before it.
 fn append(out: &mut Vec<u8>, part: Part<'_>) {
     match part {
         Part::Body { bytes, .. } => out.extend_from_slice(bytes),
@@ -159,12 +180,19 @@ mod tests {
         bytes
     }
 
-    fn passed(stream: &[u8], size: usize) -> Vec<u8> {
+    fn passed(stream: &[u8], size: usize) -> io::Result<Vec<u8>> {
         let (mut frames, mut out) = (Frames::after_answer(), Vec::new());
-        for piece in stream.chunks(size) {
-            frames.pass(piece, &mut out, &mut |_| {});
+        stream.chunks(size).try_for_each(|piece| frames.pass(piece, &mut out, &mut |_| {})).map(|()| out)
+    }
+
+    #[test]
+    fn what_no_server_may_send_ends_the_stream() {
+        let long_ping = frame(0x89, &[0; 126]);
+        let masked = [0x82, 0x82, 1, 2, 3, 4, 0xd1, 2];
+        let endless = frame(0x82, &[0xd0; 1]);
+        for (bytes, is_sound) in [(&long_ping[..], false), (&masked[..], false), (&endless[..], true)] {
+            assert_eq!(passed(&[ANSWER, bytes].concat(), 3).is_ok(), is_sound, "{bytes:?}");
         }
-        out
     }
 
     proptest! {
@@ -180,7 +208,7 @@ mod tests {
                 let (first, second) = content.split_at(content.len() / 3);
                 stream.extend([frame(0x02, first), frame(0x89, b"ping"), frame(0x80, second)].concat());
             }
-            let out = passed(&stream, size);
+            let out = passed(&stream, size).expect("a server may send this");
             let pings = frame(0x89, b"ping");
             let mut rest = out.strip_prefix(ANSWER).expect("the answer comes first");
             let mut found = 0;
@@ -196,7 +224,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1..50_usize) {
-            passed(&[ANSWER, bytes.as_slice()].concat(), size);
+            // Whatever it makes of them.
+            let _ = passed(&[ANSWER, bytes.as_slice()].concat(), size);
         }
     }
 }

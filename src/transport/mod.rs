@@ -7,7 +7,7 @@
 //! | `copies` | what to subscribe to where filters overlap, and which copy of a message to handle |
 //! | `hold` | what the library does not do with its connection |
 //! | `tap` `frames` `packets` | what stands between the library and a wire of our own, where the library alone would not do |
-//! | `wire` `tls` `proxy` `reach` | our own way to the broker, and why there is none |
+//! | `wire` `tls` `proxy` `reach` `timed` | our own way to the broker in time, and why there is none |
 //! | `own` | which sockets are ours |
 //! | `broker` | which broker, and how to reach it |
 
@@ -22,5 +22,6 @@ mod proxy;
 mod reach;
 pub(crate) mod session;
 mod tap;
+mod timed;
 mod tls;
 mod wire;

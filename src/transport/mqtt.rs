@@ -242,9 +242,10 @@ impl Client {
         };
         let tap = tap.map(|on_unheard| Tap::start(broker.clone(), on_unheard)).transpose();
         let tap = tap.map_err(|error| Refusal::Of(options.cannot_set_up(&error)))?;
+        let deadline = Instant::now() + options.connect_timeout;
         let (told, address) = match &tap {
             Some(tap) => (options.by_way_of(tap.address()), tap.address()),
-            None => (options.clone(), reach(options).map_err(Refusal::Of)?.0),
+            None => (options.clone(), reach(options, deadline).map_err(Refusal::Of)?.0),
         };
         let inner = create(&told, version, address).map_err(Refusal::Of)?;
         let (options, subscription, hooks) = (options.clone(), subscription.clone(), hooks.clone());
@@ -267,7 +268,7 @@ impl Client {
         };
         stand_still_where_the_library_panics(&client.options.broker, &client.hooks.on_lost);
         client.listen();
-        client.connect_once()?;
+        client.connect_until(deadline)?;
         Ok(client)
     }
 
@@ -276,10 +277,11 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub(crate) fn reconnect(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.options.connect_timeout;
         if self.tap.is_none() {
-            self.follow_to(reach(&self.options)?.0)?;
+            self.follow_to(reach(&self.options, deadline)?.0)?;
         }
-        self.connect_once().map_err(|refusal| refusal.explained(&self.options))
+        self.connect_until(deadline).map_err(|refusal| refusal.explained(&self.options))
     }
 
     /// Has the library know where the broker is now: it keeps to the address that it was told first.
@@ -293,13 +295,13 @@ impl Client {
         Ok(())
     }
 
-    fn connect_once(&mut self) -> Result<(), Refusal> {
+    fn connect_until(&mut self, deadline: Instant) -> Result<(), Refusal> {
         self.is_lost.store(false, Ordering::Relaxed);
         if let Some(tap) = &mut self.tap {
-            tap.open(Wire::to_broker(&self.options).map_err(Refusal::Of)?);
+            tap.open(Wire::to_broker(&self.options, deadline).map_err(Refusal::Of)?);
         }
         let token = self.inner.connect(self.connect_options()?);
-        match token.wait_for(self.options.connect_timeout) {
+        match token.wait_for(deadline.saturating_duration_since(Instant::now())) {
             Ok(response) => {
                 self.is_resumed = response.connect_response().is_some_and(|connected| connected.session_present);
                 if let Some(hold) = &self.hold {
@@ -516,7 +518,7 @@ impl Client {
             hold.linger(deadline);
         }
         if let Some(tap) = &self.tap {
-            tap.wait(patience);
+            tap.wait(deadline);
         }
     }
 
@@ -595,8 +597,9 @@ impl Refusal {
         let Options { broker, proxy, .. } = options;
         match self {
             Self::OfVersion(failure) | Self::Unexplained(failure) if broker.scheme.is_tls() || proxy.is_some() => {
-                match way_to_broker(options) {
-                    Ok(stream) if broker.scheme.is_tls() => tls::diagnose(options, stream).unwrap_or(failure),
+                let deadline = Instant::now() + options.connect_timeout;
+                match way_to_broker(options, deadline) {
+                    Ok(stream) if broker.scheme.is_tls() => tls::diagnose(options, stream, deadline).unwrap_or(failure),
                     Ok(_) => failure,
                     Err(unreachable) => unreachable,
                 }

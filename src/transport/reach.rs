@@ -12,27 +12,33 @@ use crate::exit::Failure;
 /// Connects to the broker, or to the proxy on the way to it; returns which of its addresses answered.
 ///
 /// # Errors
-/// Where the name stands for no address, or nobody answers at any of them within the options' connect timeout.
-pub(super) fn reach(options: &Options) -> Result<(SocketAddr, TcpStream), Failure> {
-    match &options.proxy {
-        None => probe(&options.broker, &options.broker, options.connect_timeout),
+/// Where the name stands for no address, or nobody answers at any of them until `deadline`.
+pub(super) fn reach(options: &Options, deadline: Instant) -> Result<(SocketAddr, TcpStream), Failure> {
+    let Options { broker, proxy, connect_timeout, .. } = options;
+    match proxy {
+        None => probe(broker, broker, deadline, *connect_timeout),
         Some(proxy) => {
             let proxy = Broker::of_proxy(proxy)?;
             let name = format_args!("the proxy {}", proxy.authority()).to_string();
-            probe(&proxy, &name, options.connect_timeout).map_err(|failure| failure.hint(proxy::CHECK))
+            probe(&proxy, &name, deadline, *connect_timeout).map_err(|failure| failure.hint(proxy::CHECK))
         }
     }
 }
 
-/// Connects to the first of the broker's addresses that somebody listens at. In words it is called `name`.
-fn probe(broker: &Broker, name: &dyn fmt::Display, timeout: Duration) -> Result<(SocketAddr, TcpStream), Failure> {
+/// Connects to the first of the broker's addresses that somebody listens at. In words it is called `name`, and `timeout`
+/// is how long it may take.
+fn probe(
+    broker: &Broker,
+    name: &dyn fmt::Display,
+    deadline: Instant,
+    timeout: Duration,
+) -> Result<(SocketAddr, TcpStream), Failure> {
     let cannot = |why: &dyn fmt::Display| Failure::unreachable(format!("cannot connect to {name}: {why}"));
     let addresses = broker.addresses().map_err(|error| {
         let why = error.to_string();
         let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why).to_owned();
         cannot(&format_args!("no such host ({why})")).hint("check the host name in --broker or RTCOMM_BROKER")
     })?;
-    let deadline = Instant::now() + timeout;
     let mut failure = cannot(&"the host has no address");
     for address in addresses {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));

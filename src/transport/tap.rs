@@ -18,7 +18,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::broker::Broker;
 use super::frames::Frames;
@@ -38,43 +38,64 @@ const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 /// The longest head of an HTTP request that is passed on.
 const LONGEST_HEAD: usize = 16 * 1024;
 
+/// How long to wait where no connection can be accepted, for want of descriptors or memory.
+const RECOVERY: Duration = Duration::from_millis(100);
+
 /// Where the library connects to, instead of to the broker.
 #[derive(Debug)]
 pub(crate) struct Tap {
     address: SocketAddr,
     next: Sender<Passage>,
-    /// Whether all is passed on that the library sent over the last connection.
-    passed_on: Option<Receiver<()>>,
+    last: Option<Last>,
 }
 
 /// A connection to the broker that the library is to have, and who is told when all is passed on that it sent.
 #[derive(Debug)]
 struct Passage {
-    wire: Wire,
+    wire: Arc<Wire>,
     all: Sender<()>,
 }
 
-/// Is told that nobody subscribes to the topic of a publication: the so-manieth of the connection, from 0. Brokers
-/// acknowledge publications in the order in which they came [MQTT-4.6.0-2].
+/// What was opened last.
+#[derive(Debug)]
+struct Last {
+    wire: Arc<Wire>,
+    passed_on: Receiver<()>,
+}
+
+/// Is told that nobody subscribes to the topic of a publication: the so-manieth of the connection, from 0. Brokers are taken
+/// to acknowledge publications in the order in which they came, which MQTT asks of clients alone [MQTT-4.6.0-2]: where all
+/// are to one topic it matters only while somebody comes or goes.
 pub(crate) type OnUnheard = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl Tap {
-    /// Stands between `broker` and the library, which may connect as often as a way is opened for it.
+    /// Stands between `broker` and the library, which may connect as often as a way is opened for it. The port stays ours
+    /// for as long as the process runs.
     ///
     /// # Errors
     /// Where the system gives no loopback port.
     pub(crate) fn start(broker: Broker, on_unheard: OnUnheard) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (next, passages) = channel::<Passage>();
-        let tap = Self { address: listener.local_addr()?, next, passed_on: None };
+        let tap = Self { address: listener.local_addr()?, next, last: None };
         thread::spawn(move || {
-            while let Ok(client) = accept(&listener) {
+            loop {
+                let client = match accept(&listener) {
+                    Ok(Some(client)) => client,
+                    Ok(None) => continue,
+                    Err(_) => {
+                        thread::sleep(RECOVERY);
+                        continue;
+                    }
+                };
                 // Where the library gave up on a way, the next one is for whoever comes now.
                 let Some(Passage { wire, all }) = passages.try_iter().last() else { continue };
                 let (broker, on_unheard) = (broker.clone(), on_unheard.clone());
                 thread::spawn(move || {
-                    // Where it fails both connections are dropped, and the library sees its own closed.
+                    // However it ends, it is over.
                     let _ = pass(&client, &wire, &broker, &*on_unheard, &all);
+                    client.end();
+                    wire.end();
                 });
             }
         });
@@ -86,35 +107,35 @@ impl Tap {
         self.address
     }
 
-    /// Has the library's next connection lead to the broker by this way.
+    /// Has the library's next connection lead to the broker by this way. The last one ends, if the broker did not end it.
     pub(crate) fn open(&mut self, wire: Wire) {
+        let wire = Arc::new(wire);
         let (all, passed_on) = channel();
-        self.passed_on = Some(passed_on);
-        // Where the tap's thread has ended the library finds the port closed.
+        if let Some(last) = self.last.replace(Last { wire: wire.clone(), passed_on }) {
+            last.wire.end();
+        }
+        // The tap's thread runs for as long as the process.
         let _ = self.next.send(Passage { wire, all });
     }
 
-    /// Waits, for so long at the most, until all is passed on to the broker that the library sent before it closed.
-    pub(crate) fn wait(&self, patience: Duration) {
-        // Where the time is over, or nobody ever connected, there is nothing more to wait for.
-        let _ = self.passed_on.as_ref().map(|passed_on| passed_on.recv_timeout(patience));
+    /// Waits, until `deadline` at the most, until all is passed on to the broker that the library sent before it closed.
+    pub(crate) fn wait(&self, deadline: Instant) {
+        // Where the time is over there is nothing more to wait for.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let _ = self.last.as_ref().map(|last| last.passed_on.recv_timeout(left));
     }
 }
 
-/// Lets the library in, and nobody else: our certificate, or the proxy's password, may have opened the way to the broker.
-fn accept(listener: &TcpListener) -> io::Result<Wire> {
-    loop {
-        match listener.accept() {
-            Ok((client, address)) if own::is_ours(address) => return Ok(Wire::plain(client)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// Lets the library in; `None` for anybody else: our certificate, or the proxy's password, may have opened the way to the
+/// broker.
+fn accept(listener: &TcpListener) -> io::Result<Option<Wire>> {
+    let (client, far) = listener.accept()?;
+    let near = client.local_addr()?;
+    Ok(own::is_far_end(near, far).then(|| Wire::plain(client)))
 }
 
-/// Appends what is passed on of what came.
-type Translate<'a> = dyn FnMut(&[u8], &mut Vec<u8>) + 'a;
+/// Appends what is passed on of what came; fails where nothing more can be.
+type Translate<'a> = dyn FnMut(&[u8], &mut Vec<u8>) -> io::Result<()> + 'a;
 
 /// Passes bytes on in both directions until both ends have closed.
 fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &dyn Fn(u64), all: &Sender<()>) -> io::Result<()> {
@@ -129,6 +150,7 @@ fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &dyn Fn(u64), a
         both_ways(client, wire, all, &mut |bytes, out| {
             packets.see(bytes, &mut |part| acks.see(part, on_unheard));
             out.extend_from_slice(bytes);
+            Ok(())
         });
     }
     Ok(())
@@ -138,14 +160,17 @@ fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &dyn Fn(u64), a
 fn both_ways(client: &Wire, wire: &Wire, all: &Sender<()>, translate: &mut Translate<'_>) {
     thread::scope(|scope| {
         scope.spawn(|| {
-            copy(client, wire, &mut |bytes, out| out.extend_from_slice(bytes));
+            copy(client, wire, &mut |bytes, out| {
+                out.extend_from_slice(bytes);
+                Ok(())
+            });
             // Where the tap is gone nobody waits.
             let _ = all.send(());
         });
         wire.acknowledge_at_once();
         copy(wire, client, &mut |bytes, out| {
             wire.acknowledge_at_once();
-            translate(bytes, out);
+            translate(bytes, out)
         });
     });
 }
@@ -180,7 +205,7 @@ fn in_the_name_of(broker: &Broker, head: &[u8]) -> Vec<u8> {
     named
 }
 
-/// Passes on what comes, translated, until `from` closes; then closes `to`. What `to` does not take any more is dropped.
+/// Passes on what comes, translated, until `from` closes or what it says cannot be; then closes `to`. What `to` does not take any more is dropped.
 fn copy(mut from: &Wire, mut to: &Wire, translate: &mut Translate<'_>) {
     let mut buffer = [0; 16 * 1024];
     let mut out = Vec::new();
@@ -190,9 +215,12 @@ fn copy(mut from: &Wire, mut to: &Wire, translate: &mut Translate<'_>) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => break,
             Ok(n) => {
-                translate(&buffer[..n], &mut out);
+                let is_sound = translate(&buffer[..n], &mut out).is_ok();
                 is_taken = is_taken && to.write_all(&out).is_ok();
                 out.clear();
+                if !is_sound {
+                    break;
+                }
             }
         }
     }
@@ -263,11 +291,10 @@ mod tests {
         let address = listener.local_addr().expect("it is bound");
         let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; read -u 3", address.port());
         let mut stranger = std::process::Command::new("bash").arg("-c").arg(script).spawn().expect("bash is installed");
-        // It waits until it is turned away, and is first only so.
-        let accepting = thread::spawn(move || accept(&listener));
-        assert!(!stranger.wait().expect("it is our child").success());
+        assert!(accept(&listener).expect("somebody is there").is_none());
+        assert!(!stranger.wait().expect("it is our child").success(), "it is turned away");
         let mut ours = TcpStream::connect(address).expect("it listens");
-        let accepted = accepting.join().expect("no panic").expect("we are let in");
+        let accepted = accept(&listener).expect("somebody is there").expect("we are let in");
         ours.write_all(b"x").expect("it is open");
         assert_eq!((&accepted).read(&mut [0]).expect("it is open"), 1);
     }
@@ -286,6 +313,26 @@ mod tests {
             client.write_all(&[0; 8 * 1024]).expect("nothing is written to a closed connection");
         }
         drop(client);
-        tap.passed_on.expect("a way was opened").recv().expect("all is taken");
+        tap.last.expect("a way was opened").passed_on.recv().expect("all is taken");
+    }
+
+    #[test]
+    fn a_connection_that_the_broker_does_not_end_ends_with_the_next() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let broker = "mqtt://localhost".parse().expect("a URL");
+        let mut tap = Tap::start(broker, Arc::new(|_| {})).expect("a port is free");
+        let mut open = || {
+            tap.open(Wire::plain(TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens")));
+            let client = TcpStream::connect(tap.address()).expect("it listens");
+            (client, listener.accept().expect("the tap is there").0)
+        };
+        let (mut client, mut first) = open();
+        client.write_all(b"x").expect("it is open");
+        first.read_exact(&mut [0]).expect("it is passed on");
+        drop(client);
+        assert_eq!(first.read(&mut [0]).expect("the library's end is told"), 0);
+        let _second = open();
+        // What is written to a connection that has ended both ways is answered with a reset, sooner or later.
+        while first.write_all(&[0; 8 * 1024]).is_ok() {}
     }
 }

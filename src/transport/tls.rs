@@ -4,18 +4,19 @@
 use std::io::{self, Read as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{
-    self, HandshakeError, MidHandshakeSslStream, SslConnector, SslFiletype, SslMethod, SslStream, SslVerifyMode,
-    SslVersion,
+    self, HandshakeError, MidHandshakeSslStream, SslConnector, SslMethod, SslStream, SslVerifyMode, SslVersion,
 };
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509VerifyResult};
+use zeroize::Zeroizing;
 
 use super::broker::{Broker, Options, Tls};
+use super::timed::Timed;
 use crate::exit::Failure;
 
 /// The suites that came with TLS 1.2: none of them works with an earlier version. Those of TLS 1.3 are chosen apart.
@@ -59,24 +60,26 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
 }
 
-/// Makes the handshake with the broker over `stream`, and checks that the broker is the one that the options name.
+/// Makes the handshake with the broker over `stream`, and checks that the broker is the one that the options name. What is
+/// said from then on has no deadline.
 ///
 /// # Errors
-/// Says what is wrong, and what to check.
-pub(super) fn connect(options: &Options, stream: TcpStream) -> Result<SslStream<TcpStream>, Failure> {
-    let Options { broker, tls, connect_timeout, .. } = options;
+/// Says what is wrong, and what to check; where nothing is until `deadline`, so.
+pub(super) fn connect(options: &Options, stream: TcpStream, deadline: Instant) -> Result<SslStream<Timed>, Failure> {
+    let Options { broker, tls, .. } = options;
     let cannot = |error: ErrorStack| failed(broker, (error.to_string(), "check --cafile, --cert and --key"));
-    let is_limited = stream.set_read_timeout(Some(*connect_timeout));
-    is_limited.map_err(|error| options.cannot_set_up(&error))?;
-    connector(tls).map_err(cannot)?.connect(broker.host(), stream).map_err(|error| match error {
+    let stream = Timed::until(deadline, stream);
+    let mut stream = connector(tls).map_err(cannot)?.connect(broker.host(), stream).map_err(|error| match error {
         HandshakeError::SetupFailure(error) => cannot(error),
         HandshakeError::WouldBlock(_) => options.unanswered(),
         HandshakeError::Failure(stream) => failed(broker, complaint(&stream, broker)),
-    })
+    })?;
+    stream.get_mut().set(None).map_err(|error| options.cannot_set_up(&error))?;
+    Ok(stream)
 }
 
 /// Why a handshake failed.
-fn complaint(stream: &MidHandshakeSslStream<TcpStream>, broker: &Broker) -> Complaint {
+fn complaint(stream: &MidHandshakeSslStream<Timed>, broker: &Broker) -> Complaint {
     match stream.ssl().verify_result() {
         X509VerifyResult::OK => alerted(&reason(stream.error())),
         result => unverified(result, broker),
@@ -84,8 +87,8 @@ fn complaint(stream: &MidHandshakeSslStream<TcpStream>, broker: &Broker) -> Comp
 }
 
 /// Makes a handshake over `stream`, as the MQTT library did, and says why it fails; `None` where it does not.
-pub(super) fn diagnose(options: &Options, stream: TcpStream) -> Option<Failure> {
-    match connect(options, stream) {
+pub(super) fn diagnose(options: &Options, stream: TcpStream, deadline: Instant) -> Option<Failure> {
+    match connect(options, stream, deadline) {
         Ok(stream) => late_complaint(stream).map(|complaint| failed(&options.broker, complaint)),
         Err(failure) => Some(failure),
     }
@@ -114,12 +117,9 @@ fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
         let key = tls.key.as_ref().unwrap_or(cert);
         let passphrase = tls.key_password.as_ref().map_or("", |secret| secret.expose());
         builder.set_certificate_chain_file(cert)?;
-        match std::fs::read(key) {
-            Ok(pem) => {
-                builder.set_private_key(&*PKey::private_key_from_pem_passphrase(&pem, passphrase.as_bytes())?)?;
-            }
-            Err(_) => builder.set_private_key_file(key, SslFiletype::PEM)?,
-        }
+        // It could be read when it was checked; where it cannot now, what OpenSSL says of nothing will do.
+        let pem = Zeroizing::new(std::fs::read(key).unwrap_or_default());
+        builder.set_private_key(&*PKey::private_key_from_pem_passphrase(&pem, passphrase.as_bytes())?)?;
     }
     if !tls.alpn.is_empty() {
         // Each name with its length before it [RFC 7301, 3.1]; a name has 255 bytes at the most.
@@ -131,11 +131,10 @@ fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
 }
 
 /// A TLS 1.3 server judges the client's certificate after the client thinks that all is well.
-fn late_complaint(mut stream: SslStream<TcpStream>) -> Option<Complaint> {
-    // Where it cannot be set the longer limit of the handshake holds.
-    let _ = stream.get_ref().set_read_timeout(Some(COMPLAINT));
+fn late_complaint(mut stream: SslStream<Timed>) -> Option<Complaint> {
+    stream.get_mut().set(Some(Instant::now() + COMPLAINT)).ok()?;
     match stream.read(&mut [0]) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
             Some(alerted(&inner.map_or_else(|| error.to_string(), reason)))
         }

@@ -5,6 +5,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use openssl::ssl::{Error, ErrorCode, SslStream};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 
 use super::broker::Options;
 use super::reach::reach;
+use super::timed::Timed;
 use super::{proxy, tls};
 use crate::exit::Failure;
 
@@ -20,18 +22,18 @@ use crate::exit::Failure;
 pub(super) struct Wire {
     socket: TcpStream,
     /// Where it is encrypted: then the socket does not block.
-    tls: Option<Mutex<SslStream<TcpStream>>>,
+    tls: Option<Mutex<SslStream<Timed>>>,
 }
 
 /// A TCP connection that leads to the broker, through the proxy where there is one.
 ///
 /// # Errors
-/// Where the broker or the proxy cannot be reached, or the proxy does not let us through.
-pub(super) fn way_to_broker(options: &Options) -> Result<TcpStream, Failure> {
-    let (_, stream) = reach(options)?;
+/// Where the broker or the proxy cannot be reached until `deadline`, or the proxy does not let us through.
+pub(super) fn way_to_broker(options: &Options, deadline: Instant) -> Result<TcpStream, Failure> {
+    let (_, stream) = reach(options, deadline)?;
     match &options.proxy {
         None => Ok(stream),
-        Some(proxy) => proxy::tunnel(stream, proxy, &options.broker, options.connect_timeout),
+        Some(proxy) => proxy::tunnel(stream, proxy, &options.broker, deadline),
     }
 }
 
@@ -40,10 +42,18 @@ impl Wire {
     ///
     /// # Errors
     /// As [`way_to_broker`]; where the handshake fails.
-    pub(super) fn to_broker(options: &Options) -> Result<Self, Failure> {
-        let stream = way_to_broker(options)?;
-        let wire = if options.broker.scheme.is_tls() { Self::encrypted(options, stream)? } else { Self::plain(stream) };
-        wire.ready().and_then(|()| wire.prompt()).map_err(|error| options.cannot_set_up(&error))?;
+    pub(super) fn to_broker(options: &Options, deadline: Instant) -> Result<Self, Failure> {
+        let stream = way_to_broker(options, deadline)?;
+        let cannot = |error| options.cannot_set_up(&error);
+        let wire = if options.broker.scheme.is_tls() {
+            let socket = stream.try_clone().map_err(cannot)?;
+            let tls = tls::connect(options, stream, deadline)?;
+            socket.set_nonblocking(true).map_err(cannot)?;
+            Self { socket, tls: Some(Mutex::new(tls)) }
+        } else {
+            Self::plain(stream)
+        };
+        wire.prompt().map_err(cannot)?;
         Ok(wire)
     }
 
@@ -52,23 +62,9 @@ impl Wire {
         Self { socket, tls: None }
     }
 
-    fn encrypted(options: &Options, stream: TcpStream) -> Result<Self, Failure> {
-        let socket = stream.try_clone().map_err(|error| options.cannot_set_up(&error))?;
-        let tls = tls::connect(options, stream)?;
-        Ok(Self { socket, tls: Some(Mutex::new(tls)) })
-    }
-
     /// Has small packets go out at once.
     pub(super) fn prompt(&self) -> io::Result<()> {
         self.socket.set_nodelay(true)
-    }
-
-    /// To wait is no longer limited as it was while the connection was made.
-    fn ready(&self) -> io::Result<()> {
-        let Self { socket, tls } = self;
-        socket.set_read_timeout(None)?;
-        socket.set_write_timeout(None)?;
-        socket.set_nonblocking(tls.is_some())
     }
 
     /// Has the kernel acknowledge what it receives next without waiting for us to have something to send, which takes up
@@ -88,11 +84,16 @@ impl Wire {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
+    /// Ends it, both ways and for whoever waits for it. What has ended already needs no ending.
+    pub(super) fn end(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
     /// Tries until the socket lets it; the stream is left to the other direction while it does not.
     fn wait_out(
         &self,
-        tls: &Mutex<SslStream<TcpStream>>,
-        mut act: impl FnMut(&mut SslStream<TcpStream>) -> Result<usize, Error>,
+        tls: &Mutex<SslStream<Timed>>,
+        mut act: impl FnMut(&mut SslStream<Timed>) -> Result<usize, Error>,
     ) -> io::Result<usize> {
         loop {
             let done = act(&mut lock(tls));
@@ -113,7 +114,7 @@ impl Wire {
     }
 }
 
-fn lock(tls: &Mutex<SslStream<TcpStream>>) -> MutexGuard<'_, SslStream<TcpStream>> {
+fn lock(tls: &Mutex<SslStream<Timed>>) -> MutexGuard<'_, SslStream<Timed>> {
     tls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,10 +1,12 @@
 //! TLS that verifies, and the ways to the broker: the scheme alone decides, WebSockets, proxies.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use openssl::ssl::{
     AlpnError, SslAcceptor, SslConnector, SslFiletype, SslMethod, SslOptions, SslVerifyMode, SslVersion,
@@ -405,6 +407,60 @@ fn the_environments_proxy_is_for_tls_and_not_for_excepted_hosts() {
             let credentials = "Proxy-authorization: Basic b3BzOmh1bnRlcjI=\r\n";
             assert!(heads.iter().all(|head| head.contains(credentials)), "{heads:?}");
         }
+    }
+}
+
+#[test]
+fn what_is_escaped_in_the_proxys_credentials_is_the_same_to_each_command() {
+    let authority = Authority::new("our CA");
+    let tls = broker("mqtts", &authority.server(), "");
+    let url = tls.url_as("mqtts", "localhost");
+    let proxy = Relay::proxy(Answer::Connect);
+    let https_proxy = format!("http://us%40er:p%3Aw@127.0.0.1:{}/", proxy.port());
+    let by_way_of = |run: Rtcomm| run.arg("--cafile").arg(authority.cafile()).env("https_proxy", &https_proxy);
+    succeeds(by_way_of(watch(&url)));
+    by_way_of(call(&url)).run().has_status(6);
+    // base64 of us@er:p:w.
+    let heads: Vec<String> = proxy.heads().iter().map(|head| head.to_lowercase()).collect();
+    let are_right = heads.iter().all(|head| head.contains("\r\nproxy-authorization: basic dxnazxi6cdp3\r\n"));
+    assert!(heads.len() == 2 && are_right, "{heads:?}");
+}
+
+#[test]
+fn the_librarys_own_variable_for_a_proxy_is_not_heard() {
+    let broker = Broker::mosquitto();
+    let proxy = Relay::proxy(Answer::Connect);
+    let url = format!("http://127.0.0.1:{}", proxy.port());
+    let run = call(&broker.url()).env("PAHO_C_CLIENT_USE_HTTP_PROXY", "TRUE").env("http_proxy", url);
+    run.run().has_status(6);
+    assert!(proxy.heads().is_empty(), "{:?}", proxy.heads());
+}
+
+#[test]
+fn what_drips_is_waited_for_no_longer_than_the_connect_timeout() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                // The head of a TLS record of 16 KiB, and what may be its content, byte by byte. It is no head of HTTP.
+                let mut sent = stream.write_all(b"\x16\x03\x03\x40\x00");
+                while sent.is_ok() {
+                    thread::sleep(Duration::from_millis(100));
+                    sent = stream.write_all(b"\x02");
+                }
+            });
+        }
+    });
+    let broker = Broker::mosquitto();
+    for (url, proxy) in [
+        (format!("mqtts://localhost:{port}"), None),
+        (format!("wss://localhost:{port}"), None),
+        (broker.url(), Some(format!("http://localhost:{port}"))),
+    ] {
+        let run = rtcomm("call a b --timeout 10m --connect-timeout 500ms --broker").arg(&url);
+        let run = proxy.into_iter().fold(run, |run, proxy| run.arg("--proxy").arg(proxy));
+        run.run().has_status(5).prints("");
     }
 }
 
