@@ -7,8 +7,12 @@
 //! not acknowledged, and stays with the broker.
 //!
 //! **It sends acknowledgements together.** The library writes each by itself, and a segment for each costs more than all
-//! else that is done with a message.
+//! else that is done with a message. The kernel means to hold back nothing for longer than 200 ms [tcp(7), TCP_CORK], but
+//! begins anew with what comes in, and a large message may come in slowly: so we look to it ourselves.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -23,12 +27,60 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// so that neither waits for the other.
 const TOGETHER: u32 = 16;
 
+/// After how long what is held back is sent, or twice that at the most.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Our own hold on a connection.
 #[derive(Debug)]
 pub(super) struct Hold {
-    connection: OwnedFd,
+    shared: Arc<Shared>,
     /// How many acknowledgements the kernel holds back.
     held_back: u32,
+    /// Who looks to it that they are sent.
+    impatient: Thread,
+}
+
+/// What the thread that is impatient has in common with the one that acknowledges.
+#[derive(Debug)]
+struct Shared {
+    connection: OwnedFd,
+    /// Counts when the kernel began to hold back, and when it was told to send: it holds back where this is odd.
+    turns: AtomicU32,
+    /// Whether the impatient thread waits to be woken.
+    is_idle: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Shared {
+    /// Has the kernel send what it holds back where it has done so for long, for as long as there is a hold.
+    fn be_impatient(&self) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            if self.is_idle.load(Ordering::SeqCst) {
+                thread::park();
+                continue;
+            }
+            let turns = self.turns.load(Ordering::SeqCst);
+            thread::sleep(PATIENCE);
+            if self.turns.load(Ordering::SeqCst) != turns {
+                continue;
+            }
+            if turns % 2 == 1 {
+                cork(&self.connection, false);
+            }
+            self.is_idle.store(true, Ordering::SeqCst);
+            // Whoever turned meanwhile saw nobody to wake.
+            if self.turns.load(Ordering::SeqCst) != turns {
+                self.is_idle.store(false, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.impatient.unpark();
+    }
 }
 
 impl Hold {
@@ -38,7 +90,15 @@ impl Hold {
     pub(super) fn on(port: u16) -> Option<Self> {
         let mut held = super::own::descriptors().filter(|fd| leads_to(fd, port));
         let connection = held.next()?;
-        held.next().is_none().then_some(Self { connection, held_back: 0 })
+        held.next().is_none().then(|| Self::of(connection))
+    }
+
+    fn of(connection: OwnedFd) -> Self {
+        let (turns, is_idle, is_over) = (AtomicU32::new(0), AtomicBool::new(true), AtomicBool::new(false));
+        let shared = Arc::new(Shared { connection, turns, is_idle, is_over });
+        let ours = shared.clone();
+        let impatient = thread::spawn(move || ours.be_impatient()).thread().clone();
+        Self { shared, held_back: 0, impatient }
     }
 
     /// Other systems do not let us.
@@ -48,11 +108,16 @@ impl Hold {
     }
 
     /// Says that an acknowledgement is written next. While more has come in that will be acknowledged soon, the kernel holds
-    /// it back for those, 200 ms at the most [tcp(7), TCP_CORK].
+    /// it back for those.
     pub(super) fn before_acknowledgement(&mut self) {
-        let waits = self.held_back + 1 < TOGETHER && is_readable(&self.connection, Duration::ZERO);
+        let Shared { connection, turns, is_idle, .. } = &*self.shared;
+        let waits = self.held_back + 1 < TOGETHER && is_readable(connection, Duration::ZERO);
         if waits != (self.held_back > 0) {
-            cork(&self.connection, waits);
+            cork(connection, waits);
+            turns.fetch_add(1, Ordering::SeqCst);
+            if waits && is_idle.swap(false, Ordering::SeqCst) {
+                self.impatient.unpark();
+            }
         }
         self.held_back = if waits { self.held_back + 1 } else { 0 };
     }
@@ -60,10 +125,11 @@ impl Hold {
     /// Sends nothing more, and reads until the broker has closed the connection, or `deadline` has passed.
     pub(super) fn linger(self, deadline: Instant) {
         // Where it is closed already there is nothing to wait for.
-        let _ = rustix::net::shutdown(&self.connection, Shutdown::Write);
+        let connection = &self.shared.connection;
+        let _ = rustix::net::shutdown(connection, Shutdown::Write);
         let mut dropped = [0; 16 * 1024];
-        while is_readable(&self.connection, deadline.saturating_duration_since(Instant::now())) {
-            match rustix::io::read(&self.connection, &mut dropped) {
+        while is_readable(connection, deadline.saturating_duration_since(Instant::now())) {
+            match rustix::io::read(connection, &mut dropped) {
                 Ok(1..) | Err(Errno::AGAIN | Errno::INTR) => {}
                 Ok(0) | Err(_) => return,
             }
@@ -152,6 +218,36 @@ mod tests {
         assert_eq!(hold.held_back, 0, "nothing more has come, so nothing waits");
         theirs.write_all(b"a").expect("sent");
         peer.read_exact(&mut [0; 2 * TOGETHER as usize + 1]).expect("all are sent");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_acknowledgement_does_not_wait_for_a_message_that_comes_slowly() {
+        const DRIP: Duration = Duration::from_millis(20);
+        let (mut theirs, mut peer, mut hold) = connection();
+        peer.write_all(&[0; 2]).expect("sent");
+        theirs.read_exact(&mut [0]).expect("sent");
+        hold.before_acknowledgement();
+        assert_eq!(hold.held_back, 1, "more has come");
+        theirs.write_all(b"a").expect("sent");
+        let (is_there, mut slow) =
+            (Arc::new(AtomicBool::new(false)), peer.try_clone().expect("a socket can be shared"));
+        let seen = is_there.clone();
+        // Without our impatience the kernel waits for as long as this lasts.
+        let drip = thread::spawn(move || {
+            let is_late = (0..1_000).all(|_| {
+                slow.write_all(&[0; 4 * 1024]).expect("it is read");
+                thread::sleep(DRIP);
+                !seen.load(Ordering::SeqCst)
+            });
+            slow.shutdown(Shutdown::Write).expect("it is open");
+            is_late
+        });
+        let reading = thread::spawn(move || std::io::copy(&mut theirs, &mut std::io::sink()));
+        peer.read_exact(&mut [0]).expect("it comes");
+        is_there.store(true, Ordering::SeqCst);
+        assert!(!drip.join().expect("no panic"), "it came only when all else had come");
+        reading.join().expect("no panic").expect("it is read to its end");
     }
 
     #[test]
