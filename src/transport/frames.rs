@@ -8,6 +8,9 @@ use std::io;
 
 use super::packets::{Packets, Part};
 
+/// How much is kept of an answer's first line.
+const LONGEST_STATUS: usize = 256;
+
 /// How long a frame's header may be [RFC 6455, 5.2].
 const LONGEST_HEADER: usize = 14;
 
@@ -27,6 +30,8 @@ const MASKED: u8 = 0x80;
 #[derive(Debug)]
 pub(super) struct Frames {
     at: At,
+    /// The first line of the HTTP answer, as far as it came.
+    status: Vec<u8>,
     packets: Packets,
     /// Control frames that came amid a packet, which may stand between frames but not in one.
     late: Vec<u8>,
@@ -46,7 +51,14 @@ enum At {
 impl Frames {
     /// A stream that begins with the HTTP answer.
     pub(super) fn after_answer() -> Self {
-        Self { at: At::Answer([0; 4]), packets: Packets::default(), late: Vec::new() }
+        Self { at: At::Answer([0; 4]), status: Vec::new(), packets: Packets::default(), late: Vec::new() }
+    }
+
+    /// The status line of an answer that opens no WebSocket, once it came [RFC 6455, 4.1].
+    pub(super) fn refusal(&self) -> Option<String> {
+        let status = str::from_utf8(self.status.strip_suffix(b"\r\n")?).ok()?;
+        let opens = status.split_ascii_whitespace().nth(1) == Some("101");
+        (!opens && status.starts_with("HTTP/")).then(|| status.to_owned())
     }
 
     /// Takes the next piece of the stream, however it is cut, and appends to `out` what the library is to have of it.
@@ -65,6 +77,9 @@ impl Frames {
                 At::Answer(last) => {
                     bytes = rest;
                     out.push(byte);
+                    if self.status.len() < LONGEST_STATUS && !self.status.ends_with(b"\n") {
+                        self.status.push(byte);
+                    }
                     let [_, a, b, c] = *last;
                     *last = [a, b, c, byte];
                     if last == b"\r\n\r\n" {
@@ -183,6 +198,19 @@ mod tests {
     fn passed(stream: &[u8], size: usize) -> io::Result<Vec<u8>> {
         let (mut frames, mut out) = (Frames::after_answer(), Vec::new());
         stream.chunks(size).try_for_each(|piece| frames.pass(piece, &mut out, &mut |_| {})).map(|()| out)
+    }
+
+    #[test]
+    fn an_answer_that_opens_no_websocket_is_a_refusal() {
+        let refusal = |answer: &[u8]| {
+            let mut frames = Frames::after_answer();
+            frames.pass(answer, &mut Vec::new(), &mut |_| {}).expect("a server may send this");
+            frames.refusal()
+        };
+        assert_eq!(refusal(b"HTTP/1.1 404 Not Found\r\nServer: x\r\n").as_deref(), Some("HTTP/1.1 404 Not Found"));
+        for other in [ANSWER, b"HTTP/1.1 404 Not", b"220 mail.example\r\n", b"\x20\x02\0\x01"] {
+            assert_eq!(refusal(other), None);
+        }
     }
 
     #[test]

@@ -312,7 +312,10 @@ impl Client {
                 }
                 Ok(())
             }
-            Err(error) => Err(refusal(&self.options, self.version, &error)),
+            Err(error) => match self.tap.as_ref().and_then(Tap::refusal) {
+                Some(status) => Err(Refusal::Of(no_websocket(&self.options.broker, &status))),
+                None => Err(refusal(&self.options, self.version, &error)),
+            },
         }
     }
 
@@ -607,6 +610,12 @@ impl Refusal {
             Self::OfVersion(failure) | Self::Unexplained(failure) | Self::Of(failure) => failure,
         }
     }
+}
+
+/// The failure of a web server that answers with this status line.
+fn no_websocket(broker: &Broker, status: &str) -> Failure {
+    Failure::unreachable(format!("{broker} opens no WebSocket: it answers {status}"))
+        .hint("check host, port and path of the URL: without a path it asks for /mqtt")
 }
 
 /// Tells from the library's error why the broker did not take us. A broker that does not know MQTT 5 answers with an

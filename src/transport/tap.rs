@@ -49,11 +49,14 @@ pub(crate) struct Tap {
     last: Option<Last>,
 }
 
-/// A connection to the broker that the library is to have, and who is told when all is passed on that it sent.
+/// A connection to the broker that the library is to have.
 #[derive(Debug)]
 struct Passage {
     wire: Arc<Wire>,
+    /// Is told when all is passed on that the library sent.
     all: Sender<()>,
+    /// Is told how the broker answers where it opens no WebSocket.
+    refused: Sender<String>,
 }
 
 /// What was opened last.
@@ -61,6 +64,7 @@ struct Passage {
 struct Last {
     wire: Arc<Wire>,
     passed_on: Receiver<()>,
+    refusal: Receiver<String>,
 }
 
 /// Is told that nobody subscribes to the topic of a publication: the so-manieth of the connection, from 0. Brokers are taken
@@ -80,22 +84,15 @@ impl Tap {
         let tap = Self { address: listener.local_addr()?, next, last: None };
         thread::spawn(move || {
             loop {
-                let client = match accept(&listener) {
-                    Ok(Some(client)) => client,
-                    Ok(None) => continue,
-                    Err(_) => {
-                        thread::sleep(RECOVERY);
-                        continue;
-                    }
-                };
+                let client = let_in(&listener);
                 // Where the library gave up on a way, the next one is for whoever comes now.
-                let Some(Passage { wire, all }) = passages.try_iter().last() else { continue };
+                let Some(passage) = passages.try_iter().last() else { continue };
                 let (broker, on_unheard) = (broker.clone(), on_unheard.clone());
                 thread::spawn(move || {
                     // However it ends, it is over.
-                    let _ = pass(&client, &wire, &broker, &*on_unheard, &all);
+                    let _ = pass(&client, &passage, &broker, &*on_unheard);
                     client.end();
-                    wire.end();
+                    passage.wire.end();
                 });
             }
         });
@@ -110,12 +107,17 @@ impl Tap {
     /// Has the library's next connection lead to the broker by this way. The last one ends, if the broker did not end it.
     pub(crate) fn open(&mut self, wire: Wire) {
         let wire = Arc::new(wire);
-        let (all, passed_on) = channel();
-        if let Some(last) = self.last.replace(Last { wire: wire.clone(), passed_on }) {
+        let ((all, passed_on), (refused, refusal)) = (channel(), channel());
+        if let Some(last) = self.last.replace(Last { wire: wire.clone(), passed_on, refusal }) {
             last.wire.end();
         }
         // The tap's thread runs for as long as the process.
-        let _ = self.next.send(Passage { wire, all });
+        let _ = self.next.send(Passage { wire, all, refused });
+    }
+
+    /// How the broker answered, where it opened no WebSocket.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.last.as_ref()?.refusal.try_recv().ok()
     }
 
     /// Waits, until `deadline` at the most, until all is passed on to the broker that the library sent before it closed.
@@ -123,6 +125,17 @@ impl Tap {
         // Where the time is over there is nothing more to wait for.
         let left = deadline.saturating_duration_since(Instant::now());
         let _ = self.last.as_ref().map(|last| last.passed_on.recv_timeout(left));
+    }
+}
+
+/// Waits for the library.
+fn let_in(listener: &TcpListener) -> Wire {
+    loop {
+        match accept(listener) {
+            Ok(Some(client)) => return client,
+            Ok(None) => {}
+            Err(_) => thread::sleep(RECOVERY),
+        }
     }
 }
 
@@ -138,16 +151,21 @@ fn accept(listener: &TcpListener) -> io::Result<Option<Wire>> {
 type Translate<'a> = dyn FnMut(&[u8], &mut Vec<u8>) -> io::Result<()> + 'a;
 
 /// Passes bytes on in both directions until both ends have closed.
-fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &dyn Fn(u64), all: &Sender<()>) -> io::Result<()> {
+fn pass(client: &Wire, passage: &Passage, broker: &Broker, on_unheard: &dyn Fn(u64)) -> io::Result<()> {
     client.prompt()?;
     let mut acks = Acks::default();
     if broker.scheme.is_websocket() {
-        pass_request(client, wire, broker)?;
+        pass_request(client, &passage.wire, broker)?;
         let mut frames = Frames::after_answer();
-        both_ways(client, wire, all, &mut |bytes, out| frames.pass(bytes, out, &mut |part| acks.see(part, on_unheard)));
+        both_ways(client, passage, &mut |bytes, out| {
+            let passed = frames.pass(bytes, out, &mut |part| acks.see(part, on_unheard));
+            // Told before the library hears of it; where nobody asks it need not be.
+            let _ = frames.refusal().map(|status| passage.refused.send(status));
+            passed
+        });
     } else {
         let mut packets = Packets::default();
-        both_ways(client, wire, all, &mut |bytes, out| {
+        both_ways(client, passage, &mut |bytes, out| {
             packets.see(bytes, &mut |part| acks.see(part, on_unheard));
             out.extend_from_slice(bytes);
             Ok(())
@@ -157,7 +175,7 @@ fn pass(client: &Wire, wire: &Wire, broker: &Broker, on_unheard: &dyn Fn(u64), a
 }
 
 /// Passes on what the library sends as it is, and what the broker sends as it is translated.
-fn both_ways(client: &Wire, wire: &Wire, all: &Sender<()>, translate: &mut Translate<'_>) {
+fn both_ways(client: &Wire, Passage { wire, all, .. }: &Passage, translate: &mut Translate<'_>) {
     thread::scope(|scope| {
         scope.spawn(|| {
             copy(client, wire, &mut |bytes, out| {

@@ -133,6 +133,13 @@ fn where_there_is_no_way_to_a_broker() {
         )),
         row("not an MQTT broker", http.url(), 5, "instead of answering", "is it an MQTT broker"),
         row("not an MQTT broker", plain.url_as("ws", "127.0.0.1"), 5, "instead of answering", "speak WebSockets"),
+        row(
+            "no WebSocket",
+            http.url().replace("mqtt", "ws"),
+            5,
+            "it answers HTTP/1.1 400 Bad Request",
+            "path of the URL",
+        ),
         row("no proxy", plain.url(), 5, "cannot connect to the proxy 127.0.0.1:", "--proxy").flag("--proxy", nobody),
         row("proxy refuses", plain.url(), 5, "the proxy refuses: HTTP/1.1 403 Forbidden", "may connect")
             .flag("--proxy", relay(Answer::Refuse("403 Forbidden"))),
