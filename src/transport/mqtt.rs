@@ -313,7 +313,7 @@ impl Client {
                 Ok(())
             }
             Err(error) => match self.tap.as_ref().and_then(Tap::refusal) {
-                Some(status) => Err(Refusal::Of(no_websocket(&self.options.broker, &status))),
+                Some(status) => Err(Refusal::Of(no_websocket(&self.options.broker, status))),
                 None => Err(refusal(&self.options, self.version, &error)),
             },
         }

@@ -15,8 +15,8 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,26 +45,26 @@ const RECOVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Tap {
     address: SocketAddr,
-    next: Sender<Passage>,
+    /// For the library's next connection.
+    next: Arc<Mutex<Option<Arc<Passage>>>>,
     last: Option<Last>,
 }
 
 /// A connection to the broker that the library is to have.
 #[derive(Debug)]
 struct Passage {
-    wire: Arc<Wire>,
+    wire: Wire,
     /// Is told when all is passed on that the library sent.
     all: Sender<()>,
-    /// Is told how the broker answers where it opens no WebSocket.
-    refused: Sender<String>,
+    /// How the broker answers where it opens no WebSocket.
+    refusal: OnceLock<String>,
 }
 
 /// What was opened last.
 #[derive(Debug)]
 struct Last {
-    wire: Arc<Wire>,
+    passage: Arc<Passage>,
     passed_on: Receiver<()>,
-    refusal: Receiver<String>,
 }
 
 /// Is told that nobody subscribes to the topic of a publication: the so-manieth of the connection, from 0. Brokers are taken
@@ -80,13 +80,12 @@ impl Tap {
     /// Where the system gives no loopback port.
     pub(crate) fn start(broker: Broker, on_unheard: OnUnheard) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let (next, passages) = channel::<Passage>();
-        let tap = Self { address: listener.local_addr()?, next, last: None };
+        let tap = Self { address: listener.local_addr()?, next: Arc::default(), last: None };
+        let next = tap.next.clone();
         thread::spawn(move || {
             loop {
                 let client = let_in(&listener);
-                // Where the library gave up on a way, the next one is for whoever comes now.
-                let Some(passage) = passages.try_iter().last() else { continue };
+                let Some(passage) = lock(&next).take() else { continue };
                 let (broker, on_unheard) = (broker.clone(), on_unheard.clone());
                 thread::spawn(move || {
                     // However it ends, it is over.
@@ -106,18 +105,18 @@ impl Tap {
 
     /// Has the library's next connection lead to the broker by this way. The last one ends, if the broker did not end it.
     pub(crate) fn open(&mut self, wire: Wire) {
-        let wire = Arc::new(wire);
-        let ((all, passed_on), (refused, refusal)) = (channel(), channel());
-        if let Some(last) = self.last.replace(Last { wire: wire.clone(), passed_on, refusal }) {
-            last.wire.end();
+        let (all, passed_on) = channel();
+        let passage = Arc::new(Passage { wire, all, refusal: OnceLock::new() });
+        // Where the library gave up on the last one, the new one is in its place.
+        *lock(&self.next) = Some(passage.clone());
+        if let Some(last) = self.last.replace(Last { passage, passed_on }) {
+            last.passage.wire.end();
         }
-        // The tap's thread runs for as long as the process.
-        let _ = self.next.send(Passage { wire, all, refused });
     }
 
     /// How the broker answered, where it opened no WebSocket.
-    pub(crate) fn refusal(&self) -> Option<String> {
-        self.last.as_ref()?.refusal.try_recv().ok()
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.last.as_ref()?.passage.refusal.get().map(String::as_str)
     }
 
     /// Waits, until `deadline` at the most, until all is passed on to the broker that the library sent before it closed.
@@ -126,6 +125,11 @@ impl Tap {
         let left = deadline.saturating_duration_since(Instant::now());
         let _ = self.last.as_ref().map(|last| last.passed_on.recv_timeout(left));
     }
+}
+
+/// Nothing is done while it is locked that may fail.
+fn lock(next: &Mutex<Option<Arc<Passage>>>) -> MutexGuard<'_, Option<Arc<Passage>>> {
+    next.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for the library.
@@ -159,8 +163,8 @@ fn pass(client: &Wire, passage: &Passage, broker: &Broker, on_unheard: &dyn Fn(u
         let mut frames = Frames::after_answer();
         both_ways(client, passage, &mut |bytes, out| {
             let passed = frames.pass(bytes, out, &mut |part| acks.see(part, on_unheard));
-            // Told before the library hears of it; where nobody asks it need not be.
-            let _ = frames.refusal().map(|status| passage.refused.send(status));
+            // Known before the library hears of it, and once is enough.
+            let _ = frames.refusal().map(|status| passage.refusal.set(status));
             passed
         });
     } else {
