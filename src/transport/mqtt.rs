@@ -194,8 +194,7 @@ fn take_answers(publications: &Receiver<(mqtt::Token, Then)>) {
 
 impl Client {
     /// Connects: looks the name up, tries its addresses, and speaks the highest MQTT version that is wanted and that the
-    /// broker takes. Takes no longer than the options' connect timeout for each version. [`Client::subscribe`] is still to
-    /// be called; a session that the broker kept delivers before that.
+    /// broker takes, all of it within the options' connect timeout. [`Client::subscribe`] is still to be called; a session that the broker kept delivers before that.
     ///
     /// # Errors
     /// With what was tried, why it failed and what to check.
@@ -205,7 +204,8 @@ impl Client {
         purpose: &Purpose,
         hooks: &Hooks,
     ) -> Result<Self, Failure> {
-        let open = |version| Self::open(options, version, subscription, purpose, hooks);
+        let deadline = Instant::now() + options.connect_timeout;
+        let open = |version| Self::open(options, version, subscription, purpose, hooks, deadline);
         let opened = match options.version {
             MqttVersion::V5 => open(mqtt::MqttVersion::V5),
             MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1),
@@ -230,6 +230,7 @@ impl Client {
         subscription: &Subscription,
         purpose: &Purpose,
         hooks: &Hooks,
+        deadline: Instant,
     ) -> Result<Self, Refusal> {
         let broker = &options.broker;
         if broker.scheme.is_tls() {
@@ -242,7 +243,6 @@ impl Client {
         };
         let tap = tap.map(|on_unheard| Tap::start(broker.clone(), on_unheard)).transpose();
         let tap = tap.map_err(|error| Refusal::Of(options.cannot_set_up(&error)))?;
-        let deadline = Instant::now() + options.connect_timeout;
         let (told, address) = match &tap {
             Some(tap) => (options.by_way_of(tap.address()), tap.address()),
             None => (options.clone(), reach(options, deadline).map_err(Refusal::Of)?.0),

@@ -67,6 +67,31 @@ fn every_loss_is_a_record_with_its_gap() {
     }
 }
 
+#[test]
+fn a_gap_begins_no_earlier_than_the_stream_was_last_ready() {
+    let broker = Mosquitto::start();
+    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let process = rtcomm_at("watch --json --status-events", &proxy.url()).start().until_ready();
+    for losses in 1..=2 {
+        proxy.cut();
+        let is_ready_again = |text: &str| text.matches(r#""status":"ready""#).count() == losses + 1;
+        process.wait_for_stdout("another connection", is_ready_again);
+    }
+    let outcome = process.terminate();
+    let (mut ready, mut gaps) = (String::new(), 0);
+    for line in outcome.json_lines() {
+        match line["status"].as_str() {
+            Some("ready") => line["received"].as_str().unwrap_or_default().clone_into(&mut ready),
+            Some("gap") => {
+                gaps += 1;
+                outcome.check(line["from"].as_str() >= Some(&ready), &format!("no earlier than {ready}"));
+            }
+            _ => {}
+        }
+    }
+    outcome.check(gaps == 2, "a gap for each loss");
+}
+
 /// A dead connection is noticed within one and a half keepalives: what lies further back is known to be whole.
 #[test]
 fn a_gap_begins_no_earlier_than_one_and_a_half_keepalives_before_its_loss() {

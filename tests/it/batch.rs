@@ -197,6 +197,35 @@ fn a_batch_is_summed_up_at_its_end() {
     call("--quiet", &input).run().has_status(6).never_says("done");
 }
 
+/// A pipe that takes no byte more; nobody reads it, but somebody could.
+fn full_pipe() -> (std::io::PipeReader, std::fs::File) {
+    let (reader, mut writer) = std::io::pipe().expect("the system has pipes");
+    let flags = rustix::fs::fcntl_getfl(&writer).expect("a pipe has flags");
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).expect("they can be set");
+    while writer.write(&[b'\n'; 1024]).is_ok() {}
+    while writer.write(b"\n").is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, flags).expect("they can be set");
+    (reader, std::os::fd::OwnedFd::from(writer).into())
+}
+
+#[test]
+fn a_batch_that_ends_while_its_output_is_blocked_says_what_has_no_line() {
+    let broker = Broker::mosquitto();
+    let mut service = broker.client();
+    service.subscribe("/rtcomm/callControl");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("batch.jsonl");
+    std::fs::write(&path, [wish("a", "b"), wish("c", "d"), wish("e", "f")].concat()).expect("it can be written");
+    let (_reader, full) = full_pipe();
+    let batch = rtcomm("call --jobs 2 --skip 1 --batch").arg(&path).at(&broker).start_onto(full);
+    for _ in 0..2 {
+        request(&mut service);
+    }
+    batch.signal(Signal::TERM);
+    let outcome = batch.end().has_status(143).says("standard output may be blocked");
+    outcome.says("2 calls may have been placed that have no line").says("1 lines are done: --skip 1 goes on");
+}
+
 #[test]
 fn each_call_that_nobody_hears_is_told_apart_where_the_broker_says_so() {
     let broker = Broker::mosquitto();

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +35,9 @@ const AHEAD: usize = 1_024;
 
 /// How many finished calls may wait for an earlier one, for each that may be in flight.
 const FINISHED_PER_JOB: usize = 64;
+
+/// How long the end may take where somebody does not want to wait: what is not blocked is told by then.
+const HURRY: Duration = Duration::from_millis(50);
 
 /// What was being done where writing fails.
 const CANNOT_WRITE: &str = "cannot write to standard output";
@@ -116,10 +121,17 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
     let reading = bell.clone();
     thread::spawn(move || read_lines(reader, &left_out, lines, &reading));
     let (news, ended) = (inbox.news(), stop.clone());
+    let mark = Arc::new(Mark { done: AtomicU64::new(skip), untold: AtomicU64::new(0) });
     let run = Run {
         read,
         parser,
-        printer: InOrder { out: stdout, lines: VecDeque::new(), first: 0, printed: BTreeMap::new() },
+        printer: InOrder {
+            out: stdout,
+            mark: mark.clone(),
+            lines: VecDeque::new(),
+            first: 0,
+            printed: BTreeMap::new(),
+        },
         deadlines: VecDeque::new(),
         jobs,
         pace: rate.map(Pace::new),
@@ -131,8 +143,24 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
         skip,
         report: place.report,
     };
+    let report = place.report;
     thread::spawn(move || news(run.place(place, ears)));
-    wait(&inbox, &stop, &bell)
+    let ended = wait(&inbox, &stop, &bell)?;
+    if let Ended::Blocked(_) = ended {
+        report.warn("standard output may be blocked");
+        mark.warn_of_untold(report);
+        report.warn(mark.where_to_go_on());
+    }
+    let (Ended::InOrder(status) | Ended::Blocked(status)) = ended;
+    Ok(status)
+}
+
+/// How the wait for a batch ended.
+enum Ended {
+    /// All that was to be told was told, or nobody reads it.
+    InOrder(Status),
+    /// What was to be told after a signal was not told in time.
+    Blocked(Status),
 }
 
 /// Opens the input, and what ends its reading.
@@ -143,21 +171,22 @@ fn open(input: &Input) -> Result<(Stop, Reader)> {
 }
 
 /// Waits for the end, or for a signal, which has the calls given up and told.
-fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Status> {
-    let mut ended = None;
+fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Ended> {
+    let mut interrupted = None;
+    let mut until = None;
     loop {
-        let patience = ended.map(|_| deadline_in(2 * GOODBYE)).unwrap_or_default();
-        match (inbox.next(patience), ended) {
-            (Some(Notice::ReaderGone), _) => return Ok(Status::Success),
-            (Some(Notice::News(status)), None) => return status,
-            (Some(Notice::News(Err(error))), Some(_)) => return Err(error),
-            (Some(Notice::News(Ok(_))) | None, status) => return Ok(status.unwrap_or(Status::Failure)),
+        match (inbox.next(until), interrupted) {
+            (Some(Notice::ReaderGone), _) => return Ok(Ended::InOrder(Status::Success)),
+            (Some(Notice::News(status)), None) => return status.map(Ended::InOrder),
+            (Some(Notice::News(ended)), Some(status)) => return ended.map(|_| Ended::InOrder(status)),
+            (None, status) => return Ok(Ended::Blocked(status.unwrap_or(Status::Failure))),
             (Some(Notice::Signal(signal)), None) => {
-                ended = Some(signal.status());
+                interrupted = Some(signal.status());
+                until = deadline_in(2 * GOODBYE);
                 stop.stop();
                 bell.ring();
             }
-            (Some(Notice::Signal(_)), Some(status)) => return Ok(status),
+            (Some(Notice::Signal(_)), Some(_)) => until = until.min(deadline_in(HURRY)),
         }
     }
 }
@@ -332,9 +361,35 @@ struct Output {
     may_be_placed: bool,
 }
 
+/// How far a batch is, for whoever ends the run while the one who prints is blocked.
+#[derive(Debug, Default)]
+struct Mark {
+    /// How many lines of the input were left out, or are done and printed.
+    done: AtomicU64,
+    /// How many calls are placed, or may be, and not printed.
+    untold: AtomicU64,
+}
+
+impl Mark {
+    /// For whoever wants to go on after what is done.
+    fn where_to_go_on(&self) -> String {
+        let done = self.done.load(Ordering::SeqCst);
+        format!("{done} lines are done: --skip {done} goes on after them")
+    }
+
+    /// Warns of calls that will have no line, where there are any.
+    fn warn_of_untold(&self, report: Report) {
+        let untold = self.untold.load(Ordering::SeqCst);
+        if untold > 0 {
+            report.warn(format_args!("{untold} calls may have been placed that have no line"));
+        }
+    }
+}
+
 /// Prints lines in the order of the input, whatever the order in which they come.
 struct InOrder {
     out: File,
+    mark: Arc<Mark>,
     /// The lines from the first that is not printed on; `None` where a line has not come.
     lines: VecDeque<Option<Output>>,
     /// Which line of the input is the first of them, from 0.
@@ -347,6 +402,7 @@ impl InOrder {
     /// Makes room for the next line of the input, and returns which it is.
     fn reserve(&mut self) -> u64 {
         self.lines.push_back(None);
+        self.mark.untold.fetch_add(1, Ordering::SeqCst);
         self.first + self.lines.len() as u64 - 1
     }
 
@@ -354,10 +410,17 @@ impl InOrder {
     /// be written it is known which were.
     fn put(&mut self, position: u64, output: Output) -> io::Result<()> {
         if let Some(slot) = usize::try_from(position - self.first).ok().and_then(|i| self.lines.get_mut(i)) {
+            if !output.may_be_placed {
+                self.mark.untold.fetch_sub(1, Ordering::SeqCst);
+            }
             *slot = Some(output);
         }
         while let Some(Some(next)) = self.lines.front() {
             self.out.write_all(next.text.as_bytes())?;
+            self.mark.done.fetch_add(1, Ordering::SeqCst);
+            if next.may_be_placed {
+                self.mark.untold.fetch_sub(1, Ordering::SeqCst);
+            }
             *self.printed.entry(next.outcome).or_default() += 1;
             self.lines.pop_front();
             self.first += 1;
@@ -372,11 +435,6 @@ impl InOrder {
         let colon = if each.is_empty() { "" } else { ": " };
         let elapsed = humantime::format_duration(whole_millis(elapsed));
         format!("{} line{plural} done{colon}{}, in {elapsed}", self.first, each.join(", "))
-    }
-
-    /// How many calls are placed, or may be, and not printed.
-    fn untold(&self) -> usize {
-        self.lines.iter().filter(|output| output.as_ref().is_none_or(|it| it.may_be_placed)).count()
     }
 }
 
@@ -412,15 +470,14 @@ impl Run {
             self.report.note(self.printer.summary(began.elapsed()));
             return self.read_to_its_end().map(|()| self.worst);
         };
-        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-            Some(kind) => {
-                let ended = self.cannot_write(&error, kind);
-                desk.close();
-                ended
-            }
-            // The broker is lost: there is nobody to say goodbye to.
-            None => Err(error),
+        if let Some(kind) = error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            let ended = self.cannot_write(&error, kind);
+            desk.close();
+            return ended;
         }
+        // The broker is lost: there is nobody to say goodbye to.
+        self.report.note(self.printer.summary(began.elapsed()));
+        Err(error)
     }
 
     /// The end where standard output takes no more. A reader that went away is a normal one.
@@ -428,10 +485,7 @@ impl Run {
         if kind == io::ErrorKind::BrokenPipe {
             return Ok(Status::Success);
         }
-        let untold = self.printer.untold();
-        if untold > 0 {
-            self.report.warn(format_args!("{untold} calls may have been placed that have no line"));
-        }
+        self.printer.mark.warn_of_untold(self.report);
         Err(self.ended_by(error))
     }
 
@@ -455,16 +509,21 @@ impl Run {
             match desk.hear([due, turn].into_iter().flatten().min()) {
                 Told::Called(called) => self.ended(&called)?,
                 Told::Lost => {
+                    let was_denied = self.worst == Status::Refused;
                     self.give_up(desk, "lost the broker")?;
-                    return Err(Failure::unreachable("lost the broker before the batch was done")
-                        .hint(self.where_to_go_on())
-                        .into());
+                    return Err(self.lost(was_denied).into());
                 }
                 Told::Bell | Told::Nothing => {}
             }
             self.end_overdue(desk)?;
         }
         Ok(())
+    }
+
+    /// The failure of a batch whose broker is lost.
+    fn lost(&self, was_denied: bool) -> Failure {
+        let denied = if was_denied { ": it denied a call, and may have closed the connection over that" } else { "" };
+        Failure::unreachable(format!("lost the broker before the batch was done{denied}")).hint(self.where_to_go_on())
     }
 
     /// Fails where the input ended with an error, unless a signal ended the run first.
@@ -528,10 +587,8 @@ impl Run {
         Ok(())
     }
 
-    /// How much of the input is done, for whoever wants to go on after it.
     fn where_to_go_on(&self) -> String {
-        let done = self.skip + self.printer.first;
-        format!("{done} lines are done: --skip {done} goes on after them")
+        self.printer.mark.where_to_go_on()
     }
 
     /// Tells of every call in flight that its end is not known, because of `what`.

@@ -21,6 +21,8 @@ pub(super) struct Link {
     /// When the subscriptions stood, and how often in a row the connection was lost soon after.
     ready: Option<Instant>,
     lost_soon: u32,
+    /// Since when the stream is whole, or was.
+    whole_since: Timestamp,
     sink: Sink,
     tells_status: bool,
     report: Report,
@@ -38,7 +40,19 @@ struct Loss {
 
 impl Link {
     pub(super) fn new(options: Options, qos: u8, sink: Sink, tells_status: bool, report: Report) -> Self {
-        Self { options, qos, is_resumed: false, lost: None, ready: None, lost_soon: 0, sink, tells_status, report }
+        let whole_since = Timestamp::MIN;
+        Self {
+            options,
+            qos,
+            is_resumed: false,
+            lost: None,
+            ready: None,
+            lost_soon: 0,
+            whole_since,
+            sink,
+            tells_status,
+            report,
+        }
     }
 
     /// Tells of the next stage.
@@ -87,8 +101,9 @@ impl Link {
             self.record(Change::Gap { from, until }, Some(reason));
         }
         self.ready = Some(Instant::now());
+        self.whole_since = Timestamp::now();
         self.report.note("ready");
-        self.record(Change::Ready, None);
+        self.record_at(self.whole_since, Change::Ready, None);
     }
 
     fn lost(&mut self, reason: String) {
@@ -124,14 +139,18 @@ impl Link {
         let latest = self.sink.latest();
         match latest.received {
             Some(received) if latest.took >= self.options.keepalive / 2 => received,
-            Some(received) => received.max(probed),
-            None => probed.max(latest.began),
+            Some(received) => received.max(probed).max(self.whole_since),
+            None => probed.max(latest.began).max(self.whole_since),
         }
     }
 
     fn record(&self, change: Change, reason: Option<String>) {
+        self.record_at(Timestamp::now(), change, reason);
+    }
+
+    fn record_at(&self, received: Timestamp, change: Change, reason: Option<String>) {
         if self.tells_status {
-            self.sink.status(&Status { received: Timestamp::now(), change, reason: reason.map(Into::into) });
+            self.sink.status(&Status { received, change, reason: reason.map(Into::into) });
         }
     }
 }

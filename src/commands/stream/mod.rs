@@ -31,6 +31,9 @@ use sink::{Sink, Tally};
 /// How long the goodbye to the broker may take; what is left to write may take half of it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long what is left to write may take where somebody does not want to wait: what is not blocked is written by then.
+const HURRY: Duration = Duration::from_millis(50);
+
 /// A live stream, ready to run.
 pub(crate) struct Stream {
     pub(crate) options: Options,
@@ -200,8 +203,8 @@ struct Wait {
 }
 
 impl Wait {
-    /// Waits for the end, has the session say goodbye, however it ended, and the rest written. A further signal ends it at
-    /// once, and so does the end of our patience: then there is no tally.
+    /// Waits for the end, has the session say goodbye, however it ended, and the rest written. After a further signal it
+    /// waits no longer for what takes time. Where the rest is not written there is no tally.
     ///
     /// # Errors
     /// Where records cannot be written.
@@ -210,11 +213,11 @@ impl Wait {
         session.stop();
         let is_hurried = self.stands && self.for_goodbye();
         let end = end?;
-        if is_hurried || matches!(end, End::ReaderGone) {
+        if matches!(end, End::ReaderGone) {
             return Ok((end, None));
         }
         self.sink.finish();
-        let tally = self.for_rest()?;
+        let tally = if is_hurried { self.for_rest(HURRY) } else { self.for_rest(PATIENCE / 2) }?;
         Ok((end, tally))
     }
 
@@ -268,18 +271,17 @@ impl Wait {
         }
     }
 
-    /// Waits until the rest is written.
-    fn for_rest(&self) -> io::Result<Option<Tally>> {
-        let until = deadline_in(PATIENCE / 2);
+    /// Waits, for so long at the most, until the rest is written.
+    fn for_rest(&self, patience: Duration) -> io::Result<Option<Tally>> {
+        let mut until = deadline_in(patience);
         loop {
             match self.inbox.next(until) {
                 Some(Notice::News(News::Finished(tally))) => return Ok(Some(tally)),
                 Some(Notice::News(News::CannotWrite(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
                     return Err(error);
                 }
-                None | Some(Notice::Signal(_) | Notice::ReaderGone | Notice::News(News::CannotWrite(_))) => {
-                    return Ok(None);
-                }
+                None | Some(Notice::ReaderGone | Notice::News(News::CannotWrite(_))) => return Ok(None),
+                Some(Notice::Signal(_)) => until = until.min(deadline_in(HURRY)),
                 Some(Notice::News(_)) => {}
             }
         }
