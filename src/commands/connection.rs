@@ -56,7 +56,10 @@ pub(super) fn options(args: ConnectionArgs, asking: Asking) -> Result<Options, F
     let key_password = key_password_file.map(|file| read_password("--key-password-file", &file)).transpose()?;
     let tls = Tls { cafile, capath, cert, key, key_password, alpn, insecure };
     check_tls(broker.scheme, &tls)?;
-    let proxy = proxy.map(|url| typed_proxy(&url)).transpose()?.or_else(|| environment_proxy(&broker));
+    let proxy = match proxy {
+        Some(url) => Some(typed_proxy(&url)?),
+        None => environment_proxy(&broker)?,
+    };
     let password = match password_file {
         Some(file) => Some(read_password("--password-file", &file)?),
         None => password_of_environment()?
@@ -184,14 +187,17 @@ fn typed_proxy(url: &str) -> Result<Secret, Failure> {
         return Err(Failure::usage("the proxy's URL holds credentials, which every user of this machine can read")
             .hint("give it in the environment, as https_proxy"));
     }
-    if !url.starts_with("http://") && !url.starts_with("https://") {
+    if !is_http(url) {
         return Err(Failure::usage(format!("'{url}' is no proxy URL")).hint("write http://HOST:PORT"));
     }
     Ok(Secret::new(url.to_owned()))
 }
 
 /// The proxy that the environment asks for where the connection is encrypted, unless it excepts the host.
-fn environment_proxy(broker: &Broker) -> Option<Secret> {
+///
+/// # Errors
+/// Where it asks for one that we cannot go through: to go without would not be what it asks for. Does not quote it.
+fn environment_proxy(broker: &Broker) -> Result<Option<Secret>, Failure> {
     let variable = |name: &str| std::env::var(name).or_else(|_| std::env::var(name.to_uppercase())).ok();
     let is_excepted = |host: &str| {
         let domain = host.trim().trim_start_matches('.');
@@ -199,7 +205,18 @@ fn environment_proxy(broker: &Broker) -> Option<Secret> {
         domain == "*" || (!domain.is_empty() && (broker.host() == domain || is_below(domain)))
     };
     if !broker.scheme.is_tls() || variable("no_proxy").is_some_and(|hosts| hosts.split(',').any(is_excepted)) {
-        return None;
+        return Ok(None);
     }
-    variable("https_proxy").filter(|url| url.starts_with("http://") || url.starts_with("https://")).map(Secret::new)
+    match variable("https_proxy").filter(|url| !url.is_empty()) {
+        None => Ok(None),
+        Some(url) if is_http(&url) => Ok(Some(Secret::new(url))),
+        // As others read it.
+        Some(url) if !url.contains("://") => Ok(Some(Secret::new(format!("http://{url}")))),
+        Some(_) => Err(Failure::usage("the https_proxy of the environment is no HTTP proxy")
+            .hint("write http://HOST:PORT; no_proxy names the hosts that are reached without")),
+    }
+}
+
+fn is_http(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
 }

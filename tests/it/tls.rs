@@ -411,6 +411,23 @@ fn the_environments_proxy_is_for_tls_and_not_for_excepted_hosts() {
 }
 
 #[test]
+fn a_proxy_of_the_environment_that_cannot_be_gone_through_is_not_passed_over() {
+    let authority = Authority::new("our CA");
+    let tls = broker("mqtts", &authority.server(), "");
+    let proxy = Relay::proxy(Answer::Connect);
+    let run = |https_proxy: String| {
+        let run = watch(&tls.url_as("mqtts", "localhost")).arg("--cafile").arg(authority.cafile());
+        run.env("https_proxy", https_proxy)
+    };
+    let socks = run("socks5://ops:hunter2@127.0.0.1:1080".to_owned());
+    socks.run().has_status(2).prints("").says("https_proxy").says("no_proxy").never_says("hunter2");
+    succeeds(run(format!("127.0.0.1:{}", proxy.port())));
+    assert_eq!(proxy.heads().len(), 1, "without a scheme it is an HTTP proxy");
+    succeeds(run(String::new()));
+    assert_eq!(proxy.heads().len(), 1, "nothing is no proxy");
+}
+
+#[test]
 fn what_is_escaped_in_the_proxys_credentials_is_the_same_to_each_command() {
     let authority = Authority::new("our CA");
     let tls = broker("mqtts", &authority.server(), "");
