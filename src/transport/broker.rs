@@ -129,7 +129,7 @@ impl FromStr for Broker {
         }
         let wrong = |why: &str| {
             Failure::usage(format!("'{url}' is no broker URL: {why}"))
-                .hint("write mqtt://HOST:1883 or mqtts://HOST:8883")
+                .hint("write --broker (or RTCOMM_BROKER) as mqtt://HOST:1883 or mqtts://HOST:8883")
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         let scheme = Scheme::ALL

@@ -110,7 +110,7 @@ fn a_session_that_was_deleted_has_nothing_left() {
     broker.rtcomm("watch --durable archive").start().until_ready().terminate();
     broker.publish(10);
     let outcome = broker.rtcomm("watch --durable-delete archive").run().has_status(0).prints("");
-    outcome.says("the broker keeps no session named archive");
+    outcome.says("the broker now keeps no session named archive");
     let process = broker.rtcomm("watch --json --durable archive -c 1").start().until_ready();
     let mut client = crate::support::mqtt::Client::connect(broker.port());
     client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);

@@ -127,7 +127,7 @@ impl Stream {
         } = args;
         if let Some(name) = durable_delete {
             session::forget(&self.options.durable(name.clone(), durable_expiry))?;
-            report.note(format_args!("the broker keeps no session named {name}"));
+            report.note(format_args!("the broker now keeps no session named {name}"));
             return Ok(Status::Success);
         }
         if let Some(name) = durable {
