@@ -202,7 +202,9 @@ fn a_run_whose_connection_hangs_ends_all_the_same() {
             let process = rtcomm_at(command, &format!("mqtt://{address}")).start();
             wait_until_it_asks(&process, address);
             let (outcome, took) = ends(process, signal);
-            outcome.has_status(status).prints("").never_says("blocked");
+            let outcome = outcome.has_status(status).prints("").never_says("blocked");
+            outcome
+                .check(outcome.stderr.contains("nothing was sent") == command.starts_with("call"), "what became of it");
             figures(format_args!("{command}, nobody answers: gone {took:.1?} after {}", name(signal)));
             assert!(took < SOON, "{took:?}");
         }

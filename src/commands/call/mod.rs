@@ -169,6 +169,8 @@ fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> R
     };
     if is_sent {
         report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
+    } else {
+        report.note("nothing was sent");
     }
     let called = is_sent.then(|| ended(desk::unknown(request, "interrupted")));
     Ok(Ended::Interrupted(signal.status(), called))
