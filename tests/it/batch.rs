@@ -227,6 +227,24 @@ fn a_batch_that_ends_while_its_output_is_blocked_says_what_has_no_line() {
 }
 
 #[test]
+fn a_batch_that_ends_while_it_connects_has_no_blocked_output() {
+    let silent = Peer::silent();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("batch.jsonl");
+    std::fs::write(&path, wish("a", "b")).expect("it can be written");
+    for signals in [&[Signal::TERM][..], &[Signal::TERM, Signal::INT]] {
+        let seen = silent.seen().len();
+        let batch = rtcomm("call --batch").arg(&path).arg("--broker").arg(silent.url()).start();
+        silent.wait_for_packets(seen + 1);
+        for signal in signals {
+            batch.signal(*signal);
+        }
+        let outcome = batch.end().prints("").never_says("blocked").never_says("may have been placed");
+        drop(outcome.says("0 lines are done: --skip 0 goes on"));
+    }
+}
+
+#[test]
 fn each_call_that_nobody_hears_is_told_apart_where_the_broker_says_so() {
     let broker = Broker::mosquitto();
     let input: String = (0..50).map(|i| wish(&format!("caller{i}"), "b")).collect();

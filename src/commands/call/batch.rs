@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -121,7 +121,7 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
     let reading = bell.clone();
     thread::spawn(move || read_lines(reader, &left_out, lines, &reading));
     let (news, ended) = (inbox.news(), stop.clone());
-    let mark = Arc::new(Mark { done: AtomicU64::new(skip), untold: AtomicU64::new(0) });
+    let mark = Arc::new(Mark { done: AtomicU64::new(skip), ..Mark::default() });
     let run = Run {
         read,
         parser,
@@ -145,22 +145,21 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
     };
     let report = place.report;
     thread::spawn(move || news(run.place(place, ears)));
-    let ended = wait(&inbox, &stop, &bell)?;
-    if let Ended::Blocked(_) = ended {
-        report.warn("standard output may be blocked");
-        mark.warn_of_untold(report);
-        report.warn(mark.where_to_go_on());
+    match wait(&inbox, &stop, &bell)? {
+        Ended::InOrder(status) => Ok(status),
+        Ended::OutOfTime(status) => {
+            mark.tell(report);
+            Ok(status)
+        }
     }
-    let (Ended::InOrder(status) | Ended::Blocked(status)) = ended;
-    Ok(status)
 }
 
 /// How the wait for a batch ended.
 enum Ended {
     /// All that was to be told was told, or nobody reads it.
     InOrder(Status),
-    /// What was to be told after a signal was not told in time.
-    Blocked(Status),
+    /// By a signal, after which not all was told in time.
+    OutOfTime(Status),
 }
 
 /// Opens the input, and what ends its reading.
@@ -179,7 +178,7 @@ fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Ended
             (Some(Notice::ReaderGone), _) => return Ok(Ended::InOrder(Status::Success)),
             (Some(Notice::News(status)), None) => return status.map(Ended::InOrder),
             (Some(Notice::News(ended)), Some(status)) => return ended.map(|_| Ended::InOrder(status)),
-            (None, status) => return Ok(Ended::Blocked(status.unwrap_or(Status::Failure))),
+            (None, status) => return Ok(Ended::OutOfTime(status.unwrap_or(Status::Failure))),
             (Some(Notice::Signal(signal)), None) => {
                 interrupted = Some(signal.status());
                 until = deadline_in(2 * GOODBYE);
@@ -361,9 +360,11 @@ struct Output {
     may_be_placed: bool,
 }
 
-/// How far a batch is, for whoever ends the run while the one who prints is blocked.
+/// How far a batch is, for whoever ends the run while the one who prints cannot tell it.
 #[derive(Debug, Default)]
 struct Mark {
+    /// Whether a line is being written.
+    is_writing: AtomicBool,
     /// How many lines of the input were left out, or are done and printed.
     done: AtomicU64,
     /// How many calls are placed, or may be, and not printed.
@@ -371,6 +372,15 @@ struct Mark {
 }
 
 impl Mark {
+    /// Tells of a run that ends where it is: it writes, or it waits for the broker.
+    fn tell(&self, report: Report) {
+        if self.is_writing.load(Ordering::SeqCst) {
+            report.warn("standard output may be blocked");
+        }
+        self.warn_of_untold(report);
+        report.warn(self.where_to_go_on());
+    }
+
     /// For whoever wants to go on after what is done.
     fn where_to_go_on(&self) -> String {
         let done = self.done.load(Ordering::SeqCst);
@@ -416,7 +426,9 @@ impl InOrder {
             *slot = Some(output);
         }
         while let Some(Some(next)) = self.lines.front() {
+            self.mark.is_writing.store(true, Ordering::SeqCst);
             self.out.write_all(next.text.as_bytes())?;
+            self.mark.is_writing.store(false, Ordering::SeqCst);
             self.mark.done.fetch_add(1, Ordering::SeqCst);
             if next.may_be_placed {
                 self.mark.untold.fetch_sub(1, Ordering::SeqCst);
