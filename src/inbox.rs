@@ -16,6 +16,9 @@ use signal_hook::iterator::Signals;
 
 use crate::exit::Status;
 
+/// How long the end may take where somebody does not want to wait any longer: what is not blocked is told by then.
+pub(crate) const HURRY: Duration = Duration::from_millis(50);
+
 /// A signal that asks the run to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {

@@ -4,86 +4,33 @@
 //! `--jobs` calls wait for their answers at a time, and no call begins while too many finished ones wait for an earlier
 //! one to be printed: so memory is bounded.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, Metadata};
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Failure;
 use super::desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
+use super::in_order::{InOrder, Output};
+use super::wishes::{self, Line, Parser};
 use crate::cli::Rate;
 use crate::exit::Status;
-use crate::inbox::{Inbox, Notice, deadline_in};
-use crate::logfile::{Input, Item, Reader, Start, Stop};
+use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
+use crate::logfile::{Input, Stop};
 use crate::output::outcome::{Called, INVALID};
 use crate::output::report::Report;
-use crate::output::{self, json, whole_millis};
-use crate::protocol::call::Request;
-use crate::protocol::topic::{EndpointId, TopicName};
-
-/// How many lines are read ahead.
-const AHEAD: usize = 1_024;
+use crate::output::{self, json};
 
 /// How many finished calls may wait for an earlier one, for each that may be in flight.
 const FINISHED_PER_JOB: usize = 64;
 
-/// How long the end may take where somebody does not want to wait: what is not blocked is told by then.
-const HURRY: Duration = Duration::from_millis(50);
-
 /// What was being done where writing fails.
 const CANNOT_WRITE: &str = "cannot write to standard output";
-
-/// A line of the input.
-enum Line {
-    Whole(Vec<u8>),
-    /// One that is too long for a request.
-    TooLong,
-}
-
-/// What a line of the input asks for.
-#[derive(Deserialize)]
-struct Wish {
-    caller: String,
-    callee: String,
-    /// The lines that tell of outcomes have the other name: they may be what is placed again.
-    #[serde(alias = "sessionID")]
-    session_id: Option<Uuid>,
-    app_context: Option<String>,
-}
-
-impl Wish {
-    /// Reads a line, or says what is wrong with it.
-    fn read(line: &Line) -> Result<Self, String> {
-        let Line::Whole(line) = line else { return Err("the line is too long".to_owned()) };
-        match line.trim_ascii_start().first() {
-            None => Err("the line is empty".to_owned()),
-            Some(b'{') => {
-                serde_json::from_slice(line).map_err(|error| format!("the line is no request: {}", told(&error)))
-            }
-            // An array is not looked into: serde would take its items for the values of the keys, in their order.
-            Some(_) => Err("the line is no request: a request is a JSON object".to_owned()),
-        }
-    }
-}
-
-/// What is wrong with a line, and where in it; without serde's number of the line, which is 1 in any line of the input.
-fn told(error: &serde_json::Error) -> String {
-    let column = error.column();
-    let text = error.to_string();
-    match text.strip_suffix(&format!(" at line {} column {column}", error.line())) {
-        Some(what) => format!("{what} at column {column}"),
-        None => text,
-    }
-}
 
 /// The calls that an input asks for, one a line.
 pub(super) struct Batch {
@@ -109,29 +56,21 @@ pub(super) struct Limits {
 pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
     let Limits { jobs, rate, timeout } = limits;
-    let (stop, reader) = open(&input)?;
-    let progress = progress(place.report, || Some(count_lines(&input)?.saturating_sub(skip)));
+    let (stop, reader) = wishes::open(&input)?;
+    let progress = progress(place.report, || Some(wishes::count_lines(&input)?.saturating_sub(skip)));
     let inbox = Inbox::open()?;
     let stdout = output::stdout().context(CANNOT_WRITE)?;
     inbox.watch_reader(&stdout)?;
     let ears = Ears::new();
     let bell = ears.bell();
-    let (lines, read) = sync_channel(AHEAD);
-    let left_out = Skip { lines: skip, report: place.report, stop: stop.clone() };
-    let reading = bell.clone();
-    thread::spawn(move || read_lines(reader, &left_out, lines, &reading));
+    let read = wishes::read_ahead(reader, skip, place.report, stop.clone(), bell.clone());
+    let printer = InOrder::onto(stdout, skip);
+    let (mark, report) = (printer.mark().clone(), place.report);
     let (news, ended) = (inbox.news(), stop.clone());
-    let mark = Arc::new(Mark { done: AtomicU64::new(skip), ..Mark::default() });
     let run = Run {
         read,
         parser,
-        printer: InOrder {
-            out: stdout,
-            mark: mark.clone(),
-            lines: VecDeque::new(),
-            first: 0,
-            printed: BTreeMap::new(),
-        },
+        printer,
         deadlines: VecDeque::new(),
         jobs,
         pace: rate.map(Pace::new),
@@ -141,9 +80,8 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
         end: None,
         progress,
         skip,
-        report: place.report,
+        report,
     };
-    let report = place.report;
     thread::spawn(move || news(run.place(place, ears)));
     match wait(&inbox, &stop, &bell)? {
         Ended::InOrder(status) => Ok(status),
@@ -160,13 +98,6 @@ enum Ended {
     InOrder(Status),
     /// By a signal, after which not all was told in time.
     OutOfTime(Status),
-}
-
-/// Opens the input, and what ends its reading.
-fn open(input: &Input) -> Result<(Stop, Reader)> {
-    let stop = Stop::new().context("cannot set up reading")?;
-    let reader = Reader::open(input.clone(), Start::Everything, false, stop.clone())?;
-    Ok((stop, reader))
 }
 
 /// Waits for the end, or for a signal, which has the calls given up and told.
@@ -188,19 +119,6 @@ fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Ended
             (Some(Notice::Signal(_)), Some(_)) => until = until.min(deadline_in(HURRY)),
         }
     }
-}
-
-/// How many lines a file has; of anything else that is not known, and it is not opened: what comes out of a pipe comes
-/// out once.
-fn count_lines(input: &Input) -> Option<u64> {
-    let Input::File(path) = input else { return None };
-    path.metadata().ok().filter(Metadata::is_file)?;
-    let (_, mut reader) = open(input).ok()?;
-    let mut count = 0;
-    while next_line(&mut reader).ok()?.is_some() {
-        count += 1;
-    }
-    Some(count)
 }
 
 /// Draws where somebody looks, and wants to: how far it is, how fast, and how long it will take where `total` knows how
@@ -225,72 +143,17 @@ fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar 
     }
 }
 
-/// What the thread that reads leaves out, and tells of it.
-struct Skip {
-    lines: u64,
-    report: Report,
-    /// Where reading was ended early, how many lines there are is not known.
-    stop: Stop,
-}
-
-/// Hands the input's lines over, and rings when there is one, and at the end.
-fn read_lines(mut reader: Reader, skip: &Skip, lines: SyncSender<Result<Line>>, bell: &Bell) {
-    hand_over_lines(&mut reader, skip, &lines, bell);
-    // Whoever is woken by the last ring must find the end.
-    drop(lines);
-    bell.ring();
-}
-
-/// Hands the lines over until there is none, the last of them the error where it cannot be read, or until nobody wants
-/// them.
-fn hand_over_lines(reader: &mut Reader, skip: &Skip, lines: &SyncSender<Result<Line>>, bell: &Bell) {
-    let mut number = 0;
-    while let Some(line) = next_line(reader).transpose() {
-        let is_last = line.is_err();
-        number += 1;
-        if number <= skip.lines && !is_last {
-            continue;
-        }
-        if lines.send(line).is_err() || is_last {
-            return;
-        }
-        bell.ring();
-    }
-    if !skip.stop.is_stopped() {
-        warn_of_skip(skip.lines, number, skip.report);
-    }
-}
-
-/// Says so where more lines are left out than the input has: another input may have been meant.
-fn warn_of_skip(skip: u64, lines: u64, report: Report) {
-    if skip > lines {
-        report.warn(format_args!("--skip {skip} leaves nothing: the input has only {lines} lines"));
-    }
-}
-
-/// The next line of the input.
-fn next_line(reader: &mut Reader) -> Result<Option<Line>> {
-    loop {
-        match reader.next_item()? {
-            None => return Ok(None),
-            Some(Item::Line(line)) => return Ok(Some(Line::Whole(line.bytes.to_vec()))),
-            Some(Item::TooLong { .. }) => return Ok(Some(Line::TooLong)),
-            Some(Item::Idle | Item::Notice(_)) => {}
-        }
-    }
-}
-
 /// Prints the requests that would be published.
 ///
 /// # Errors
 /// An input that cannot be read; standard output that cannot be written to.
 pub(super) fn print_requests(batch: Batch, report: Report) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
-    let (_, mut reader) = open(&input)?;
+    let (_, mut reader) = wishes::open(&input)?;
     let mut out = io::BufWriter::new(output::stdout().context(CANNOT_WRITE)?);
     let mut number = 0;
     let mut worst = Status::Success;
-    while let Some(line) = next_line(&mut reader)? {
+    while let Some(line) = wishes::next_line(&mut reader)? {
         number += 1;
         if number <= skip {
             continue;
@@ -306,37 +169,13 @@ pub(super) fn print_requests(batch: Batch, report: Report) -> Result<Status> {
             return gone_or(error);
         }
     }
-    warn_of_skip(skip, number, report);
+    wishes::warn_of_skip(skip, number, report);
     out.flush().map_or_else(gone_or, |()| Ok(worst))
 }
 
 /// A reader that went away is a normal end; any other error of writing is one.
 fn gone_or(error: io::Error) -> Result<Status> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(Status::Success) } else { Err(error).context(CANNOT_WRITE) }
-}
-
-/// Makes requests of lines.
-pub(super) struct Parser {
-    pub(super) from_topic: TopicName,
-    /// The application that is meant where a line names none.
-    pub(super) app_context: Option<String>,
-}
-
-impl Parser {
-    fn request(&self, line: &Line) -> Result<Request, String> {
-        let Wish { caller, callee, session_id, app_context } = Wish::read(line)?;
-        let endpoint = |key: &str, id: &str| {
-            id.parse::<EndpointId>().map_err(|error| format!("\"{key}\" is no endpoint ID: {error}"))
-        };
-        Ok(Request {
-            trans_id: Uuid::new_v4(),
-            caller: endpoint("caller", &caller)?,
-            callee: endpoint("callee", &callee)?,
-            from_topic: self.from_topic.clone(),
-            session_id,
-            app_context: app_context.or_else(|| self.app_context.clone()),
-        })
-    }
 }
 
 /// When the next call may begin, where that is limited.
@@ -348,105 +187,6 @@ struct Pace {
 impl Pace {
     fn new(rate: Rate) -> Self {
         Self { interval: rate.interval(), next: Instant::now() }
-    }
-}
-
-/// What is printed for a line of the input.
-struct Output {
-    text: String,
-    /// The word for its outcome.
-    outcome: &'static str,
-    /// Whether it tells of a call that is placed, or may be.
-    may_be_placed: bool,
-}
-
-/// How far a batch is, for whoever ends the run while the one who prints cannot tell it.
-#[derive(Debug, Default)]
-struct Mark {
-    /// Whether a line is being written.
-    is_writing: AtomicBool,
-    /// How many lines of the input were left out, or are done and printed.
-    done: AtomicU64,
-    /// How many calls are placed, or may be, and not printed.
-    untold: AtomicU64,
-}
-
-impl Mark {
-    /// Tells of a run that ends where it is: it writes, or it waits for the broker.
-    fn tell(&self, report: Report) {
-        if self.is_writing.load(Ordering::SeqCst) {
-            report.warn("standard output may be blocked");
-        }
-        self.warn_of_untold(report);
-        report.warn(self.where_to_go_on());
-    }
-
-    /// For whoever wants to go on after what is done.
-    fn where_to_go_on(&self) -> String {
-        let done = self.done.load(Ordering::SeqCst);
-        format!("{done} lines are done: --skip {done} goes on after them")
-    }
-
-    /// Warns of calls that will have no line, where there are any.
-    fn warn_of_untold(&self, report: Report) {
-        let untold = self.untold.load(Ordering::SeqCst);
-        if untold > 0 {
-            report.warn(format_args!("{untold} calls may have been placed that have no line"));
-        }
-    }
-}
-
-/// Prints lines in the order of the input, whatever the order in which they come.
-struct InOrder {
-    out: File,
-    mark: Arc<Mark>,
-    /// The lines from the first that is not printed on; `None` where a line has not come.
-    lines: VecDeque<Option<Output>>,
-    /// Which line of the input is the first of them, from 0.
-    first: u64,
-    /// How many lines were printed with each outcome.
-    printed: BTreeMap<&'static str, u64>,
-}
-
-impl InOrder {
-    /// Makes room for the next line of the input, and returns which it is.
-    fn reserve(&mut self) -> u64 {
-        self.lines.push_back(None);
-        self.mark.untold.fetch_add(1, Ordering::SeqCst);
-        self.first + self.lines.len() as u64 - 1
-    }
-
-    /// Takes what is printed for `position`, and prints all that can be printed: each on its own, so that where one cannot
-    /// be written it is known which were.
-    fn put(&mut self, position: u64, output: Output) -> io::Result<()> {
-        if let Some(slot) = usize::try_from(position - self.first).ok().and_then(|i| self.lines.get_mut(i)) {
-            if !output.may_be_placed {
-                self.mark.untold.fetch_sub(1, Ordering::SeqCst);
-            }
-            *slot = Some(output);
-        }
-        while let Some(Some(next)) = self.lines.front() {
-            self.mark.is_writing.store(true, Ordering::SeqCst);
-            self.out.write_all(next.text.as_bytes())?;
-            self.mark.is_writing.store(false, Ordering::SeqCst);
-            self.mark.done.fetch_add(1, Ordering::SeqCst);
-            if next.may_be_placed {
-                self.mark.untold.fetch_sub(1, Ordering::SeqCst);
-            }
-            *self.printed.entry(next.outcome).or_default() += 1;
-            self.lines.pop_front();
-            self.first += 1;
-        }
-        Ok(())
-    }
-
-    /// One line: how many lines were printed, and of each outcome how many.
-    fn summary(&self, elapsed: Duration) -> String {
-        let each: Vec<String> = self.printed.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
-        let plural = if self.first == 1 { "" } else { "s" };
-        let colon = if each.is_empty() { "" } else { ": " };
-        let elapsed = humantime::format_duration(whole_millis(elapsed));
-        format!("{} line{plural} done{colon}{}, in {elapsed}", self.first, each.join(", "))
     }
 }
 
@@ -497,7 +237,7 @@ impl Run {
         if kind == io::ErrorKind::BrokenPipe {
             return Ok(Status::Success);
         }
-        self.printer.mark.warn_of_untold(self.report);
+        self.printer.mark().warn_of_untold(self.report);
         Err(self.ended_by(error))
     }
 
@@ -549,9 +289,7 @@ impl Run {
     /// Begins as many calls as may be in flight now. Returns when the next may begin, where it is only the rate that
     /// holds it back.
     fn begin_calls(&mut self, desk: &mut Desk) -> Result<Option<Instant>> {
-        while self.end.is_none()
-            && desk.waiting() < self.jobs
-            && self.printer.lines.len() < self.jobs * FINISHED_PER_JOB
+        while self.end.is_none() && desk.waiting() < self.jobs && self.printer.waiting() < self.jobs * FINISHED_PER_JOB
         {
             if let Some(next) = self.pace.as_ref().map(|pace| pace.next).filter(|next| Instant::now() < *next) {
                 return Ok(Some(next));
@@ -600,7 +338,7 @@ impl Run {
     }
 
     fn where_to_go_on(&self) -> String {
-        self.printer.mark.where_to_go_on()
+        self.printer.mark().where_to_go_on()
     }
 
     /// Tells of every call in flight that its end is not known, because of `what`.
@@ -625,7 +363,7 @@ impl Run {
 
     fn print(&mut self, position: u64, output: Output) -> Result<()> {
         self.printer.put(position, output).context(CANNOT_WRITE)?;
-        self.progress.set_position(self.printer.first);
+        self.progress.set_position(self.printer.printed());
         Ok(())
     }
 }

@@ -21,9 +21,12 @@ use crate::protocol::call::Request;
 
 mod batch;
 mod desk;
+mod in_order;
+mod wishes;
 
-use batch::{Batch, Limits, Parser};
+use batch::{Batch, Limits};
 use desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
+use wishes::Parser;
 
 /// Places the call, or the calls, and prints how it went.
 ///

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::{DeliveryArgs, WindowArgs};
 use crate::exit::{Failure, Status};
-use crate::inbox::{Inbox, Notice, deadline_in};
+use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
 use crate::output::report::Report;
 use crate::output::target::Target;
 use crate::output::{self, Format, Printer, whole_millis};
@@ -30,9 +30,6 @@ use sink::{Sink, Tally};
 
 /// How long the goodbye to the broker may take; what is left to write may take half of it.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long what is left to write may take where somebody does not want to wait: what is not blocked is written by then.
-const HURRY: Duration = Duration::from_millis(50);
 
 /// A live stream, ready to run.
 pub(crate) struct Stream {
