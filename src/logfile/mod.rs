@@ -83,8 +83,8 @@ pub(crate) enum Item<'a> {
         /// Its number in the file, from 1.
         number: u64,
     },
-    /// Nothing more can be read now, and the next call waits or fails: the time to flush what was written. While a followed file
-    /// does not grow, this comes again several times a second.
+    /// Nothing more can be read now, and the next call waits or fails: the time to flush what was written. While a
+    /// followed file does not grow, this comes again several times a second.
     Idle,
     /// Something happened to a followed file.
     Notice(Notice),

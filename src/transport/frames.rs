@@ -42,6 +42,8 @@ pub(super) struct Frames {
 enum At {
     /// In the HTTP answer, after these four.
     Answer([u8; 4]),
+    /// In what follows an answer that opens no WebSocket.
+    Refusal,
     /// In the header of a frame, of which these came.
     Header(Vec<u8>),
     /// In a frame of this kind, with so many bytes to come.
@@ -55,10 +57,15 @@ impl Frames {
     }
 
     /// The status line of an answer that opens no WebSocket, once it came [RFC 6455, 4.1].
-    pub(super) fn refusal(&self) -> Option<String> {
-        let status = str::from_utf8(self.status.strip_suffix(b"\r\n")?).ok()?;
-        let opens = status.split_ascii_whitespace().nth(1) == Some("101");
-        (!opens && status.starts_with("HTTP/")).then(|| status.to_owned())
+    pub(super) fn refusal(&self) -> Option<&str> {
+        let At::Refusal = self.at else { return None };
+        str::from_utf8(&self.status).ok().map(str::trim_end)
+    }
+
+    /// Whether the answer opens a WebSocket.
+    fn is_open(&self) -> bool {
+        let mut words = self.status.split(u8::is_ascii_whitespace);
+        words.next().is_some_and(|version| version.starts_with(b"HTTP/")) && words.next() == Some(b"101")
     }
 
     /// Takes the next piece of the stream, however it is cut, and appends to `out` what the library is to have of it.
@@ -83,8 +90,12 @@ impl Frames {
                     let [_, a, b, c] = *last;
                     *last = [a, b, c, byte];
                     if last == b"\r\n\r\n" {
-                        self.at = At::Header(Vec::with_capacity(LONGEST_HEADER));
+                        self.at = if self.is_open() { next_header() } else { At::Refusal };
                     }
+                }
+                At::Refusal => {
+                    out.extend_from_slice(bytes);
+                    bytes = &[];
                 }
                 At::Header(header) => {
                     bytes = rest;
@@ -117,7 +128,7 @@ impl Frames {
                 }
             }
             if let At::Frame { left: 0, .. } = self.at {
-                self.at = At::Header(Vec::with_capacity(LONGEST_HEADER));
+                self.at = next_header();
                 if self.packets.is_between() {
                     out.append(&mut self.late);
                 }
@@ -125,6 +136,10 @@ impl Frames {
         }
         Ok(())
     }
+}
+
+fn next_header() -> At {
+    At::Header(Vec::with_capacity(LONGEST_HEADER))
 }
 
 /// Appends a part of a packet, with the header of its frame before it.
@@ -203,12 +218,14 @@ mod tests {
     #[test]
     fn an_answer_that_opens_no_websocket_is_a_refusal() {
         let refusal = |answer: &[u8]| {
-            let mut frames = Frames::after_answer();
-            frames.pass(answer, &mut Vec::new(), &mut |_| {}).expect("a server may send this");
-            frames.refusal()
+            let (mut frames, mut out) = (Frames::after_answer(), Vec::new());
+            frames.pass(answer, &mut out, &mut |_| {}).expect("a server may send this");
+            assert_eq!(out, answer, "the library sees it too");
+            frames.refusal().map(str::to_owned)
         };
-        assert_eq!(refusal(b"HTTP/1.1 404 Not Found\r\nServer: x\r\n").as_deref(), Some("HTTP/1.1 404 Not Found"));
-        for other in [ANSWER, b"HTTP/1.1 404 Not", b"220 mail.example\r\n", b"\x20\x02\0\x01"] {
+        let not_found = b"HTTP/1.1 404 Not Found\r\nServer: x\r\n\r\n<html>\xff\xff";
+        assert_eq!(refusal(not_found).as_deref(), Some("HTTP/1.1 404 Not Found"));
+        for other in [ANSWER, b"HTTP/1.1 404 Not Found\r\n", b"220 mail.example\r\n", b"\x20\x02\0\x01"] {
             assert_eq!(refusal(other), None);
         }
     }

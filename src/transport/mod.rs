@@ -8,6 +8,7 @@
 //! | `hold` | what the library does not do with its connection |
 //! | `tap` `frames` `packets` | what stands between the library and a wire of our own, where the library alone would not do |
 //! | `wire` `tls` `proxy` `reach` `timed` | our own way to the broker in time, and why there is none |
+//! | `refusal` | why a broker does not take us, in words |
 //! | `own` | which sockets are ours |
 //! | `broker` | which broker, and how to reach it |
 
@@ -20,6 +21,7 @@ mod own;
 mod packets;
 mod proxy;
 mod reach;
+mod refusal;
 pub(crate) mod session;
 mod tap;
 mod timed;

@@ -18,10 +18,11 @@ use super::broker::{Broker, MqttVersion, Options, Tls};
 use super::copies::Copies;
 use super::hold::{Hold, LINGER};
 use super::reach::reach;
+use super::refusal::{Answer, Refusal};
 pub(crate) use super::tap::OnUnheard;
 use super::tap::Tap;
 use super::tls;
-use super::wire::{Wire, way_to_broker};
+use super::wire::Wire;
 use crate::exit::{Failure, Status};
 use crate::protocol::topic::{TopicFilter, TopicName};
 
@@ -194,7 +195,8 @@ fn take_answers(publications: &Receiver<(mqtt::Token, Then)>) {
 
 impl Client {
     /// Connects: looks the name up, tries its addresses, and speaks the highest MQTT version that is wanted and that the
-    /// broker takes, all of it within the options' connect timeout. [`Client::subscribe`] is still to be called; a session that the broker kept delivers before that.
+    /// broker takes, all of it within the options' connect timeout. [`Client::subscribe`] is still to be called; a session
+    /// that the broker kept delivers before that.
     ///
     /// # Errors
     /// With what was tried, why it failed and what to check.
@@ -210,7 +212,8 @@ impl Client {
             MqttVersion::V5 => open(mqtt::MqttVersion::V5),
             MqttVersion::V311 => open(mqtt::MqttVersion::V3_1_1),
             MqttVersion::Auto => match open(mqtt::MqttVersion::V5) {
-                Err(Refusal::OfVersion(_)) => {
+                // Without time for another try the first one's reason is the one to tell.
+                Err(Refusal::OfVersion(_)) if Instant::now() + SETTLE < deadline => {
                     thread::sleep(SETTLE);
                     match open(mqtt::MqttVersion::V3_1_1) {
                         // The library may have needed longer.
@@ -232,17 +235,10 @@ impl Client {
         hooks: &Hooks,
         deadline: Instant,
     ) -> Result<Self, Refusal> {
-        let broker = &options.broker;
-        if broker.scheme.is_tls() {
+        if options.broker.scheme.is_tls() {
             tls::check(&options.tls).map_err(Refusal::Of)?;
         }
-        let tap = match purpose {
-            Purpose::Receive if !broker.scheme.is_websocket() => None,
-            Purpose::Receive => Some(Arc::new(|_| {}) as OnUnheard),
-            Purpose::Ask(on_unheard) => Some(on_unheard.clone()),
-        };
-        let tap = tap.map(|on_unheard| Tap::start(broker.clone(), on_unheard)).transpose();
-        let tap = tap.map_err(|error| Refusal::Of(options.cannot_set_up(&error)))?;
+        let tap = tap_for(options, purpose).map_err(Refusal::Of)?;
         let (told, address) = match &tap {
             Some(tap) => (options.by_way_of(tap.address()), tap.address()),
             None => (options.clone(), reach(options, deadline).map_err(Refusal::Of)?.0),
@@ -312,10 +308,10 @@ impl Client {
                 }
                 Ok(())
             }
-            Err(error) => match self.tap.as_ref().and_then(Tap::refusal) {
-                Some(status) => Err(Refusal::Of(no_websocket(&self.options.broker, status))),
-                None => Err(refusal(&self.options, self.version, &error)),
-            },
+            Err(error) => Err(match self.tap.as_ref().and_then(Tap::refusal) {
+                Some(status) => Refusal::of_websocket(&self.options.broker, status),
+                None => Refusal::by(answer_of(&error), &self.options, self.version() == Version::V5),
+            }),
         }
     }
 
@@ -568,6 +564,17 @@ fn let_go(client: mqtt::AsyncClient) {
     std::mem::forget(client);
 }
 
+/// Who is to stand between the library and the broker, where it must not be left alone with it.
+fn tap_for(options: &Options, purpose: &Purpose) -> Result<Option<Tap>, Failure> {
+    let broker = &options.broker;
+    let on_unheard: OnUnheard = match purpose {
+        Purpose::Receive if !broker.scheme.is_websocket() => return Ok(None),
+        Purpose::Receive => Arc::new(|_| {}),
+        Purpose::Ask(on_unheard) => on_unheard.clone(),
+    };
+    Tap::start(broker.clone(), on_unheard).map(Some).map_err(|error| options.cannot_set_up(&error))
+}
+
 fn create(options: &Options, version: mqtt::MqttVersion, address: SocketAddr) -> Result<mqtt::AsyncClient, Failure> {
     mqtt::CreateOptionsBuilder::new()
         .server_uri(if options.proxy.is_some() { options.broker.to_string() } else { options.broker.url_for(address) })
@@ -584,94 +591,25 @@ fn subscription_identifiers(message: &mqtt::Message) -> Vec<i32> {
     properties.filter_map(|property| property.get_int()).collect()
 }
 
-/// Why a connection did not come about.
-enum Refusal {
-    /// Perhaps for the MQTT version's sake: an older one may do. The broker did not say so, or the library does not.
-    OfVersion(Failure),
-    /// The library does not say why.
-    Unexplained(Failure),
-    /// For the reason given.
-    Of(Failure),
-}
-
-impl Refusal {
-    /// The failure; where a proxy or TLS may be the reason of one that is not explained, in their own words.
-    fn explained(self, options: &Options) -> Failure {
-        let Options { broker, proxy, .. } = options;
-        match self {
-            Self::OfVersion(failure) | Self::Unexplained(failure) if broker.scheme.is_tls() || proxy.is_some() => {
-                let deadline = Instant::now() + options.connect_timeout;
-                match way_to_broker(options, deadline) {
-                    Ok(stream) if broker.scheme.is_tls() => tls::diagnose(options, stream, deadline).unwrap_or(failure),
-                    Ok(_) => failure,
-                    Err(unreachable) => unreachable,
-                }
-            }
-            Self::OfVersion(failure) | Self::Unexplained(failure) | Self::Of(failure) => failure,
-        }
-    }
-}
-
-/// The failure of a web server that answers with this status line.
-fn no_websocket(broker: &Broker, status: &str) -> Failure {
-    Failure::unreachable(format!("{broker} opens no WebSocket: it answers {status}"))
-        .hint("check host, port and path of the URL: without a path it asks for /mqtt")
-}
-
-/// Tells from the library's error why the broker did not take us. A broker that does not know MQTT 5 answers with an
-/// MQTT 3.1.1 CONNACK, or closes the connection, both of which the library shows as a general failure.
-fn refusal(options: &Options, version: mqtt::MqttVersion, error: &mqtt::Error) -> Refusal {
+/// What the library's error says of the broker's answer to a CONNECT.
+fn answer_of(error: &mqtt::Error) -> Answer {
     use mqtt::{ConnectReturnCode as Return, ReasonCode as Reason};
-    let broker = &options.broker;
-    let user =
-        options.username.as_ref().map_or_else(|| "anonymous clients".to_owned(), |name| format!("user '{name}'"));
-    let not_authorized = || {
-        Failure::refused(format!("{broker} refuses {user}: not authorized"))
-            .hint("check --username, and --password-file or RTCOMM_PASSWORD")
-    };
-    let bad_id = || {
-        Failure::refused(format!("{broker} refuses the client identifier '{}'", options.client_id))
-            .hint("check --client-id")
-    };
-    let unavailable =
-        |why: &str| Failure::unreachable(format!("{broker} is not available: {why}")).hint("try again later");
-    let silent = |failure: Failure| {
-        if version == mqtt::MqttVersion::V5 { Refusal::OfVersion(failure) } else { Refusal::Unexplained(failure) }
-    };
     match error {
         mqtt::Error::ReasonCode(
             Reason::BadUserNameOrPassword | Reason::NotAuthorized | Reason::BadAuthenticationMethod,
             _,
         )
-        | mqtt::Error::ConnectReturn(Return::BadUserNameOrPassword | Return::NotAuthorized) => {
-            Refusal::Of(not_authorized())
-        }
+        | mqtt::Error::ConnectReturn(Return::BadUserNameOrPassword | Return::NotAuthorized) => Answer::NotAuthorized,
         mqtt::Error::ReasonCode(Reason::ClientIdentifierNotValid, _)
-        | mqtt::Error::ConnectReturn(Return::IdentifierRejected) => Refusal::Of(bad_id()),
+        | mqtt::Error::ConnectReturn(Return::IdentifierRejected) => Answer::BadClientId,
         mqtt::Error::ReasonCode(Reason::UnsupportedProtocolVersion, _)
-        | mqtt::Error::ConnectReturn(Return::UnacceptableProtocolVersion) => silent(
-            Failure::refused(format!("{broker} does not speak the MQTT version asked for"))
-                .hint("check --mqtt-version"),
-        ),
-        mqtt::Error::ReasonCode(Reason::Banned, _) => {
-            Refusal::Of(Failure::refused(format!("{broker} has banned this client")).hint("ask the broker's operator"))
-        }
-        mqtt::Error::ConnectReturn(Return::ServerUnavailable) => Refusal::Of(unavailable("it says so")),
-        mqtt::Error::ReasonCode(reason, _) => Refusal::Of(unavailable(&reason.to_string())),
-        mqtt::Error::Timeout | mqtt::Error::TcpConnectTimeout => Refusal::Of(options.unanswered()),
-        mqtt::Error::TcpTlsConnectFailure => Refusal::Unexplained(
-            Failure::unreachable(format!("cannot connect to {broker}: the connection failed"))
-                .hint("check --broker and what is on the way there"),
-        ),
-        error => {
-            silent(Failure::unreachable(format!("{broker} closed the connection instead of answering ({error})")).hint(
-                if broker.scheme.is_websocket() {
-                    "does an MQTT broker speak WebSockets at this port and path?"
-                } else {
-                    "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"
-                },
-            ))
-        }
+        | mqtt::Error::ConnectReturn(Return::UnacceptableProtocolVersion) => Answer::WrongVersion,
+        mqtt::Error::ReasonCode(Reason::Banned, _) => Answer::Banned,
+        mqtt::Error::ConnectReturn(Return::ServerUnavailable) => Answer::Unavailable("it says so".to_owned()),
+        mqtt::Error::ReasonCode(reason, _) => Answer::Unavailable(reason.to_string()),
+        mqtt::Error::Timeout | mqtt::Error::TcpConnectTimeout => Answer::Nothing,
+        mqtt::Error::TcpTlsConnectFailure => Answer::NoConnection,
+        error => Answer::Strange(error.to_string()),
     }
 }
 

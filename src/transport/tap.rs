@@ -164,7 +164,7 @@ fn pass(client: &Wire, passage: &Passage, broker: &Broker, on_unheard: &dyn Fn(u
         both_ways(client, passage, &mut |bytes, out| {
             let passed = frames.pass(bytes, out, &mut |part| acks.see(part, on_unheard));
             // Known before the library hears of it, and once is enough.
-            let _ = frames.refusal().map(|status| passage.refusal.set(status));
+            let _ = frames.refusal().map(|status| passage.refusal.set(status.to_owned()));
             passed
         });
     } else {
