@@ -131,6 +131,9 @@ impl FromStr for Broker {
             Failure::usage(format!("'{url}' is no broker URL: {why}"))
                 .hint("write --broker (or RTCOMM_BROKER) as mqtt://HOST:1883 or mqtts://HOST:8883")
         };
+        if url.is_empty() {
+            return Err(wrong("it is empty"));
+        }
         let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         let scheme = Scheme::ALL
             .into_iter()
@@ -329,6 +332,7 @@ mod tests {
     #[test]
     fn a_wrong_url_says_what_is_wrong() {
         for (url, why) in [
+            ("", "it is empty"),
             ("localhost:1883", "it has no scheme"),
             ("http://localhost", "its scheme is none of mqtt, mqtts, ws, wss"),
             ("mqtt://", "it has no host"),
