@@ -7,7 +7,7 @@ use crate::output::escape::escaped;
 use crate::output::pretty;
 use crate::protocol::record::{Record, Status};
 use crate::protocol::topic::Root;
-use crate::transport::broker::Broker;
+use crate::transport::url::BrokerUrl;
 
 /// The command-line definition, which man pages and completions are made from.
 #[must_use]
@@ -20,7 +20,7 @@ pub fn command() -> clap::Command {
 /// # Errors
 /// Where it is none.
 pub fn broker_url(url: &str) -> Result<String, String> {
-    url.parse::<Broker>().map(|broker| broker.to_string()).map_err(|failure| failure.to_string())
+    url.parse::<BrokerUrl>().map(|broker| broker.to_string()).map_err(|error| error.to_string())
 }
 
 /// A text as it is shown among words about the run.

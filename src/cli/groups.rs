@@ -9,12 +9,14 @@ use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as 
 use regex::Regex;
 use uuid::Uuid;
 
-use super::values::{alpn, client_id, duration, file_to_write, keepalive, number, qos, seconds, share_group};
+use super::values::{
+    alpn, client_id, duration, file_to_write, keepalive, mqtt_version, number, packet_size, qos, seconds, share_group,
+};
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
 use crate::protocol::filter::{Filter, FilterError, Wanted};
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
-use crate::transport::broker::MqttVersion;
+use crate::transport::options::MqttVersion;
 
 /// Which events are wanted.
 #[derive(Debug, Args)]
@@ -201,7 +203,7 @@ pub(crate) struct DeliveryArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
-    /// The broker: mqtt://, mqtts://, ws:// or wss://, host and port
+    /// Broker: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)
     // Parsed later: a URL that is refused because it holds a password must not be shown, and clap shows what it refuses.
     #[arg(
         short,
@@ -209,9 +211,10 @@ pub(crate) struct ConnectionArgs {
         value_name = "URL",
         default_value = "mqtt://localhost:1883",
         env = "RTCOMM_BROKER",
-        hide_env_values = true
+        hide_env_values = true,
+        value_delimiter = ' '
     )]
-    pub(crate) broker: String,
+    pub(crate) broker: Vec<String>,
 
     /// User name; the password comes from --password-file or RTCOMM_PASSWORD
     #[arg(short, long, value_name = "NAME", env = "RTCOMM_USERNAME", hide_env_values = true)]
@@ -258,18 +261,24 @@ pub(crate) struct ConnectionArgs {
     pub(crate) client_id: Option<String>,
 
     /// MQTT version; auto is 5, and 3.1.1 where the broker refuses 5
-    #[arg(long, value_name = "VERSION", default_value = "auto", env = "RTCOMM_MQTT_VERSION", hide_env_values = true)]
+    #[arg(long, value_name = "VERSION", default_value = "auto", env = "RTCOMM_MQTT_VERSION", hide_env_values = true,
+          value_parser = mqtt_version())]
     pub(crate) mqtt_version: MqttVersion,
 
-    /// How long the connection may be silent before it is probed
+    /// MQTT keep-alive interval
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = keepalive, allow_hyphen_values = true,
           env = "RTCOMM_KEEPALIVE", hide_env_values = true)]
     pub(crate) keepalive: Duration,
 
-    /// How long to wait for a connection
+    /// How long to wait for a connection to a broker
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true,
           env = "RTCOMM_CONNECT_TIMEOUT", hide_env_values = true)]
     pub(crate) connect_timeout: Duration,
+
+    /// Largest MQTT packet to accept from the broker
+    #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024 * 1024, value_parser = packet_size,
+          allow_hyphen_values = true, env = "RTCOMM_MAX_PACKET_SIZE", hide_env_values = true)]
+    pub(crate) max_packet_size: u32,
 }
 
 /// Where the deployment keeps its topics.

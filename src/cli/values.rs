@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 
 use crate::protocol::topic::TopicFilter;
+use crate::transport::options::{MqttVersion, Options};
 
 /// How much of a file to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +140,27 @@ pub(super) fn jobs(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|jobs| (1..=10_000).contains(jobs))
         .ok_or_else(|| "write a number from 1 to 10000".to_owned())
+}
+
+/// Reads an MQTT version.
+pub(super) fn mqtt_version() -> impl TypedValueParser<Value = MqttVersion> {
+    let values = [
+        PossibleValue::new("auto").help("5, or 3.1.1 if the broker refuses 5"),
+        PossibleValue::new("3.1.1").help("3.1.1"),
+        PossibleValue::new("5").help("5"),
+    ];
+    PossibleValuesParser::new(values).map(|text| match text.as_str() {
+        "3.1.1" => MqttVersion::V311,
+        "5" => MqttVersion::V5,
+        _ => MqttVersion::Auto,
+    })
+}
+
+/// Reads the size of a packet: at least a short event, at most what MQTT can carry.
+pub(super) fn packet_size(text: &str) -> Result<u32, String> {
+    let size = number::<u32>(text)?;
+    let range = 1024..=Options::MAX_PACKET_SIZE;
+    if range.contains(&size) { Ok(size) } else { Err(format!("write a number from 1024 to {}", range.end())) }
 }
 
 /// Reads what MQTT counts in seconds: a whole number of them.

@@ -8,9 +8,12 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::connect_error::broker_url_failure;
 use crate::cli::ConnectionArgs;
 use crate::exit::Failure;
-use crate::transport::broker::{Broker, Options, Scheme, Secret, Tls, fresh_client_id};
+use crate::transport::no_proxy::NoProxy;
+use crate::transport::options::{MqttVersion, Options, ProxyChoice, Secret, TlsOptions, fresh_client_id};
+use crate::transport::url::{BrokerUrl, ProxyUrl};
 
 /// How many bytes of a line are read where a password is expected: more than one may have, and a carriage return.
 const LONGEST: usize = (1 << 16) + 1;
@@ -33,7 +36,7 @@ impl Asking {
 /// Works out what the flags and the environment mean. Reads the password's file.
 ///
 /// # Errors
-/// Wrong usage: a URL that is none, files that cannot be read, TLS flags for a connection without TLS.
+/// Wrong usage: a URL that is not valid, files that cannot be read, TLS flags for a connection without TLS.
 pub(super) fn options(args: ConnectionArgs, asking: Asking) -> Result<Options, Failure> {
     let ConnectionArgs {
         broker,
@@ -51,28 +54,51 @@ pub(super) fn options(args: ConnectionArgs, asking: Asking) -> Result<Options, F
         mqtt_version: version,
         keepalive,
         connect_timeout,
+        max_packet_size,
     } = args;
-    let broker: Broker = broker.parse()?;
+    let brokers = broker_urls(&broker)?;
     let key_password = key_password_file.map(|file| read_password("--key-password-file", &file)).transpose()?;
-    let tls = Tls { cafile, capath, cert, key, key_password, alpn, insecure };
-    check_tls(broker.scheme, &tls)?;
+    let tls = TlsOptions { cafile, capath, cert, key, key_password, alpn, insecure };
+    check_tls(&brokers, &tls)?;
     let proxy = match proxy {
-        Some(url) => Some(typed_proxy(&url)?),
-        None => environment_proxy(&broker)?,
+        Some(url) => ProxyChoice::Always(typed_proxy(&url)?),
+        None => environment_proxy(&brokers)?,
     };
     let password = match password_file {
         Some(file) => Some(read_password("--password-file", &file)?),
         None => password_of_environment()?
-            .or_else(|| ask_password(username.as_deref().filter(|_| asking == Asking::Allowed)?, &broker)),
+            .or_else(|| ask_password(username.as_deref().filter(|_| asking == Asking::Allowed)?, &brokers[0])),
     };
-    if password.is_some() || tls.key_password.is_some() || proxy.is_some() {
+    if password.is_some() || tls.key_password.is_some() || proxy != ProxyChoice::Direct {
         keep_out_of_core_dumps();
     }
-    if password.is_some() && username.is_none() {
-        return Err(Failure::usage("there is a password, but no user name").hint("name the user with --username"));
+    // MQTT 5 allows it, for tokens (MQTT 5, 3.1.2.9); whether the broker speaks that shows later.
+    if password.is_some() && username.is_none() && version == MqttVersion::V311 {
+        return Err(Failure::usage("there is a password, but no user name, and MQTT 3.1.1 does not allow that")
+            .hint("name the user with --username"));
     }
-    let client_id = client_id.unwrap_or_else(fresh_client_id);
-    Ok(Options { broker, client_id, username, password, version, keepalive, connect_timeout, kept: None, proxy, tls })
+    Ok(Options {
+        brokers,
+        client_id: client_id.unwrap_or_else(fresh_client_id),
+        username,
+        password,
+        version,
+        keepalive,
+        connect_timeout,
+        session_expiry: None,
+        max_packet_size,
+        proxy,
+        tls,
+    })
+}
+
+/// Reads the brokers' URLs: at least one.
+fn broker_urls(urls: &[String]) -> Result<Vec<BrokerUrl>, Failure> {
+    let read = |url: &str| {
+        url.parse::<BrokerUrl>().map_err(|error| broker_url_failure(&error))
+    };
+    let brokers: Vec<BrokerUrl> = urls.iter().map(|url| read(url)).collect::<Result<_, _>>()?;
+    if brokers.is_empty() { read("").map(|broker| vec![broker]) } else { Ok(brokers) }
 }
 
 /// Has the system write no memory of ours to a file, whatever ends us: the MQTT library keeps copies of secrets that nobody
@@ -86,16 +112,17 @@ fn keep_out_of_core_dumps() {
 #[cfg(not(target_os = "linux"))]
 fn keep_out_of_core_dumps() {}
 
-/// Refuses TLS flags where there is no TLS, and files that cannot be read.
-fn check_tls(scheme: Scheme, tls: &Tls) -> Result<(), Failure> {
-    let Tls { cafile, capath, cert, key, key_password: _, alpn, insecure } = tls;
+/// Refuses TLS flags if no broker uses TLS, and files that cannot be read.
+fn check_tls(brokers: &[BrokerUrl], tls: &TlsOptions) -> Result<(), Failure> {
+    let TlsOptions { cafile, capath, cert, key, key_password: _, alpn, insecure } = tls;
     let files = [("--cafile", cafile), ("--capath", capath), ("--cert", cert), ("--key", key)];
-    if !scheme.is_tls() {
+    if !brokers.iter().any(|broker| broker.scheme.is_tls()) {
         let given = files.iter().find(|(_, file)| file.is_some()).map(|(flag, _)| *flag);
         let given = given.or((!alpn.is_empty()).then_some("--alpn")).or(insecure.then_some("--insecure"));
+        let scheme = brokers[0].scheme.as_str();
         return match given {
             None => Ok(()),
-            Some(flag) => Err(Failure::usage(format!("{flag} is for TLS, and {}:// has none", scheme.as_str()))
+            Some(flag) => Err(Failure::usage(format!("{flag} is for TLS, and {scheme}:// has none"))
                 .hint("write the broker's URL with mqtts:// or wss://")),
         };
     }
@@ -173,7 +200,7 @@ fn password_of_environment() -> Result<Option<Secret>, Failure> {
 }
 
 /// Asks for a password where somebody is there to answer; nothing typed is no password.
-fn ask_password(username: &str, broker: &Broker) -> Option<Secret> {
+fn ask_password(username: &str, broker: &BrokerUrl) -> Option<Secret> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return None;
     }
@@ -182,41 +209,30 @@ fn ask_password(username: &str, broker: &Broker) -> Option<Secret> {
 }
 
 /// Checks a proxy that was typed: argv is public, so it must not hold credentials.
-fn typed_proxy(url: &str) -> Result<Secret, Failure> {
+fn typed_proxy(url: &str) -> Result<ProxyUrl, Failure> {
     if url.contains('@') {
         return Err(Failure::usage("the proxy's URL holds credentials, which every user of this machine can read")
             .hint("give it in the environment, as https_proxy"));
     }
-    if !is_http(url) {
-        return Err(Failure::usage(format!("'{url}' is no proxy URL")).hint("write http://HOST:PORT"));
-    }
-    Ok(Secret::new(url.to_owned()))
+    url.parse().map_err(|_| Failure::usage(format!("'{url}' is not a valid proxy URL")).hint("write http://HOST:PORT"))
 }
 
-/// The proxy that the environment asks for where the connection is encrypted, unless it excepts the host.
+/// The proxy of the environment for encrypted connections, with the hosts that are reached without it.
 ///
 /// # Errors
-/// Where it asks for one that we cannot go through: to go without would not be what it asks for. Does not quote it.
-fn environment_proxy(broker: &Broker) -> Result<Option<Secret>, Failure> {
+/// If it is used for a broker and is not valid: to connect without it would not be what it requests. Does not quote it.
+fn environment_proxy(brokers: &[BrokerUrl]) -> Result<ProxyChoice, Failure> {
     let variable = |name: &str| std::env::var(name).or_else(|_| std::env::var(name.to_uppercase())).ok();
-    let is_excepted = |host: &str| {
-        let domain = host.trim().trim_start_matches('.');
-        let is_below = |domain: &str| broker.host().strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
-        domain == "*" || (!domain.is_empty() && (broker.host() == domain || is_below(domain)))
+    let no_proxy = NoProxy::parse(&variable("no_proxy").unwrap_or_default());
+    let is_used = brokers.iter().any(|broker| broker.scheme.is_tls() && !no_proxy.excludes(broker));
+    let Some(url) = variable("https_proxy").filter(|url| is_used && !url.is_empty()) else {
+        return Ok(ProxyChoice::Direct);
     };
-    if !broker.scheme.is_tls() || variable("no_proxy").is_some_and(|hosts| hosts.split(',').any(is_excepted)) {
-        return Ok(None);
-    }
-    match variable("https_proxy").filter(|url| !url.is_empty()) {
-        None => Ok(None),
-        Some(url) if is_http(&url) => Ok(Some(Secret::new(url))),
-        // As others read it.
-        Some(url) if !url.contains("://") => Ok(Some(Secret::new(format!("http://{url}")))),
-        Some(_) => Err(Failure::usage("the https_proxy of the environment is no HTTP proxy")
+    // As others read it.
+    let url = if url.contains("://") { url } else { format!("http://{url}") };
+    match url.parse() {
+        Ok(proxy) => Ok(ProxyChoice::Environment { proxy, no_proxy }),
+        Err(_) => Err(Failure::usage("the https_proxy of the environment is not a valid HTTP proxy URL")
             .hint("write http://HOST:PORT; no_proxy names the hosts that are reached without")),
     }
-}
-
-fn is_http(url: &str) -> bool {
-    url.starts_with("http://") || url.starts_with("https://")
 }

@@ -10,7 +10,7 @@ use crate::exit::Status;
 use crate::inbox::{Inbox, Notice};
 use crate::output;
 use crate::protocol::filter::Filter;
-use crate::transport::broker::Options;
+use crate::transport::options::Options;
 
 /// Runs the demo until a window closes, the reader goes away or a signal comes.
 ///
@@ -24,7 +24,7 @@ pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let options = demo::Options { listen, interval, seed, calls, topics: topics.clone() };
     let demo = demo::start(options).context("cannot start the demo")?;
-    let url = Options::for_local(demo.address()).broker.to_string();
+    let url = format!("mqtt://{}", demo.address());
     if is_default && demo.address() != DEFAULT_ADDRESS {
         voice.report.note(format_args!("{DEFAULT_ADDRESS} is taken, so the broker listens elsewhere"));
     }

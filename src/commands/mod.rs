@@ -10,11 +10,13 @@ use crate::output::{ColorChoice, Format, pretty::Pretty, use_color};
 use crate::protocol::topic::Topics;
 
 mod call;
+mod connect_error;
 mod connection;
 #[cfg(feature = "demo")]
 mod demo;
 mod stream;
 mod tail;
+mod transport_error;
 mod watch;
 
 /// How the run talks.

@@ -169,7 +169,7 @@ impl Pretty {
         let fields = match record.payload {
             Payload::Json(json) => Fields::read_text(json).unwrap_or_default(),
             Payload::Text("") if below_sphere => return gone_row(record.topic),
-            Payload::Text(_) | Payload::Binary(_) => Fields::default(),
+            Payload::Text(_) | Payload::Binary(_) | Payload::Missing => Fields::default(),
         };
         match fields.method.map(Field::text).as_deref() {
             Some(call::METHOD) => request_row(&fields),
@@ -357,5 +357,6 @@ fn payload_text<'a>(record: &Record<'a>) -> Cow<'a, str> {
         Payload::Text("") => "(empty)".into(),
         Payload::Text(text) => format!("\"{text}\"").into(),
         Payload::Binary(bytes) => format!("{} bytes \"{}\"", bytes.len(), bytes.escape_ascii()).into(),
+        Payload::Missing => "(missing)".into(),
     }
 }

@@ -70,6 +70,8 @@ pub enum Payload<'a> {
     Text(&'a str),
     /// Anything else.
     Binary(&'a [u8]),
+    /// It was too large to be received.
+    Missing,
 }
 
 impl<'a> Payload<'a> {
@@ -162,6 +164,7 @@ impl<'a> Record<'a> {
             }
             Payload::Text(content) => string(out, ",\"payload_text\":", content),
             Payload::Binary(bytes) => string(out, ",\"payload_base64\":", &BASE64.encode(bytes)),
+            Payload::Missing => {}
         }
         out.extend_from_slice(b"}\n");
     }
@@ -413,6 +416,7 @@ enum LinePayload<'a> {
     Json(&'a str),
     Text(Cow<'a, str>),
     Binary(Vec<u8>),
+    Missing,
 }
 
 impl<'a> Line<'a> {
@@ -438,7 +442,7 @@ impl<'a> Line<'a> {
                 let fields = match (self.fields, &self.payload) {
                     (Some(fields), _) => fields,
                     (None, LinePayload::Json(json)) => Fields::read_text(json).unwrap_or_default(),
-                    (None, LinePayload::Text(_) | LinePayload::Binary(_)) => Fields::default(),
+                    (None, LinePayload::Text(_) | LinePayload::Binary(_) | LinePayload::Missing) => Fields::default(),
                 };
                 let subject = to.as_deref().map_or(Subject::Registration, |to| Subject::Session { to });
                 Content::Event(Event { topic: EventTopic { subject, action: *action, from }, fields })
@@ -450,6 +454,7 @@ impl<'a> Line<'a> {
             LinePayload::Json(json) => Payload::Json(json),
             LinePayload::Text(text) => Payload::Text(text),
             LinePayload::Binary(bytes) => Payload::Binary(bytes),
+            LinePayload::Missing => Payload::Missing,
         };
         let Self { received, qos, retain, .. } = *self;
         Record { received, topic: &self.topic, qos, retain, content, payload }
@@ -475,7 +480,7 @@ impl<'a> LineContent<'a> {
         match payload {
             LinePayload::Json(json) if json.starts_with('{') => Ok(Self::Event { action, from, to }),
             LinePayload::Json(_) => Err(LineError::Wrong("payload")),
-            LinePayload::Text(_) | LinePayload::Binary(_) => Err(LineError::Missing("payload")),
+            LinePayload::Text(_) | LinePayload::Binary(_) | LinePayload::Missing => Err(LineError::Missing("payload")),
         }
     }
 }
@@ -486,6 +491,9 @@ impl<'a> LinePayload<'a> {
             Ok(Self::Json(json.json()))
         } else if let Some(text) = keys.payload_text {
             string_of(text).map(Self::Text).ok_or(LineError::Wrong("payload_text"))
+        } else if keys.payload_base64.is_none() && keys.error.is_some() {
+            // A message that was too large to be received has none.
+            Ok(Self::Missing)
         } else {
             let decode = |it: Field<'_>| BASE64.decode(it.text().as_ref()).ok();
             required("payload", keys.payload_base64, decode).map(Self::Binary).map_err(|error| match error {

@@ -434,6 +434,12 @@ impl TopicFilter {
         &self.0
     }
 
+    /// Whether it can match more than one topic: it holds `+` or `#`.
+    #[must_use]
+    pub fn has_wildcard(&self) -> bool {
+        self.as_str().contains(['+', '#'])
+    }
+
     /// The filter of a subscription that all members of `group` share: `$share/GROUP/FILTER`. A filter that is shared
     /// already stays as it is.
     #[must_use]

@@ -1,110 +1,119 @@
-//! The HTTP proxy on the way to a broker: says why it does not let us through, which the MQTT library does not.
+//! The tunnel through an HTTP proxy [RFC 9110, 9.3.6].
 
-use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::Instant;
+use std::io::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
-use super::broker::{Broker, Secret};
-use super::timed::Timed;
-use crate::exit::Failure;
+use super::deadline::DeadlineStream;
+use super::error::{DialError, DialStep, Peer, ProxyError};
+use super::http::{Head, HeadError};
+use super::url::{BrokerUrl, ProxyUrl};
 
-/// The longest head of an answer that is read.
-const LONGEST_HEAD: usize = 16 * 1024;
-
-/// What to check where the proxy is the reason.
-pub(super) const CHECK: &str = "check --proxy, or https_proxy in the environment";
-
-/// Asks the proxy at the other end of `stream` for a way to the broker, as the MQTT library does. Then the stream leads
-/// there.
+/// Asks the proxy at the other end of `stream` for a tunnel to the broker. Then the stream leads to the broker.
 ///
 /// # Errors
-/// Says why the proxy gives none, until `deadline`.
-pub(super) fn tunnel(
-    stream: TcpStream,
-    proxy: &Secret,
-    broker: &Broker,
-    deadline: Instant,
-) -> Result<TcpStream, Failure> {
-    let cannot = |why: &str| Failure::unreachable(format!("cannot connect to {broker}: the proxy {why}")).hint(CHECK);
-    let no_answer = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock => cannot("does not answer in time"),
-        _ => cannot(&format!("does not answer: {error}")),
-    };
-    let mut stream = Timed::until(deadline, stream);
-    let answer = ask(&mut stream, proxy, broker).map_err(no_answer)?;
-    match answer.split_ascii_whitespace().nth(1) {
-        // Any 2xx says that the way is open [RFC 9110, 9.3.6].
-        Some(status) if status.len() == 3 && status.starts_with('2') => stream.into_inner().map_err(no_answer),
-        Some("407") => Err(cannot("wants a user name and a password, or others")
-            .hint("give them in the environment: https_proxy=http://USER:PASSWORD@HOST:PORT")),
-        Some(_) if answer.starts_with("HTTP/") => Err(cannot(&format!("refuses: {answer}")).hint(
-            "check --proxy, or https_proxy in the environment, and whether the proxy may connect to this host and port",
-        )),
-        _ => Err(cannot("is no HTTP proxy")),
-    }
-}
-
-/// The proxy's status line.
-fn ask(stream: &mut Timed, proxy: &Secret, broker: &Broker) -> io::Result<String> {
-    let target = broker.authority();
+/// If the proxy makes none until the stream's deadline.
+pub(super) fn open_tunnel(stream: &mut DeadlineStream, proxy: &ProxyUrl, broker: &BrokerUrl) -> Result<(), DialError> {
+    let target = broker.tunnel_target();
     let mut request = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
-    if let Some(credentials) = credentials(proxy.expose()) {
+    if let Some(credentials) = proxy.credentials() {
         request.push_str("Proxy-Authorization: Basic ");
         BASE64.encode_string(credentials, &mut request);
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD && stream.read(&mut byte)? > 0 {
-        head.extend(byte);
+    stream.write_all(request.as_bytes()).map_err(io_error)?;
+    let head = Head::read(stream).map_err(|error| match error {
+        HeadError::NotHttp => DialError::Proxy(ProxyError::NotHttp),
+        HeadError::Closed => DialError::Proxy(ProxyError::Closed),
+        HeadError::Io(error) => io_error(error),
+    })?;
+    match head.status {
+        // In MQTT and in TLS the client speaks first, so nothing can follow the head yet.
+        200..300 if head.rest.is_empty() => Ok(()),
+        200..300 => Err(DialError::Proxy(ProxyError::NotHttp)),
+        407 if proxy.credentials().is_some() => Err(DialError::Proxy(ProxyError::AuthenticationFailed)),
+        407 => Err(DialError::Proxy(ProxyError::AuthenticationRequired)),
+        _ => Err(DialError::Proxy(ProxyError::Refused { status_line: head.status_line })),
     }
-    let line = head.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
-    Ok(String::from_utf8_lossy(line).into_owned())
 }
 
-/// `USER:PASSWORD` of the proxy's URL, where bytes may be written as `%XX` [RFC 3986, 2.1].
-fn credentials(url: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    let (credentials, _host) = authority.rsplit_once('@')?;
-    let mut decoded = Zeroizing::new(Vec::with_capacity(credentials.len()));
-    let mut rest = credentials.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let byte;
-        (byte, rest) = escaped(rest).map_or((first, after), |byte| (byte, &rest[3..]));
-        decoded.push(byte);
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+fn io_error(error: io::Error) -> DialError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => DialError::Timeout { peer: Peer::Proxy, step: DialStep::Handshake },
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => DialError::Proxy(ProxyError::Closed),
+        _ => DialError::Proxy(ProxyError::Io(error.to_string())),
     }
-    Some(decoded)
-}
-
-/// The byte that a text begins with as `%XX`.
-fn escaped(text: &[u8]) -> Option<u8> {
-    let &[b'%', high, low, ..] = text else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(16 * digit(high)? + digit(low)?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    /// What a proxy with this answer leads to, and the request that it received.
+    fn open(url: &str, answer: &'static [u8], limit: Duration) -> (Result<(), DialError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let server = thread::spawn(move || {
+            let (mut peer, _) = listener.accept().expect("a connection");
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && peer.read(&mut byte).is_ok_and(|n| n > 0) {
+                request.extend(byte);
+            }
+            peer.write_all(answer).expect("the client reads");
+            if !answer.is_empty() {
+                peer.shutdown(std::net::Shutdown::Write).expect("an open socket");
+            }
+            let _ = peer.read(&mut byte);
+            String::from_utf8(request).expect("ASCII")
+        });
+        let mut stream = DeadlineStream::new(socket, Instant::now() + limit);
+        let broker = "wss://Broker.Example".parse().expect("a broker URL");
+        let outcome = open_tunnel(&mut stream, &url.parse().expect("a proxy URL"), &broker);
+        drop(stream);
+        (outcome, server.join().expect("no panic"))
+    }
 
     #[test]
-    fn credentials_are_those_of_the_url() {
-        let of = |url| credentials(url).map(|it| String::from_utf8_lossy(&it).into_owned());
-        for (url, expected) in [
-            ("http://proxy:3128", None),
-            ("http://ops:hunter2@proxy", Some("ops:hunter2")),
-            ("http://us%40er:p%3Aw%2f@proxy:3128/", Some("us@er:p:w/")),
-            ("http://a%:b%4@proxy", Some("a%:b%4")),
-            ("http://a%+4@proxy", Some("a%+4")),
+    fn the_tunnel_is_asked_for_with_the_credentials_of_the_url() {
+        let answer = b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n";
+        let (outcome, request) = open("http://ops:hunter2@h", answer, Duration::from_secs(30));
+        outcome.expect("a tunnel");
+        let expected = "CONNECT broker.example:443 HTTP/1.1\r\nHost: broker.example:443\r\n\
+            Proxy-Authorization: Basic b3BzOmh1bnRlcjI=\r\n\r\n";
+        assert_eq!(request, expected);
+        let (outcome, request) = open("http://h", answer, Duration::from_secs(30));
+        outcome.expect("a tunnel");
+        assert_eq!(request, "CONNECT broker.example:443 HTTP/1.1\r\nHost: broker.example:443\r\n\r\n");
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_error() {
+        let refused = ProxyError::Refused { status_line: "HTTP/1.1 403 Forbidden".to_owned() };
+        for (url, answer, expected) in [
+            (
+                "http://h",
+                b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".as_slice(),
+                ProxyError::AuthenticationRequired,
+            ),
+            ("http://a:b@h", b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", ProxyError::AuthenticationFailed),
+            ("http://h", b"HTTP/1.1 403 Forbidden\r\n\r\n<html>", refused),
+            ("http://h", b"220 mail.example\r\n\r\n", ProxyError::NotHttp),
+            ("http://h", b"HTTP/1.1 200 OK\r\n\r\n<html>", ProxyError::NotHttp),
+            ("http://h", b"HTTP/1.1 200", ProxyError::Closed),
         ] {
-            assert_eq!(of(url).as_deref(), expected, "{url}");
+            let (outcome, _) = open(url, answer, Duration::from_secs(30));
+            assert_eq!(outcome, Err(DialError::Proxy(expected)));
         }
+        let (outcome, _) = open("http://h", b"", Duration::from_millis(50));
+        assert_eq!(outcome, Err(DialError::Timeout { peer: Peer::Proxy, step: DialStep::Handshake }));
     }
 }

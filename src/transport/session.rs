@@ -1,209 +1,71 @@
 //! A subscription kept alive over many connections, by a thread of its own.
 //!
-//! The thread connects, subscribes, waits for every answer, and tells what happens as [`Stage`]s. After a loss it tries
-//! again for as long as it is wanted, ever more slowly. The first connection fails at once where it cannot be made.
+//! The thread connects, subscribes, waits for every answer, and reports what happens as [`SessionEvent`]s. After a loss it
+//! reconnects for as long as it is allowed to, ever more slowly; a connection must last before the next loss is treated as
+//! the first. The first connection fails at once if it cannot be made.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::broker::Options;
-use super::mqtt::{Ack, Client, Handler, Hooks, Loss, OnLost, Purpose, Subscription, Version};
-use crate::exit::{Failure, Status};
-use crate::protocol::topic::TopicFilter;
+use super::client::{Canceller, Client, ClientEvent, Connected, Granted, OnEnded, Purpose};
+use super::error::{ConnectError, ConnectFailure, ConnectionEnd, SubscribeError};
+use super::gate::Gate;
+use super::moment::Moment;
+use super::options::Options;
+use super::relay::SharedHandler;
+use super::subscription::Subscription;
 
-/// The first pause before trying again.
+/// The first pause before reconnecting.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// The longest pause before trying again.
+/// The longest pause before reconnecting.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a connection must last before the pauses begin anew.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
 
-/// What the session tells.
+/// How long the end of a connection may take.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What happens to a session.
 #[derive(Debug)]
-pub(crate) enum Stage {
-    /// A connection stands.
-    Connected {
-        /// The MQTT version that it speaks.
-        version: Version,
-        /// Whether the broker had kept the session.
-        is_resumed: bool,
+pub(crate) enum SessionEvent {
+    /// The broker accepted the connection.
+    Connected(Connected),
+    /// Every filter is subscribed to, but for the refused ones: what is published from now on arrives.
+    Ready(Granted),
+    /// The connection was lost. If it had been ready, nothing is missing that was published before `complete_until`.
+    Lost {
+        end: ConnectionEnd,
+        complete_until: Option<Moment>,
+        /// Whether it ended soon, without use and for the same reason as the one before.
+        is_repeated: bool,
     },
-    /// Every filter is subscribed to: what is published from now on arrives.
-    Ready {
-        /// But for these, which the broker refuses.
-        denied: Vec<TopicFilter>,
-    },
-    /// The connection was lost; with the reason.
-    Lost(String),
-    /// Trying again failed for a reason that was not told yet.
-    Retrying(Failure),
+    /// Reconnecting failed for a reason that was not reported yet.
+    Retrying(SessionError),
+    /// The connection has lasted.
+    Stable,
 }
 
-/// How often a lost connection is tried again.
+/// Why a session cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SessionError {
+    Connect(ConnectFailure),
+    Subscribe(SubscribeError),
+    /// The connection was lost, and no more reconnects are allowed.
+    Lost(ConnectionEnd),
+}
+
+/// How often to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retries {
-    /// Until it succeeds.
     Unlimited,
     /// So many times in a row.
     AtMost(u32),
 }
 
-/// What is asked of the session's thread.
-enum Order {
-    /// To mend the connection, which was lost for this reason.
-    Mend(String),
-    Stop,
-}
-
-/// What is called when the session is over; by whoever finds that out first.
-type End = Mutex<Option<Box<dyn FnOnce(Result<(), Failure>) + Send>>>;
-
-fn end_with(end: &End, why: Result<(), Failure>) {
-    let end = end.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(end) = end {
-        end(why);
-    }
-}
-
-/// A running session; it ends when [`Session::stop`] is called or when it fails.
-pub(crate) struct Session {
-    orders: Sender<Order>,
-}
-
-impl Session {
-    /// Starts the thread. `tell` is called there with each stage, and `end` at last: with an error where the session
-    /// cannot go on, without one when it has stopped, or when the handler has withheld an acknowledgement. The thread may
-    /// be waiting then for the MQTT library, which does not return any more.
-    pub(crate) fn start(
-        options: Options,
-        subscription: Subscription,
-        retries: Retries,
-        handler: Handler,
-        tell: impl FnMut(Stage) + Send + 'static,
-        end: impl FnOnce(Result<(), Failure>) + Send + 'static,
-    ) -> Self {
-        let (orders, inbox) = channel();
-        let losses = orders.clone();
-        let end: Arc<End> = Arc::new(Mutex::new(Some(Box::new(end))));
-        let still = end.clone();
-        let on_lost: OnLost = Arc::new(move |loss| match loss {
-            // Where the thread is gone already nobody needs to know of a loss.
-            Loss::Connection(reason) => drop(losses.send(Order::Mend(reason))),
-            Loss::Standstill(why) => end_with(&still, why),
-        });
-        let hooks = Hooks { handler, on_lost };
-        std::thread::spawn(move || {
-            let why = Keeper { inbox, retries, tell }.run(&options, &subscription, &hooks);
-            end_with(&end, why);
-        });
-        Self { orders }
-    }
-
-    /// Asks the session to say goodbye.
-    pub(crate) fn stop(&self) {
-        // Where the thread is gone already the session is over.
-        let _ = self.orders.send(Order::Stop);
-    }
-}
-
-/// The thread's own view.
-struct Keeper<T> {
-    inbox: Receiver<Order>,
-    retries: Retries,
-    tell: T,
-}
-
-/// Whether to go on.
-enum Next {
-    Again,
-    Stop,
-}
-
-impl<T: FnMut(Stage)> Keeper<T> {
-    /// Returns when it was asked to stop.
-    fn run(mut self, options: &Options, subscription: &Subscription, hooks: &Hooks) -> Result<(), Failure> {
-        let mut client = Client::connect(options, subscription, &Purpose::Receive, hooks)?;
-        let end = self.keep(&mut client);
-        client.disconnect(GOODBYE);
-        end
-    }
-
-    /// Subscribes, and mends what breaks.
-    fn keep(&mut self, client: &mut Client) -> Result<(), Failure> {
-        self.tell_connected(client);
-        // What a kept session subscribed to may be another run's wish.
-        let denied = client.subscribe()?;
-        (self.tell)(Stage::Ready { denied });
-        loop {
-            match self.inbox.recv() {
-                Ok(Order::Mend(reason)) => {
-                    (self.tell)(Stage::Lost(reason.clone()));
-                    if let Next::Stop = self.recover(client, &reason)? {
-                        return Ok(());
-                    }
-                }
-                Ok(Order::Stop) | Err(_) => return Ok(()),
-            }
-        }
-    }
-
-    fn tell_connected(&mut self, client: &Client) {
-        (self.tell)(Stage::Connected { version: client.version(), is_resumed: client.is_resumed() });
-    }
-
-    /// Tries until the subscription stands again.
-    fn recover(&mut self, client: &mut Client, reason: &str) -> Result<Next, Failure> {
-        let mut last = Failure::unreachable(format!("lost the broker: {reason}"));
-        let mut pauses = pauses();
-        let mut tries = 0;
-        while self.retries.allow(tries) {
-            tries += 1;
-            if let Next::Stop = self.rest(pauses.next().unwrap_or(LONGEST_PAUSE)) {
-                return Ok(Next::Stop);
-            }
-            match self.mend(client) {
-                Ok(denied) => {
-                    (self.tell)(Stage::Ready { denied });
-                    return Ok(Next::Again);
-                }
-                Err(failure) if failure.status() != Status::Unreachable => return Err(failure),
-                Err(failure) => {
-                    client.disconnect(GOODBYE);
-                    if failure.to_string() != last.to_string() {
-                        last = failure;
-                        (self.tell)(Stage::Retrying(last.clone()));
-                    }
-                }
-            }
-        }
-        Err(last)
-    }
-
-    /// Connects, and subscribes where the broker does not remember what to.
-    fn mend(&mut self, client: &mut Client) -> Result<Vec<TopicFilter>, Failure> {
-        client.reconnect()?;
-        self.tell_connected(client);
-        if client.is_resumed() { Ok(Vec::new()) } else { client.subscribe() }
-    }
-
-    /// Waits, unless it is asked to stop. A loss that is told meanwhile is the one that is being mended.
-    fn rest(&self, pause: Duration) -> Next {
-        let until = Instant::now() + pause;
-        loop {
-            match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Order::Mend(_)) => {}
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Next::Stop,
-                Err(RecvTimeoutError::Timeout) => return Next::Again,
-            }
-        }
-    }
-}
-
 impl Retries {
-    /// Whether one more try is allowed after `tries`.
+    /// Whether one more reconnect is allowed after `tries`.
     fn allow(self, tries: u32) -> bool {
         match self {
             Self::Unlimited => true,
@@ -212,21 +74,192 @@ impl Retries {
     }
 }
 
-/// Ever longer pauses, each shortened by up to a half at random, so that many clients do not come back at the same time.
-fn pauses() -> impl Iterator<Item = Duration> {
-    std::iter::successors(Some(FIRST_PAUSE), |pause| Some(LONGEST_PAUSE.min(*pause * 2)))
-        .map(|pause| pause.mul_f64(0.5 + fastrand::f64() / 2.0))
+/// A running session; it ends when [`Session::stop`] is called or when it fails.
+pub(crate) struct Session {
+    canceller: Canceller,
+    gate: Arc<Gate>,
+}
+
+impl Session {
+    /// Starts the thread. `report` is called there with each event, and `end` at last: with an error if the session cannot go
+    /// on, without one if it was stopped.
+    pub(crate) fn start(
+        options: Options,
+        subscription: Subscription,
+        retries: Retries,
+        handler: SharedHandler,
+        report: impl FnMut(SessionEvent) + Send + 'static,
+        end: impl FnOnce(Result<(), SessionError>) + Send + 'static,
+    ) -> Self {
+        let gate: Arc<Gate> = Arc::default();
+        let on_ended: OnEnded = Arc::new(|| {});
+        let client = Client::new(options, Purpose::Receive, subscription, handler, gate.clone(), on_ended);
+        let canceller = client.canceller();
+        let worker = Worker { client, retries, report, pauses: Pauses::new(), tries: 0, short: None, granted: None };
+        std::thread::spawn(move || end(worker.run()));
+        Self { canceller, gate }
+    }
+
+    /// Has no further message handled, and ends the connection in order. Returns whether there is one, which takes a moment.
+    pub(crate) fn stop(&self) -> bool {
+        let is_connected = self.gate.close();
+        self.canceller.cancel();
+        is_connected
+    }
+}
+
+/// The session's thread.
+struct Worker<R> {
+    client: Client,
+    retries: Retries,
+    report: R,
+    pauses: Pauses,
+    /// How many reconnects were tried since a connection lasted.
+    tries: u32,
+    /// Why the last connection ended, if it did not last.
+    short: Option<ConnectionEnd>,
+    /// What the broker granted last, if it did.
+    granted: Option<Granted>,
+}
+
+/// How a step ends the session, if it does: without an error if it was stopped.
+type Stopped = Result<(), SessionError>;
+
+impl<R: FnMut(SessionEvent)> Worker<R> {
+    fn run(mut self) -> Result<(), SessionError> {
+        let Err(end) = self.keep_alive();
+        self.client.disconnect(DISCONNECT_TIMEOUT);
+        end
+    }
+
+    /// Connects, subscribes and reconnects until the session ends.
+    fn keep_alive(&mut self) -> Result<std::convert::Infallible, Stopped> {
+        let connected = self.client.connect().map_err(|failure| stopped(SessionError::Connect(failure)))?;
+        let is_resumed = connected.accepted.session_present;
+        (self.report)(SessionEvent::Connected(connected));
+        // What a kept session is subscribed to may be what another run wanted.
+        let mut subscribed = self.client.subscribe();
+        loop {
+            let (end, complete_until) = match subscribed {
+                Ok(granted) => self.stay_ready(granted)?,
+                // A kept session has delivered already: its connection is lost as any other is.
+                Err(SubscribeError::Ended(end)) if is_resumed => (end, self.client.proof()),
+                Err(error) => return Err(stopped(SessionError::Subscribe(error))),
+            };
+            subscribed = Ok(self.recover(end, complete_until)?);
+        }
+    }
+
+    /// Waits until a connection that is ready ends; returns how, and up to when the stream is complete.
+    fn stay_ready(&mut self, granted: Granted) -> Result<(ConnectionEnd, Option<Moment>), Stopped> {
+        self.granted = Some(granted.clone());
+        (self.report)(SessionEvent::Ready(granted));
+        let stable = Instant::now() + STABLE_AFTER;
+        let event = match self.client.await_end(Some(stable)) {
+            Some(event) => event,
+            None => {
+                (self.pauses, self.tries, self.short) = (Pauses::new(), 0, None);
+                (self.report)(SessionEvent::Stable);
+                self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
+            }
+        };
+        match event {
+            ClientEvent::Ended(end) => Ok((end, self.client.proof())),
+            ClientEvent::Cancelled => Err(Ok(())),
+        }
+    }
+
+    /// Reconnects until the subscription stands again.
+    fn recover(&mut self, end: ConnectionEnd, complete_until: Option<Moment>) -> Result<Granted, Stopped> {
+        // A connection that delivered something was of use, unless it ends at the same message each time.
+        let was_useless = self.client.messages() == 0 || matches!(end, ConnectionEnd::Protocol(_));
+        let is_repeated = was_useless && self.short.as_ref() == Some(&end);
+        self.short = Some(end.clone());
+        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, is_repeated });
+        let mut last = SessionError::Lost(end);
+        loop {
+            if !self.retries.allow(self.tries) {
+                return Err(Err(last));
+            }
+            self.tries += 1;
+            if !self.client.abandon() {
+                return Err(Ok(()));
+            }
+            if self.client.pause(self.pauses.next()) {
+                return Err(Ok(()));
+            }
+            match self.reconnect() {
+                Ok(granted) => return Ok(granted),
+                Err(error) if !may_succeed_later(&error) => return Err(stopped(error)),
+                Err(error) if error != last => {
+                    last = error;
+                    (self.report)(SessionEvent::Retrying(last.clone()));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Connects, and subscribes if the broker did not keep the session.
+    fn reconnect(&mut self) -> Result<Granted, SessionError> {
+        let connected = self.client.connect().map_err(SessionError::Connect)?;
+        let is_resumed = connected.accepted.session_present;
+        (self.report)(SessionEvent::Connected(connected));
+        match self.granted.clone().filter(|_| is_resumed) {
+            Some(granted) => Ok(Granted { denied: Vec::new(), ..granted }),
+            None => self.client.subscribe().map_err(SessionError::Subscribe),
+        }
+    }
+}
+
+/// How an error ends the session: not at all if it is that the session was stopped.
+fn stopped(error: SessionError) -> Stopped {
+    match error {
+        SessionError::Connect(ConnectFailure { error: ConnectError::Cancelled, .. })
+        | SessionError::Subscribe(SubscribeError::Cancelled) => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Whether the same reconnect may succeed a moment later.
+fn may_succeed_later(error: &SessionError) -> bool {
+    match error {
+        SessionError::Connect(failure) => failure.error.may_differ_elsewhere(),
+        SessionError::Subscribe(SubscribeError::Refused { denied, .. }) => {
+            denied.iter().all(|(_, reason)| reason.code.is_transient())
+        }
+        SessionError::Subscribe(SubscribeError::Ended(_) | SubscribeError::Unanswered(_)) | SessionError::Lost(_) => true,
+        SessionError::Subscribe(
+            SubscribeError::Unsupported(_) | SubscribeError::Local(_) | SubscribeError::Cancelled,
+        ) => false,
+    }
+}
+
+/// Ever longer pauses, each shortened by up to a half at random, so that many clients do not return at the same time.
+struct Pauses(Duration);
+
+impl Pauses {
+    fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.0 = LONGEST_PAUSE.min(self.0 * 2);
+        pause
+    }
 }
 
 /// Makes the broker forget the session that it keeps for the options' client identifier.
 ///
 /// # Errors
 /// As [`Client::connect`].
-pub(crate) fn forget(options: &Options) -> Result<(), Failure> {
-    let hooks = Hooks { handler: Arc::new(|_| Ack::Send), on_lost: Arc::new(|_| {}) };
+pub(crate) fn forget(options: Options, handler: SharedHandler) -> Result<(), ConnectFailure> {
     let nothing = Subscription { filters: Vec::new(), qos: 0, group: None, allow_partial: false };
-    let clean = Options { kept: None, ..options.clone() };
-    Client::connect(&clean, &nothing, &Purpose::Receive, &hooks)?.disconnect(GOODBYE);
+    let clean = Options { session_expiry: None, ..options };
+    let mut client = Client::new(clean, Purpose::Receive, nothing, handler, Arc::default(), Arc::new(|| {}));
+    client.connect()?;
+    client.disconnect(DISCONNECT_TIMEOUT);
     Ok(())
 }
 
@@ -236,8 +269,9 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_longest_and_stay_there() {
-        for (pause, longest) in pauses().zip([200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]) {
-            let longest = Duration::from_millis(longest);
+        let mut pauses = Pauses::new();
+        for longest in [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000] {
+            let (pause, longest) = (pauses.next(), Duration::from_millis(longest));
             assert!(pause >= longest / 2 && pause <= longest, "{pause:?} of {longest:?}");
         }
     }

@@ -1,196 +1,428 @@
-//! TLS as we speak it ourselves, and why it fails. The MQTT library says only that it did, so the files are checked before
-//! it is asked, and a handshake of our own is made afterwards, to hear from OpenSSL what was wrong.
+//! TLS sessions with OpenSSL, and the typed reasons why there is none.
+//!
+//! The context is built without OpenSSL's connector, which always loads the system's authorities: that takes longer than
+//! everything else that a command does. The settings are the connector's.
 
-use std::io::{self, Read as _};
-use std::net::TcpStream;
+use std::fs;
+use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{
-    self, HandshakeError, MidHandshakeSslStream, SslConnector, SslMethod, SslStream, SslVerifyMode, SslVersion,
+    self, HandshakeError, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslStream, SslVerifyMode,
+    SslVersion,
 };
-use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::verify::X509CheckFlags;
 use openssl::x509::{X509, X509VerifyResult};
 use zeroize::Zeroizing;
 
-use super::broker::{Broker, Options, Tls};
-use super::timed::Timed;
-use crate::exit::Failure;
+use super::deadline::DeadlineStream;
+use super::error::{DialError, DialStep, Peer, TlsError, TlsFile};
+use super::options::TlsOptions;
+use super::url::{BrokerUrl, ServerName};
 
-/// The suites that came with TLS 1.2: none of them works with an earlier version. Those of TLS 1.3 are chosen apart.
-pub(super) const CIPHERS: &str = "TLSv1.2+HIGH:!aNULL:!eNULL";
+/// The suites that came with TLS 1.2: none of them works with an earlier version. TLS 1.3 has a list of its own.
+const CIPHERS: &str = "TLSv1.2+HIGH:!aNULL:!eNULL";
 
-/// How long to wait for the broker's complaint after the handshake: with TLS 1.3 it may come that late.
-const COMPLAINT: Duration = Duration::from_secs(2);
+/// OpenSSL reports an alert as this number plus the alert's own (SSL_AD_REASON_OFFSET).
+const ALERT_OFFSET: i32 = 1000;
 
-/// Checks that the files are what they should be, and that key and certificate belong together.
-///
-/// # Errors
-/// Says which file is wrong, and how.
-pub(super) fn check(tls: &Tls) -> Result<(), Failure> {
-    if let Some(path) = &tls.cafile {
-        let certificates = X509::stack_from_pem(&read(path)?).unwrap_or_default();
-        if certificates.is_empty() {
-            return Err(Failure::usage(format!("{} (--cafile) holds no certificate", path.display()))
-                .hint("it must be PEM: -----BEGIN CERTIFICATE-----"));
+/// Makes TLS sessions with one broker.
+pub(super) struct TlsDialer {
+    context: SslContext,
+    name: ServerName,
+    insecure: bool,
+}
+
+impl TlsDialer {
+    /// Reads the files and prepares everything that needs no connection.
+    ///
+    /// # Errors
+    /// If a file cannot be read or does not hold what it is for, or key and certificate do not belong together.
+    pub(super) fn new(options: &TlsOptions, broker: &BrokerUrl) -> Result<Self, TlsError> {
+        let mut builder = base_context().map_err(|error| other(&error))?;
+        set_verification(&mut builder, options)?;
+        set_client_certificate(&mut builder, options)?;
+        if !options.alpn.is_empty() {
+            // Each name follows its length, which is 255 at most [RFC 7301, 3.1].
+            let length = |name: &String| u8::try_from(name.len()).unwrap_or(u8::MAX);
+            let names = options.alpn.iter().flat_map(|name| std::iter::once(length(name)).chain(name.bytes()));
+            builder.set_alpn_protos(&names.collect::<Vec<u8>>()).map_err(|error| other(&error))?;
+        }
+        Ok(Self { context: builder.build(), name: broker.server_name().clone(), insecure: options.insecure })
+    }
+
+    /// Makes the handshake. The stream keeps its deadline.
+    ///
+    /// # Errors
+    /// If the handshake fails, or does not end before the stream's deadline.
+    pub(super) fn handshake(&self, stream: DeadlineStream) -> Result<SslStream<DeadlineStream>, DialError> {
+        let tls_error = |error: ErrorStack| DialError::Tls(other(&error));
+        self.session().map_err(tls_error)?.connect(stream).map_err(|error| match error {
+            HandshakeError::SetupFailure(error) => tls_error(error),
+            HandshakeError::WouldBlock(_) => DialError::Timeout { peer: Peer::Broker, step: DialStep::Handshake },
+            HandshakeError::Failure(stream) => DialError::Tls(match stream.ssl().verify_result() {
+                result if result != X509VerifyResult::OK && !self.insecure => self.verification_error(result),
+                _ => handshake_error(stream.error()),
+            }),
+        })
+    }
+
+    /// A session that accepts only certificates for the broker.
+    fn session(&self) -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&self.context)?;
+        ssl.param_mut().set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
+        match &self.name {
+            ServerName::Ip(address) => ssl.param_mut().set_ip(*address)?,
+            ServerName::Dns(name) => {
+                ssl.param_mut().set_host(name)?;
+                // SNI is for names alone [RFC 6066, 3].
+                ssl.set_hostname(name)?;
+            }
+        }
+        Ok(ssl)
+    }
+
+    /// What our own check of the broker's certificate found.
+    fn verification_error(&self, result: X509VerifyResult) -> TlsError {
+        let reason = result.error_string().to_owned();
+        // The numbers are X509_V_ERR_*, openssl-verification-options(1).
+        match result.as_raw() {
+            9 => TlsError::NotYetValid,
+            10 => TlsError::Expired,
+            2 | 18..=21 => TlsError::UnknownCa { reason },
+            62 | 64 => TlsError::HostMismatch { host: self.name.to_string() },
+            _ => TlsError::BadCertificate { reason },
         }
     }
-    let Some(cert) = &tls.cert else { return Ok(()) };
-    let certificate = X509::from_pem(&read(cert)?).map_err(|_| {
-        Failure::usage(format!("{} (--cert) holds no certificate", cert.display())).hint("it must be PEM")
-    })?;
-    let key = tls.key.as_ref().unwrap_or(cert);
-    let passphrase = tls.key_password.as_ref().map_or("", |secret| secret.expose());
-    let private = PKey::private_key_from_pem_passphrase(&read(key)?, passphrase.as_bytes()).map_err(|_| {
-        Failure::usage(format!("cannot read the private key in {}", key.display()))
-            .hint("it must be PEM; where it is encrypted, --key-password-file names its passphrase")
-    })?;
-    if certificate.public_key().is_ok_and(|public| public.public_eq(&private)) {
-        Ok(())
-    } else {
-        let (key, cert) = (key.display(), cert.display());
-        Err(Failure::unreachable(format!("TLS: wrong key: {key} does not belong to the certificate {cert}"))
-            .hint("check --key and --cert"))
-    }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
-}
-
-/// Makes the handshake with the broker over `stream`, and checks that the broker is the one that the options name. What is
-/// said from then on has no deadline.
-///
-/// # Errors
-/// Says what is wrong, and what to check; where nothing is until `deadline`, so.
-pub(super) fn connect(options: &Options, stream: TcpStream, deadline: Instant) -> Result<SslStream<Timed>, Failure> {
-    let Options { broker, tls, .. } = options;
-    let cannot = |error: ErrorStack| failed(broker, (error.to_string(), "check --cafile, --cert and --key"));
-    let stream = Timed::until(deadline, stream);
-    let mut stream = connector(tls).map_err(cannot)?.connect(broker.host(), stream).map_err(|error| match error {
-        HandshakeError::SetupFailure(error) => cannot(error),
-        HandshakeError::WouldBlock(_) => options.unanswered(),
-        HandshakeError::Failure(stream) => failed(broker, complaint(&stream, broker)),
-    })?;
-    stream.get_mut().set(None).map_err(|error| options.cannot_set_up(&error))?;
-    Ok(stream)
-}
-
-/// Why a handshake failed.
-fn complaint(stream: &MidHandshakeSslStream<Timed>, broker: &Broker) -> Complaint {
-    match stream.ssl().verify_result() {
-        X509VerifyResult::OK => alerted(&reason(stream.error())),
-        result => unverified(result, broker),
-    }
-}
-
-/// Makes a handshake over `stream`, as the MQTT library did, and says why it fails; `None` where it does not.
-pub(super) fn diagnose(options: &Options, stream: TcpStream, deadline: Instant) -> Option<Failure> {
-    match connect(options, stream, deadline) {
-        Ok(stream) => late_complaint(stream).map(|complaint| failed(&options.broker, complaint)),
-        Err(failure) => Some(failure),
-    }
-}
-
-/// What is wrong, and what to check.
-type Complaint = (String, &'static str);
-
-fn failed(broker: &Broker, (what, hint): Complaint) -> Failure {
-    Failure::unreachable(format!("cannot connect to {broker}: TLS: {what}")).hint(hint)
-}
-
-fn connector(tls: &Tls) -> Result<SslConnector, ErrorStack> {
-    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+/// What every session has in common.
+fn base_context() -> Result<SslContextBuilder, ErrorStack> {
+    let mut builder = SslContextBuilder::new(SslMethod::tls_client())?;
+    // Without renegotiation a write never has to wait for something to read.
+    builder.set_options(SslOptions::ALL | SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
+    builder.clear_options(SslOptions::DONT_INSERT_EMPTY_FRAGMENTS);
+    // With AUTO_RETRY a read returns WANT_READ only if the socket has no more bytes. Otherwise data could stay in the
+    // buffer that read_ahead fills while the reader waits for the socket.
+    builder.set_mode(
+        SslMode::AUTO_RETRY
+            | SslMode::ACCEPT_MOVING_WRITE_BUFFER
+            | SslMode::ENABLE_PARTIAL_WRITE
+            | SslMode::RELEASE_BUFFERS,
+    );
+    builder.set_read_ahead(true);
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_cipher_list(CIPHERS)?;
-    if tls.insecure {
-        builder.set_verify(SslVerifyMode::NONE);
-    }
-    if tls.cafile.is_some() || tls.capath.is_some() {
-        // The builder knows the system's authorities already.
-        builder.set_cert_store(X509StoreBuilder::new()?.build());
-        builder.load_verify_locations(tls.cafile.as_deref(), tls.capath.as_deref())?;
-    }
-    if let Some(cert) = &tls.cert {
-        let key = tls.key.as_ref().unwrap_or(cert);
-        let passphrase = tls.key_password.as_ref().map_or("", |secret| secret.expose());
-        builder.set_certificate_chain_file(cert)?;
-        // It could be read when it was checked; where it cannot now, what OpenSSL says of nothing will do.
-        let pem = Zeroizing::new(std::fs::read(key).unwrap_or_default());
-        builder.set_private_key(&*PKey::private_key_from_pem_passphrase(&pem, passphrase.as_bytes())?)?;
-    }
-    if !tls.alpn.is_empty() {
-        // Each name with its length before it [RFC 7301, 3.1]; a name has 255 bytes at the most.
-        let length = |name: &String| u8::try_from(name.len()).unwrap_or(u8::MAX);
-        let names = tls.alpn.iter().flat_map(|name| std::iter::once(length(name)).chain(name.bytes()));
-        builder.set_alpn_protos(&names.collect::<Vec<u8>>())?;
-    }
-    Ok(builder.build())
+    Ok(builder)
 }
 
-/// A TLS 1.3 server judges the client's certificate after the client thinks that all is well.
-fn late_complaint(mut stream: SslStream<Timed>) -> Option<Complaint> {
-    stream.get_mut().set(Some(Instant::now() + COMPLAINT)).ok()?;
-    match stream.read(&mut [0]) {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-            Some(alerted(&inner.map_or_else(|| error.to_string(), reason)))
+/// Sets which certificates of the broker are trusted.
+fn set_verification(builder: &mut SslContextBuilder, options: &TlsOptions) -> Result<(), TlsError> {
+    let TlsOptions { cafile, capath, insecure, .. } = options;
+    builder.set_verify(if *insecure { SslVerifyMode::NONE } else { SslVerifyMode::PEER });
+    if let Some(path) = cafile {
+        let certificates = X509::stack_from_pem(&read(TlsFile::CaFile, path)?).unwrap_or_default();
+        if certificates.is_empty() {
+            return Err(TlsError::InvalidFile { file: TlsFile::CaFile, path: path.clone() });
         }
-        _ => None,
     }
+    match (cafile, capath) {
+        (None, None) if *insecure => Ok(()),
+        (None, None) => builder.set_default_verify_paths(),
+        _ => builder.load_verify_locations(cafile.as_deref(), capath.as_deref()),
+    }
+    .map_err(|error| other(&error))
 }
 
-/// OpenSSL's words for an error, without where in OpenSSL it was found.
-fn reason(error: &ssl::Error) -> String {
+/// Sets the client's certificate and key.
+fn set_client_certificate(builder: &mut SslContextBuilder, options: &TlsOptions) -> Result<(), TlsError> {
+    let Some(cert) = &options.cert else { return Ok(()) };
+    let invalid = |file, path: &Path| TlsError::InvalidFile { file, path: path.to_owned() };
+    let certificate = X509::from_pem(&read(TlsFile::Certificate, cert)?);
+    let certificate = certificate.map_err(|_| invalid(TlsFile::Certificate, cert))?;
+    let path = options.key.as_ref().unwrap_or(cert);
+    let passphrase = options.key_password.as_ref().map_or("", |secret| secret.expose());
+    let key = PKey::private_key_from_pem_passphrase(&read(TlsFile::Key, path)?, passphrase.as_bytes());
+    let key = key.map_err(|_| invalid(TlsFile::Key, path))?;
+    if !certificate.public_key().is_ok_and(|public| public.public_eq(&key)) {
+        return Err(TlsError::KeyMismatch { key: path.clone(), cert: cert.clone() });
+    }
+    // The file can hold the intermediate authorities too.
+    builder.set_certificate_chain_file(cert).map_err(|_| invalid(TlsFile::Certificate, cert))?;
+    builder.set_private_key(&key).map_err(|error| other(&error))
+}
+
+fn read(file: TlsFile, path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let unreadable =
+        |error: io::Error| TlsError::UnreadableFile { file, path: path.to_owned(), reason: error.to_string() };
+    fs::read(path).map(Zeroizing::new).map_err(unreadable)
+}
+
+/// The reason that a read after the handshake fails for, if it is the peer's judgment of the handshake.
+///
+/// A TLS 1.3 server checks the client's certificate after the client's side of the handshake has ended, so its alert comes
+/// with the first read.
+pub(super) fn late_tls_error(error: &io::Error) -> Option<TlsError> {
+    let error = error.get_ref()?.downcast_ref::<ssl::Error>()?;
+    alert(error).is_some().then(|| handshake_error(error))
+}
+
+/// The number of the alert that the peer sent [RFC 8446, 6].
+fn alert(error: &ssl::Error) -> Option<i32> {
+    let code = error.ssl_error()?.errors().last()?.reason_code() - ALERT_OFFSET;
+    (0..256).contains(&code).then_some(code)
+}
+
+/// What the peer's alert means, or that it does not speak TLS.
+fn handshake_error(error: &ssl::Error) -> TlsError {
+    // OpenSSL's message, without the place in OpenSSL that it comes from.
     let last = error.ssl_error().and_then(|stack| stack.errors().last()?.reason());
-    last.map_or_else(|| error.to_string(), str::to_owned)
-}
-
-/// What our own check of the broker's certificate found.
-fn unverified(result: X509VerifyResult, broker: &Broker) -> Complaint {
-    // The numbers are X509_V_ERR_*, openssl-verification-options(1).
-    match result.as_raw() {
-        9 => ("the broker's certificate is not valid yet".into(), "check the clocks of both machines"),
-        10 => ("the broker's certificate has expired".into(), "ask the broker's operator to renew it"),
-        18..=21 => (
-            format!("unknown CA: {}", result.error_string()),
-            "--cafile must hold the authority that signed the broker's certificate",
-        ),
-        62 | 64 => (
-            format!("host name mismatch: the broker's certificate is not for {}", broker.host()),
-            "check the host in --broker; it must be one that the certificate names",
-        ),
-        _ => (result.error_string().to_owned(), "check the broker's certificate"),
+    let reason = last.map_or_else(|| error.to_string(), str::to_owned);
+    let io_error = error.io_error().map(io::Error::kind);
+    let has = |text: &str| reason.contains(text);
+    match alert(error) {
+        Some(40) => TlsError::HandshakeRefused { reason },
+        // bad_certificate, unsupported_certificate, certificate_revoked, certificate_expired, certificate_unknown,
+        // unknown_ca
+        Some(42..=46 | 48) => TlsError::ClientCertificateRejected { reason },
+        Some(70) => TlsError::ProtocolVersion,
+        Some(116) => TlsError::ClientCertificateRequired,
+        Some(120) => TlsError::NoApplicationProtocol,
+        Some(_) => TlsError::Other { reason },
+        None if has("unsupported protocol") => TlsError::ProtocolVersion,
+        None if has("wrong version number") || has("packet length too long") => TlsError::NotTls,
+        None if has("http request") || has("record too small") => TlsError::NotTls,
+        None if has_no_end(error) => TlsError::Closed,
+        None if matches!(io_error, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)) => {
+            TlsError::Closed
+        }
+        None => TlsError::Other { reason },
     }
 }
 
-/// What the other end's alert, or the lack of TLS there, means.
-fn alerted(reason: &str) -> Complaint {
-    let has = |text: &str| reason.contains(text);
-    if has("wrong version number") || has("packet length too long") || has("http request") || has("record too small") {
-        ("what answers does not speak TLS: a plain port?".into(), "check the port; a plain one is mqtt:// or ws://")
-    } else if has("certificate required") {
-        ("the broker requires a client certificate".into(), "give one with --cert and --key")
-    } else if has("unknown ca") || has("bad certificate") || has("certificate unknown") || has("certificate expired") {
-        (
-            format!("the broker does not accept our certificate ({reason})"),
-            "check that --cert is signed by an authority that the broker trusts, and still valid",
-        )
-    } else if has("handshake failure") {
-        (
-            format!("the broker refuses the handshake ({reason})"),
-            "it may require a client certificate (--cert and --key), or TLS versions and ciphers that we do not offer",
-        )
-    } else if has("protocol version") || has("unsupported protocol") {
-        ("the broker speaks no TLS 1.2 or later".into(), "ask the broker's operator to enable it")
-    } else if has("unexpected EOF") || has("unexpected eof") || has("Connection reset") {
-        (
-            "the other end closes the connection during the handshake, as a plain port does".into(),
-            "check the port; the broker may require a client certificate (--cert and --key)",
-        )
-    } else {
-        (reason.to_owned(), "check the port, --cafile, --cert and --key")
+/// Whether the peer ended the connection without ending the TLS session.
+pub(super) fn is_end_of_stream(error: &io::Error) -> bool {
+    error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(has_no_end)
+}
+
+fn has_no_end(error: &ssl::Error) -> bool {
+    // OpenSSL 1.1 reports a system error without a number, OpenSSL 3 an error of its own.
+    let is_bare = error.code() == ssl::ErrorCode::SYSCALL && error.io_error().is_none();
+    let last = error.ssl_error().and_then(|stack| stack.errors().last()?.reason());
+    is_bare || last.is_some_and(|reason| reason.eq_ignore_ascii_case("unexpected EOF while reading"))
+}
+
+fn other(error: &ErrorStack) -> TlsError {
+    TlsError::Other { reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::Secret;
+    use super::super::test_pki::{self as pki, Authority, Identity, Names};
+    use super::*;
+    use openssl::ssl::{AlpnError, SslAcceptorBuilder};
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::path::PathBuf;
+    use std::thread::{self, JoinHandle};
+    use std::time::{Duration, Instant};
+
+    fn options(cafile: PathBuf) -> TlsOptions {
+        TlsOptions { cafile: Some(cafile), ..TlsOptions::default() }
+    }
+
+    /// Handshakes with a server that this makes, at this host name. A byte from the server ends it.
+    fn handshake(
+        options: &TlsOptions,
+        host: &str,
+        identity: &Identity,
+        set_up: impl FnOnce(&mut SslAcceptorBuilder),
+    ) -> Result<(), DialError> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let acceptor = pki::acceptor(identity, set_up);
+        let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let server: JoinHandle<()> = thread::spawn(move || {
+            let (socket, _) = listener.accept().expect("a connection");
+            // The client decides whether a failure is expected.
+            if let Ok(mut stream) = acceptor.accept(socket) {
+                let _ = stream.write_all(b"x");
+                let _ = stream.read(&mut [0]);
+            }
+        });
+        let broker = format!("mqtts://{host}").parse().expect("a broker URL");
+        let dialer = TlsDialer::new(options, &broker).map_err(DialError::Tls)?;
+        let outcome = dialer.handshake(DeadlineStream::new(socket, Instant::now() + Duration::from_secs(30)));
+        let outcome = outcome.and_then(|mut stream| {
+            stream.read_exact(&mut [0]).map_err(|error| late_tls_error(&error).map_or(error.into(), DialError::Tls))
+        });
+        server.join().expect("no panic");
+        outcome
+    }
+
+    #[test]
+    fn the_certificate_must_be_for_the_host() {
+        let authority = Authority::new("our CA");
+        let options = options(authority.cafile());
+        let server =
+            authority.issue("server", Names::Alternative(&["broker.example", "*.wild.example", "127.0.0.1"]), 1);
+        for host in ["broker.example", "BROKER.Example.", "a.wild.example", "127.0.0.1"] {
+            assert_eq!(handshake(&options, host, &server, |_| {}), Ok(()), "{host}");
+        }
+        for (host, canonical) in
+            [("Other.example", "other.example"), ("a.b.wild.example", "a.b.wild.example"), ("127.0.0.2", "127.0.0.2")]
+        {
+            let expected = TlsError::HostMismatch { host: canonical.to_owned() };
+            assert_eq!(handshake(&options, host, &server, |_| {}), Err(DialError::Tls(expected)));
+        }
+        let partial = authority.issue("partial", Names::Alternative(&["b*.example"]), 1);
+        let expected = TlsError::HostMismatch { host: "broker.example".to_owned() };
+        assert_eq!(handshake(&options, "broker.example", &partial, |_| {}), Err(DialError::Tls(expected)));
+    }
+
+    #[test]
+    fn private_set_ups_of_old_brokers_keep_working() {
+        let authority = Authority::new("our CA");
+        let common_name = authority.issue("broker.example", Names::CommonName, 1);
+        assert_eq!(handshake(&options(authority.cafile()), "broker.example", &common_name, |_| {}), Ok(()));
+        // `openssl req -x509` makes a self-signed certificate with CA:TRUE.
+        let own = Authority::new("broker.example");
+        assert_eq!(handshake(&options(own.cafile()), "broker.example", &own.identity(), |_| {}), Ok(()));
+    }
+
+    #[test]
+    fn the_servers_name_is_sent_unless_it_is_an_address() {
+        let authority = Authority::new("our CA");
+        let server = authority.issue("server", Names::Alternative(&["broker.example", "127.0.0.1"]), 1);
+        for (host, expected) in [("Broker.Example.", Some("broker.example")), ("127.0.0.1", None)] {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let outcome = handshake(&options(authority.cafile()), host, &server, |builder| {
+                builder.set_servername_callback(move |ssl, _| {
+                    let name = ssl.servername(ssl::NameType::HOST_NAME).map(str::to_owned);
+                    sender.send(name).map_err(|_| ssl::SniError::ALERT_FATAL)
+                });
+            });
+            assert_eq!(outcome, Ok(()));
+            assert_eq!(receiver.recv().expect("a handshake").as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn each_failure_has_its_own_error() {
+        let (authority, other) = (Authority::new("our CA"), Authority::new("another CA"));
+        let names = Names::Alternative(&["localhost"]);
+        let server = authority.issue("server", names, 1);
+        let fails = |options: &TlsOptions, identity: &Identity, set_up: &dyn Fn(&mut SslAcceptorBuilder)| {
+            let outcome = handshake(options, "localhost", identity, |builder| set_up(builder));
+            let Err(DialError::Tls(error)) = outcome else { panic!("{outcome:?}") };
+            error
+        };
+        let ours = options(authority.cafile());
+        for (day, expected) in [(-1, TlsError::Expired), (2, TlsError::NotYetValid)] {
+            assert_eq!(fails(&ours, &authority.issue("other_day", names, day), &|_| {}), expected);
+        }
+        let error = fails(&options(other.cafile()), &server, &|_| {});
+        assert!(matches!(error, TlsError::UnknownCa { .. }), "{error:?}");
+        let trusted = authority.cafile();
+        for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+            let asking = |builder: &mut SslAcceptorBuilder| {
+                builder.set_max_proto_version(Some(version)).expect("a version");
+                builder.set_ca_file(&trusted).expect("a CA file");
+                builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+            };
+            let error = fails(&ours, &server, &asking);
+            let is_expected = match version {
+                // TLS 1.2 has no alert for this.
+                SslVersion::TLS1_2 => matches!(error, TlsError::HandshakeRefused { .. }),
+                _ => error == TlsError::ClientCertificateRequired,
+            };
+            assert!(is_expected, "{error:?}");
+            let stranger = other.issue("stranger", Names::CommonName, 1).shown_by(&ours);
+            let error = fails(&stranger, &server, &asking);
+            assert!(matches!(error, TlsError::ClientCertificateRejected { .. }), "{error:?}");
+            let client = authority.issue("client", Names::CommonName, 1).shown_by(&ours);
+            assert_eq!(handshake(&client, "localhost", &server, asking), Ok(()));
+        }
+        let alpn = TlsOptions { alpn: vec!["mqtt".to_owned()], ..ours.clone() };
+        let refusing = |builder: &mut SslAcceptorBuilder| {
+            builder.set_alpn_select_callback(|_, _| Err(AlpnError::ALERT_FATAL));
+        };
+        assert_eq!(fails(&alpn, &server, &refusing), TlsError::NoApplicationProtocol);
+        // A server that names no protocol has none to refuse.
+        assert_eq!(handshake(&alpn, "localhost", &server, |_| {}), Ok(()));
+        let old = |builder: &mut SslAcceptorBuilder| {
+            builder.clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1);
+            builder.set_min_proto_version(Some(SslVersion::TLS1)).expect("a version");
+            builder.set_max_proto_version(Some(SslVersion::TLS1_1)).expect("a version");
+            builder.set_cipher_list("ALL:@SECLEVEL=0").expect("ciphers");
+        };
+        assert_eq!(fails(&ours, &server, &old), TlsError::ProtocolVersion);
+    }
+
+    #[test]
+    fn an_insecure_connection_accepts_any_certificate() {
+        let authority = Authority::new("our CA");
+        let insecure = TlsOptions { insecure: true, ..TlsOptions::default() };
+        let server = authority.issue("elsewhere", Names::Alternative(&["elsewhere.example"]), -1);
+        assert_eq!(handshake(&insecure, "localhost", &server, |_| {}), Ok(()));
+        // Another failure is not taken for one of the certificate.
+        let outcome = handshake(&insecure, "localhost", &server, |builder| {
+            builder.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("a version");
+            builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        });
+        assert!(matches!(outcome, Err(DialError::Tls(TlsError::HandshakeRefused { .. }))), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_peer_without_tls_is_recognized() {
+        for (sent, expected) in [
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n".as_slice(), TlsError::NotTls),
+            (b"220 mail.example\r\n", TlsError::NotTls),
+            (b"", TlsError::Closed),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+            let server = thread::spawn(move || {
+                let (mut peer, _) = listener.accept().expect("a connection");
+                // What is not read would reset the connection.
+                let _ = peer.read(&mut [0; 4096]);
+                let _ = peer.write_all(sent);
+            });
+            let broker = "mqtts://localhost".parse().expect("a broker URL");
+            let insecure = TlsOptions { insecure: true, ..TlsOptions::default() };
+            let dialer = TlsDialer::new(&insecure, &broker).expect("no files");
+            let outcome = dialer.handshake(DeadlineStream::new(socket, Instant::now() + Duration::from_secs(30)));
+            assert_eq!(outcome.err(), Some(DialError::Tls(expected)));
+            server.join().expect("no panic");
+        }
+    }
+
+    #[test]
+    fn files_are_checked_before_a_connection_is_made() {
+        let authority = Authority::new("our CA");
+        let client = authority.issue("client", Names::CommonName, 1);
+        let another = authority.issue("another", Names::CommonName, 1);
+        let encrypted = client.encrypted("hunter2");
+        let empty = authority.dir().join("empty.pem");
+        fs::write(&empty, "nothing").expect("a writable directory");
+        let missing = authority.dir().join("missing.pem");
+        let new = |options: TlsOptions| TlsDialer::new(&options, &"mqtts://localhost".parse().expect("a URL")).err();
+        let with = |cert: &PathBuf, key: Option<&PathBuf>, password: Option<&str>| {
+            let key_password = password.map(|text| Secret::new(text.to_owned()));
+            new(TlsOptions { cert: Some(cert.clone()), key: key.cloned(), key_password, ..options(authority.cafile()) })
+        };
+        let invalid = |file, path: &Path| Some(TlsError::InvalidFile { file, path: path.to_owned() });
+        assert_eq!(new(options(empty.clone())), invalid(TlsFile::CaFile, &empty));
+        assert!(matches!(new(options(missing)), Some(TlsError::UnreadableFile { file: TlsFile::CaFile, .. })));
+        assert_eq!(with(&empty, None, None), invalid(TlsFile::Certificate, &empty));
+        assert_eq!(with(&client.cert, None, None), invalid(TlsFile::Key, &client.cert));
+        assert_eq!(with(&client.cert, Some(&client.key), None), None);
+        assert_eq!(with(&client.cert, Some(&encrypted.key), Some("hunter2")), None);
+        assert_eq!(with(&client.cert, Some(&encrypted.key), Some("wrong")), invalid(TlsFile::Key, &encrypted.key));
+        assert_eq!(with(&client.cert, Some(&encrypted.key), None), invalid(TlsFile::Key, &encrypted.key));
+        let mismatch = TlsError::KeyMismatch { key: another.key.clone(), cert: client.cert.clone() };
+        assert_eq!(with(&client.cert, Some(&another.key), None), Some(mismatch));
     }
 }

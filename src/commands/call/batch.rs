@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use uuid::Uuid;
 
 use super::Failure;
-use super::desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
+use super::client::{CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, EventReceiver, Waker};
 use super::in_order::{InOrder, Output};
 use super::wishes::{self, Line, Parser};
 use crate::cli::Rate;
@@ -53,19 +53,19 @@ pub(super) struct Limits {
 /// # Errors
 /// An input that cannot be read; a broker that cannot be reached, refuses us or is lost; standard output that cannot be
 /// written to.
-pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> {
+pub(super) fn run(batch: Batch, config: CallConfig, limits: Limits) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
     let Limits { jobs, rate, timeout } = limits;
     let (stop, reader) = wishes::open(&input)?;
-    let progress = progress(place.report, || Some(wishes::count_lines(&input)?.saturating_sub(skip)));
+    let progress = progress(config.report, || Some(wishes::count_lines(&input)?.saturating_sub(skip)));
     let inbox = Inbox::open()?;
     let stdout = output::stdout().context(CANNOT_WRITE)?;
     inbox.watch_reader(&stdout)?;
-    let ears = Ears::new();
-    let bell = ears.bell();
-    let read = wishes::read_ahead(reader, skip, place.report, stop.clone(), bell.clone());
+    let receiver = EventReceiver::new();
+    let waker = receiver.waker();
+    let read = wishes::read_ahead(reader, skip, config.report, stop.clone(), waker.clone());
     let printer = InOrder::onto(stdout, skip);
-    let (mark, report) = (printer.mark().clone(), place.report);
+    let (mark, report) = (printer.mark().clone(), config.report);
     let (news, ended) = (inbox.news(), stop.clone());
     let run = Run {
         read,
@@ -82,8 +82,8 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
         skip,
         report,
     };
-    thread::spawn(move || news(run.place(place, ears)));
-    match wait(&inbox, &stop, &bell)? {
+    thread::spawn(move || news(run.place(config, receiver)));
+    match wait(&inbox, &stop, &waker)? {
         Ended::InOrder(status) => Ok(status),
         Ended::OutOfTime(status) => {
             mark.tell(report);
@@ -101,7 +101,7 @@ enum Ended {
 }
 
 /// Waits for the end, or for a signal, which has the calls given up and told.
-fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Ended> {
+fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, waker: &Waker) -> Result<Ended> {
     let mut interrupted = None;
     let mut until = None;
     loop {
@@ -112,9 +112,9 @@ fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Ended
             (None, status) => return Ok(Ended::OutOfTime(status.unwrap_or(Status::Failure))),
             (Some(Notice::Signal(signal)), None) => {
                 interrupted = Some(signal.status());
-                until = deadline_in(2 * GOODBYE);
+                until = deadline_in(2 * DISCONNECT_TIMEOUT);
                 stop.stop();
-                bell.ring();
+                waker.cancel();
             }
             (Some(Notice::Signal(_)), Some(_)) => until = until.min(deadline_in(HURRY)),
         }
@@ -212,22 +212,22 @@ struct Run {
 
 impl Run {
     /// Places calls until the input ends and every call has; returns the worst outcome.
-    fn place(mut self, place: Place, ears: Ears) -> Result<Status> {
+    fn place(mut self, config: CallConfig, receiver: EventReceiver) -> Result<Status> {
         let began = Instant::now();
-        let mut desk = Desk::open(place, ears)?;
-        let result = self.work(&mut desk);
+        let mut client = CallClient::connect(config, receiver)?;
+        let result = self.work(&mut client);
         self.progress.finish_and_clear();
         let Err(error) = result else {
-            desk.close();
+            client.close();
             self.report.note(self.printer.summary(began.elapsed()));
             return self.read_to_its_end().map(|()| self.worst);
         };
         if let Some(kind) = error.downcast_ref::<io::Error>().map(io::Error::kind) {
             let ended = self.cannot_write(&error, kind);
-            desk.close();
+            client.close();
             return ended;
         }
-        // The broker is lost: there is nobody to say goodbye to.
+        client.close();
         self.report.note(self.printer.summary(began.elapsed()));
         Err(error)
     }
@@ -246,28 +246,28 @@ impl Run {
         Failure::new(Status::Failure, format!("{error:#}")).hint(self.where_to_go_on()).into()
     }
 
-    fn work(&mut self, desk: &mut Desk) -> Result<()> {
-        while self.end.is_none() || desk.waiting() > 0 {
+    fn work(&mut self, client: &mut CallClient) -> Result<()> {
+        while self.end.is_none() || client.pending() > 0 {
             if self.stop.is_stopped() {
-                self.give_up(desk, "interrupted")?;
+                self.give_up(client, "interrupted")?;
                 self.report.warn(self.where_to_go_on());
                 return Ok(());
             }
-            let turn = self.begin_calls(desk)?;
-            if self.end.is_some() && desk.waiting() == 0 {
+            let turn = self.begin_calls(client)?;
+            if self.end.is_some() && client.pending() == 0 {
                 break;
             }
             let due = self.deadlines.front().and_then(|(due, ..)| *due);
-            match desk.hear([due, turn].into_iter().flatten().min()) {
-                Told::Called(called) => self.ended(&called)?,
-                Told::Lost => {
+            match client.next_event([due, turn].into_iter().flatten().min()) {
+                CallEvent::Ended(called) => self.ended(&called)?,
+                CallEvent::Lost => {
                     let was_denied = self.worst == Status::Refused;
-                    self.give_up(desk, "lost the broker")?;
+                    self.give_up(client, "lost the broker")?;
                     return Err(self.lost(was_denied).into());
                 }
-                Told::Bell | Told::Nothing => {}
+                CallEvent::Woken | CallEvent::Timeout => {}
             }
-            self.end_overdue(desk)?;
+            self.end_overdue(client)?;
         }
         Ok(())
     }
@@ -288,8 +288,8 @@ impl Run {
 
     /// Begins as many calls as may be in flight now. Returns when the next may begin, where it is only the rate that
     /// holds it back.
-    fn begin_calls(&mut self, desk: &mut Desk) -> Result<Option<Instant>> {
-        while self.end.is_none() && desk.waiting() < self.jobs && self.printer.waiting() < self.jobs * FINISHED_PER_JOB
+    fn begin_calls(&mut self, client: &mut CallClient) -> Result<Option<Instant>> {
+        while self.end.is_none() && client.pending() < self.jobs && self.printer.waiting() < self.jobs * FINISHED_PER_JOB
         {
             if let Some(next) = self.pace.as_ref().map(|pace| pace.next).filter(|next| Instant::now() < *next) {
                 return Ok(Some(next));
@@ -298,13 +298,13 @@ impl Run {
                 Err(TryRecvError::Empty) => return Ok(None),
                 Err(TryRecvError::Disconnected) => self.end = Some(Ok(())),
                 Ok(Err(error)) => self.end = Some(Err(error)),
-                Ok(Ok(line)) => self.begin(&line, desk)?,
+                Ok(Ok(line)) => self.begin(&line, client)?,
             }
         }
         Ok(None)
     }
 
-    fn begin(&mut self, line: &Line, desk: &mut Desk) -> Result<()> {
+    fn begin(&mut self, line: &Line, client: &mut CallClient) -> Result<()> {
         let position = self.printer.reserve();
         match self.parser.request(line) {
             Ok(request) => {
@@ -313,7 +313,7 @@ impl Run {
                     pace.next = pace.next.max(now.checked_sub(pace.interval).unwrap_or(now)) + pace.interval;
                 }
                 self.deadlines.push_back((now.checked_add(self.timeout), request.trans_id, position));
-                desk.place(request, now);
+                client.place(request, now);
                 Ok(())
             }
             Err(why) => {
@@ -324,12 +324,12 @@ impl Run {
         }
     }
 
-    fn end_overdue(&mut self, desk: &mut Desk) -> Result<()> {
+    fn end_overdue(&mut self, client: &mut CallClient) -> Result<()> {
         while let Some((Some(due), id, _)) = self.deadlines.front() {
             if *due > Instant::now() {
                 break;
             }
-            match desk.give_up(*id) {
+            match client.give_up(*id) {
                 Some(called) => self.ended(&called)?,
                 None => drop(self.deadlines.pop_front()),
             }
@@ -342,8 +342,8 @@ impl Run {
     }
 
     /// Tells of every call in flight that its end is not known, because of `what`.
-    fn give_up(&mut self, desk: &mut Desk, what: &str) -> Result<()> {
-        desk.give_up_all(what).iter().try_for_each(|called| self.ended(called))
+    fn give_up(&mut self, client: &mut CallClient, what: &str) -> Result<()> {
+        client.give_up_all(what).iter().try_for_each(|called| self.ended(called))
     }
 
     fn ended(&mut self, called: &Called) -> Result<()> {

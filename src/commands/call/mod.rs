@@ -20,12 +20,12 @@ use crate::output::{self, json};
 use crate::protocol::call::Request;
 
 mod batch;
-mod desk;
+mod client;
 mod in_order;
 mod wishes;
 
 use batch::{Batch, Limits};
-use desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
+use client::{CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, EventReceiver, Waker};
 use wishes::Parser;
 
 /// Places the call, or the calls, and prints how it went.
@@ -73,12 +73,12 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         // The definition of the command line lets nobody get here.
         _ => return Err(Failure::usage("name either two endpoints or a batch").into()),
     };
-    let place = Place { options, to, from_topic, max_payload, report: voice.report };
+    let config = CallConfig { options, to, from_topic, max_payload, report: voice.report };
     match (what, dry_run) {
         (What::One(request), true) => output::print(&format!("{}\n", request.payload())),
-        (What::One(request), false) => single(place, &request, timeout, json),
-        (What::Many(calls), true) => batch::print_requests(calls, place.report),
-        (What::Many(calls), false) => batch::run(calls, place, Limits { jobs: batch.jobs, rate: batch.rate, timeout }),
+        (What::One(request), false) => single(config, &request, timeout, json),
+        (What::Many(calls), true) => batch::print_requests(calls, config.report),
+        (What::Many(calls), false) => batch::run(calls, config, Limits { jobs: batch.jobs, rate: batch.rate, timeout }),
     }
 }
 
@@ -91,9 +91,9 @@ enum What {
 }
 
 /// Places one call.
-fn single(place: Place, request: &Request, timeout: Duration, json: bool) -> Result<Status> {
+fn single(config: CallConfig, request: &Request, timeout: Duration, json: bool) -> Result<Status> {
     let began = Instant::now();
-    let called = match wait(place, request, began, timeout)? {
+    let called = match wait(config, request, began, timeout)? {
         Ended::Interrupted(status, called) => {
             if let Some(called) = called.filter(|_| json) {
                 output::print(&json::called(&called))?;
@@ -142,16 +142,16 @@ enum Decision {
 }
 
 /// Places the call on a thread of its own, and waits for the outcome, the deadline or a signal.
-fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> Result<Ended> {
+fn wait(config: CallConfig, request: &Request, began: Instant, timeout: Duration) -> Result<Ended> {
     let inbox = Inbox::open()?;
-    let _spinner = Spinner::start(request, place.report);
-    let ears = Ears::new();
-    let bell = ears.bell();
-    let (broker, report) = (place.options.broker.to_string(), place.report);
+    let _spinner = Spinner::start(request, config.report);
+    let receiver = EventReceiver::new();
+    let waker = receiver.waker();
+    let (broker, report) = (config.options.brokers[0].to_string(), config.report);
     let fate: Arc<Fate> = Arc::default();
     let (news, asked, decided) = (inbox.news(), request.clone(), fate.clone());
     std::thread::spawn(move || {
-        let called = connect_and_place(place, ears, asked, began, &decided);
+        let called = connect_and_place(config, receiver, asked, began, &decided);
         news(called.map_or(News::GivenUp, News::Done));
     });
     let deadline = began.checked_add(timeout);
@@ -165,49 +165,57 @@ fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> R
     };
     let is_sent = fate.set(Decision::GiveUp).is_err();
     let elapsed = began.elapsed();
-    hang_up(&bell, &inbox);
+    cancel_and_wait(&waker, &inbox);
     let ended = |outcome| Box::new(Called { request: request.clone(), outcome, elapsed });
     let Some(signal) = signal else {
-        return Ok(Ended::With(ended(desk::timed_out(request, &broker, is_sent))));
+        return Ok(Ended::With(ended(client::timed_out(request, &broker, is_sent))));
     };
     if is_sent {
         report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
     } else {
         report.note("nothing was sent");
     }
-    let called = is_sent.then(|| ended(desk::unknown(request, "interrupted")));
+    let called = is_sent.then(|| ended(client::unknown(request, "interrupted")));
     Ok(Ended::Interrupted(signal.status(), called))
 }
 
-/// Has the thread that places the call give up, and waits, not for long, until it has said goodbye.
-fn hang_up(bell: &Bell, inbox: &Inbox<News>) {
-    bell.ring();
-    let deadline = deadline_in(GOODBYE);
+/// Has the thread that places the call give up, and waits, not for long, until it has disconnected.
+fn cancel_and_wait(waker: &Waker, inbox: &Inbox<News>) {
+    waker.cancel();
+    let deadline = deadline_in(DISCONNECT_TIMEOUT);
     while let Some(Notice::ReaderGone) = inbox.next(deadline) {}
 }
 
-/// Places the call at a desk of its own; `None` when nobody waits for it any longer.
-fn connect_and_place(place: Place, ears: Ears, request: Request, began: Instant, fate: &Fate) -> Option<Box<Called>> {
-    let broker = place.options.broker.to_string();
+/// Connects and places the call; `None` if nobody waits for it any longer.
+fn connect_and_place(
+    config: CallConfig,
+    receiver: EventReceiver,
+    request: Request,
+    began: Instant,
+    fate: &Fate,
+) -> Option<Box<Called>> {
     let ended = |outcome, request| Box::new(Called { request, outcome, elapsed: began.elapsed() });
-    let mut desk = match Desk::open(place, ears) {
-        Ok(desk) => desk,
-        Err(failure) => return Some(ended(desk::not_sent(failure), request)),
+    let mut client = match CallClient::connect(config, receiver) {
+        Ok(client) => client,
+        Err(failure) => return Some(ended(client::not_sent(failure), request)),
     };
     if fate.set(Decision::Send).is_err() {
-        desk.close();
+        client.close();
         return None;
     }
-    desk.place(request.clone(), began);
-    match desk.hear(None) {
-        // There is nobody to say goodbye to.
-        Told::Lost => Some(ended(desk::unknown(&request, &format!("lost {broker}")), request)),
-        Told::Called(called) => {
-            desk.close();
+    client.place(request.clone(), began);
+    match client.next_event(None) {
+        CallEvent::Lost => {
+            let what = format!("lost {}", client.broker());
+            client.close();
+            Some(ended(client::unknown(&request, &what), request))
+        }
+        CallEvent::Ended(called) => {
+            client.close();
             Some(called)
         }
-        Told::Bell | Told::Nothing => {
-            desk.close();
+        CallEvent::Woken | CallEvent::Timeout => {
+            client.close();
             None
         }
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::desk::Bell;
+use super::client::Waker;
 use crate::logfile::{Input, Item, Reader, Start, Stop};
 use crate::output::report::Report;
 use crate::protocol::call::Request;
@@ -114,23 +114,23 @@ struct Skip {
 
 /// Reads the lines on a thread of their own, but for the first `skip`; rings when there is one, and at the end. The last is
 /// the error where they cannot be read.
-pub(super) fn read_ahead(reader: Reader, skip: u64, report: Report, stop: Stop, bell: Bell) -> Receiver<Result<Line>> {
+pub(super) fn read_ahead(reader: Reader, skip: u64, report: Report, stop: Stop, waker: Waker) -> Receiver<Result<Line>> {
     let (lines, read) = sync_channel(AHEAD);
     let skip = Skip { lines: skip, report, stop };
-    thread::spawn(move || read_lines(reader, &skip, lines, &bell));
+    thread::spawn(move || read_lines(reader, &skip, lines, &waker));
     read
 }
 
-fn read_lines(mut reader: Reader, skip: &Skip, lines: SyncSender<Result<Line>>, bell: &Bell) {
-    hand_over_lines(&mut reader, skip, &lines, bell);
+fn read_lines(mut reader: Reader, skip: &Skip, lines: SyncSender<Result<Line>>, waker: &Waker) {
+    hand_over_lines(&mut reader, skip, &lines, waker);
     // Whoever is woken by the last ring must find the end.
     drop(lines);
-    bell.ring();
+    waker.wake();
 }
 
 /// Hands the lines over until there is none, the last of them the error where it cannot be read, or until nobody wants
 /// them.
-fn hand_over_lines(reader: &mut Reader, skip: &Skip, lines: &SyncSender<Result<Line>>, bell: &Bell) {
+fn hand_over_lines(reader: &mut Reader, skip: &Skip, lines: &SyncSender<Result<Line>>, waker: &Waker) {
     let mut number = 0;
     while let Some(line) = next_line(reader).transpose() {
         let is_last = line.is_err();
@@ -141,7 +141,7 @@ fn hand_over_lines(reader: &mut Reader, skip: &Skip, lines: &SyncSender<Result<L
         if lines.send(line).is_err() || is_last {
             return;
         }
-        bell.ring();
+        waker.wake();
     }
     if !skip.stop.is_stopped() {
         warn_of_skip(skip.lines, number, skip.report);

@@ -1,15 +1,17 @@
 //! Live messages, printed as they come: what `watch`, `tail` and `demo` have in common.
 //!
-//! A message is judged and printed where it arrives, on the MQTT library's thread ([`sink`]): it is acknowledged to the
-//! broker when that is done, so what was acknowledged was written. A reader that stops stops us, and so the broker.
-//! Another thread keeps the connection, and tells what becomes of it ([`link`]). The command's own thread only waits for
-//! what ends the run.
+//! A message is handled and printed where it is read, on the relay's reader thread ([`recorder`]): it is acknowledged to the
+//! broker after its record is written, so what was acknowledged was written. If the reader of the output stops, reading stops,
+//! and so the broker waits. Another thread keeps the connection, and reports what happens to it ([`reporter`]). The command's
+//! own thread only waits for what ends the run.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use super::transport_error::{connect_failure, session_failure};
 use crate::cli::{DeliveryArgs, WindowArgs};
 use crate::exit::{Failure, Status};
 use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
@@ -17,19 +19,20 @@ use crate::output::report::Report;
 use crate::output::target::Target;
 use crate::output::{self, Format, Printer, whole_millis};
 use crate::protocol::topic::{Root, TopicFilter, disjoint};
-use crate::transport::broker::Options;
-use crate::transport::mqtt::Subscription;
-use crate::transport::session::{self, Retries, Session, Stage};
+use crate::transport::options::Options;
+use crate::transport::relay::{Ack, MessageHandler, Publish};
+use crate::transport::session::{self, Retries, Session, SessionError, SessionEvent};
+use crate::transport::subscription::Subscription;
 
-mod link;
-mod sink;
+mod recorder;
+mod reporter;
 
-use link::Link;
-pub(crate) use sink::Scope;
-use sink::{Sink, Tally};
+pub(crate) use recorder::Scope;
+use recorder::{Counters, Recorder};
+use reporter::ConnectionReporter;
 
-/// How long the goodbye to the broker may take; what is left to write may take half of it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end of the connection may take; what is left to write may take half of it.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A live stream, ready to run.
 pub(crate) struct Stream {
@@ -75,23 +78,21 @@ impl Delivery {
     }
 }
 
-/// What the stream's threads tell the command's.
+/// What the stream's threads report to the command's.
 #[derive(Debug)]
-enum News {
-    /// Whether a connection stands, from now on.
-    Stands(bool),
+enum StreamEvent {
     /// The subscriptions stand.
     Ready,
     /// The session is over.
-    SessionEnded(Result<(), Failure>),
+    SessionEnded(Result<(), SessionError>),
     /// The file that records go to was renamed.
     Rotated,
-    /// The last record that was asked for is printed.
+    /// The last requested record is printed.
     Full,
     /// Records cannot be written, so that nothing more is acknowledged.
     CannotWrite(io::Error),
     /// All that was left to write is written.
-    Finished(Tally),
+    Finished(Counters),
 }
 
 /// How the stream ended.
@@ -104,7 +105,7 @@ enum End {
 }
 
 impl Stream {
-    /// Runs as the flags on delivery ask for.
+    /// Runs as the delivery flags request.
     ///
     /// # Errors
     /// As [`Stream::run`]; a file that cannot be appended to.
@@ -123,7 +124,9 @@ impl Stream {
             status_events: tells_status,
         } = args;
         if let Some(name) = durable_delete {
-            session::forget(&self.options.durable(name.clone(), durable_expiry))?;
+            let options = self.options.durable(name.clone(), durable_expiry);
+            session::forget(options.clone(), Arc::new(Mutex::new(Discard)))
+                .map_err(|failure| connect_failure(&failure, &options))?;
             report.note(format_args!("the broker now keeps no session named {name}"));
             return Ok(Status::Success);
         }
@@ -142,10 +145,10 @@ impl Stream {
         self.run(Delivery { qos, group, allow_partial, retries, target, tells_status }, report)
     }
 
-    /// Prints until the window closes, the reader goes away or a signal comes.
+    /// Prints until the window closes, the reader of the output goes away or a signal comes.
     ///
     /// # Errors
-    /// Where the broker cannot be reached or refuses us, or the records cannot be written.
+    /// If the broker cannot be reached or refuses us, or the records cannot be written.
     pub(crate) fn run(self, delivery: Delivery, report: Report) -> Result<Status> {
         let Self { options, filters, events, scope, format, window } = self;
         let Delivery { qos, group, allow_partial, retries, target, tells_status } = delivery;
@@ -154,130 +157,161 @@ impl Stream {
         let inbox = Inbox::open()?;
         match &target {
             Target::Stdout(stdout) => inbox.watch_reader(stdout)?,
-            Target::File { .. } => inbox.hear_hangup(|| News::Rotated)?,
+            Target::File { .. } => inbox.hear_hangup(|| StreamEvent::Rotated)?,
         }
-        let (name, broker) = (target.to_string(), options.broker.to_string());
+        let name = target.to_string();
         let count = window.count.map(Into::into);
-        let sink = Sink::start(Printer::new(target, format), events, scope, count, report, inbox.news());
-        let mut link = Link::new(options.clone(), qos, sink.clone(), tells_status, report);
+        let recorder = Recorder::new(Printer::new(target, format), events, scope, count, report, inbox.news());
+        let mut reporter = ConnectionReporter::new(
+            options.clone(),
+            qos,
+            group.is_some(),
+            recorder.clone(),
+            tells_status,
+            report,
+        );
         let subscription = Subscription { filters, qos, group, allow_partial };
-        let (handler, news) = (sink.handler(), inbox.news());
-        let stands = inbox.news();
-        let tell = move |stage| {
-            match &stage {
-                Stage::Connected { .. } => stands(News::Stands(true)),
-                Stage::Ready { .. } => stands(News::Ready),
-                Stage::Lost(_) => stands(News::Stands(false)),
-                Stage::Retrying(_) => {}
+        let (ready, ended) = (inbox.news(), inbox.news());
+        let follow = move |event: SessionEvent| {
+            if let SessionEvent::Ready(_) = event {
+                ready(StreamEvent::Ready);
             }
-            link.follow(stage);
+            reporter.follow(event);
         };
-        let session =
-            Session::start(options, subscription, retries, handler, tell, move |end| news(News::SessionEnded(end)));
-        let wait = Wait { inbox, sink, broker, stands: false, was_ready: false };
-        let (end, tally) = wait.run(deadline, &session).with_context(|| format!("cannot write to {name}"))?;
-        match tally {
+        let session = Session::start(
+            options.clone(),
+            subscription,
+            retries,
+            Arc::new(Mutex::new(recorder.clone())),
+            follow,
+            move |end| ended(StreamEvent::SessionEnded(end)),
+        );
+        let wait = Wait { inbox, recorder, options, was_ready: false, is_over: false };
+        let (end, counters) = wait.run(deadline, &session).with_context(|| format!("cannot write to {name}"))?;
+        match counters {
             // Nothing can have been seen before there was a connection.
-            Some(Tally { seen: 0, .. }) if matches!(end, End::SessionFailed(_)) => {}
-            Some(tally) => report.note(tally.summary(began.elapsed())),
+            Some(Counters { seen: 0, .. }) if matches!(end, End::SessionFailed(_)) => {}
+            Some(counters) => report.note(counters.summary(began.elapsed())),
             None if matches!(end, End::ReaderGone) => {}
             None => report
                 .warn(format_args!("{name} may be blocked: what waits there is not written, and not acknowledged")),
         }
-        Ok(end.status(&window, tally.map(|tally| tally.printed))?)
+        Ok(end.status(&window, counters.map(|counters| counters.printed))?)
+    }
+}
+
+/// Handles no message: for a connection that is subscribed to nothing.
+struct Discard;
+
+impl MessageHandler for Discard {
+    fn message(&mut self, _: &Publish<'_>) -> Ack {
+        Ack::Send
+    }
+
+    fn oversized(&mut self, _: &Publish<'_>, _: usize) -> Ack {
+        Ack::Send
+    }
+
+    fn commit(&mut self) -> Ack {
+        Ack::Send
     }
 }
 
 /// The command's own thread, waiting.
 struct Wait {
-    inbox: Inbox<News>,
-    sink: Sink,
-    broker: String,
-    /// Whether a connection stands.
-    stands: bool,
+    inbox: Inbox<StreamEvent>,
+    recorder: Recorder,
+    options: Options,
     /// Whether the subscriptions ever stood.
     was_ready: bool,
+    /// Whether the session has ended by itself.
+    is_over: bool,
 }
 
 impl Wait {
-    /// Waits for the end, has the session say goodbye, however it ended, and the rest written. After a further signal it
-    /// waits no longer for what takes time. Where the rest is not written there is no tally.
+    /// Waits for the end, then ends the session in order and has the rest written. After a further signal it waits no longer
+    /// for what takes time. If the rest is not written there are no counters.
     ///
     /// # Errors
-    /// Where records cannot be written.
-    fn run(mut self, deadline: Option<Instant>, session: &Session) -> io::Result<(End, Option<Tally>)> {
-        let end = self.for_end(deadline);
-        session.stop();
-        let is_hurried = self.stands && self.for_goodbye();
+    /// If records cannot be written.
+    fn run(mut self, deadline: Option<Instant>, session: &Session) -> io::Result<(End, Option<Counters>)> {
+        let end = self.await_end(deadline);
+        let is_connected = session.stop() && !self.is_over;
+        let is_forced = is_connected && self.await_disconnect();
         let end = end?;
         if matches!(end, End::ReaderGone) {
             return Ok((end, None));
         }
-        self.sink.finish();
-        let tally = if is_hurried { self.for_rest(HURRY) } else { self.for_rest(PATIENCE / 2) }?;
-        Ok((end, tally))
+        self.recorder.finish();
+        let counters = if is_forced { self.await_flush(HURRY) } else { self.await_flush(SHUTDOWN_TIMEOUT / 2) }?;
+        Ok((self.checked(end, counters), counters))
     }
 
-    fn for_end(&mut self, deadline: Option<Instant>) -> io::Result<End> {
+    fn await_end(&mut self, deadline: Option<Instant>) -> io::Result<End> {
         loop {
             match self.inbox.next(deadline) {
-                None if self.was_ready => return Ok(End::Deadline),
-                None => return Ok(End::SessionFailed(self.never_ready())),
+                None => return Ok(End::Deadline),
                 Some(Notice::Signal(signal)) => return Ok(End::Signal(signal.status())),
                 Some(Notice::ReaderGone) => return Ok(End::ReaderGone),
-                Some(Notice::News(News::Rotated)) => self.sink.reopen(),
-                Some(Notice::News(News::Stands(stands))) => self.stands = stands,
-                Some(Notice::News(News::Ready)) => self.was_ready = true,
-                Some(Notice::News(News::SessionEnded(end))) => {
-                    self.stands = false;
-                    if let Err(failure) = end {
-                        return Ok(End::SessionFailed(failure));
+                Some(Notice::News(StreamEvent::Rotated)) => self.recorder.reopen(),
+                Some(Notice::News(StreamEvent::Ready)) => self.was_ready = true,
+                Some(Notice::News(StreamEvent::SessionEnded(end))) => {
+                    self.is_over = true;
+                    if let Err(error) = end {
+                        return Ok(End::SessionFailed(session_failure(&error, &self.options)));
                     }
                 }
-                // Messages came. A session that the broker kept delivers before it is told that the connection stands.
-                Some(Notice::News(News::Full)) => {
-                    self.stands = true;
-                    return Ok(End::Full);
-                }
-                Some(Notice::News(News::CannotWrite(error))) => {
-                    self.stands = true;
+                Some(Notice::News(StreamEvent::Full)) => return Ok(End::Full),
+                Some(Notice::News(StreamEvent::CannotWrite(error))) => {
                     let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
                     return if is_gone { Ok(End::ReaderGone) } else { Err(error) };
                 }
-                Some(Notice::News(News::Finished(_))) => {}
+                Some(Notice::News(StreamEvent::Finished(_))) => {}
             }
         }
     }
 
-    /// Nothing was seen of what was to be seen: whoever relies on the status must not take that for silence.
-    fn never_ready(&self) -> Failure {
-        Failure::unreachable(format!("the time of --for was over before {} had taken the subscription", self.broker))
-            .hint("check its host and port, or give it longer: a connection may take as long as --connect-timeout")
+    /// A run whose subscriptions never stood did not see silence: who relies on the status must know. A kept session may
+    /// have delivered all the same.
+    fn checked(&self, end: End, counters: Option<Counters>) -> End {
+        let has_printed = counters.is_none_or(|counters| counters.printed > 0);
+        match end {
+            End::Deadline if !self.was_ready && !has_printed => {
+                let broker = &self.options.brokers[0];
+                End::SessionFailed(
+                    Failure::unreachable(format!(
+                        "the time of --for was over before {broker} had granted the subscription"
+                    ))
+                    .hint("check its host and port, or give it longer: a connection may take as long as --connect-timeout"),
+                )
+            }
+            end => end,
+        }
     }
 
-    /// Waits for the session to say goodbye; whether a further signal came. What cannot be written meanwhile cannot be
-    /// written afterwards either, and is told then.
-    fn for_goodbye(&self) -> bool {
-        let until = deadline_in(PATIENCE);
+    /// Waits until the session has disconnected; whether a further signal came. What cannot be written meanwhile cannot be
+    /// written afterwards either, and is reported then.
+    fn await_disconnect(&self) -> bool {
+        let until = deadline_in(SHUTDOWN_TIMEOUT);
         loop {
             match self.inbox.next(until) {
                 Some(Notice::Signal(_)) => return true,
-                None | Some(Notice::News(News::SessionEnded(_))) => return false,
+                None | Some(Notice::News(StreamEvent::SessionEnded(_))) => return false,
                 Some(Notice::ReaderGone | Notice::News(_)) => {}
             }
         }
     }
 
-    /// Waits, for so long at the most, until the rest is written.
-    fn for_rest(&self, patience: Duration) -> io::Result<Option<Tally>> {
-        let mut until = deadline_in(patience);
+    /// Waits until the rest is written, for at most this long.
+    fn await_flush(&self, timeout: Duration) -> io::Result<Option<Counters>> {
+        let mut until = deadline_in(timeout);
         loop {
             match self.inbox.next(until) {
-                Some(Notice::News(News::Finished(tally))) => return Ok(Some(tally)),
-                Some(Notice::News(News::CannotWrite(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Some(Notice::News(StreamEvent::Finished(counters))) => return Ok(Some(counters)),
+                Some(Notice::News(StreamEvent::CannotWrite(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
                     return Err(error);
                 }
-                None | Some(Notice::ReaderGone | Notice::News(News::CannotWrite(_))) => return Ok(None),
+                None | Some(Notice::ReaderGone | Notice::News(StreamEvent::CannotWrite(_))) => return Ok(None),
                 Some(Notice::Signal(_)) => until = until.min(deadline_in(HURRY)),
                 Some(Notice::News(_)) => {}
             }
@@ -286,7 +320,7 @@ impl Wait {
 }
 
 impl End {
-    /// The run's status, after so many printed records; `None` where that is not known.
+    /// The run's status, after so many printed records; `None` if that is not known.
     fn status(self, window: &WindowArgs, printed: Option<u64>) -> Result<Status, Failure> {
         match self {
             Self::Signal(status) => Ok(status),
@@ -297,7 +331,7 @@ impl End {
     }
 }
 
-impl Tally {
+impl Counters {
     /// One line: how many of what, and how long.
     fn summary(self, elapsed: Duration) -> String {
         let Self { seen, printed, undecodable } = self;

@@ -1,0 +1,279 @@
+//! What can go wrong with a broker, as sentences, hints and exit statuses.
+
+use std::fmt::Write as _;
+
+use super::connect_error::{INSECURE_WARNING, dial_failure, tls_failure};
+use crate::exit::{Failure, Status};
+use crate::output::report::Report;
+use crate::output::whole_millis;
+use crate::transport::client::Connected;
+use crate::transport::codec::{ReasonCode, Version};
+use crate::transport::error::{
+    BrokerReason, ConnectError, ConnectFailure, ConnectionEnd, Feature, SubscribeError,
+};
+use crate::transport::options::{MqttVersion, Options};
+use crate::transport::session::SessionError;
+use crate::transport::url::BrokerUrl;
+
+/// The broker's reason: its name, the broker's own words and another server, if it names them.
+pub(super) fn describe_refusal(reason: &BrokerReason) -> String {
+    let BrokerReason { code, text, server_reference } = reason;
+    let mut description = code.to_string();
+    for (label, value) in [("", text), ("server reference ", server_reference)] {
+        if let Some(value) = value {
+            write!(description, "; {label}\"{value}\"").expect("a String takes all");
+        }
+    }
+    description
+}
+
+/// Why a connection ended, to follow "lost the broker: ".
+pub(super) fn describe_end(end: &ConnectionEnd) -> String {
+    match end {
+        ConnectionEnd::Closed => "the connection broke".to_owned(),
+        ConnectionEnd::Refused(reason) => format!("the broker refused the connection: {}", describe_refusal(reason)),
+        ConnectionEnd::Disconnected(reason) => format!("the broker closed the connection: {}", describe_refusal(reason)),
+        ConnectionEnd::Protocol(error) => format!("protocol error: the broker sent {error}"),
+        ConnectionEnd::Silent(duration) => {
+            format!("the broker has been silent for {}", humantime::format_duration(whole_millis(*duration)))
+        }
+        ConnectionEnd::Tls(_) => "the broker ended the TLS connection".to_owned(),
+        ConnectionEnd::Broken(reason) => format!("the connection broke ({reason})"),
+    }
+}
+
+/// The failure of a session.
+pub(super) fn session_failure(error: &SessionError, options: &Options) -> Failure {
+    match error {
+        SessionError::Connect(failure) => connect_failure(failure, options),
+        SessionError::Subscribe(error) => subscribe_failure(error, &options.brokers[0]),
+        SessionError::Lost(end) => {
+            let failure = Failure::unreachable(format!("lost the broker: {}", describe_end(end)));
+            match end {
+                ConnectionEnd::Protocol(_) => failure.hint(PROTOCOL_HINT),
+                _ => failure,
+            }
+        }
+    }
+}
+
+const PROTOCOL_HINT: &str = "is it an MQTT broker? if it is, it does not keep to the protocol: report it to its operator";
+
+/// The failure of a connection.
+pub(super) fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
+    let ConnectFailure { broker, error } = failure;
+    match error {
+        ConnectError::Dial(error) => dial_failure(error, broker, options),
+        ConnectError::Ended(ConnectionEnd::Refused(reason)) => refused(reason, broker, options),
+        ConnectError::Ended(ConnectionEnd::Disconnected(reason)) => {
+            Failure::unreachable(format!("{broker} closed the connection: {}", describe_refusal(reason)))
+        }
+        ConnectError::Ended(ConnectionEnd::Protocol(error)) => Failure::unreachable(format!(
+            "{broker} sent what is not an answer: protocol error: the broker sent {error}"
+        ))
+        .hint(not_mqtt_hint(broker)),
+        ConnectError::Ended(ConnectionEnd::Tls(error)) => {
+            tls_failure(error, broker)
+        }
+        ConnectError::Ended(end) => Failure::unreachable(format!(
+            "{broker} closed the connection instead of answering ({})",
+            describe_end(end)
+        ))
+        .hint(not_mqtt_hint(broker)),
+        ConnectError::Unanswered(_) => {
+            let timeout = humantime::format_duration(options.connect_timeout);
+            Failure::unreachable(format!("{broker} accepts the connection but does not answer within {timeout}"))
+                .hint("is it an MQTT broker, and is this its MQTT port?")
+        }
+        ConnectError::UnsupportedVersion(version) => {
+            let failure = Failure::refused(format!("{broker} does not speak MQTT {version}"));
+            match (version, options.version) {
+                (Version::V5, MqttVersion::V5) => failure.hint("try --mqtt-version 3.1.1, or auto"),
+                (Version::V311, MqttVersion::V311) => failure.hint("try --mqtt-version 5, or auto"),
+                _ => failure.hint("check --mqtt-version"),
+            }
+        }
+        ConnectError::PasswordNeedsUserName => {
+            Failure::usage(format!("there is a password, but no user name: {broker} does not speak MQTT 5, which allows that"))
+                .hint("name the user with --username")
+        }
+        ConnectError::Local(reason) => Failure::unreachable(format!("cannot set up a connection to {broker}: {reason}"))
+            .hint("a socket needs a directory that can be written to: TMPDIR names one"),
+        ConnectError::Cancelled => Failure::unreachable(format!("the connection to {broker} was given up")),
+    }
+}
+
+fn not_mqtt_hint(broker: &BrokerUrl) -> &'static str {
+    if broker.scheme.is_websocket() {
+        "does an MQTT broker speak WebSockets at this port and path?"
+    } else {
+        "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"
+    }
+}
+
+/// The failure of a connection that the broker refused.
+fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Failure {
+    let Options { username, client_id, .. } = options;
+    let said = describe_refusal(reason);
+    match reason.code {
+        ReasonCode::NOT_AUTHORIZED | ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::BAD_AUTHENTICATION_METHOD => {
+            let user = username.as_ref().map_or("anonymous clients".to_owned(), |name| format!("user '{name}'"));
+            Failure::refused(format!("{broker} refuses {user}: {}", not_authorized(&said)))
+                .hint("check --username, and --password-file or RTCOMM_PASSWORD")
+        }
+        ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => {
+            Failure::refused(format!("{broker} refuses the client identifier '{client_id}': {said}")).hint("check --client-id")
+        }
+        ReasonCode::BANNED => Failure::refused(format!("{broker} has banned this client: {said}"))
+            .hint("ask the broker's operator"),
+        ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED => {
+            let hint = match &reason.server_reference {
+                Some(server) => format!("the broker names another server: --broker mqtt://{server}"),
+                None => "ask the broker's operator for the new address".to_owned(),
+            };
+            Failure::unreachable(format!("{broker} does not serve this client: {said}")).hint(hint)
+        }
+        ReasonCode::SERVER_UNAVAILABLE | ReasonCode::SERVER_BUSY | ReasonCode::QUOTA_EXCEEDED => {
+            Failure::unreachable(format!("{broker} is not available: {said}")).hint("try again later")
+        }
+        ReasonCode::CONNECTION_RATE_EXCEEDED => {
+            Failure::unreachable(format!("{broker} refuses the connection: {said}")).hint("try again later")
+        }
+        _ => Failure::unreachable(format!("{broker} refuses the connection: {said}"))
+            .hint("ask the broker's operator what its log says"),
+    }
+}
+
+/// The name of a refusal for lack of rights, whatever the broker calls it.
+fn not_authorized(said: &str) -> String {
+    if said.contains("not authorized") { said.to_owned() } else { format!("not authorized ({said})") }
+}
+
+/// The failure of a subscription.
+pub(super) fn subscribe_failure(error: &SubscribeError, broker: &BrokerUrl) -> Failure {
+    match error {
+        SubscribeError::Refused { denied, of } => subscription_refused(denied, *of, broker),
+        SubscribeError::Unsupported(feature) => unsupported(*feature, broker),
+        SubscribeError::Ended(ConnectionEnd::Disconnected(reason)) => {
+            let said = describe_refusal(reason);
+            let failure = Failure::new(
+                subscribe_status(reason.code),
+                format!("{broker} closed the connection instead of granting the subscription: {said}"),
+            );
+            failure.hint(subscribe_hint(reason.code))
+        }
+        SubscribeError::Ended(ConnectionEnd::Protocol(error)) => {
+            Failure::unreachable(format!("lost {broker}: protocol error: the broker sent {error}")).hint(PROTOCOL_HINT)
+        }
+        SubscribeError::Ended(end) => {
+            Failure::unreachable(format!("{broker} broke off the subscription ({})", describe_end(end)))
+                .hint("a broker that refuses a subscription may close the connection: check its access list")
+        }
+        SubscribeError::Unanswered(duration) => Failure::unreachable(format!(
+            "{broker} does not answer the subscription within {}",
+            humantime::format_duration(*duration)
+        )),
+        SubscribeError::Local(reason) => {
+            Failure::new(Status::Failure, format!("cannot subscribe at {broker}: {reason}"))
+        }
+        SubscribeError::Cancelled => Failure::unreachable(format!("the subscription at {broker} was given up")),
+    }
+}
+
+fn subscription_refused(
+    denied: &[(crate::protocol::topic::TopicFilter, BrokerReason)],
+    of: usize,
+    broker: &BrokerUrl,
+) -> Failure {
+    let names: Vec<String> = denied.iter().map(|(filter, _)| format!("'{filter}'")).collect();
+    let plural = if names.len() == 1 { "" } else { "s" };
+    let reason = denied.first().map_or_else(|| ReasonCode::UNSPECIFIED.into(), |(_, reason)| reason.clone());
+    // MQTT 3.1.1 has this code alone.
+    let said = if reason == BrokerReason::from(ReasonCode::UNSPECIFIED) {
+        "the broker gives no reason (0x80); it may not be authorized".to_owned()
+    } else {
+        describe_refusal(&reason)
+    };
+    let message = format!("{broker} refuses the subscription{plural} to {}: {said}", names.join(", "));
+    let hint = subscribe_hint(reason.code);
+    Failure::new(subscribe_status(reason.code), message).hint(if denied.len() < of {
+        format!("{hint}; --allow-partial continues with the subscriptions that it grants")
+    } else {
+        hint.to_owned()
+    })
+}
+
+/// The status of a subscription that is refused for this reason.
+fn subscribe_status(code: ReasonCode) -> Status {
+    match code {
+        ReasonCode::TOPIC_FILTER_INVALID => Status::Usage,
+        ReasonCode::SERVER_BUSY | ReasonCode::SERVER_UNAVAILABLE => Status::Unreachable,
+        _ => Status::Refused,
+    }
+}
+
+fn subscribe_hint(code: ReasonCode) -> &'static str {
+    match code {
+        ReasonCode::QUOTA_EXCEEDED => "the broker limits subscriptions or messages: try fewer filters, or ask its operator",
+        ReasonCode::TOPIC_FILTER_INVALID => "the broker does not accept this filter: check --root, --event-root and --topic",
+        ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED => "leave out --share",
+        ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => "name one topic without wildcards with tail --topic",
+        ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED => "try --mqtt-version 3.1.1",
+        ReasonCode::IMPLEMENTATION_SPECIFIC => "the broker does not say more: look into its log",
+        ReasonCode::SERVER_BUSY | ReasonCode::SERVER_UNAVAILABLE => "try again later",
+        _ => "check the broker's access list for this user",
+    }
+}
+
+fn unsupported(feature: Feature, broker: &BrokerUrl) -> Failure {
+    let (what, hint) = match feature {
+        Feature::SharedSubscriptions => {
+            ("shared subscriptions", subscribe_hint(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED))
+        }
+        Feature::WildcardSubscriptions => {
+            ("wildcard subscriptions", subscribe_hint(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED))
+        }
+    };
+    Failure::refused(format!("{broker} does not support {what}: it says so when it accepts the connection")).hint(hint)
+}
+
+/// Warns of what the broker limits although it was requested, and with `-v` reports its other limits.
+pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: Report) {
+    let Connected { broker, accepted, .. } = connected;
+    let limits = &accepted.limits;
+    if options.tls.insecure && broker.scheme.is_tls() {
+        report.warn(INSECURE_WARNING);
+    }
+    if let (Some(requested), Some(kept)) = (options.session_expiry, limits.session_expiry)
+        && kept < requested
+    {
+        let kept = humantime::format_duration(kept);
+        let requested = humantime::format_duration(requested);
+        report.warn(format_args!(
+            "{broker} keeps the session for {kept} instead of {requested}: what is published while we are away for longer \
+             is lost"
+        ));
+    }
+    if limits.maximum_qos < 2 {
+        report.detail(format_args!("{broker} accepts publications up to QoS {}", limits.maximum_qos));
+    }
+    if let Some(size) = limits.maximum_packet_size {
+        report.detail(format_args!("{broker} accepts packets of up to {size} bytes"));
+    }
+    if limits.receive_maximum < u16::MAX {
+        report.detail(format_args!("{broker} accepts {} unacknowledged publications", limits.receive_maximum));
+    }
+    if let Some(interval) = limits.server_keep_alive {
+        let interval = humantime::format_duration(interval);
+        report.detail(format_args!("{broker} sets the keep-alive interval to {interval}"));
+    }
+    if let Some(id) = &limits.assigned_client_id {
+        report.detail(format_args!("{broker} assigns the client identifier {id}"));
+    }
+    if !limits.subscription_identifiers {
+        report.detail(format_args!("{broker} offers no subscription identifiers: overlapping filters are merged"));
+    }
+    if !limits.retain_available {
+        report.detail(format_args!("{broker} keeps no retained messages"));
+    }
+}

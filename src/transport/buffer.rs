@@ -1,0 +1,104 @@
+//! The bytes that were read and not handled yet.
+
+/// How many bytes are read at once: enough for hundreds of events, small enough for a processor's cache.
+const CAPACITY: usize = 128 * 1024;
+
+/// A buffer that grows only as the bytes of a large packet arrive, and shrinks afterwards.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    /// Where the bytes begin and end that were read and not handled.
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    pub(super) fn new() -> Self {
+        Self { bytes: vec![0; CAPACITY], start: 0, end: 0 }
+    }
+
+    /// The bytes that are not handled yet.
+    pub(super) fn unhandled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Notes that the next `count` bytes are handled.
+    pub(super) fn consume(&mut self, count: usize) {
+        self.start += count;
+    }
+
+    /// Forgets all bytes.
+    pub(super) fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Room to read into. `packet_len` is the size of the packet that the unhandled bytes begin with, if it is known: the
+    /// buffer doubles as its bytes arrive, up to that size.
+    pub(super) fn room(&mut self, packet_len: Option<usize>) -> &mut [u8] {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        let wanted = packet_len.unwrap_or(0).max(CAPACITY);
+        if self.end == self.bytes.len() {
+            let doubled = self.bytes.len().saturating_mul(2).min(wanted);
+            self.bytes.reserve_exact(doubled.saturating_sub(self.bytes.len()));
+            self.bytes.resize(doubled, 0);
+        } else if self.bytes.len() > wanted && self.end <= wanted {
+            self.bytes.truncate(wanted);
+            self.bytes.shrink_to_fit();
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Notes that `count` bytes were read into [`Buffer::room`].
+    pub(super) fn fill(&mut self, count: usize) {
+        self.end += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(buffer: &mut Buffer, packet_len: Option<usize>, count: usize) -> usize {
+        let room = buffer.room(packet_len);
+        let count = count.min(room.len());
+        room[..count].fill(7);
+        buffer.fill(count);
+        count
+    }
+
+    #[test]
+    fn it_grows_with_the_bytes_of_a_large_packet_and_not_with_its_claim() {
+        let (mut buffer, claimed) = (Buffer::new(), 100 * CAPACITY);
+        let mut total = read(&mut buffer, Some(claimed), 10);
+        while total < 3 * CAPACITY {
+            assert!(buffer.bytes.len() <= (2 * total).max(CAPACITY), "{} for {total}", buffer.bytes.len());
+            total += read(&mut buffer, Some(claimed), 10_000);
+        }
+        assert_eq!(buffer.unhandled().len(), total);
+    }
+
+    #[test]
+    fn a_large_packet_takes_no_more_than_its_size_and_gives_it_back() {
+        let mut buffer = Buffer::new();
+        let size = 5 * CAPACITY / 2;
+        while buffer.unhandled().len() < size {
+            read(&mut buffer, Some(size), usize::MAX);
+        }
+        assert_eq!(buffer.bytes.capacity(), size);
+        buffer.consume(size);
+        read(&mut buffer, None, 1);
+        assert_eq!((buffer.bytes.capacity(), buffer.unhandled()), (CAPACITY, &[7][..]));
+    }
+
+    #[test]
+    fn a_partial_packet_stays_when_others_are_handled() {
+        let mut buffer = Buffer::new();
+        read(&mut buffer, None, 100);
+        buffer.consume(90);
+        assert_eq!(read(&mut buffer, None, usize::MAX), CAPACITY - 10);
+        assert_eq!(buffer.unhandled().len(), CAPACITY);
+    }
+}

@@ -1,0 +1,662 @@
+//! One client of a broker, over many connections. The only file that names the MQTT library.
+//!
+//! The library builds and numbers the packets that we send; a [`Relay`] stands between it and the broker, and everything
+//! that the broker sends is taken from there. The library is never given a reason to fail: see [`relay`](super::relay).
+
+use std::collections::{BTreeMap, HashSet};
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use paho_mqtt as mqtt;
+
+use super::codec::{ReasonCode, Version};
+use super::dial::Dialer;
+use super::endpoint::{Endpoint, Listener};
+use super::error::{BrokerReason, ConnectError, ConnectFailure, ConnectionEnd, Feature, SubscribeError};
+use super::gate::Gate;
+use super::moment::Moment;
+use super::options::{MqttVersion, Options};
+use super::relay::{Accepted, Published, Relay, RelayEvent, RelayOptions, SharedHandler, Subscribed};
+use super::stream::BrokerStream;
+use super::subscription::Subscription;
+use super::url::BrokerUrl;
+use crate::protocol::topic::{TopicFilter, TopicName};
+
+/// How long the library may take for what it does at once unless the machine is overloaded.
+const LIBRARY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the broker may be silent before a SUBSCRIBE counts as unanswered.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often to look how long that has been.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many publications the library may hold: more than a batch has in flight.
+const MAX_BUFFERED: i32 = 20_000;
+
+/// How many bytes a PUBLISH takes at most besides its topic and payload.
+const PUBLISH_OVERHEAD: usize = 16;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To receive messages.
+    Receive,
+    /// To publish requests and receive their replies, as soon as possible.
+    Request,
+}
+
+/// What a client that waits is told.
+#[derive(Debug)]
+pub(crate) enum ClientEvent {
+    /// The connection ended.
+    Ended(ConnectionEnd),
+    /// [`Canceller::cancel`] was called.
+    Cancelled,
+}
+
+/// What the client's channel carries.
+enum Message {
+    Relay(RelayEvent),
+    Cancelled,
+}
+
+/// Cancels what a client waits for.
+#[derive(Clone)]
+pub(crate) struct Canceller {
+    is_cancelled: Arc<AtomicBool>,
+    messages: Sender<Message>,
+}
+
+impl Canceller {
+    /// Has the client stop waiting, now and from now on.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::SeqCst);
+        // A client that is gone waits for nothing.
+        let _ = self.messages.send(Message::Cancelled);
+    }
+}
+
+/// Called when a connection ends, on the reader's thread, after the outcomes of all publications.
+pub(crate) type OnEnded = Arc<dyn Fn() + Send + Sync>;
+
+/// An accepted connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Connected {
+    pub(crate) broker: BrokerUrl,
+    pub(crate) version: Version,
+    pub(crate) accepted: Accepted,
+    /// The brokers that were tried before.
+    pub(crate) failures: Vec<ConnectFailure>,
+}
+
+/// A granted subscription.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// The filters that the broker refused.
+    pub(crate) denied: Vec<(TopicFilter, BrokerReason)>,
+    /// The lowest QoS that it granted.
+    pub(crate) qos: u8,
+}
+
+/// A client of a broker.
+pub(crate) struct Client {
+    options: Options,
+    purpose: Purpose,
+    subscription: Arc<Subscription>,
+    handler: SharedHandler,
+    gate: Arc<Gate>,
+    on_ended: OnEnded,
+    unreleased: Arc<Mutex<HashSet<u16>>>,
+    canceller: Canceller,
+    messages: Receiver<Message>,
+    /// Which of the brokers to try first.
+    first_broker: usize,
+    libraries: Libraries,
+    connection: Option<Connection>,
+}
+
+/// The library speaks one version with a client; each is made when it is needed.
+#[derive(Default)]
+struct Libraries {
+    v311: Option<Library>,
+    v5: Option<Library>,
+}
+
+/// A client of the library. It is never dropped: the library takes up to a second for that.
+struct Library {
+    inner: ManuallyDrop<mqtt::AsyncClient>,
+    endpoint: Endpoint,
+}
+
+/// A connection that the broker has accepted.
+struct Connection {
+    relay: Relay,
+    version: Version,
+    accepted: Accepted,
+    /// How many SUBSCRIBE packets were requested.
+    subscribed: usize,
+}
+
+impl Client {
+    /// A client that is not connected yet. `gate` decides whether the handler is given messages.
+    pub(crate) fn new(
+        options: Options,
+        purpose: Purpose,
+        subscription: Subscription,
+        handler: SharedHandler,
+        gate: Arc<Gate>,
+        on_ended: OnEnded,
+    ) -> Self {
+        let (sender, messages) = channel();
+        Self {
+            options,
+            purpose,
+            subscription: Arc::new(subscription),
+            handler,
+            gate,
+            on_ended,
+            unreleased: Arc::default(),
+            canceller: Canceller { is_cancelled: Arc::default(), messages: sender },
+            messages,
+            first_broker: 0,
+            libraries: Libraries::default(),
+            connection: None,
+        }
+    }
+
+    /// What cancels the waits of this client.
+    pub(crate) fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// Connects to the first broker that accepts, beginning with the one after the last; each within the connect timeout.
+    /// A session that the broker kept delivers at once; [`Client::subscribe`] does the rest.
+    ///
+    /// # Errors
+    /// Why the last broker could not be connected to.
+    pub(crate) fn connect(&mut self) -> Result<Connected, ConnectFailure> {
+        let count = self.options.brokers.len();
+        let mut failures = Vec::new();
+        for offset in 0..count {
+            let index = (self.first_broker + offset) % count;
+            let broker = self.options.brokers[index].clone();
+            match self.connect_to(&broker) {
+                Ok(connection) => {
+                    self.first_broker = (index + 1) % count;
+                    let Connection { version, accepted, .. } = &connection;
+                    let connected = Connected { broker, version: *version, accepted: accepted.clone(), failures };
+                    self.connection = Some(connection);
+                    return Ok(connected);
+                }
+                Err(error) => {
+                    let failure = ConnectFailure { broker, error };
+                    if !failure.error.may_differ_elsewhere() || offset + 1 == count {
+                        return Err(failure);
+                    }
+                    failures.push(failure);
+                }
+            }
+        }
+        unreachable!("there is at least one broker, and the last one returns")
+    }
+
+    /// Connects to the first of a broker's addresses that accepts.
+    fn connect_to(&mut self, broker: &BrokerUrl) -> Result<Connection, ConnectError> {
+        let deadline = Instant::now() + self.options.connect_timeout;
+        let mut dialer = Dialer::new(&self.options, broker)?;
+        let mut first = None;
+        while let Some(dialed) = dialer.next(deadline) {
+            if self.is_cancelled() {
+                return Err(ConnectError::Cancelled);
+            }
+            let connection = match dialed {
+                Err(error) => Err(error.into()),
+                Ok((address, stream)) => {
+                    let deadline = share_of(deadline, dialer.remaining() + 1);
+                    let again = |deadline| dialer.redial(address, deadline);
+                    self.negotiate(stream, again, deadline)
+                }
+            };
+            match connection {
+                Ok(connection) => return Ok(connection),
+                Err(error) if !error.may_differ_elsewhere() => return Err(error),
+                // The error that came after the most had worked explains the most.
+                Err(error) => {
+                    let explains_more = matches!(first, None | Some(ConnectError::Dial(_)));
+                    if explains_more {
+                        first = Some(error);
+                    }
+                }
+            }
+        }
+        Err(first.unwrap_or(ConnectError::Unanswered(self.options.connect_timeout)))
+    }
+
+    /// Speaks the highest MQTT version that is requested and that the broker accepts. `again` connects to the same address
+    /// once more.
+    fn negotiate(
+        &mut self,
+        stream: BrokerStream,
+        again: impl FnOnce(Instant) -> Result<BrokerStream, super::error::DialError>,
+        deadline: Instant,
+    ) -> Result<Connection, ConnectError> {
+        match self.options.version {
+            MqttVersion::V5 => self.establish(stream, Version::V5, deadline),
+            MqttVersion::V311 => self.establish(stream, Version::V311, deadline),
+            MqttVersion::Auto => match self.establish(stream, Version::V5, share_of(deadline, 2)) {
+                Err(error) if may_be_the_version(&error) => {
+                    if self.options.password.is_some() && self.options.username.is_none() {
+                        return Err(ConnectError::PasswordNeedsUserName);
+                    }
+                    // Without a second answer the first one explains more.
+                    let Ok(stream) = again(deadline) else { return Err(error) };
+                    self.establish(stream, Version::V311, deadline).map_err(|second| match second {
+                        ConnectError::Unanswered(_) => ConnectError::Unanswered(self.options.connect_timeout),
+                        other => other,
+                    })
+                }
+                other => other,
+            },
+        }
+    }
+
+    /// Has the library connect by way of a relay, and waits for the broker's answer.
+    fn establish(
+        &mut self,
+        stream: BrokerStream,
+        version: Version,
+        deadline: Instant,
+    ) -> Result<Connection, ConnectError> {
+        let began = Instant::now();
+        self.discard_messages();
+        let local = |error: std::io::Error| ConnectError::Local(error.to_string());
+        let listener = self.listen(version)?;
+        let (succeeded, is_connected) = channel();
+        let failed = succeeded.clone();
+        let options = self.connect_options(version);
+        let _ = self.library(version).connect_with_callbacks(
+            options,
+            move |_, _| send(&succeeded, true),
+            move |_, _, _| send(&failed, false),
+        );
+        let library = listener.accept(Instant::now() + LIBRARY_TIMEOUT).map_err(local)?;
+        drop(listener);
+        let relay = self.relay(stream, library, version).map_err(local)?;
+        let accepted = self.await_accepted(deadline, began).map_err(|error| match error {
+            ConnectError::Ended(ConnectionEnd::Refused(reason))
+                if reason.code == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION =>
+            {
+                ConnectError::UnsupportedVersion(version)
+            }
+            other => other,
+        });
+        if accepted.is_err() {
+            relay.close();
+        }
+        // The relay lets the library connect in any case.
+        let is_ready = is_connected.recv_timeout(LIBRARY_TIMEOUT).unwrap_or(false);
+        match accepted {
+            Ok(accepted) if is_ready => Ok(Connection { relay, version, accepted, subscribed: 0 }),
+            outcome => {
+                let until = Instant::now() + LIBRARY_TIMEOUT;
+                relay.close();
+                self.leave(version, &relay, until);
+                relay.await_broker(until);
+                Err(outcome.err().unwrap_or_else(|| ConnectError::Local("the MQTT library does not connect".to_owned())))
+            }
+        }
+    }
+
+    fn relay(
+        &self,
+        stream: BrokerStream,
+        library: std::os::unix::net::UnixStream,
+        version: Version,
+    ) -> std::io::Result<Relay> {
+        let messages = self.canceller.messages.clone();
+        let on_ended = self.on_ended.clone();
+        let options = RelayOptions {
+            version,
+            keepalive: self.options.keepalive,
+            max_packet_size: self.options.max_packet_size.try_into().unwrap_or(usize::MAX),
+            subscription: self.subscription.clone(),
+            handler: self.handler.clone(),
+            gate: self.gate.clone(),
+            unreleased: self.unreleased.clone(),
+            acknowledges_at_once: self.purpose == Purpose::Request,
+            report: Box::new(move |event| {
+                let is_end = matches!(event, RelayEvent::Ended(_));
+                // A client that is gone waits for nothing.
+                let _ = messages.send(Message::Relay(event));
+                if is_end {
+                    on_ended();
+                }
+            }),
+        };
+        Relay::start(stream, library, options)
+    }
+
+    fn await_accepted(&self, deadline: Instant, began: Instant) -> Result<Accepted, ConnectError> {
+        match self.receive(Some(deadline)) {
+            Some(Message::Relay(RelayEvent::Accepted(accepted))) => Ok(accepted),
+            Some(Message::Relay(RelayEvent::Ended(end))) => Err(ConnectError::Ended(end)),
+            Some(Message::Relay(RelayEvent::Subscribed(_))) | None => Err(ConnectError::Unanswered(began.elapsed())),
+            Some(Message::Cancelled) => Err(ConnectError::Cancelled),
+        }
+    }
+
+    /// The next message; `None` at the deadline.
+    fn receive(&self, deadline: Option<Instant>) -> Option<Message> {
+        if self.is_cancelled() {
+            return Some(Message::Cancelled);
+        }
+        let received = match deadline {
+            None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(deadline) => self.messages.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+        };
+        received.ok()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.canceller.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the connection ends or the client is cancelled; `None` at the deadline.
+    pub(crate) fn await_end(&self, deadline: Option<Instant>) -> Option<ClientEvent> {
+        loop {
+            match self.receive(deadline)? {
+                Message::Relay(RelayEvent::Ended(end)) => return Some(ClientEvent::Ended(end)),
+                Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_)) => {}
+                Message::Cancelled => return Some(ClientEvent::Cancelled),
+            }
+        }
+    }
+
+    /// Waits for this long; whether the client was cancelled meanwhile.
+    pub(crate) fn pause(&self, duration: Duration) -> bool {
+        let until = Instant::now() + duration;
+        loop {
+            match self.receive(Some(until)) {
+                None => return false,
+                Some(Message::Cancelled) => return true,
+                Some(Message::Relay(_)) => {}
+            }
+        }
+    }
+
+    /// How many messages the connection has delivered.
+    pub(crate) fn messages(&self) -> u64 {
+        self.connection.as_ref().map_or(0, |connection| connection.relay.messages())
+    }
+
+    /// Subscribes to each filter and waits for every answer. If filters overlap, a message is handled once all the same.
+    ///
+    /// # Errors
+    /// If the broker refuses filters, unless a partial grant is accepted; if it does not answer or the connection ends.
+    pub(crate) fn subscribe(&mut self) -> Result<Granted, SubscribeError> {
+        let subscription = self.subscription.clone();
+        let Some(connection) = &mut self.connection else { return Err(SubscribeError::Ended(ConnectionEnd::Closed)) };
+        let limits = &connection.accepted.limits;
+        if subscription.group.is_some() && !limits.shared_subscriptions {
+            return Err(SubscribeError::Unsupported(Feature::SharedSubscriptions));
+        }
+        let requests = subscription.deduplicator(connection.version, limits).subscriptions();
+        if !limits.wildcard_subscriptions && requests.iter().any(|(_, filter)| filter.has_wildcard()) {
+            return Err(SubscribeError::Unsupported(Feature::WildcardSubscriptions));
+        }
+        let (first, version) = (connection.subscribed, connection.version);
+        connection.subscribed += requests.len();
+        for (number, filter) in &requests {
+            self.send_subscribe(version, filter, *number)?;
+        }
+        let outcomes = self.await_subscribed(first, requests.len())?;
+        let filters = requests.into_iter().map(|(_, filter)| filter);
+        let mut granted = Granted { denied: Vec::new(), qos: subscription.qos };
+        let of = outcomes.len();
+        for (filter, outcome) in filters.zip(outcomes.into_values()) {
+            match outcome {
+                Ok(qos) => granted.qos = granted.qos.min(qos),
+                Err(reason) => granted.denied.push((filter, reason)),
+            }
+        }
+        let is_partial = subscription.allow_partial && granted.denied.len() < of;
+        if granted.denied.is_empty() || is_partial {
+            Ok(granted)
+        } else {
+            Err(SubscribeError::Refused { denied: granted.denied, of })
+        }
+    }
+
+    /// Waits for the answers to `count` requests, for as long as the broker answers anything: an answer may wait behind
+    /// messages that are not handled yet.
+    fn await_subscribed(
+        &self,
+        first: usize,
+        count: usize,
+    ) -> Result<BTreeMap<usize, Result<u8, BrokerReason>>, SubscribeError> {
+        let mut outcomes = BTreeMap::new();
+        let asked = Moment::now();
+        while outcomes.len() < count {
+            match self.receive(Some(Instant::now() + POLL_INTERVAL)) {
+                Some(Message::Relay(RelayEvent::Subscribed(Subscribed { number, granted }))) if number >= first => {
+                    outcomes.insert(number, granted);
+                }
+                Some(Message::Relay(RelayEvent::Ended(end))) => return Err(SubscribeError::Ended(end)),
+                Some(Message::Relay(_)) => {}
+                Some(Message::Cancelled) => return Err(SubscribeError::Cancelled),
+                None => {
+                    let waiting_since = self.connection.as_ref().map_or(asked, |it| it.relay.waiting_since());
+                    if asked.max(waiting_since).elapsed() >= SUBSCRIBE_TIMEOUT {
+                        return Err(SubscribeError::Unanswered(SUBSCRIBE_TIMEOUT));
+                    }
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn send_subscribe(
+        &mut self,
+        version: Version,
+        filter: &TopicFilter,
+        number: Option<u32>,
+    ) -> Result<(), SubscribeError> {
+        let subscription = self.subscription.clone();
+        let filter = subscription.group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group));
+        let (library, qos) = (self.library(version), i32::from(subscription.qos));
+        let mut token = if version == Version::V311 {
+            library.subscribe(filter.as_str(), qos)
+        } else {
+            let mut properties = mqtt::Properties::new();
+            if let Some(number) = number.and_then(|number| i32::try_from(number).ok()) {
+                properties
+                    .push_int(mqtt::PropertyCode::SubscriptionIdentifier, number)
+                    .map_err(|error| SubscribeError::Local(error.to_string()))?;
+            }
+            let options = mqtt::SubscribeOptionsBuilder::new()
+                .retain_handling(mqtt::RetainHandling::SendRetainedOnNew)
+                .finalize();
+            library.subscribe_with_options(filter.as_str(), qos, options, properties)
+        };
+        match token.try_wait() {
+            Some(Err(error)) => Err(SubscribeError::Local(error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Publishes once, with QoS 1, or 0 if the broker takes no more. `then` is called with the outcome, on one of the relay's
+    /// threads, in the order in which the broker answers.
+    pub(crate) fn publish(&self, topic: &TopicName, payload: String, then: impl FnOnce(Published) + Send + 'static) {
+        let Some(Connection { relay, version, accepted, .. }) = &self.connection else {
+            return then(Published::NotSent);
+        };
+        let size = topic.as_str().len() + payload.len() + PUBLISH_OVERHEAD;
+        let largest = accepted.limits.maximum_packet_size;
+        if largest.is_some_and(|largest| usize::try_from(largest).is_ok_and(|largest| size > largest)) {
+            return then(Published::TooLarge { size, largest: largest.unwrap_or_default() });
+        }
+        let library = match version {
+            Version::V311 => &self.libraries.v311,
+            Version::V5 => &self.libraries.v5,
+        };
+        let Some(library) = library else { return then(Published::NotSent) };
+        relay.expect_publication(then);
+        let message = mqtt::Message::new(topic.as_str(), payload, i32::from(accepted.limits.maximum_qos.min(1)));
+        if library.inner.try_publish(message).is_err() {
+            relay.withdraw_publication();
+        }
+    }
+
+    /// The last proof that the stream is complete.
+    pub(crate) fn proof(&self) -> Option<Moment> {
+        self.connection.as_ref().map(|connection| connection.relay.proof())
+    }
+
+    /// Ends the connection: waits until the buffer that is being handled is written and acknowledged, sends DISCONNECT, and
+    /// if the broker keeps or shares the session, waits until it has read all that was sent. All of it takes at most
+    /// `timeout`.
+    pub(crate) fn disconnect(&mut self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        self.gate.close();
+        let Some(Connection { relay, version, .. }) = self.connection.take() else { return };
+        self.gate.await_idle(deadline);
+        self.leave(version, &relay, deadline);
+        // A connection that is closed while bytes are unread is reset, and the broker drops the acknowledgements that it
+        // has not read [RFC 1122, 4.2.2.13].
+        if self.options.session_expiry.is_some() || self.subscription.group.is_some() {
+            relay.await_broker(deadline);
+        }
+        relay.close();
+    }
+
+    /// Forgets a connection that has ended, so that another one can be made. Waits until its last message is handled, or
+    /// until the client is cancelled; `false` then.
+    pub(crate) fn abandon(&mut self) -> bool {
+        let Some(Connection { relay, version, .. }) = self.connection.take() else { return true };
+        relay.close();
+        self.leave(version, &relay, Instant::now() + LIBRARY_TIMEOUT);
+        while !relay.await_broker(Instant::now() + POLL_INTERVAL) {
+            if self.is_cancelled() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Discards what earlier connections reported.
+    fn discard_messages(&self) {
+        while self.messages.try_recv().is_ok() {}
+    }
+
+    /// Has the library disconnect, and waits until it has.
+    fn leave(&mut self, version: Version, relay: &Relay, deadline: Instant) {
+        // It has been answered all the time, so it is connected.
+        let _ = self.library(version).disconnect(None);
+        relay.await_library(deadline);
+    }
+
+    /// The library's client for this version, and a listener that it will connect to.
+    fn listen(&mut self, version: Version) -> Result<Listener, ConnectError> {
+        let local = |error: std::io::Error| ConnectError::Local(error.to_string());
+        let slot = self.libraries.slot(version);
+        if let Some(library) = slot
+            && let Ok(listener) = library.endpoint.listen()
+        {
+            return Ok(listener);
+        }
+        let (endpoint, listener) = Endpoint::open().map_err(local)?;
+        let inner = create(&endpoint.uri(), &self.options.client_id, version)
+            .map_err(|error| ConnectError::Local(error.to_string()))?;
+        *slot = Some(Library { inner: ManuallyDrop::new(inner), endpoint });
+        Ok(listener)
+    }
+
+    fn library(&mut self, version: Version) -> &mqtt::AsyncClient {
+        let library = self.libraries.slot(version);
+        &library.as_ref().expect("a client of the library is made before it is used").inner
+    }
+
+    fn connect_options(&self, version: Version) -> mqtt::ConnectOptions {
+        let Options { username, password, keepalive, connect_timeout, session_expiry, max_packet_size, .. } = &self.options;
+        let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(library_version(version));
+        // The relay limits the time.
+        builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout + LIBRARY_TIMEOUT);
+        match version {
+            Version::V311 => drop(builder.clean_session(session_expiry.is_none())),
+            Version::V5 => {
+                let mut properties = mqtt::Properties::new();
+                let mut push = |code, value: u32| {
+                    let value = i32::from_ne_bytes(value.to_ne_bytes());
+                    properties.push_int(code, value).expect("it is a property of four bytes");
+                };
+                push(mqtt::PropertyCode::MaximumPacketSize, *max_packet_size);
+                if let Some(expiry) = session_expiry {
+                    let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
+                    push(mqtt::PropertyCode::SessionExpiryInterval, seconds);
+                }
+                builder.clean_start(session_expiry.is_none()).properties(properties);
+            }
+        }
+        if let Some(username) = username {
+            builder.user_name(username);
+        }
+        if let Some(password) = password {
+            builder.password(password.expose());
+        }
+        builder.finalize()
+    }
+}
+
+impl Libraries {
+    fn slot(&mut self, version: Version) -> &mut Option<Library> {
+        match version {
+            Version::V311 => &mut self.v311,
+            Version::V5 => &mut self.v5,
+        }
+    }
+}
+
+/// Whether an older version of MQTT may succeed: brokers that do not know MQTT 5 say so, close the connection, send an
+/// answer that it does not have, or none.
+fn may_be_the_version(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::UnsupportedVersion(_) | ConnectError::Unanswered(_) => true,
+        ConnectError::Ended(end) => !matches!(end, ConnectionEnd::Refused(_) | ConnectionEnd::Tls(_)),
+        ConnectError::Dial(_)
+        | ConnectError::PasswordNeedsUserName
+        | ConnectError::Local(_)
+        | ConnectError::Cancelled => false,
+    }
+}
+
+/// Sends to a channel whose other end may be gone.
+fn send<T>(channel: &Sender<T>, value: T) {
+    let _ = channel.send(value);
+}
+
+/// The deadline of the first of so many steps that must all end until `deadline`.
+fn share_of(deadline: Instant, steps: usize) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / u32::try_from(steps).unwrap_or(u32::MAX)
+}
+
+fn library_version(version: Version) -> mqtt::MqttVersion {
+    match version {
+        Version::V311 => mqtt::MqttVersion::V3_1_1,
+        Version::V5 => mqtt::MqttVersion::V5,
+    }
+}
+
+fn create(uri: &str, client_id: &str, version: Version) -> mqtt::Result<mqtt::AsyncClient> {
+    mqtt::CreateOptionsBuilder::new()
+        .server_uri(uri)
+        .client_id(client_id)
+        .mqtt_version(library_version(version))
+        .max_buffered_messages(MAX_BUFFERED)
+        .persistence(mqtt::PersistenceType::None)
+        .create_client()
+}

@@ -1,0 +1,495 @@
+//! MQTT 3.1.1 and 5 control packets, checked completely and decoded in place.
+//!
+//! The broker is not trusted: what [`decode`] accepts is well-formed, may be sent by a server, and can be handed to a
+//! library that does not check. The demo's broker uses the same primitives for what clients send.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mod` | fixed header, the packets that a server sends, acknowledgements that we send |
+//! | `properties` | MQTT 5 properties (MQTT 5, 2.2.2) |
+//! | `reason` | reason codes and their names (MQTT 5, 2.4) |
+
+mod properties;
+mod reason;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub(crate) use properties::{Properties, Property};
+pub(crate) use reason::ReasonCode;
+
+/// The bit of a variable byte integer that announces one more byte (MQTT 5, 1.5.5).
+const CONTINUES: u8 = 0x80;
+
+/// How many bytes a variable byte integer may take.
+const MAX_LENGTH_BYTES: usize = 4;
+
+/// A version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 3.1.1
+    V311,
+    /// 5
+    V5,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V311 => "3.1.1",
+            Self::V5 => "5",
+        })
+    }
+}
+
+/// The type of a control packet (MQTT 5, 2.1.2): the upper half of its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PacketType {
+    Connect = 1,
+    Connack,
+    Publish,
+    Puback,
+    Pubrec,
+    Pubrel,
+    Pubcomp,
+    Subscribe,
+    Suback,
+    Unsubscribe,
+    Unsuback,
+    Pingreq,
+    Pingresp,
+    Disconnect,
+    Auth,
+}
+
+impl PacketType {
+    const ALL: [Self; 15] = [
+        Self::Connect,
+        Self::Connack,
+        Self::Publish,
+        Self::Puback,
+        Self::Pubrec,
+        Self::Pubrel,
+        Self::Pubcomp,
+        Self::Subscribe,
+        Self::Suback,
+        Self::Unsubscribe,
+        Self::Unsuback,
+        Self::Pingreq,
+        Self::Pingresp,
+        Self::Disconnect,
+        Self::Auth,
+    ];
+
+    /// Reads the type from a packet's first byte; `None` for the reserved type 0.
+    pub(crate) fn of(first: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| *it as u8 == first >> 4)
+    }
+
+    /// The first byte of a packet of this type whose flags are the fixed ones (MQTT 5, 2.1.3).
+    pub(crate) const fn first_byte(self) -> u8 {
+        let flags = match self {
+            Self::Pubrel | Self::Subscribe | Self::Unsubscribe => 2,
+            _ => 0,
+        };
+        (self as u8) << 4 | flags
+    }
+}
+
+impl fmt::Display for PacketType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "CONNECT",
+            Self::Connack => "CONNACK",
+            Self::Publish => "PUBLISH",
+            Self::Puback => "PUBACK",
+            Self::Pubrec => "PUBREC",
+            Self::Pubrel => "PUBREL",
+            Self::Pubcomp => "PUBCOMP",
+            Self::Subscribe => "SUBSCRIBE",
+            Self::Suback => "SUBACK",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::Unsuback => "UNSUBACK",
+            Self::Pingreq => "PINGREQ",
+            Self::Pingresp => "PINGRESP",
+            Self::Disconnect => "DISCONNECT",
+            Self::Auth => "AUTH",
+        })
+    }
+}
+
+/// A violation of the protocol by the broker. Its text completes "the broker sent ".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProtocolError {
+    packet: Option<PacketType>,
+    fault: Cow<'static, str>,
+}
+
+impl ProtocolError {
+    /// A violation by a packet of this type; `fault` completes "a PUBLISH ".
+    pub(crate) fn new(packet: PacketType, fault: impl Into<Cow<'static, str>>) -> Self {
+        Self { packet: Some(packet), fault: fault.into() }
+    }
+
+    /// A violation by bytes that are not a packet; `fault` completes "the broker sent ".
+    pub(crate) fn unframed(fault: impl Into<Cow<'static, str>>) -> Self {
+        Self { packet: None, fault: fault.into() }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.packet {
+            None => f.write_str(&self.fault),
+            Some(packet @ (PacketType::Auth | PacketType::Unsuback | PacketType::Unsubscribe)) => {
+                write!(f, "an {packet} {}", self.fault)
+            }
+            Some(packet) => write!(f, "a {packet} {}", self.fault),
+        }
+    }
+}
+
+/// Bytes that end early or are not what they must be. [`decode`] adds which packet holds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// The fixed header of a packet (MQTT 5, 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FixedHeader {
+    /// Type and flags.
+    pub(crate) first: u8,
+    /// How many bytes the header itself takes: 2 to 5.
+    pub(crate) len: usize,
+    /// How many bytes follow it.
+    pub(crate) remaining: usize,
+}
+
+impl FixedHeader {
+    /// Decodes the header that `bytes` begin with; `None` if more bytes are needed.
+    ///
+    /// # Errors
+    /// The reserved type 0; a length of more than 4 bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
+        let Some((&first, mut rest)) = bytes.split_first() else { return Ok(None) };
+        if PacketType::of(first).is_none() {
+            return Err(ProtocolError::unframed("a packet of the reserved type 0: is it an MQTT broker?"));
+        }
+        let before = rest.len();
+        match take_length(&mut rest) {
+            Ok(remaining) => Ok(Some(Self { first, len: 1 + before - rest.len(), remaining })),
+            Err(_) if before < MAX_LENGTH_BYTES => Ok(None),
+            Err(_) => Err(ProtocolError::unframed("a packet whose length takes more than 4 bytes")),
+        }
+    }
+
+    /// How many bytes the whole packet takes.
+    pub(crate) fn packet_len(&self) -> usize {
+        self.len + self.remaining
+    }
+}
+
+/// Takes the next `N` bytes.
+pub(crate) fn take_array<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Malformed> {
+    let (array, rest) = from.split_first_chunk().ok_or(Malformed("ends early"))?;
+    *from = rest;
+    Ok(*array)
+}
+
+/// Takes the next `len` bytes.
+pub(crate) fn take<'a>(from: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
+    let (taken, rest) = from.split_at_checked(len).ok_or(Malformed("ends early"))?;
+    *from = rest;
+    Ok(taken)
+}
+
+/// Takes bytes that follow their length of two bytes (MQTT 5, 1.5.6).
+pub(crate) fn take_binary<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let len = u16::from_be_bytes(take_array(from)?);
+    take(from, len.into())
+}
+
+/// Takes a string: UTF-8 without NUL [MQTT-1.5.4-1] [MQTT-1.5.4-2].
+pub(crate) fn take_string<'a>(from: &mut &'a [u8]) -> Result<&'a str, Malformed> {
+    let text = std::str::from_utf8(take_binary(from)?).map_err(|_| Malformed("with a string that is not UTF-8"))?;
+    if memchr::memchr(0, text.as_bytes()).is_some() { Err(Malformed("with a NUL in a string")) } else { Ok(text) }
+}
+
+/// Takes a variable byte integer: 0 to 268,435,455 (MQTT 5, 1.5.5).
+pub(crate) fn take_length(from: &mut &[u8]) -> Result<usize, Malformed> {
+    let mut length = 0;
+    for (at, byte) in from.iter().take(MAX_LENGTH_BYTES).enumerate() {
+        length |= usize::from(byte & !CONTINUES) << (7 * at);
+        if byte & CONTINUES == 0 {
+            *from = &from[at + 1..];
+            return Ok(length);
+        }
+    }
+    Err(Malformed("with a length that ends early or takes more than 4 bytes"))
+}
+
+/// Takes the properties of a packet as bytes: they follow their length as a variable byte integer.
+pub(crate) fn take_properties<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let len = take_length(from)?;
+    take(from, len).map_err(|_| Malformed("whose properties are longer than the packet"))
+}
+
+/// Appends bytes behind their length of two bytes. Only for bytes that are known to be few enough.
+pub(crate) fn put_binary(to: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    to.extend(len.to_be_bytes());
+    to.extend(&bytes[..len.into()]);
+}
+
+/// Appends a variable byte integer.
+pub(crate) fn put_length(to: &mut Vec<u8>, mut length: usize) {
+    loop {
+        let low = length.to_le_bytes()[0] & !CONTINUES;
+        length >>= 7;
+        if length == 0 {
+            return to.push(low);
+        }
+        to.push(low | CONTINUES);
+    }
+}
+
+/// Appends an acknowledgement of success: PUBACK, PUBREC or PUBCOMP.
+pub(crate) fn put_acknowledgement(to: &mut Vec<u8>, packet: PacketType, id: u16) {
+    to.extend([packet.first_byte(), 2]);
+    to.extend(id.to_be_bytes());
+}
+
+/// The acceptance that a server sends in its CONNACK when it has no session and sets no limits.
+pub(crate) fn plain_connack(version: Version) -> &'static [u8] {
+    match version {
+        Version::V311 => &[0x20, 2, 0, 0],
+        Version::V5 => &[0x20, 3, 0, 0, 0],
+    }
+}
+
+/// A PINGRESP.
+pub(crate) const PINGRESP: [u8; 2] = [PacketType::Pingresp.first_byte(), 0];
+
+/// A PINGREQ.
+pub(crate) const PINGREQ: [u8; 2] = [PacketType::Pingreq.first_byte(), 0];
+
+/// A packet that a server may send to a client which publishes with QoS 0 or 1 and never unsubscribes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inbound<'a> {
+    Connack(Connack<'a>),
+    Publish(Publish<'a>),
+    Puback(Acknowledgement<'a>),
+    Pubrel { id: u16 },
+    Suback(Suback<'a>),
+    Pingresp,
+    Disconnect { reason: ReasonCode, properties: Properties<'a> },
+}
+
+/// The answer to a CONNECT (MQTT 5, 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Connack<'a> {
+    pub(crate) session_present: bool,
+    /// With MQTT 3.1.1 its return codes 1 to 5 (MQTT 3.1.1, 3.2.2.3).
+    pub(crate) reason: ReasonCode,
+    /// Of MQTT 5; empty with 3.1.1.
+    pub(crate) properties: Properties<'a>,
+}
+
+/// A message (MQTT 5, 3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Publish<'a> {
+    pub(crate) topic: &'a str,
+    /// 0, 1 or 2.
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    /// 0 with QoS 0, else 1 to 65,535.
+    pub(crate) id: u16,
+    /// Of MQTT 5; empty with 3.1.1.
+    pub(crate) properties: Properties<'a>,
+    pub(crate) payload: &'a [u8],
+}
+
+/// The answer to a publication with QoS 1 (MQTT 5, 3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Acknowledgement<'a> {
+    pub(crate) id: u16,
+    pub(crate) reason: ReasonCode,
+    pub(crate) properties: Properties<'a>,
+}
+
+/// The answer to a SUBSCRIBE (MQTT 5, 3.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Suback<'a> {
+    pub(crate) id: u16,
+    pub(crate) properties: Properties<'a>,
+    /// One for each filter, at least one. With MQTT 3.1.1 its return codes, which mean the same.
+    pub(crate) codes: &'a [u8],
+}
+
+/// Decodes and checks a packet that a server sent: its first byte, and what follows the fixed header.
+///
+/// # Errors
+/// A packet that is not well-formed, or that no server may send to us.
+pub(crate) fn decode(version: Version, first: u8, body: &[u8]) -> Result<Inbound<'_>, ProtocolError> {
+    let Some(packet) = PacketType::of(first) else {
+        return Err(ProtocolError::unframed("a packet of the reserved type 0"));
+    };
+    let wrong = |fault| Err(ProtocolError::new(packet, fault));
+    if packet != PacketType::Publish && first != packet.first_byte() {
+        return wrong("with wrong flags");
+    }
+    let malformed = |Malformed(fault)| ProtocolError::new(packet, fault);
+    match packet {
+        PacketType::Publish => publish(version, first, body).map_err(malformed).map(Inbound::Publish),
+        PacketType::Connack => connack(version, body).map_err(malformed).map(Inbound::Connack),
+        PacketType::Puback => acknowledgement(version, packet, body).map_err(malformed).map(Inbound::Puback),
+        PacketType::Pubrel => {
+            acknowledgement(version, packet, body).map_err(malformed).map(|pubrel| Inbound::Pubrel { id: pubrel.id })
+        }
+        PacketType::Suback => suback(version, body).map_err(malformed).map(Inbound::Suback),
+        PacketType::Pingresp if body.is_empty() => Ok(Inbound::Pingresp),
+        PacketType::Pingresp => wrong("that is not empty"),
+        PacketType::Disconnect if version == Version::V5 => disconnect(body).map_err(malformed),
+        PacketType::Disconnect | PacketType::Connect | PacketType::Subscribe => wrong("which only a client may send"),
+        PacketType::Unsubscribe | PacketType::Pingreq => wrong("which only a client may send"),
+        PacketType::Pubrec | PacketType::Pubcomp => wrong("but nothing was published with QoS 2"),
+        PacketType::Unsuback => wrong("that answers no UNSUBSCRIBE"),
+        PacketType::Auth if version == Version::V5 => wrong("but no authentication method was agreed on"),
+        PacketType::Auth => wrong("which MQTT 3.1.1 does not have"),
+    }
+}
+
+fn connack(version: Version, mut body: &[u8]) -> Result<Connack<'_>, Malformed> {
+    let [flags, code] = take_array(&mut body)?;
+    if flags > 1 {
+        return Err(Malformed("with reserved flags"));
+    }
+    let properties = match version {
+        Version::V5 => Properties::decode(PacketType::Connack, &mut body)?,
+        Version::V311 => Properties::default(),
+    };
+    if !body.is_empty() {
+        return Err(Malformed("that is too long"));
+    }
+    let reason = match version {
+        Version::V5 => ReasonCode::checked(PacketType::Connack, code)?,
+        Version::V311 if code <= 5 => ReasonCode(code),
+        Version::V311 => return Err(Malformed("with a reserved return code")),
+    };
+    // [MQTT-3.2.2-6]
+    if flags == 1 && code != 0 {
+        return Err(Malformed("that refuses the connection and claims a session"));
+    }
+    Ok(Connack { session_present: flags == 1, reason, properties })
+}
+
+/// Whether a CONNACK's body is one of MQTT 3.1.1: so brokers answer that do not know MQTT 5.
+pub(crate) fn is_old_connack(body: &[u8]) -> bool {
+    matches!(body, [0 | 1, 0..=5])
+}
+
+fn publish(version: Version, first: u8, mut body: &[u8]) -> Result<Publish<'_>, Malformed> {
+    let (qos, retain) = (first >> 1 & 3, first & 1 == 1);
+    if qos == 3 {
+        return Err(Malformed("with QoS 3"));
+    }
+    if first & 0x08 != 0 && qos == 0 {
+        // [MQTT-3.3.1-2]
+        return Err(Malformed("with QoS 0 that claims to be a duplicate"));
+    }
+    let topic = topic_name(&mut body)?;
+    let id = if qos > 0 { packet_identifier(&mut body)? } else { 0 };
+    let properties = match version {
+        Version::V5 => Properties::decode(PacketType::Publish, &mut body)?,
+        Version::V311 => Properties::default(),
+    };
+    Ok(Publish { topic, qos, retain, id, properties, payload: body })
+}
+
+/// Takes the topic of a PUBLISH: not empty, because we allow no topic aliases, and without wildcards [MQTT-3.3.2-2].
+fn topic_name<'a>(body: &mut &'a [u8]) -> Result<&'a str, Malformed> {
+    let bytes = take_binary(body)?;
+    let topic = std::str::from_utf8(bytes).map_err(|_| Malformed("whose topic is not UTF-8"))?;
+    if memchr::memchr3(0, b'+', b'#', bytes).is_some() {
+        let has_nul = memchr::memchr(0, bytes).is_some();
+        return Err(Malformed(if has_nul { "with a NUL in its topic" } else { "with a wildcard in its topic" }));
+    }
+    if topic.is_empty() { Err(Malformed("without a topic")) } else { Ok(topic) }
+}
+
+/// The topic and the packet identifier of a PUBLISH whose beginning alone is known; `None` if more bytes are needed.
+///
+/// # Errors
+/// What [`decode`] refuses in these.
+pub(crate) fn publish_head(first: u8, body: &[u8]) -> Result<Option<(&str, u16)>, ProtocolError> {
+    let qos = first >> 1 & 3;
+    let topic_len = match body.first_chunk() {
+        Some(len) => usize::from(u16::from_be_bytes(*len)),
+        None => return Ok(None),
+    };
+    if body.len() < 2 + topic_len + 2 {
+        return Ok(None);
+    }
+    let mut rest = body;
+    let head = topic_name(&mut rest).and_then(|topic| match qos {
+        0 => Ok((topic, 0)),
+        1 | 2 => packet_identifier(&mut rest).map(|id| (topic, id)),
+        _ => Err(Malformed("with QoS 3")),
+    });
+    head.map(Some).map_err(|Malformed(fault)| ProtocolError::new(PacketType::Publish, fault))
+}
+
+/// Takes a packet identifier, which is never 0 [MQTT-2.2.1-3].
+fn packet_identifier(body: &mut &[u8]) -> Result<u16, Malformed> {
+    match u16::from_be_bytes(take_array(body)?) {
+        0 => Err(Malformed("with packet identifier 0")),
+        id => Ok(id),
+    }
+}
+
+fn acknowledgement(version: Version, packet: PacketType, mut body: &[u8]) -> Result<Acknowledgement<'_>, Malformed> {
+    let id = packet_identifier(&mut body)?;
+    let (mut reason, mut properties) = (ReasonCode::SUCCESS, Properties::default());
+    if version == Version::V5 && !body.is_empty() {
+        let [code] = take_array(&mut body)?;
+        reason = ReasonCode::checked(packet, code)?;
+        // The length may be left out if there are no properties (MQTT 5, 3.4.2.2.1).
+        if !body.is_empty() {
+            properties = Properties::decode(packet, &mut body)?;
+        }
+    }
+    if body.is_empty() { Ok(Acknowledgement { id, reason, properties }) } else { Err(Malformed("that is too long")) }
+}
+
+fn suback(version: Version, mut body: &[u8]) -> Result<Suback<'_>, Malformed> {
+    let id = packet_identifier(&mut body)?;
+    let properties = match version {
+        Version::V5 => Properties::decode(PacketType::Suback, &mut body)?,
+        Version::V311 => Properties::default(),
+    };
+    if body.is_empty() {
+        return Err(Malformed("without return codes"));
+    }
+    for code in body {
+        match version {
+            Version::V5 => drop(ReasonCode::checked(PacketType::Suback, *code)?),
+            // [MQTT-3.9.3-2]
+            Version::V311 if matches!(code, 0..=2 | 0x80) => {}
+            Version::V311 => return Err(Malformed("with a reserved return code")),
+        }
+    }
+    Ok(Suback { id, properties, codes: body })
+}
+
+fn disconnect(mut body: &[u8]) -> Result<Inbound<'_>, Malformed> {
+    let (mut reason, mut properties) = (ReasonCode::SUCCESS, Properties::default());
+    if !body.is_empty() {
+        let [code] = take_array(&mut body)?;
+        reason = ReasonCode::checked(PacketType::Disconnect, code)?;
+        if !body.is_empty() {
+            properties = Properties::decode(PacketType::Disconnect, &mut body)?;
+        }
+    }
+    if body.is_empty() { Ok(Inbound::Disconnect { reason, properties }) } else { Err(Malformed("that is too long")) }
+}

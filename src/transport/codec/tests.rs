@@ -1,0 +1,215 @@
+//! What is accepted from a broker, and what is not.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A packet of this type with its fixed flags: its first byte and its body.
+fn decode_as(version: Version, packet: PacketType, body: &[u8]) -> Result<Inbound<'_>, String> {
+    decode(version, packet.first_byte(), body).map_err(|error| error.to_string())
+}
+
+/// A PUBLISH to the topic `t` with these properties, behind their length, and this payload.
+fn publish_v5(properties: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut body = vec![0, 1, b't'];
+    put_length(&mut body, properties.len());
+    body.extend_from_slice(properties);
+    body.extend_from_slice(payload);
+    body
+}
+
+#[test]
+fn a_length_is_read_as_it_was_written() {
+    for (length, bytes) in [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (2_097_152, 4), (268_435_455, 4)] {
+        let mut written = Vec::new();
+        put_length(&mut written, length);
+        assert_eq!((written.len(), take_length(&mut written.as_slice())), (bytes, Ok(length)));
+        for end in 0..written.len() {
+            assert!(take_length(&mut &written[..end]).is_err(), "{length} cut after {end} bytes");
+        }
+    }
+    assert!(take_length(&mut &[0xff, 0xff, 0xff, 0xff, 1][..]).is_err(), "five bytes");
+}
+
+#[test]
+fn a_fixed_header_needs_its_whole_length() {
+    let header = |bytes: &[u8]| FixedHeader::decode(bytes).map_err(|error| error.to_string());
+    assert_eq!(header(&[]), Ok(None));
+    assert_eq!(header(&[0x30]), Ok(None));
+    assert_eq!(header(&[0x30, 0x80]), Ok(None));
+    assert_eq!(header(&[0x30, 0x80, 1]), Ok(Some(FixedHeader { first: 0x30, len: 3, remaining: 128 })));
+    let too_long = "a packet whose length takes more than 4 bytes".to_owned();
+    assert_eq!(header(&[0x30, 0xff, 0xff, 0xff, 0xff]), Err(too_long));
+    assert!(header(&[0x00]).is_err(), "the reserved type 0");
+}
+
+#[test]
+fn a_message_is_read_as_it_stands() {
+    let body = [0, 3, b'a', b'/', b'b', 1, 2, b'x', b'y'];
+    let expected = Publish {
+        topic: "a/b",
+        qos: 1,
+        retain: true,
+        id: 0x0102,
+        properties: Properties::default(),
+        payload: b"xy",
+    };
+    assert_eq!(decode(Version::V311, 0x33, &body), Ok(Inbound::Publish(expected)));
+}
+
+#[test]
+fn each_malformed_packet_is_refused_with_its_fault() {
+    use PacketType::{Auth, Connack, Connect, Disconnect, Pingreq, Pingresp, Puback, Pubcomp, Pubrec, Pubrel};
+    use PacketType::{Suback, Subscribe, Unsuback, Unsubscribe};
+    use Version::{V5, V311};
+    for (version, packet, body, fault) in [
+        (V311, Suback, &[0, 1][..], "a SUBACK without return codes"),
+        (V5, Suback, &[0, 1, 0], "a SUBACK without return codes"),
+        (V311, Suback, &[0, 0, 0], "a SUBACK with packet identifier 0"),
+        (V311, Suback, &[0], "a SUBACK ends early"),
+        (V311, Suback, &[0, 1, 3], "a SUBACK with a reserved return code"),
+        (V5, Suback, &[0, 1, 0, 0x99], "a SUBACK with a reason code that it may not have"),
+        (V311, Connack, &[0], "a CONNACK ends early"),
+        (V311, Connack, &[2, 0], "a CONNACK with reserved flags"),
+        (V311, Connack, &[0, 6], "a CONNACK with a reserved return code"),
+        (V311, Connack, &[1, 5], "a CONNACK that refuses the connection and claims a session"),
+        (V311, Connack, &[0, 0, 0], "a CONNACK that is too long"),
+        (V5, Connack, &[0, 0, 3, 0x21, 0, 0], "a CONNACK with Receive Maximum 0"),
+        (V5, Connack, &[0, 0, 2, 0x24, 2], "a CONNACK with a property that must be 0 or 1"),
+        (V5, Connack, &[0, 0, 4, 0x24, 1, 0x24, 1], "a CONNACK that repeats a property"),
+        (V5, Connack, &[0, 0, 2, 0x17, 1], "a CONNACK with a property that it may not have"),
+        (V5, Connack, &[0, 0, 2, 0x7e, 1], "a CONNACK with an unknown property"),
+        (V5, Connack, &[0, 0, 9, 0x13, 1], "a CONNACK whose properties are longer than the packet"),
+        (V5, Connack, &[0, 0, 2, 0x13, 1], "a CONNACK ends early"),
+        (V5, Connack, &[0, 0, 5, 0x1f, 0, 2, 0xff, 0xff], "a CONNACK with a string that is not UTF-8"),
+        (V5, Connack, &[0, 0, 5, 0x1f, 0, 2, b'a', 0], "a CONNACK with a NUL in a string"),
+        (V311, Puback, &[0], "a PUBACK ends early"),
+        (V311, Puback, &[0, 1, 0], "a PUBACK that is too long"),
+        (V5, Puback, &[0, 1, 0x86], "a PUBACK with a reason code that it may not have"),
+        (V5, Pubrel, &[0, 0], "a PUBREL with packet identifier 0"),
+        (V311, Pubrec, &[0, 1], "a PUBREC but nothing was published with QoS 2"),
+        (V311, Pubcomp, &[0, 1], "a PUBCOMP but nothing was published with QoS 2"),
+        (V311, Unsuback, &[0, 1], "an UNSUBACK that answers no UNSUBSCRIBE"),
+        (V311, Pingresp, &[0], "a PINGRESP that is not empty"),
+        (V311, Connect, &[], "a CONNECT which only a client may send"),
+        (V5, Subscribe, &[0, 1], "a SUBSCRIBE which only a client may send"),
+        (V5, Unsubscribe, &[0, 1], "an UNSUBSCRIBE which only a client may send"),
+        (V5, Pingreq, &[], "a PINGREQ which only a client may send"),
+        (V311, Disconnect, &[], "a DISCONNECT which only a client may send"),
+        (V5, Disconnect, &[4], "a DISCONNECT with a reason code that it may not have"),
+        (V311, Auth, &[], "an AUTH which MQTT 3.1.1 does not have"),
+        (V5, Auth, &[0x18, 0], "an AUTH but no authentication method was agreed on"),
+    ] {
+        assert_eq!(decode_as(version, packet, body), Err(fault.to_owned()), "{version} {body:?}");
+    }
+}
+
+#[test]
+fn each_malformed_message_is_refused_with_its_fault() {
+    for (first, body, fault) in [
+        (0x36, &[0, 1, b't', 0, 1][..], "with QoS 3"),
+        (0x38, &[0, 1, b't'], "with QoS 0 that claims to be a duplicate"),
+        (0x32, &[0, 1, b't', 0, 0], "with packet identifier 0"),
+        (0x32, &[0, 1, b't', 0], "ends early"),
+        (0x30, &[0, 0], "without a topic"),
+        (0x30, &[0, 9, b't'], "ends early"),
+        (0x30, &[0, 1, 0xff], "whose topic is not UTF-8"),
+        (0x30, &[0, 1, 0], "with a NUL in its topic"),
+        (0x30, &[0, 1, b'+'], "with a wildcard in its topic"),
+        (0x30, &[0, 3, b'a', b'/', b'#'], "with a wildcard in its topic"),
+    ] {
+        let error = decode(Version::V311, first, body).expect_err(fault).to_string();
+        assert_eq!(error, format!("a PUBLISH {fault}"));
+    }
+    for (properties, fault) in [
+        (&[0x23, 0, 1][..], "with a topic alias, which we do not allow"),
+        (&[0x0b, 0], "with subscription identifier 0"),
+        (&[0x1f, 0, 1, b'x'], "with a property that it may not have"),
+        (&[0x02], "ends early"),
+        (&[0x01, 2], "with a property that must be 0 or 1"),
+    ] {
+        let body = publish_v5(properties, b"{}");
+        let error = decode(Version::V5, 0x30, &body).expect_err(fault).to_string();
+        assert_eq!(error, format!("a PUBLISH {fault}"));
+    }
+}
+
+#[test]
+fn flags_must_be_the_fixed_ones() {
+    for (first, body) in [(0x60, &[0, 1][..]), (0x91, &[0, 1, 0]), (0x21, &[0, 0]), (0xd1, &[]), (0x42, &[0, 1])] {
+        let error = decode(Version::V311, first, body).expect_err("wrong flags").to_string();
+        assert!(error.ends_with("with wrong flags"), "{first:02x}: {error}");
+    }
+}
+
+#[test]
+fn properties_are_read_and_unknown_use_is_passed_over() {
+    let mut properties = vec![0x0b, 0x80, 0x01, 0x26, 0, 1, b'k', 0, 1, b'v', 0x26, 0, 1, b'k', 0, 1, b'v', 0x0b, 7];
+    properties.extend([0x03, 0, 1, b'j', 0x02, 0, 0, 0, 9]);
+    let body = publish_v5(&properties, b"{}");
+    let Ok(Inbound::Publish(message)) = decode(Version::V5, 0x30, &body) else { panic!("it is well-formed") };
+    assert_eq!(message.properties.subscription_identifiers().collect::<Vec<_>>(), [128, 7]);
+    assert_eq!(message.payload, b"{}");
+}
+
+#[test]
+fn a_short_acknowledgement_means_success() {
+    for (version, body) in [(Version::V311, &[0, 7][..]), (Version::V5, &[0, 7]), (Version::V5, &[0, 7, 0])] {
+        let expected =
+            Acknowledgement { id: 7, reason: ReasonCode::SUCCESS, properties: Properties::default() };
+        assert_eq!(decode_as(version, PacketType::Puback, body), Ok(Inbound::Puback(expected)));
+    }
+    let denied = [0, 7, 0x87, 6, 0x1f, 0, 3, b'a', b'c', b'l'];
+    let Ok(Inbound::Puback(answer)) = decode_as(Version::V5, PacketType::Puback, &denied) else { panic!("well-formed") };
+    assert_eq!((answer.reason, answer.properties.reason_string()), (ReasonCode::NOT_AUTHORIZED, Some("acl")));
+}
+
+#[test]
+fn the_head_of_a_large_message_is_enough_for_its_acknowledgement() {
+    let body = [0, 2, b'a', b'b', 0, 9, b'x'];
+    assert_eq!(publish_head(0x32, &body[..5]), Ok(None));
+    assert_eq!(publish_head(0x32, &body[..6]), Ok(Some(("ab", 9))));
+    assert!(publish_head(0x32, &[0, 1, b'#', 0, 9]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_decoded_or_refused(
+        first in any::<u8>(),
+        body in prop::collection::vec(any::<u8>(), 0..80),
+        is_v5 in any::<bool>(),
+    ) {
+        let version = if is_v5 { Version::V5 } else { Version::V311 };
+        if let Ok(Inbound::Publish(message)) = decode(version, first, &body) {
+            // Every property that was accepted can be read again.
+            prop_assert!(message.properties.iter().count() <= body.len());
+            prop_assert!(message.payload.len() < body.len());
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_cut_anywhere_in_its_head_is_refused(
+        topic in "[a-z/]{1,20}",
+        numbers in prop::collection::vec(1..1000_usize, 0..4),
+        payload in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut properties = Vec::new();
+        for number in &numbers {
+            properties.push(0x0b);
+            put_length(&mut properties, *number);
+        }
+        let mut body = Vec::new();
+        put_binary(&mut body, topic.as_bytes());
+        body.extend([0, 1]);
+        put_length(&mut body, properties.len());
+        body.extend_from_slice(&properties);
+        let head = body.len();
+        body.extend_from_slice(&payload);
+        let Ok(Inbound::Publish(message)) = decode(Version::V5, 0x32, &body) else { panic!("it is well-formed") };
+        let read: Vec<usize> = message.properties.subscription_identifiers().map(|it| it as usize).collect();
+        prop_assert_eq!((message.topic, message.payload, read), (topic.as_str(), payload.as_slice(), numbers));
+        for end in 0..head {
+            prop_assert!(decode(Version::V5, 0x32, &body[..end]).is_err(), "cut after {} of {}", end, head);
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Owns the connection to the broker, and stands between it and the MQTT library.
+//!
+//! The library keeps the conversation: CONNECT, SUBSCRIBE, PUBLISH, DISCONNECT. It is connected to the relay by a Unix
+//! socket. Messages never reach it: the relay takes them off the wire, has them handled and acknowledges them. The reasons:
+//! the library needs 8 to 11 system calls for a message, acknowledges inside a callback under a lock of the whole process,
+//! trusts the bytes that it receives, and keeps to itself what the broker says.
+//!
+//! Two threads work for a connection:
+//!
+//! * The **reader** ([`Reader`]) reads from the broker into one buffer, decodes and checks every packet, and has messages
+//!   handled as they stand in the buffer. At the end of the buffer it has the records written, and then sends all
+//!   acknowledgements at once. If records cannot be written it waits, and nothing is read meanwhile.
+//! * The **forwarder** ([`Forwarder`]) passes on what the library sends, and keeps the connection alive, also while the
+//!   reader waits.
+//!
+//! The library never sees a connection fail: whatever happens to the broker, the relay goes on answering it until it is
+//! told to disconnect. It frees twice what it cannot write, and closes a refused socket twice.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::codec::{self, Version};
+use super::error::{BrokerReason, ConnectionEnd};
+use super::gate::Gate;
+use super::moment::Moment;
+use super::stream::{BrokerReader, BrokerStream, BrokerWriter};
+use super::subscription::Subscription;
+pub(crate) use codec::Publish;
+
+mod forwarder;
+mod reader;
+
+use forwarder::Forwarder;
+use reader::Reader;
+
+/// Whether messages are acknowledged to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ack {
+    /// They are.
+    Send,
+    /// They are not, and neither is any message after them: the connection can only be left.
+    Withhold,
+}
+
+/// Handles messages, one after the other, on the reader's thread. It may wait for as long as it likes.
+pub(crate) trait MessageHandler: Send {
+    /// Handles a message. It need not be safe before [`MessageHandler::commit`] returns.
+    fn message(&mut self, message: &Publish<'_>) -> Ack;
+
+    /// Handles a message that is too large to be received: its payload is missing. `size` is that of its packet in bytes.
+    fn oversized(&mut self, message: &Publish<'_>, size: usize) -> Ack;
+
+    /// Makes safe all that was handled: acknowledgements are sent after it.
+    fn commit(&mut self) -> Ack;
+}
+
+/// A handler that outlives a connection. One reader at a time holds it.
+pub(crate) type SharedHandler = Arc<Mutex<dyn MessageHandler>>;
+
+/// The outcome of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// The broker took it, or it was sent with QoS 0.
+    Accepted,
+    /// The broker took it, and nobody subscribes to its topic (MQTT 5, 3.4.2.1).
+    NoMatchingSubscribers,
+    /// The broker refused it.
+    Denied(BrokerReason),
+    /// It was not sent: the broker accepts no packet of this size. In bytes.
+    TooLarge { size: usize, largest: u32 },
+    /// It was not sent: the connection ended before.
+    NotSent,
+    /// The connection ended before the broker acknowledged it.
+    Lost,
+}
+
+/// The outcome of a SUBSCRIBE for one filter: the granted QoS, or the refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subscribed {
+    /// The request's number, from 0.
+    pub(super) number: usize,
+    pub(super) granted: Result<u8, BrokerReason>,
+}
+
+/// What the relay reports to the client, in the order of the wire.
+#[derive(Debug)]
+pub(super) enum RelayEvent {
+    /// The broker accepted the connection.
+    Accepted(Accepted),
+    Subscribed(Subscribed),
+    /// The broker sends nothing more.
+    Ended(ConnectionEnd),
+}
+
+/// An accepted connection: the CONNACK's content (MQTT 5, 3.2.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) session_present: bool,
+    pub(crate) limits: Limits,
+}
+
+/// What the broker limits or changes (MQTT 5, 3.2.2.3). MQTT 3.1.1 says nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The session expiry that replaces the requested one.
+    pub(crate) session_expiry: Option<Duration>,
+    /// How many publications may be unacknowledged.
+    pub(crate) receive_maximum: u16,
+    /// The highest QoS that we may publish with.
+    pub(crate) maximum_qos: u8,
+    pub(crate) retain_available: bool,
+    /// The largest packet that we may send, in bytes.
+    pub(crate) maximum_packet_size: Option<u32>,
+    /// The client identifier that replaces ours.
+    pub(crate) assigned_client_id: Option<String>,
+    pub(crate) wildcard_subscriptions: bool,
+    pub(crate) subscription_identifiers: bool,
+    pub(crate) shared_subscriptions: bool,
+    /// The keep-alive interval that replaces ours; zero for none.
+    pub(crate) server_keep_alive: Option<Duration>,
+}
+
+impl Default for Limits {
+    /// What holds if the broker says nothing.
+    fn default() -> Self {
+        Self {
+            session_expiry: None,
+            receive_maximum: u16::MAX,
+            maximum_qos: 2,
+            retain_available: true,
+            maximum_packet_size: None,
+            assigned_client_id: None,
+            wildcard_subscriptions: true,
+            subscription_identifiers: true,
+            shared_subscriptions: true,
+            server_keep_alive: None,
+        }
+    }
+}
+
+/// What a relay needs to know.
+pub(super) struct RelayOptions {
+    pub(super) version: Version,
+    pub(super) keepalive: Duration,
+    /// The largest packet that we accept, in bytes.
+    pub(super) max_packet_size: usize,
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) handler: SharedHandler,
+    pub(super) gate: Arc<Gate>,
+    /// The identifiers of QoS 2 messages that were handled and not released yet [MQTT-4.3.3-10]. They outlive a
+    /// connection as the session does.
+    pub(super) unreleased: Arc<Mutex<HashSet<u16>>>,
+    /// Whether the kernel is to acknowledge at once what it receives: see [`BrokerWriter::acknowledge_at_once`].
+    pub(super) acknowledges_at_once: bool,
+    /// Called on the reader's thread with each event.
+    pub(super) report: Box<dyn Fn(RelayEvent) + Send>,
+}
+
+/// A relay at work.
+#[derive(Debug)]
+pub(super) struct Relay {
+    shared: Arc<Shared>,
+    reader: Worker,
+    forwarder: Worker,
+}
+
+/// A thread whose end can be waited for.
+#[derive(Debug)]
+struct Worker(Receiver<Infallible>);
+
+impl Worker {
+    fn start(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
+        let (alive, end) = channel::<Infallible>();
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            work();
+            drop(alive);
+        })?;
+        Ok(Self(end))
+    }
+
+    /// Waits until it has ended, or until `deadline`; whether it has.
+    fn await_end(&self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.0.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+type OnPublished = Box<dyn FnOnce(Published) + Send>;
+
+/// What the threads have in common.
+struct Shared {
+    writer: Arc<BrokerWriter>,
+    /// The library's end.
+    library: Mutex<UnixStream>,
+    requests: Mutex<Requests>,
+    /// When each PINGREQ was sent that is not answered yet.
+    pings: Mutex<VecDeque<Moment>>,
+    gate: Arc<Gate>,
+    times: Times,
+    /// How many messages were handled.
+    messages: AtomicU64,
+    /// Whether the library has its CONNACK.
+    is_library_connected: AtomicBool,
+}
+
+/// What was handed to the library and is not answered yet.
+#[derive(Default)]
+struct Requests {
+    /// Publications that the library has not written yet, in their order.
+    unsent: VecDeque<OnPublished>,
+    /// Publications by packet identifier.
+    unacknowledged: HashMap<u16, OnPublished>,
+    /// How many SUBSCRIBE packets the library has written.
+    subscribed: usize,
+    /// SUBSCRIBE packets by packet identifier: their numbers.
+    subscribing: HashMap<u16, usize>,
+    /// Whether the connection has ended.
+    is_over: bool,
+}
+
+/// When something last happened on the connection, in [`Moment::to_nanos`].
+#[derive(Debug, Default)]
+struct Times {
+    sent: AtomicU64,
+    read: AtomicU64,
+    /// When the last PINGREQ was sent.
+    pinged: AtomicU64,
+    /// The last proof that nothing is missing that was published before.
+    proof: AtomicU64,
+    /// The keep-alive interval that holds, in nanoseconds.
+    keepalive: AtomicU64,
+}
+
+impl Times {
+    fn set(slot: &AtomicU64, moment: Moment) {
+        slot.store(moment.to_nanos(), Ordering::Relaxed);
+    }
+
+    fn get(slot: &AtomicU64) -> Moment {
+        Moment::from_nanos(slot.load(Ordering::Relaxed))
+    }
+
+    fn keepalive(&self) -> Duration {
+        Duration::from_nanos(self.keepalive.load(Ordering::Relaxed))
+    }
+
+    fn set_keepalive(&self, keepalive: Duration) {
+        self.keepalive.store(u64::try_from(keepalive.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl Relay {
+    /// Starts to relay between the broker and the library.
+    pub(super) fn start(stream: BrokerStream, library: UnixStream, options: RelayOptions) -> std::io::Result<Self> {
+        let (from_broker, writer) = stream.split();
+        let now = Moment::now();
+        let times = Times::default();
+        for slot in [&times.sent, &times.read, &times.proof] {
+            Times::set(slot, now);
+        }
+        times.set_keepalive(options.keepalive);
+        let from_library = library.try_clone()?;
+        let shared = Arc::new(Shared {
+            writer,
+            library: Mutex::new(library),
+            requests: Mutex::default(),
+            pings: Mutex::default(),
+            gate: options.gate.clone(),
+            times,
+            messages: AtomicU64::new(0),
+            is_library_connected: AtomicBool::new(false),
+        });
+        let forwarder = Forwarder::new(shared.clone(), from_library);
+        let reader = Reader::new(shared.clone(), from_broker, options);
+        Ok(Self {
+            shared,
+            reader: Worker::start("mqtt-reader", move || reader.run())?,
+            forwarder: Worker::start("mqtt-forwarder", move || forwarder.run())?,
+        })
+    }
+
+    /// Registers a publication that the library is given next. `then` is called with its outcome, on one of the relay's
+    /// threads and in the order of the wire.
+    pub(super) fn expect_publication(&self, then: impl FnOnce(Published) + Send + 'static) {
+        let mut requests = self.shared.requests();
+        if requests.is_over {
+            drop(requests);
+            return then(Published::NotSent);
+        }
+        requests.unsent.push_back(Box::new(then));
+    }
+
+    /// Withdraws the publication that was registered last: the library does not take it.
+    pub(super) fn withdraw_publication(&self) {
+        let last = self.shared.requests().unsent.pop_back();
+        if let Some(then) = last {
+            then(Published::NotSent);
+        }
+    }
+
+    /// The last proof that the stream is complete.
+    pub(super) fn proof(&self) -> Moment {
+        Times::get(&self.shared.times.proof)
+    }
+
+    /// How many messages were handled.
+    pub(super) fn messages(&self) -> u64 {
+        self.shared.messages.load(Ordering::Relaxed)
+    }
+
+    /// Since when the reader has been waiting for the broker; now, if it is not.
+    pub(super) fn waiting_since(&self) -> Moment {
+        if self.shared.gate.is_busy() { Moment::now() } else { Times::get(&self.shared.times.read) }
+    }
+
+    /// Ends the connection to the broker. The library is answered until it disconnects.
+    pub(super) fn close(&self) {
+        self.shared.writer.close();
+    }
+
+    /// Waits until the broker has ended the connection, or until `deadline`.
+    pub(super) fn await_broker(&self, deadline: Instant) -> bool {
+        self.reader.await_end(deadline)
+    }
+
+    /// Waits until the library has disconnected and all is sent, or until `deadline`.
+    pub(super) fn await_library(&self, deadline: Instant) -> bool {
+        self.forwarder.await_end(deadline)
+    }
+}
+
+impl Shared {
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        lock(&self.requests)
+    }
+
+    /// Sends to the library. It reads for as long as it lives; if it is gone there is nobody to answer.
+    fn answer_library(&self, packets: &[u8]) {
+        let _ = lock(&self.library).write_all(packets);
+    }
+
+    /// Sends to the broker. A failure shows when the reader finds the connection ended.
+    fn send(&self, packets: &[u8]) {
+        if self.writer.send(packets).is_ok() {
+            Times::set(&self.times.sent, Moment::now());
+        }
+    }
+
+    /// Ends the connection: gives every request its outcome.
+    fn finish(&self, version: Version) {
+        if !self.is_library_connected.swap(true, Ordering::SeqCst) {
+            self.answer_library(codec::plain_connack(version));
+        }
+        let (unacknowledged, unsent) = {
+            let mut requests = self.requests();
+            requests.is_over = true;
+            requests.subscribing.clear();
+            (std::mem::take(&mut requests.unacknowledged), std::mem::take(&mut requests.unsent))
+        };
+        unacknowledged.into_values().for_each(|then| then(Published::Lost));
+        unsent.into_iter().for_each(|then| then(Published::NotSent));
+        self.writer.close();
+        self.gate.set_connected(false);
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// Locks. Nothing that is done under these locks can be left half done by a panic.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

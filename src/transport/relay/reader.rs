@@ -1,0 +1,416 @@
+//! Reads from the broker: decodes, checks, has messages handled, acknowledges.
+
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::codec::{self, Connack, FixedHeader, Inbound, PacketType, Property, ProtocolError, Publish, ReasonCode, Suback};
+use super::{
+    Accepted, Ack, BrokerReader, BrokerReason, ConnectionEnd, Limits, MessageHandler, Moment, Published, RelayEvent,
+    RelayOptions, Shared, Subscribed, Times, Version, lock,
+};
+use crate::transport::buffer::Buffer;
+use crate::transport::dedup::Deduplicator;
+
+/// How long a read waits at most. A read that takes longer was held up: this process was stopped.
+const READ_SLICE: Duration = Duration::from_secs(1);
+
+/// How much longer than [`READ_SLICE`] a read may take on a busy machine.
+const READ_SLACK: Duration = Duration::from_millis(250);
+
+/// A read that takes longer has waited for the broker.
+const WAITED: Duration = Duration::from_micros(50);
+
+/// How long to let messages collect while they come faster than they are handled one by one.
+const MODERATION: Duration = Duration::from_micros(500);
+
+/// A read of so many bytes is worth its system call: there is nothing to collect for.
+const WORTHWHILE: usize = 48 * 1024;
+
+/// How many bytes may wait for a broker that does not read: acknowledgements of every packet identifier there is.
+const MAX_UNSENT: usize = 4 * 65_536 + 64 * 1024;
+
+/// How many times the keep-alive interval the broker may be silent [MQTT-3.1.2-22].
+const SILENCE_FACTOR: f64 = 1.5;
+
+/// The thread that reads from the broker.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    stream: BrokerReader,
+    options: RelayOptions,
+    deduplicator: Option<Deduplicator>,
+    /// A message that is too large, whose bytes are read and dropped.
+    skipped: Option<Skipped>,
+    acknowledgements: Vec<u8>,
+    to_library: Vec<u8>,
+    /// How many messages were handled.
+    messages: u64,
+    /// Whether nothing more is acknowledged, so that nothing more is handled.
+    is_withheld: bool,
+    /// When all that had come was known to be read.
+    drained: Moment,
+    /// Whether to let messages collect before the next read.
+    is_busy: bool,
+}
+
+/// What is left to read of a message that is too large.
+struct Skipped {
+    left: usize,
+    qos: u8,
+    id: u16,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, stream: BrokerReader, options: RelayOptions) -> Self {
+        Self {
+            shared,
+            stream,
+            options,
+            deduplicator: None,
+            skipped: None,
+            acknowledgements: Vec::new(),
+            to_library: Vec::new(),
+            messages: 0,
+            is_withheld: false,
+            drained: Moment::now(),
+            is_busy: false,
+        }
+    }
+
+    /// Reads until the connection ends.
+    pub(super) fn run(mut self) {
+        let handler = self.options.handler.clone();
+        let Err(end) = self.read_all(&mut *lock(&handler));
+        if let ConnectionEnd::Protocol(_) = end {
+            self.disconnect(ReasonCode::PROTOCOL_ERROR);
+        }
+        self.shared.finish(self.options.version);
+        (self.options.report)(RelayEvent::Ended(end));
+    }
+
+    fn read_all(&mut self, handler: &mut dyn MessageHandler) -> Result<Infallible, ConnectionEnd> {
+        let mut buffer = Buffer::new();
+        loop {
+            self.fill(&mut buffer)?;
+            if self.is_withheld || !self.shared.gate.enter() {
+                buffer.clear();
+                continue;
+            }
+            let handled = self.handle(&mut buffer, handler);
+            self.commit(handler);
+            self.shared.gate.leave();
+            handled?;
+            if self.shared.writer.unsent() > MAX_UNSENT {
+                return Err(ConnectionEnd::Broken("it does not read what it is sent".to_owned()));
+            }
+        }
+    }
+
+    /// Reads what has come, and waits for it for as long as the broker may be silent.
+    fn fill(&mut self, buffer: &mut Buffer) -> Result<(), ConnectionEnd> {
+        if self.is_busy {
+            thread::sleep(MODERATION);
+        }
+        let patience = self.shared.times.keepalive().mul_f64(SILENCE_FACTOR);
+        let mut silence = Duration::ZERO;
+        let packet_len = FixedHeader::decode(buffer.unhandled()).ok().flatten().map(|header| header.packet_len());
+        loop {
+            if self.options.acknowledges_at_once {
+                self.shared.writer.acknowledge_at_once();
+            }
+            let before = Moment::now();
+            let room = buffer.room(packet_len);
+            let room_len = room.len();
+            let read = self.stream.read(room, READ_SLICE);
+            let after = Moment::now();
+            match read.map_err(ConnectionEnd::from_io)? {
+                Some(0) => return Err(ConnectionEnd::Closed),
+                Some(count) => {
+                    buffer.fill(count);
+                    self.note_arrival(before, after);
+                    let is_short = count < room_len;
+                    if is_short {
+                        self.drained = after;
+                    }
+                    self.is_busy = is_short && count < WORTHWHILE && after.since(before) < WAITED;
+                    return Ok(());
+                }
+                None => {
+                    self.drained = after;
+                    // The time for which this process was stopped does not count.
+                    silence += after.since(before).min(READ_SLICE);
+                    if silence >= patience {
+                        return Err(ConnectionEnd::Silent(silence));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes what the arrival of bytes proves: nothing is missing that was published before they were sent.
+    ///
+    /// If the read had to wait they came when it returned, unless this process was stopped meanwhile. If not, they came
+    /// some time after the last moment at which nothing was left to read. And if a PINGREQ is unanswered, what comes may be
+    /// older than that.
+    fn note_arrival(&self, before: Moment, after: Moment) {
+        let took = after.since(before);
+        let arrived = if took > READ_SLICE + READ_SLACK {
+            before
+        } else if took > WAITED {
+            after
+        } else {
+            self.drained
+        };
+        let asked = lock(&self.shared.pings).front().copied();
+        self.prove(asked.map_or(arrived, |asked| asked.min(arrived)));
+        Times::set(&self.shared.times.read, after);
+    }
+
+    fn prove(&self, complete_until: Moment) {
+        let proof = &self.shared.times.proof;
+        Times::set(proof, Times::get(proof).max(complete_until));
+    }
+
+    /// Handles every whole packet in the buffer.
+    fn handle(&mut self, buffer: &mut Buffer, handler: &mut dyn MessageHandler) -> Result<(), ConnectionEnd> {
+        self.skip(buffer);
+        let bytes = buffer.unhandled();
+        let mut at = 0;
+        let result = loop {
+            if self.is_withheld || self.skipped.is_some() {
+                break Ok(());
+            }
+            let rest = &bytes[at..];
+            let header = match FixedHeader::decode(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            };
+            if header.packet_len() > self.options.max_packet_size {
+                match self.begin_skip(header, rest, handler) {
+                    Ok(taken) => at += taken,
+                    Err(end) => break Err(end),
+                }
+                break Ok(());
+            }
+            let Some(packet) = rest.get(..header.packet_len()) else { break Ok(()) };
+            if let Err(end) = self.handle_packet(packet, header.len, handler) {
+                break Err(end);
+            }
+            at += packet.len();
+        };
+        buffer.consume(at);
+        result
+    }
+
+    fn handle_packet(
+        &mut self,
+        packet: &[u8],
+        header_len: usize,
+        handler: &mut dyn MessageHandler,
+    ) -> Result<(), ConnectionEnd> {
+        let (first, body) = (packet[0], &packet[header_len..]);
+        let version = self.options.version;
+        if self.deduplicator.is_none() {
+            return self.handle_first(packet, first, body);
+        }
+        match codec::decode(version, first, body)? {
+            Inbound::Publish(message) => self.publish(&message, handler),
+            Inbound::Pubrel { id } => {
+                lock(&self.options.unreleased).remove(&id);
+                codec::put_acknowledgement(&mut self.acknowledgements, PacketType::Pubcomp, id);
+            }
+            Inbound::Puback(answer) => {
+                self.puback(&answer)?;
+                self.to_library.extend_from_slice(packet);
+            }
+            Inbound::Suback(answer) => {
+                self.suback(&answer)?;
+                self.to_library.extend_from_slice(packet);
+            }
+            Inbound::Pingresp => {
+                if let Some(asked) = lock(&self.shared.pings).pop_front() {
+                    self.prove(asked);
+                }
+            }
+            Inbound::Connack(_) => return Err(ProtocolError::new(PacketType::Connack, "twice").into()),
+            Inbound::Disconnect { reason, properties } => {
+                return Err(ConnectionEnd::Disconnected(BrokerReason::new(reason, properties)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles the first packet, which must be a CONNACK [MQTT-3.2.0-1].
+    fn handle_first(&mut self, packet: &[u8], first: u8, body: &[u8]) -> Result<(), ConnectionEnd> {
+        let version = self.options.version;
+        let is_connack = PacketType::of(first) == Some(PacketType::Connack);
+        if version == Version::V5 && is_connack && codec::is_old_connack(body) {
+            return Err(ConnectionEnd::Refused(BrokerReason::from(ReasonCode::UNSUPPORTED_PROTOCOL_VERSION)));
+        }
+        let Inbound::Connack(connack) = codec::decode(version, first, body)? else {
+            let packet = PacketType::of(first).unwrap_or(PacketType::Connack);
+            return Err(ProtocolError::new(packet, "before its CONNACK").into());
+        };
+        if connack.reason != ReasonCode::SUCCESS {
+            return Err(ConnectionEnd::Refused(BrokerReason::new(
+                connack.reason.of_version(version),
+                connack.properties,
+            )));
+        }
+        let accepted = Accepted { session_present: connack.session_present, limits: limits(&connack) };
+        if !accepted.session_present {
+            lock(&self.options.unreleased).clear();
+        }
+        if let Some(interval) = accepted.limits.server_keep_alive.filter(|interval| !interval.is_zero()) {
+            self.shared.times.set_keepalive(interval);
+        }
+        self.deduplicator = Some(self.options.subscription.deduplicator(version, &accepted.limits));
+        self.to_library.extend_from_slice(packet);
+        self.shared.is_library_connected.store(true, Ordering::SeqCst);
+        self.shared.gate.set_connected(true);
+        (self.options.report)(RelayEvent::Accepted(accepted));
+        Ok(())
+    }
+
+    /// Has a message handled, unless it is a copy, and notes how it is acknowledged.
+    fn publish(&mut self, message: &Publish<'_>, handler: &mut dyn MessageHandler) {
+        let is_wanted = self.deduplicator.as_ref().is_none_or(|it| it.accepts(message.topic, message.properties));
+        let is_handled = message.qos == 2 && lock(&self.options.unreleased).contains(&message.id);
+        if is_wanted && !is_handled && handler.message(message) == Ack::Withhold {
+            self.is_withheld = true;
+            return;
+        }
+        self.messages += 1;
+        self.acknowledge(message.qos, message.id);
+    }
+
+    fn acknowledge(&mut self, qos: u8, id: u16) {
+        match qos {
+            0 => {}
+            1 => codec::put_acknowledgement(&mut self.acknowledgements, PacketType::Puback, id),
+            _ => {
+                lock(&self.options.unreleased).insert(id);
+                codec::put_acknowledgement(&mut self.acknowledgements, PacketType::Pubrec, id);
+            }
+        }
+    }
+
+    fn puback(&mut self, answer: &codec::Acknowledgement<'_>) -> Result<(), ConnectionEnd> {
+        let then = self.shared.requests().unacknowledged.remove(&answer.id);
+        let then = then.ok_or_else(|| ProtocolError::new(PacketType::Puback, "that answers no PUBLISH"))?;
+        then(match answer.reason {
+            ReasonCode::NO_MATCHING_SUBSCRIBERS => Published::NoMatchingSubscribers,
+            reason if reason.is_refusal() => Published::Denied(BrokerReason::new(reason, answer.properties)),
+            _ => Published::Accepted,
+        });
+        Ok(())
+    }
+
+    fn suback(&mut self, answer: &Suback<'_>) -> Result<(), ConnectionEnd> {
+        let wrong = |fault| ProtocolError::new(PacketType::Suback, fault);
+        let number = self.shared.requests().subscribing.remove(&answer.id);
+        let number = number.ok_or_else(|| wrong("that answers no SUBSCRIBE"))?;
+        // Each SUBSCRIBE has one filter.
+        let [code] = answer.codes else {
+            return Err(wrong("with more return codes than the SUBSCRIBE has filters").into());
+        };
+        let reason = ReasonCode(*code);
+        let granted = if reason.is_refusal() { Err(BrokerReason::new(reason, answer.properties)) } else { Ok(*code) };
+        (self.options.report)(RelayEvent::Subscribed(Subscribed { number, granted }));
+        Ok(())
+    }
+
+    /// Begins to pass over a packet that is larger than we accept. MQTT 3.1.1 cannot announce how large that is: there a
+    /// message is reported without its payload. Returns how many bytes are dealt with.
+    fn begin_skip(
+        &mut self,
+        header: FixedHeader,
+        bytes: &[u8],
+        handler: &mut dyn MessageHandler,
+    ) -> Result<usize, ConnectionEnd> {
+        let packet = PacketType::of(header.first).unwrap_or(PacketType::Publish);
+        if self.options.version == Version::V5 || packet != PacketType::Publish || self.deduplicator.is_none() {
+            return Err(ProtocolError::new(packet, "that is larger than we accept").into());
+        }
+        let head = codec::publish_head(header.first, &bytes[header.len..])?;
+        let Some((topic, id)) = head else { return Ok(0) };
+        let (qos, retain) = (header.first >> 1 & 3, header.first & 1 == 1);
+        let message = Publish { topic, qos, retain, id, properties: codec::Properties::default(), payload: &[] };
+        if handler.oversized(&message, header.packet_len()) == Ack::Withhold {
+            self.is_withheld = true;
+            return Ok(0);
+        }
+        let taken = bytes.len().min(header.packet_len());
+        self.skipped = Some(Skipped { left: header.packet_len() - taken, qos, id });
+        Ok(taken)
+    }
+
+    /// Drops bytes of a message that is too large; acknowledges it at its end.
+    fn skip(&mut self, buffer: &mut Buffer) {
+        let Some(skipped) = &mut self.skipped else { return };
+        let dropped = skipped.left.min(buffer.unhandled().len());
+        buffer.consume(dropped);
+        skipped.left -= dropped;
+        if let Some(Skipped { left: 0, qos, id }) = self.skipped {
+            self.skipped = None;
+            self.acknowledge(qos, id);
+        }
+    }
+
+    /// Has the records written, and then sends the acknowledgements.
+    fn commit(&mut self, handler: &mut dyn MessageHandler) {
+        if !self.to_library.is_empty() {
+            self.shared.answer_library(&self.to_library);
+            self.to_library.clear();
+        }
+        if handler.commit() == Ack::Withhold {
+            self.is_withheld = true;
+        } else if !self.acknowledgements.is_empty() {
+            self.shared.send(&self.acknowledgements);
+            // A broker that waits for them sends nothing until it has them.
+            self.is_busy = false;
+        }
+        self.acknowledgements.clear();
+        self.shared.messages.store(self.messages, Ordering::Relaxed);
+    }
+
+    /// Tells an MQTT 5 broker why we leave.
+    fn disconnect(&self, reason: ReasonCode) {
+        if self.options.version == Version::V5 && self.deduplicator.is_some() {
+            self.shared.send(&[PacketType::Disconnect.first_byte(), 1, reason.0]);
+            // If it does not take that it finds the connection closed.
+            let _ = self.shared.writer.flush(Instant::now());
+        }
+    }
+}
+
+/// Reads the limits that a CONNACK sets.
+fn limits(connack: &Connack<'_>) -> Limits {
+    let mut limits = Limits::default();
+    for property in connack.properties.iter() {
+        match property {
+            Property::SessionExpiryInterval(seconds) => {
+                limits.session_expiry = Some(Duration::from_secs(seconds.into()));
+            }
+            Property::AssignedClientIdentifier(id) => limits.assigned_client_id = Some(id.to_owned()),
+            Property::ServerKeepAlive(seconds) => {
+                limits.server_keep_alive = Some(Duration::from_secs(seconds.into()));
+            }
+            Property::ReceiveMaximum(count) => limits.receive_maximum = count,
+            Property::MaximumQos(qos) => limits.maximum_qos = qos,
+            Property::RetainAvailable(is_available) => limits.retain_available = is_available,
+            Property::MaximumPacketSize(size) => limits.maximum_packet_size = Some(size),
+            Property::WildcardSubscriptionAvailable(is_available) => limits.wildcard_subscriptions = is_available,
+            Property::SubscriptionIdentifiersAvailable(is_available) => limits.subscription_identifiers = is_available,
+            Property::SharedSubscriptionAvailable(is_available) => limits.shared_subscriptions = is_available,
+            Property::SubscriptionIdentifier(_)
+            | Property::ServerReference(_)
+            | Property::ReasonString(_)
+            | Property::Other => {}
+        }
+    }
+    limits
+}

@@ -1,0 +1,469 @@
+//! The URLs of brokers and proxies, parsed and checked before anything is tried.
+//!
+//! A host is kept in two forms. The typed form is for messages and for the resolver, which understands zone IDs. The
+//! canonical form ([`ServerName`]) is for what the peer sees or proves: SNI, the certificate check and `Host:`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+/// The port of a proxy whose URL has none.
+const DEFAULT_PROXY_PORT: u16 = 8080;
+
+const BRACKETS: &str = "brackets must hold an IPv6 address, and the whole host";
+
+/// What the connection is made of. The URL's scheme alone decides it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT over TLS.
+    Mqtts,
+    /// MQTT over WebSocket.
+    Ws,
+    /// MQTT over WebSocket over TLS.
+    Wss,
+}
+
+impl Scheme {
+    const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
+
+    /// The scheme as it is written in a URL.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    /// Whether MQTT travels in WebSocket frames.
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+/// The canonical form of a host: lower case, no trailing dot, no zone ID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ServerName {
+    /// A literal address.
+    Ip(IpAddr),
+    /// A name for the resolver.
+    Dns(String),
+}
+
+impl fmt::Display for ServerName {
+    /// Writes an IPv6 address without brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Dns(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A host and a port to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HostPort {
+    host: String,
+    name: ServerName,
+    port: u16,
+}
+
+impl HostPort {
+    /// Parses `HOST[:PORT]`. An IPv6 address is in brackets.
+    fn parse(authority: &str, default_port: u16) -> Result<Self, &'static str> {
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(rest) => {
+                let (host, after) = rest.split_once(']').ok_or(BRACKETS)?;
+                let port = after.strip_prefix(':');
+                if port.is_none() && !after.is_empty() {
+                    return Err(BRACKETS);
+                }
+                (host, port)
+            }
+            None if authority.contains(['[', ']']) => return Err(BRACKETS),
+            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        if port.is_some_and(|port| port.contains(':')) {
+            return Err("an IPv6 address must be in brackets");
+        }
+        let name = if authority.starts_with('[') { ipv6_name(host)? } else { server_name(host)? };
+        let port = match port {
+            None => default_port,
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or("port must be 1-65535")?,
+        };
+        Ok(Self { host: host.to_owned(), name, port })
+    }
+
+    /// The host as it was typed.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address, if the host is one that needs no resolver. A zone ID needs one.
+    pub(super) fn literal(&self) -> Option<SocketAddr> {
+        match self.name {
+            ServerName::Ip(address) if !self.host.contains('%') => Some((address, self.port).into()),
+            _ => None,
+        }
+    }
+
+    /// Host and port with the typed form of the host.
+    pub(super) fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+/// The canonical form of what is in brackets.
+fn ipv6_name(host: &str) -> Result<ServerName, &'static str> {
+    let (address, zone) = host.split_once('%').map_or((host, "-"), |(address, zone)| (address, zone));
+    let is_zone = !zone.is_empty() && zone.chars().all(|c| c.is_ascii_graphic());
+    let address = address.parse::<Ipv6Addr>().ok().filter(|_| is_zone).ok_or(BRACKETS)?;
+    Ok(ServerName::Ip(address.into()))
+}
+
+/// The canonical form of an IPv4 address or a DNS name.
+fn server_name(host: &str) -> Result<ServerName, &'static str> {
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if name.is_empty() {
+        return Err("it has no host");
+    }
+    if !name.is_ascii() {
+        return Err("host must be ASCII: write an internationalized name in its xn-- form");
+    }
+    // Underscores are not for host names, but container networks use them.
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if !name.split('.').all(is_label) {
+        return Err("host must be a DNS name or an IP address");
+    }
+    Ok(name.parse().map_or(ServerName::Dns(name), ServerName::Ip))
+}
+
+/// A broker's address: `SCHEME://HOST[:PORT][/PATH]`. Only WebSockets have a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BrokerUrl {
+    /// What the connection is made of.
+    pub(crate) scheme: Scheme,
+    address: HostPort,
+    path: String,
+}
+
+impl BrokerUrl {
+    /// The URL of a broker at this address, without TLS.
+    pub(crate) fn for_address(address: SocketAddr) -> Self {
+        let name = ServerName::Ip(address.ip());
+        let address = HostPort { host: address.ip().to_string(), name, port: address.port() };
+        Self { scheme: Scheme::Mqtt, address, path: String::new() }
+    }
+
+    /// The host as it was typed.
+    pub(crate) fn host(&self) -> &str {
+        &self.address.host
+    }
+
+    /// The canonical form of the host.
+    pub(crate) fn server_name(&self) -> &ServerName {
+        &self.address.name
+    }
+
+    /// Host and port as typed.
+    pub(super) fn address(&self) -> &HostPort {
+        &self.address
+    }
+
+    /// The target of an HTTP CONNECT: canonical host, and always the port [RFC 9110, 9.3.6].
+    pub(super) fn tunnel_target(&self) -> String {
+        match &self.address.name {
+            ServerName::Ip(IpAddr::V6(address)) => format!("[{address}]:{}", self.address.port),
+            name => format!("{name}:{}", self.address.port),
+        }
+    }
+
+    /// The value of `Host:`: canonical host, and the port if it is not the scheme's default.
+    pub(super) fn host_header(&self) -> String {
+        let mut header = self.tunnel_target();
+        if self.address.port == self.scheme.default_port() {
+            header.truncate(header.rfind(':').unwrap_or(header.len()));
+        }
+        header
+    }
+
+    /// The path with its query; empty if the URL has none.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme.as_str(), self.address.authority(), self.path)
+    }
+}
+
+impl FromStr for BrokerUrl {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        // The text before an '@' can be a secret, so such a URL is never quoted.
+        if url.contains('@') {
+            let problem = "holds a user name or a password, which every user of this machine can read";
+            return Err(UrlError { url: None, problem });
+        }
+        parse_broker(url).map_err(|problem| UrlError { url: Some(url.to_owned()), problem })
+    }
+}
+
+fn parse_broker(url: &str) -> Result<BrokerUrl, &'static str> {
+    if url.is_empty() {
+        return Err("it is empty");
+    }
+    let (scheme, rest) = url.split_once("://").ok_or("it has no scheme")?;
+    let scheme = Scheme::ALL.into_iter().find(|it| it.as_str().eq_ignore_ascii_case(scheme));
+    let scheme = scheme.ok_or("scheme must be mqtt, mqtts, ws or wss")?;
+    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    if !scheme.is_websocket() && !matches!(path, "" | "/") {
+        return Err("only ws:// and wss:// have a path");
+    }
+    // The path becomes part of an HTTP request line, in which a blank or a line end would begin something else.
+    if path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
+        return Err("path must be printable ASCII without blanks and '#'");
+    }
+    let address = HostPort::parse(authority, scheme.default_port())?;
+    let path = if scheme.is_websocket() { path.to_owned() } else { String::new() };
+    Ok(BrokerUrl { scheme, address, path })
+}
+
+/// Why a text is not a broker URL. Displayed as the whole sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UrlError {
+    /// `None` if it may hold a password.
+    url: Option<String>,
+    problem: &'static str,
+}
+
+impl UrlError {
+    /// Whether the URL is refused because it holds a user name or a password.
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.url.is_none()
+    }
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, problem } = self;
+        match url {
+            Some(url) => write!(f, "'{url}' is not a valid broker URL: {problem}"),
+            None => write!(f, "the broker URL {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+/// The URL of an HTTP proxy: `http://[USER:PASSWORD@]HOST[:PORT]`. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ProxyUrl {
+    address: HostPort,
+    credentials: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl ProxyUrl {
+    /// Host and port, without the credentials.
+    pub(crate) fn authority(&self) -> String {
+        self.address.authority()
+    }
+
+    /// Host and port as typed.
+    pub(super) fn address(&self) -> &HostPort {
+        &self.address
+    }
+
+    /// `USER:PASSWORD`, decoded.
+    pub(super) fn credentials(&self) -> Option<&[u8]> {
+        self.credentials.as_deref().map(Vec::as_slice)
+    }
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyUrl").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl FromStr for ProxyUrl {
+    type Err = ProxyUrlError;
+
+    /// Accepts `https://` too, but speaks plain HTTP to the proxy.
+    fn from_str(url: &str) -> Result<Self, ProxyUrlError> {
+        let (scheme, rest) = url.split_once("://").ok_or(ProxyUrlError)?;
+        if !matches!(scheme, "http" | "https") {
+            return Err(ProxyUrlError);
+        }
+        let authority = rest.split('/').next().unwrap_or_default();
+        let (credentials, host) = match authority.rsplit_once('@') {
+            Some((credentials, host)) => (Some(percent_decoded(credentials)), host),
+            None => (None, authority),
+        };
+        let address = HostPort::parse(host, DEFAULT_PROXY_PORT).map_err(|_| ProxyUrlError)?;
+        Ok(Self { address, credentials })
+    }
+}
+
+/// A text is not the URL of an HTTP proxy. It can hold a password, so it is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProxyUrlError;
+
+impl fmt::Display for ProxyUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the proxy URL is not valid")
+    }
+}
+
+impl std::error::Error for ProxyUrlError {}
+
+/// Decodes `%XX` [RFC 3986, 2.1]. A percent sign that does not begin an escape stands for itself.
+fn percent_decoded(text: &str) -> Zeroizing<Vec<u8>> {
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let byte;
+        (byte, rest) = escaped_byte(rest).map_or((first, after), |byte| (byte, &rest[3..]));
+        decoded.push(byte);
+    }
+    decoded
+}
+
+/// The byte of the escape that the text begins with.
+fn escaped_byte(text: &[u8]) -> Option<u8> {
+    let &[b'%', high, low, ..] = text else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(16 * digit(high)? + digit(low)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_url_has_a_scheme_a_host_and_perhaps_a_port() {
+        for (url, full, name, header) in [
+            ("mqtt://localhost", "mqtt://localhost:1883", "localhost", "localhost"),
+            ("MQTTS://Broker.Example./", "mqtts://Broker.Example.:8883", "broker.example", "broker.example"),
+            ("mqtt://[::1]:1884", "mqtt://[::1]:1884", "::1", "[::1]:1884"),
+            ("mqtt://[FE80::0:1%eth0]", "mqtt://[FE80::0:1%eth0]:1883", "fe80::1", "[fe80::1]"),
+            ("ws://h/mqtt?x=1", "ws://h:80/mqtt?x=1", "h", "h"),
+            ("wss://H_1:8443", "wss://H_1:8443", "h_1", "h_1:8443"),
+            ("wss://127.0.0.1.", "wss://127.0.0.1.:443", "127.0.0.1", "127.0.0.1"),
+            (
+                "ws://xn--bcher-kva.example:8080",
+                "ws://xn--bcher-kva.example:8080",
+                "xn--bcher-kva.example",
+                "xn--bcher-kva.example:8080",
+            ),
+        ] {
+            let parsed = url.parse::<BrokerUrl>().expect(url);
+            assert_eq!(parsed.to_string(), full);
+            assert_eq!(parsed.server_name().to_string(), name, "{url}");
+            assert_eq!(parsed.host_header(), header, "{url}");
+        }
+    }
+
+    #[test]
+    fn only_an_address_without_a_zone_needs_no_resolver() {
+        for (url, literal) in [
+            ("mqtt://127.0.0.1", Some("127.0.0.1:1883")),
+            ("mqtt://[::1]:7", Some("[::1]:7")),
+            ("mqtt://[fe80::1%lo]", None),
+            ("mqtt://localhost", None),
+        ] {
+            let parsed = url.parse::<BrokerUrl>().expect(url);
+            assert_eq!(parsed.address().literal(), literal.map(|it| it.parse().expect("an address")), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_url_is_reported_with_the_reason() {
+        for (url, why) in [
+            ("", "it is empty"),
+            ("localhost:1883", "it has no scheme"),
+            ("http://localhost", "scheme must be mqtt, mqtts, ws or wss"),
+            ("mqtt://", "it has no host"),
+            ("mqtt://:1883", "it has no host"),
+            ("mqtt://.", "it has no host"),
+            ("mqtt://a..b", "host must be a DNS name or an IP address"),
+            ("mqtt://a b", "host must be a DNS name or an IP address"),
+            ("ws://h?x", "host must be a DNS name or an IP address"),
+            ("mqtt://bücher.example", "host must be ASCII: write an internationalized name in its xn-- form"),
+            ("mqtt://h:0", "port must be 1-65535"),
+            ("mqtt://h:99999", "port must be 1-65535"),
+            ("mqtt://h:", "port must be 1-65535"),
+            ("mqtt://::1", "an IPv6 address must be in brackets"),
+            ("mqtt://fe80::1:1883", "an IPv6 address must be in brackets"),
+            ("mqtt://h/path", "only ws:// and wss:// have a path"),
+            ("ws://h/a b", "path must be printable ASCII without blanks and '#'"),
+            ("ws://h/a\r\nHost: x", "path must be printable ASCII without blanks and '#'"),
+            ("mqtt://[::1", "brackets must hold an IPv6 address, and the whole host"),
+            ("mqtt://[fe80::1%]", "brackets must hold an IPv6 address, and the whole host"),
+            ("ws://[[]", "brackets must hold an IPv6 address, and the whole host"),
+            ("mqtt://[::1]x:1883", "brackets must hold an IPv6 address, and the whole host"),
+            ("mqtt://h]:1883", "brackets must hold an IPv6 address, and the whole host"),
+        ] {
+            let error = url.parse::<BrokerUrl>().expect_err(url).to_string();
+            assert_eq!(error, format!("'{url}' is not a valid broker URL: {why}"));
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_never_shown() {
+        let error = "mqtt://user:hunter2@host".parse::<BrokerUrl>().expect_err("refused");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        assert!(error.has_credentials());
+        assert!(error.to_string().starts_with("the broker URL holds a user name or a password"));
+        let proxy = "http://user:hunter2@host".parse::<ProxyUrl>().expect("a proxy URL");
+        assert!(!format!("{proxy:?} {}", proxy.authority()).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_proxy_url_has_credentials_and_a_default_port() {
+        for (url, authority, credentials) in [
+            ("http://proxy:3128", "proxy:3128", None),
+            ("http://ops:hunter2@proxy", "proxy:8080", Some("ops:hunter2")),
+            ("https://us%40er:p%3Aw%2f@[::1]:3128/", "[::1]:3128", Some("us@er:p:w/")),
+            ("http://a%:b%4@proxy", "proxy:8080", Some("a%:b%4")),
+            ("http://a%+4@proxy", "proxy:8080", Some("a%+4")),
+        ] {
+            let proxy = url.parse::<ProxyUrl>().expect(url);
+            assert_eq!(proxy.authority(), authority);
+            assert_eq!(proxy.credentials(), credentials.map(str::as_bytes), "{url}");
+        }
+        for url in ["proxy:3128", "socks5://proxy", "http://", "http://proxy:none", "http://ops:hunter2@"] {
+            assert_eq!(url.parse::<ProxyUrl>(), Err(ProxyUrlError), "{url}");
+        }
+    }
+}
