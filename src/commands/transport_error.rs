@@ -113,11 +113,15 @@ fn not_mqtt_hint(broker: &BrokerUrl) -> &'static str {
 
 /// The failure of a connection that the broker refused.
 fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Failure {
-    let Options { username, client_id, .. } = options;
+    let Options { username, password, client_id, .. } = options;
     let said = describe_refusal(reason);
     match reason.code {
         ReasonCode::NOT_AUTHORIZED | ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::BAD_AUTHENTICATION_METHOD => {
-            let user = username.as_ref().map_or("anonymous clients".to_owned(), |name| format!("user '{name}'"));
+            let user = match (username, password) {
+                (Some(name), _) => format!("user '{name}'"),
+                (None, Some(_)) => "this password without a user name".to_owned(),
+                (None, None) => "anonymous clients".to_owned(),
+            };
             Failure::refused(format!("{broker} refuses {user}: {}", not_authorized(&said)))
                 .hint("check --username, and --password-file or RTCOMM_PASSWORD")
         }

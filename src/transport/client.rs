@@ -3,7 +3,7 @@
 //! The library builds and numbers the packets that we send; a [`Relay`] stands between it and the broker, and everything
 //! that the broker sends is taken from there. The library is never given a reason to fail: see [`relay`](super::relay).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -14,12 +14,12 @@ use paho_mqtt as mqtt;
 
 use super::codec::{ReasonCode, Version};
 use super::dial::Dialer;
-use super::endpoint::{Endpoint, Listener};
+use super::endpoint::Endpoint;
 use super::error::{BrokerReason, ConnectError, ConnectFailure, ConnectionEnd, Feature, SubscribeError};
 use super::gate::Gate;
 use super::moment::Moment;
 use super::options::{MqttVersion, Options};
-use super::relay::{Accepted, Published, Relay, RelayEvent, RelayOptions, SharedHandler, Subscribed};
+use super::relay::{Accepted, LibraryLink, Published, Relay, RelayEvent, RelayOptions, SharedHandler, Subscribed};
 use super::stream::BrokerStream;
 use super::subscription::Subscription;
 use super::url::BrokerUrl;
@@ -80,7 +80,7 @@ impl Canceller {
     }
 }
 
-/// Called when a connection ends, on the reader's thread, after the outcomes of all publications.
+/// Called when an accepted connection ends, on the reader's thread, after the outcomes of all publications.
 pub(crate) type OnEnded = Arc<dyn Fn() + Send + Sync>;
 
 /// An accepted connection.
@@ -126,10 +126,13 @@ struct Libraries {
     v5: Option<Library>,
 }
 
-/// A client of the library. It is never dropped: the library takes up to a second for that.
+/// A client of the library, connected to the relay. It is never dropped: the library takes up to a second for that.
 struct Library {
     inner: ManuallyDrop<mqtt::AsyncClient>,
-    endpoint: Endpoint,
+    link: LibraryLink,
+    /// Reports that it is connected, once.
+    connected: Receiver<bool>,
+    is_connected: bool,
 }
 
 /// A connection that the broker has accepted.
@@ -137,8 +140,6 @@ struct Connection {
     relay: Relay,
     version: Version,
     accepted: Accepted,
-    /// How many SUBSCRIBE packets were requested.
-    subscribed: usize,
 }
 
 impl Client {
@@ -273,19 +274,8 @@ impl Client {
     ) -> Result<Connection, ConnectError> {
         let began = Instant::now();
         self.discard_messages();
-        let local = |error: std::io::Error| ConnectError::Local(error.to_string());
-        let listener = self.listen(version)?;
-        let (succeeded, is_connected) = channel();
-        let failed = succeeded.clone();
-        let options = self.connect_options(version);
-        let _ = self.library(version).connect_with_callbacks(
-            options,
-            move |_, _| send(&succeeded, true),
-            move |_, _, _| send(&failed, false),
-        );
-        let library = listener.accept(Instant::now() + LIBRARY_TIMEOUT).map_err(local)?;
-        drop(listener);
-        let relay = self.relay(stream, library, version).map_err(local)?;
+        self.start_library(version)?;
+        let relay = self.relay(stream, version).map_err(|error| ConnectError::Local(error.to_string()))?;
         let accepted = self.await_accepted(deadline, began).map_err(|error| match error {
             ConnectError::Ended(ConnectionEnd::Refused(reason))
                 if reason.code == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION =>
@@ -294,31 +284,58 @@ impl Client {
             }
             other => other,
         });
-        if accepted.is_err() {
-            relay.close();
-        }
-        // The relay lets the library connect in any case.
-        let is_ready = is_connected.recv_timeout(LIBRARY_TIMEOUT).unwrap_or(false);
+        let accepted = accepted.and_then(|accepted| self.await_library(version).map(|()| accepted));
         match accepted {
-            Ok(accepted) if is_ready => Ok(Connection { relay, version, accepted, subscribed: 0 }),
-            outcome => {
-                let until = Instant::now() + LIBRARY_TIMEOUT;
+            Ok(accepted) => Ok(Connection { relay, version, accepted }),
+            Err(error) => {
                 relay.close();
-                self.leave(version, &relay, until);
-                relay.await_broker(until);
-                Err(outcome.err().unwrap_or_else(|| ConnectError::Local("the MQTT library does not connect".to_owned())))
+                relay.await_broker(Instant::now() + LIBRARY_TIMEOUT);
+                Err(error)
             }
         }
     }
 
-    fn relay(
-        &self,
-        stream: BrokerStream,
-        library: std::os::unix::net::UnixStream,
-        version: Version,
-    ) -> std::io::Result<Relay> {
+    /// Makes a client of the library for this version, unless there is one, and has it connect to the relay: it sends its
+    /// CONNECT, and waits for the CONNACK of the first broker.
+    fn start_library(&mut self, version: Version) -> Result<(), ConnectError> {
+        if self.libraries.slot(version).is_some() {
+            return Ok(());
+        }
+        let local = |error: std::io::Error| ConnectError::Local(error.to_string());
+        let endpoint = Endpoint::open().map_err(local)?;
+        let inner = create(&endpoint.uri(), &self.options.client_id, version)
+            .map_err(|error| ConnectError::Local(error.to_string()))?;
+        let inner = ManuallyDrop::new(inner);
+        let (succeeded, connected) = channel();
+        let failed = succeeded.clone();
+        let _ = inner.connect_with_callbacks(
+            self.connect_options(version),
+            move |_, _| send(&succeeded, true),
+            move |_, _, _| send(&failed, false),
+        );
+        let socket = endpoint.accept(Instant::now() + LIBRARY_TIMEOUT).map_err(local)?;
+        let link = LibraryLink::start(socket, version).map_err(local)?;
+        *self.libraries.slot(version) = Some(Library { inner, link, connected, is_connected: false });
+        Ok(())
+    }
+
+    /// Waits until the library knows that it is connected, which the relay lets it be in any case.
+    fn await_library(&mut self, version: Version) -> Result<(), ConnectError> {
+        let library = self.library(version);
+        if !library.is_connected {
+            library.is_connected = library.connected.recv_timeout(LIBRARY_TIMEOUT).unwrap_or(false);
+        }
+        if library.is_connected {
+            Ok(())
+        } else {
+            Err(ConnectError::Local("the MQTT library does not connect".to_owned()))
+        }
+    }
+
+    fn relay(&mut self, stream: BrokerStream, version: Version) -> std::io::Result<Relay> {
         let messages = self.canceller.messages.clone();
         let on_ended = self.on_ended.clone();
+        let mut is_accepted = false;
         let options = RelayOptions {
             version,
             keepalive: self.options.keepalive,
@@ -329,15 +346,15 @@ impl Client {
             unreleased: self.unreleased.clone(),
             acknowledges_at_once: self.purpose == Purpose::Request,
             report: Box::new(move |event| {
+                is_accepted |= matches!(event, RelayEvent::Accepted(_));
                 let is_end = matches!(event, RelayEvent::Ended(_));
-                // A client that is gone waits for nothing.
-                let _ = messages.send(Message::Relay(event));
-                if is_end {
+                send(&messages, Message::Relay(event));
+                if is_end && is_accepted {
                     on_ended();
                 }
             }),
         };
-        Relay::start(stream, library, options)
+        Relay::start(stream, &self.library(version).link, options)
     }
 
     fn await_accepted(&self, deadline: Instant, began: Instant) -> Result<Accepted, ConnectError> {
@@ -399,7 +416,7 @@ impl Client {
     /// If the broker refuses filters, unless a partial grant is accepted; if it does not answer or the connection ends.
     pub(crate) fn subscribe(&mut self) -> Result<Granted, SubscribeError> {
         let subscription = self.subscription.clone();
-        let Some(connection) = &mut self.connection else { return Err(SubscribeError::Ended(ConnectionEnd::Closed)) };
+        let Some(connection) = &self.connection else { return Err(SubscribeError::Ended(ConnectionEnd::Closed)) };
         let limits = &connection.accepted.limits;
         if subscription.group.is_some() && !limits.shared_subscriptions {
             return Err(SubscribeError::Unsupported(Feature::SharedSubscriptions));
@@ -408,16 +425,14 @@ impl Client {
         if !limits.wildcard_subscriptions && requests.iter().any(|(_, filter)| filter.has_wildcard()) {
             return Err(SubscribeError::Unsupported(Feature::WildcardSubscriptions));
         }
-        let (first, version) = (connection.subscribed, connection.version);
-        connection.subscribed += requests.len();
+        let version = connection.version;
         for (number, filter) in &requests {
             self.send_subscribe(version, filter, *number)?;
         }
-        let outcomes = self.await_subscribed(first, requests.len())?;
-        let filters = requests.into_iter().map(|(_, filter)| filter);
+        let filters: Vec<TopicFilter> = requests.into_iter().map(|(_, filter)| filter).collect();
         let mut granted = Granted { denied: Vec::new(), qos: subscription.qos };
-        let of = outcomes.len();
-        for (filter, outcome) in filters.zip(outcomes.into_values()) {
+        let of = filters.len();
+        for (filter, outcome) in self.await_subscribed(filters)? {
             match outcome {
                 Ok(qos) => granted.qos = granted.qos.min(qos),
                 Err(reason) => granted.denied.push((filter, reason)),
@@ -431,22 +446,23 @@ impl Client {
         }
     }
 
-    /// Waits for the answers to `count` requests, for as long as the broker answers anything: an answer may wait behind
-    /// messages that are not handled yet.
+    /// Waits for the answer for each filter, for as long as the broker sends anything: an answer may wait behind messages
+    /// that are not handled yet.
     fn await_subscribed(
         &self,
-        first: usize,
-        count: usize,
-    ) -> Result<BTreeMap<usize, Result<u8, BrokerReason>>, SubscribeError> {
-        let mut outcomes = BTreeMap::new();
+        mut filters: Vec<TopicFilter>,
+    ) -> Result<Vec<(TopicFilter, Result<u8, BrokerReason>)>, SubscribeError> {
+        let mut outcomes = Vec::new();
         let asked = Moment::now();
-        while outcomes.len() < count {
+        while !filters.is_empty() {
             match self.receive(Some(Instant::now() + POLL_INTERVAL)) {
-                Some(Message::Relay(RelayEvent::Subscribed(Subscribed { number, granted }))) if number >= first => {
-                    outcomes.insert(number, granted);
+                Some(Message::Relay(RelayEvent::Subscribed(Subscribed { filter: sent, granted }))) => {
+                    if let Some(at) = filters.iter().position(|filter| self.as_sent(filter).as_str() == sent) {
+                        outcomes.push((filters.remove(at), granted));
+                    }
                 }
                 Some(Message::Relay(RelayEvent::Ended(end))) => return Err(SubscribeError::Ended(end)),
-                Some(Message::Relay(_)) => {}
+                Some(Message::Relay(RelayEvent::Accepted(_))) => {}
                 Some(Message::Cancelled) => return Err(SubscribeError::Cancelled),
                 None => {
                     let waiting_since = self.connection.as_ref().map_or(asked, |it| it.relay.waiting_since());
@@ -459,15 +475,19 @@ impl Client {
         Ok(outcomes)
     }
 
+    /// The filter as it is sent: with the group that shares it.
+    fn as_sent(&self, filter: &TopicFilter) -> TopicFilter {
+        self.subscription.group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group))
+    }
+
     fn send_subscribe(
         &mut self,
         version: Version,
         filter: &TopicFilter,
         number: Option<u32>,
     ) -> Result<(), SubscribeError> {
-        let subscription = self.subscription.clone();
-        let filter = subscription.group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group));
-        let (library, qos) = (self.library(version), i32::from(subscription.qos));
+        let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos));
+        let library = &self.library(version).inner;
         let mut token = if version == Version::V311 {
             library.subscribe(filter.as_str(), qos)
         } else {
@@ -524,7 +544,10 @@ impl Client {
         self.gate.close();
         let Some(Connection { relay, version, .. }) = self.connection.take() else { return };
         self.gate.await_idle(deadline);
-        self.leave(version, &relay, deadline);
+        let library = self.library(version);
+        // It has been answered all the time, so it is connected.
+        let _ = library.inner.disconnect(None);
+        library.link.await_disconnect(deadline);
         // A connection that is closed while bytes are unread is reset, and the broker drops the acknowledgements that it
         // has not read [RFC 1122, 4.2.2.13].
         if self.options.session_expiry.is_some() || self.subscription.group.is_some() {
@@ -533,12 +556,11 @@ impl Client {
         relay.close();
     }
 
-    /// Forgets a connection that has ended, so that another one can be made. Waits until its last message is handled, or
-    /// until the client is cancelled; `false` then.
+    /// Forgets a connection, so that another one can be made. Waits until its last message is handled, or until the client is
+    /// cancelled; `false` then.
     pub(crate) fn abandon(&mut self) -> bool {
-        let Some(Connection { relay, version, .. }) = self.connection.take() else { return true };
+        let Some(Connection { relay, .. }) = self.connection.take() else { return true };
         relay.close();
-        self.leave(version, &relay, Instant::now() + LIBRARY_TIMEOUT);
         while !relay.await_broker(Instant::now() + POLL_INTERVAL) {
             if self.is_cancelled() {
                 return false;
@@ -552,32 +574,8 @@ impl Client {
         while self.messages.try_recv().is_ok() {}
     }
 
-    /// Has the library disconnect, and waits until it has.
-    fn leave(&mut self, version: Version, relay: &Relay, deadline: Instant) {
-        // It has been answered all the time, so it is connected.
-        let _ = self.library(version).disconnect(None);
-        relay.await_library(deadline);
-    }
-
-    /// The library's client for this version, and a listener that it will connect to.
-    fn listen(&mut self, version: Version) -> Result<Listener, ConnectError> {
-        let local = |error: std::io::Error| ConnectError::Local(error.to_string());
-        let slot = self.libraries.slot(version);
-        if let Some(library) = slot
-            && let Ok(listener) = library.endpoint.listen()
-        {
-            return Ok(listener);
-        }
-        let (endpoint, listener) = Endpoint::open().map_err(local)?;
-        let inner = create(&endpoint.uri(), &self.options.client_id, version)
-            .map_err(|error| ConnectError::Local(error.to_string()))?;
-        *slot = Some(Library { inner: ManuallyDrop::new(inner), endpoint });
-        Ok(listener)
-    }
-
-    fn library(&mut self, version: Version) -> &mqtt::AsyncClient {
-        let library = self.libraries.slot(version);
-        &library.as_ref().expect("a client of the library is made before it is used").inner
+    fn library(&mut self, version: Version) -> &mut Library {
+        self.libraries.slot(version).as_mut().expect("a client of the library is made before it is used")
     }
 
     fn connect_options(&self, version: Version) -> mqtt::ConnectOptions {

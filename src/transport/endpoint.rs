@@ -17,34 +17,29 @@ use uuid::Uuid;
 /// How long a path may be on any system [unix(7): 108 bytes, on macOS 104, the final NUL included].
 const MAX_PATH: usize = 103;
 
-/// An address for the library.
+/// A listening socket. It disappears when this is dropped.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    /// A directory that only this user may enter; it exists while somebody listens.
-    directory: PathBuf,
-}
-
-/// A listening endpoint. It disappears when this is dropped.
-#[derive(Debug)]
-pub(super) struct Listener {
+    /// A directory that only this user may enter.
     directory: PathBuf,
     socket: UnixListener,
 }
 
 impl Endpoint {
-    /// Chooses a place for the socket, the first directory for temporary files that can be written to, and listens there.
+    /// Listens in the first directory for temporary files that can be written to.
     ///
     /// # Errors
     /// If no such directory can be written to.
-    pub(super) fn open() -> io::Result<(Self, Listener)> {
+    pub(super) fn open() -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
+        let name = format!("rtcomm-{}", Uuid::new_v4().simple());
         for parent in candidates() {
-            let endpoint = Self { directory: parent.join(format!("rtcomm-{}", Uuid::new_v4().simple())) };
-            if endpoint.path().as_os_str().len() > MAX_PATH {
+            let directory = parent.join(&name);
+            if socket_in(&directory).as_os_str().len() > MAX_PATH {
                 continue;
             }
-            match endpoint.listen() {
-                Ok(listener) => return Ok((endpoint, listener)),
+            match listen(&directory) {
+                Ok(socket) => return Ok(Self { directory, socket }),
                 Err(error) => last = error,
             }
         }
@@ -53,38 +48,9 @@ impl Endpoint {
 
     /// The address as the library takes it.
     pub(super) fn uri(&self) -> String {
-        format!("unix://{}", self.path().display())
+        format!("unix://{}", socket_in(&self.directory).display())
     }
 
-    fn path(&self) -> PathBuf {
-        self.directory.join("mqtt")
-    }
-
-    /// Listens again.
-    ///
-    /// # Errors
-    /// If the directory cannot be made, or the socket not bound.
-    pub(super) fn listen(&self) -> io::Result<Listener> {
-        DirBuilder::new().mode(0o700).create(&self.directory)?;
-        let socket = UnixListener::bind(self.path()).inspect_err(|_| remove(&self.directory))?;
-        Ok(Listener { directory: self.directory.clone(), socket })
-    }
-}
-
-/// Directories that may be written to, the most private first.
-fn candidates() -> impl Iterator<Item = PathBuf> {
-    let variables = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let usual = ["/tmp", "/dev/shm", "/run", "/var/tmp"].into_iter().map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    variables.chain(usual).chain(home).filter(|directory| directory.is_absolute() && is_text(directory))
-}
-
-/// The library takes text.
-fn is_text(path: &Path) -> bool {
-    path.to_str().is_some()
-}
-
-impl Listener {
     /// Waits for the library, and turns everybody else away.
     ///
     /// # Errors
@@ -103,15 +69,37 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+/// Directories that may be written to, the most private first.
+fn candidates() -> impl Iterator<Item = PathBuf> {
+    let variables = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let usual = ["/tmp", "/dev/shm", "/run", "/var/tmp"].into_iter().map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    variables.chain(usual).chain(home).filter(|directory| directory.is_absolute() && is_text(directory))
+}
+
+/// The library takes text.
+fn is_text(path: &Path) -> bool {
+    path.to_str().is_some()
+}
+
+impl Drop for Endpoint {
     fn drop(&mut self) {
         remove(&self.directory);
     }
 }
 
+fn socket_in(directory: &Path) -> PathBuf {
+    directory.join("mqtt")
+}
+
+fn listen(directory: &Path) -> io::Result<UnixListener> {
+    DirBuilder::new().mode(0o700).create(directory)?;
+    UnixListener::bind(socket_in(directory)).inspect_err(|_| remove(directory))
+}
+
 /// Removes the directory and the socket in it. What is gone already needs no removing.
 fn remove(directory: &Path) {
-    let _ = fs::remove_file(directory.join("mqtt"));
+    let _ = fs::remove_file(socket_in(directory));
     let _ = fs::remove_dir(directory);
 }
 
@@ -150,24 +138,25 @@ mod tests {
 
     #[test]
     fn this_process_is_admitted_and_leaves_nothing_behind() {
-        let (endpoint, listener) = Endpoint::open().expect("some directory can be written to");
-        let _ours = UnixStream::connect(endpoint.path()).expect("it listens");
-        listener.accept(soon()).expect("we are admitted");
-        drop(listener);
-        assert!(!endpoint.directory.exists());
-        assert!(endpoint.listen().is_ok(), "it can be used again");
+        let endpoint = Endpoint::open().expect("some directory can be written to");
+        let directory = endpoint.directory.clone();
+        let _ours = UnixStream::connect(socket_in(&directory)).expect("it listens");
+        endpoint.accept(soon()).expect("we are admitted");
+        drop(endpoint);
+        assert!(!directory.exists());
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn another_process_is_turned_away() {
         const SCRIPT: &str = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)";
-        let (endpoint, listener) = Endpoint::open().expect("some directory can be written to");
+        let endpoint = Endpoint::open().expect("some directory can be written to");
+        let path = socket_in(&endpoint.directory);
         let mut stranger = std::process::Command::new("python3");
-        let mut stranger = stranger.args(["-c", SCRIPT]).arg(endpoint.path()).spawn().expect("python3 is installed");
-        assert!(is_readable(&listener.socket, Duration::from_secs(30)).expect("a socket"), "the stranger connects");
-        let mut ours = UnixStream::connect(endpoint.path()).expect("it listens");
-        let accepted = listener.accept(soon()).expect("we are admitted");
+        let mut stranger = stranger.args(["-c", SCRIPT]).arg(&path).spawn().expect("python3 is installed");
+        assert!(is_readable(&endpoint.socket, Duration::from_secs(30)).expect("a socket"), "the stranger connects");
+        let mut ours = UnixStream::connect(&path).expect("it listens");
+        let accepted = endpoint.accept(soon()).expect("we are admitted");
         assert!(stranger.wait().expect("our own child").success(), "the stranger reads the end of the stream");
         drop(accepted);
         assert_eq!(ours.read(&mut [0]).expect("closed by the other end"), 0, "ours was the one");

@@ -5,22 +5,20 @@
 //! the library needs 8 to 11 system calls for a message, acknowledges inside a callback under a lock of the whole process,
 //! trusts the bytes that it receives, and keeps to itself what the broker says.
 //!
-//! Two threads work for a connection:
+//! * The **reader** ([`reader`]) of a connection reads from the broker into one buffer, decodes and checks every packet, and
+//!   has messages handled as they stand in the buffer. At the end of the buffer it has the records written, and then sends
+//!   all acknowledgements at once. If records cannot be written it waits, and nothing is read meanwhile.
+//! * The **forwarder** ([`library`]) passes on what the library sends, and keeps the connection alive, also while the reader
+//!   waits.
 //!
-//! * The **reader** ([`Reader`]) reads from the broker into one buffer, decodes and checks every packet, and has messages
-//!   handled as they stand in the buffer. At the end of the buffer it has the records written, and then sends all
-//!   acknowledgements at once. If records cannot be written it waits, and nothing is read meanwhile.
-//! * The **forwarder** ([`Forwarder`]) passes on what the library sends, and keeps the connection alive, also while the
-//!   reader waits.
-//!
-//! The library never sees a connection fail: whatever happens to the broker, the relay goes on answering it until it is
-//! told to disconnect. It frees twice what it cannot write, and closes a refused socket twice.
+//! The library connects to the relay once and never sees that connection fail: whatever happens to the broker, it is
+//! answered until it disconnects. A new connection to the broker begins with the CONNECT that it sent. The reasons: it frees
+//! twice what it cannot write, closes a refused socket twice, takes a second to notice a new socket, and keeps a core busy
+//! while it has none.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::io::Write as _;
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -34,10 +32,10 @@ use super::stream::{BrokerReader, BrokerStream, BrokerWriter};
 use super::subscription::Subscription;
 pub(crate) use codec::Publish;
 
-mod forwarder;
+mod library;
 mod reader;
 
-use forwarder::Forwarder;
+pub(super) use library::LibraryLink;
 use reader::Reader;
 
 /// Whether messages are acknowledged to the broker.
@@ -84,8 +82,8 @@ pub(crate) enum Published {
 /// The outcome of a SUBSCRIBE for one filter: the granted QoS, or the refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subscribed {
-    /// The request's number, from 0.
-    pub(super) number: usize,
+    /// The filter, as it was sent.
+    pub(super) filter: String,
     pub(super) granted: Result<u8, BrokerReason>,
 }
 
@@ -160,15 +158,14 @@ pub(super) struct RelayOptions {
     /// Whether the kernel is to acknowledge at once what it receives: see [`BrokerWriter::acknowledge_at_once`].
     pub(super) acknowledges_at_once: bool,
     /// Called on the reader's thread with each event.
-    pub(super) report: Box<dyn Fn(RelayEvent) + Send>,
+    pub(super) report: Box<dyn FnMut(RelayEvent) + Send>,
 }
 
-/// A relay at work.
+/// A connection to the broker that is relayed to the library.
 #[derive(Debug)]
 pub(super) struct Relay {
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
     reader: Worker,
-    forwarder: Worker,
 }
 
 /// A thread whose end can be waited for.
@@ -195,10 +192,8 @@ impl Worker {
 type OnPublished = Box<dyn FnOnce(Published) + Send>;
 
 /// What the threads have in common.
-struct Shared {
+struct Connection {
     writer: Arc<BrokerWriter>,
-    /// The library's end.
-    library: Mutex<UnixStream>,
     requests: Mutex<Requests>,
     /// When each PINGREQ was sent that is not answered yet.
     pings: Mutex<VecDeque<Moment>>,
@@ -206,8 +201,6 @@ struct Shared {
     times: Times,
     /// How many messages were handled.
     messages: AtomicU64,
-    /// Whether the library has its CONNACK.
-    is_library_connected: AtomicBool,
 }
 
 /// What was handed to the library and is not answered yet.
@@ -217,10 +210,8 @@ struct Requests {
     unsent: VecDeque<OnPublished>,
     /// Publications by packet identifier.
     unacknowledged: HashMap<u16, OnPublished>,
-    /// How many SUBSCRIBE packets the library has written.
-    subscribed: usize,
-    /// SUBSCRIBE packets by packet identifier: their numbers.
-    subscribing: HashMap<u16, usize>,
+    /// SUBSCRIBE packets by packet identifier: their filters.
+    subscribing: HashMap<u16, String>,
     /// Whether the connection has ended.
     is_over: bool,
 }
@@ -257,8 +248,11 @@ impl Times {
 }
 
 impl Relay {
-    /// Starts to relay between the broker and the library.
-    pub(super) fn start(stream: BrokerStream, library: UnixStream, options: RelayOptions) -> std::io::Result<Self> {
+    /// Begins a connection to the broker with the library's CONNECT.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub(super) fn start(stream: BrokerStream, library: &LibraryLink, options: RelayOptions) -> std::io::Result<Self> {
         let (from_broker, writer) = stream.split();
         let now = Moment::now();
         let times = Times::default();
@@ -266,30 +260,24 @@ impl Relay {
             Times::set(slot, now);
         }
         times.set_keepalive(options.keepalive);
-        let from_library = library.try_clone()?;
-        let shared = Arc::new(Shared {
+        let connection = Arc::new(Connection {
             writer,
-            library: Mutex::new(library),
             requests: Mutex::default(),
             pings: Mutex::default(),
             gate: options.gate.clone(),
             times,
             messages: AtomicU64::new(0),
-            is_library_connected: AtomicBool::new(false),
         });
-        let forwarder = Forwarder::new(shared.clone(), from_library);
-        let reader = Reader::new(shared.clone(), from_broker, options);
-        Ok(Self {
-            shared,
-            reader: Worker::start("mqtt-reader", move || reader.run())?,
-            forwarder: Worker::start("mqtt-forwarder", move || forwarder.run())?,
-        })
+        let reader = Reader::new(connection.clone(), library.answers(), from_broker, options);
+        let reader = Worker::start("mqtt-reader", move || reader.run())?;
+        library.attach(connection.clone());
+        Ok(Self { connection, reader })
     }
 
     /// Registers a publication that the library is given next. `then` is called with its outcome, on one of the relay's
     /// threads and in the order of the wire.
     pub(super) fn expect_publication(&self, then: impl FnOnce(Published) + Send + 'static) {
-        let mut requests = self.shared.requests();
+        let mut requests = self.connection.requests();
         if requests.is_over {
             drop(requests);
             return then(Published::NotSent);
@@ -299,7 +287,7 @@ impl Relay {
 
     /// Withdraws the publication that was registered last: the library does not take it.
     pub(super) fn withdraw_publication(&self) {
-        let last = self.shared.requests().unsent.pop_back();
+        let last = self.connection.requests().unsent.pop_back();
         if let Some(then) = last {
             then(Published::NotSent);
         }
@@ -307,43 +295,33 @@ impl Relay {
 
     /// The last proof that the stream is complete.
     pub(super) fn proof(&self) -> Moment {
-        Times::get(&self.shared.times.proof)
+        Times::get(&self.connection.times.proof)
     }
 
     /// How many messages were handled.
     pub(super) fn messages(&self) -> u64 {
-        self.shared.messages.load(Ordering::Relaxed)
+        self.connection.messages.load(Ordering::Relaxed)
     }
 
     /// Since when the reader has been waiting for the broker; now, if it is not.
     pub(super) fn waiting_since(&self) -> Moment {
-        if self.shared.gate.is_busy() { Moment::now() } else { Times::get(&self.shared.times.read) }
+        if self.connection.gate.is_busy() { Moment::now() } else { Times::get(&self.connection.times.read) }
     }
 
-    /// Ends the connection to the broker. The library is answered until it disconnects.
+    /// Ends the connection to the broker, which then finds it closed.
     pub(super) fn close(&self) {
-        self.shared.writer.close();
+        self.connection.writer.close();
     }
 
     /// Waits until the broker has ended the connection, or until `deadline`.
     pub(super) fn await_broker(&self, deadline: Instant) -> bool {
         self.reader.await_end(deadline)
     }
-
-    /// Waits until the library has disconnected and all is sent, or until `deadline`.
-    pub(super) fn await_library(&self, deadline: Instant) -> bool {
-        self.forwarder.await_end(deadline)
-    }
 }
 
-impl Shared {
+impl Connection {
     fn requests(&self) -> MutexGuard<'_, Requests> {
         lock(&self.requests)
-    }
-
-    /// Sends to the library. It reads for as long as it lives; if it is gone there is nobody to answer.
-    fn answer_library(&self, packets: &[u8]) {
-        let _ = lock(&self.library).write_all(packets);
     }
 
     /// Sends to the broker. A failure shows when the reader finds the connection ended.
@@ -353,27 +331,26 @@ impl Shared {
         }
     }
 
-    /// Ends the connection: gives every request its outcome.
-    fn finish(&self, version: Version) {
-        if !self.is_library_connected.swap(true, Ordering::SeqCst) {
-            self.answer_library(codec::plain_connack(version));
-        }
-        let (unacknowledged, unsent) = {
-            let mut requests = self.requests();
-            requests.is_over = true;
-            requests.subscribing.clear();
-            (std::mem::take(&mut requests.unacknowledged), std::mem::take(&mut requests.unsent))
-        };
+    /// Ends the connection: gives every publication its outcome. Returns the identifiers of the SUBSCRIBE packets that are
+    /// not answered.
+    fn finish(&self) -> Vec<u16> {
+        let mut requests = self.requests();
+        requests.is_over = true;
+        let subscribing = std::mem::take(&mut requests.subscribing);
+        let unacknowledged = std::mem::take(&mut requests.unacknowledged);
+        let unsent = std::mem::take(&mut requests.unsent);
+        drop(requests);
         unacknowledged.into_values().for_each(|then| then(Published::Lost));
         unsent.into_iter().for_each(|then| then(Published::NotSent));
         self.writer.close();
         self.gate.set_connected(false);
+        subscribing.into_keys().collect()
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 

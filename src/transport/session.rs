@@ -33,13 +33,17 @@ pub(crate) enum SessionEvent {
     /// The broker accepted the connection.
     Connected(Connected),
     /// Every filter is subscribed to, but for the refused ones: what is published from now on arrives.
-    Ready(Granted),
+    Ready {
+        granted: Granted,
+        /// The last proof that the stream is complete: that of the SUBACK.
+        since: Moment,
+    },
     /// The connection was lost. If it had been ready, nothing is missing that was published before `complete_until`.
     Lost {
         end: ConnectionEnd,
         complete_until: Option<Moment>,
-        /// Whether it ended soon, without use and for the same reason as the one before.
-        is_repeated: bool,
+        /// How many connections in a row ended soon, without use and for this reason, before this one.
+        repetitions: u32,
     },
     /// Reconnecting failed for a reason that was not reported yet.
     Retrying(SessionError),
@@ -114,10 +118,10 @@ struct Worker<R> {
     retries: Retries,
     report: R,
     pauses: Pauses,
-    /// How many reconnects were tried since a connection lasted.
+    /// How many reconnects were tried since one succeeded.
     tries: u32,
-    /// Why the last connection ended, if it did not last.
-    short: Option<ConnectionEnd>,
+    /// Why the last connection ended, if it did not last, and how many before it did so for the same reason.
+    short: Option<(ConnectionEnd, u32)>,
     /// What the broker granted last, if it did.
     granted: Option<Granted>,
 }
@@ -153,12 +157,13 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
     /// Waits until a connection that is ready ends; returns how, and up to when the stream is complete.
     fn stay_ready(&mut self, granted: Granted) -> Result<(ConnectionEnd, Option<Moment>), Stopped> {
         self.granted = Some(granted.clone());
-        (self.report)(SessionEvent::Ready(granted));
+        let since = self.client.proof().unwrap_or_else(Moment::now);
+        (self.report)(SessionEvent::Ready { granted, since });
         let stable = Instant::now() + STABLE_AFTER;
         let event = match self.client.await_end(Some(stable)) {
             Some(event) => event,
             None => {
-                (self.pauses, self.tries, self.short) = (Pauses::new(), 0, None);
+                (self.pauses, self.short) = (Pauses::new(), None);
                 (self.report)(SessionEvent::Stable);
                 self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
             }
@@ -172,10 +177,16 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
     /// Reconnects until the subscription stands again.
     fn recover(&mut self, end: ConnectionEnd, complete_until: Option<Moment>) -> Result<Granted, Stopped> {
         // A connection that delivered something was of use, unless it ends at the same message each time.
-        let was_useless = self.client.messages() == 0 || matches!(end, ConnectionEnd::Protocol(_));
-        let is_repeated = was_useless && self.short.as_ref() == Some(&end);
-        self.short = Some(end.clone());
-        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, is_repeated });
+        let is_poisoned = matches!(end, ConnectionEnd::Protocol(_));
+        let repetitions = match &self.short {
+            Some((before, count)) if *before == end && (is_poisoned || self.client.messages() == 0) => count + 1,
+            _ => 0,
+        };
+        if !is_poisoned || repetitions == 0 {
+            self.tries = 0;
+        }
+        self.short = Some((end.clone(), repetitions));
+        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, repetitions });
         let mut last = SessionError::Lost(end);
         loop {
             if !self.retries.allow(self.tries) {

@@ -214,7 +214,14 @@ impl Run {
     /// Places calls until the input ends and every call has; returns the worst outcome.
     fn place(mut self, config: CallConfig, receiver: EventReceiver) -> Result<Status> {
         let began = Instant::now();
-        let mut client = CallClient::connect(config, receiver)?;
+        let mut client = match CallClient::connect(config, receiver) {
+            // A signal ended the attempt.
+            Err(_) if self.stop.is_stopped() => {
+                self.report.warn(self.where_to_go_on());
+                return Ok(self.worst);
+            }
+            connected => connected?,
+        };
         let result = self.work(&mut client);
         self.progress.finish_and_clear();
         let Err(error) = result else {

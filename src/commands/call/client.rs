@@ -209,8 +209,6 @@ impl CallClient {
         }
         let CallConfig { from_topic, to, report, .. } = &config;
         report.detail(format_args!("subscribed to {}, publishing to {to}", from_topic.and_below()));
-        // An attempt that failed before was not this connection.
-        while let Ok(ClientEvent::Lost) = receiver.events.try_recv() {}
         Ok(Self { client, config, broker, receiver, pending: HashMap::new() })
     }
 

@@ -173,7 +173,7 @@ impl Stream {
         let subscription = Subscription { filters, qos, group, allow_partial };
         let (ready, ended) = (inbox.news(), inbox.news());
         let follow = move |event: SessionEvent| {
-            if let SessionEvent::Ready(_) = event {
+            if let SessionEvent::Ready { .. } = event {
                 ready(StreamEvent::Ready);
             }
             reporter.follow(event);

@@ -1,6 +1,6 @@
 //! Reports what happens to a stream's connection: on standard error, and as records if they are requested.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -21,6 +21,9 @@ const FLAP_WINDOW: Duration = Duration::from_secs(2);
 /// How many such losses in a row make a pattern.
 const FLAP_LIMIT: u32 = 3;
 
+/// How many connections in a row may end in the same useless way before they are reported together.
+const MAX_REPETITIONS: u32 = 2;
+
 /// Reports on one stream's connections.
 pub(super) struct ConnectionReporter {
     options: Options,
@@ -30,12 +33,13 @@ pub(super) struct ConnectionReporter {
     broker: BrokerUrl,
     is_resumed: bool,
     outage: Option<Outage>,
-    /// When the subscriptions stood, and how often in a row the connection was lost soon after.
-    ready: Option<Instant>,
+    /// When the subscriptions stood, by both clocks.
+    ready: Option<(Moment, Timestamp)>,
+    /// How often in a row the connection was lost soon after they did.
     flaps: u32,
     /// Since when losses are not reported, because connections do not last: the last proof before them that the stream was
     /// complete.
-    silenced: Option<Moment>,
+    silenced: Option<Timestamp>,
     recorder: Recorder,
     records_status: bool,
     report: Report,
@@ -44,6 +48,8 @@ pub(super) struct ConnectionReporter {
 /// Since when messages may be missing, and why.
 struct Outage {
     complete_until: Moment,
+    /// The same by the wall clock.
+    from: Timestamp,
     reason: String,
 }
 
@@ -76,10 +82,9 @@ impl ConnectionReporter {
     pub(super) fn follow(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Connected(connected) => self.connected(&connected),
-            SessionEvent::Ready(granted) => self.ready(&granted),
-            SessionEvent::Lost { end, complete_until, is_repeated } => {
-                let reason = describe_end(&end);
-                self.lost(reason, complete_until, is_repeated);
+            SessionEvent::Ready { granted, since } => self.ready(&granted, since),
+            SessionEvent::Lost { end, complete_until, repetitions } => {
+                self.lost(describe_end(&end), complete_until, repetitions);
             }
             SessionEvent::Retrying(error) => {
                 let failure = transport_error::session_failure(&error, &self.options);
@@ -113,7 +118,7 @@ impl ConnectionReporter {
         self.record(Change::Connected, None);
     }
 
-    fn ready(&mut self, granted: &Granted) {
+    fn ready(&mut self, granted: &Granted, since: Moment) {
         for (filter, reason) in &granted.denied {
             self.report.warn(format_args!(
                 "{} refuses the subscription to '{filter}' ({}): what it matches is missing",
@@ -125,30 +130,31 @@ impl ConnectionReporter {
             self.warn_of_lower_qos(granted.qos);
         }
         if let Some(outage) = self.outage.take() {
-            self.gap(&outage);
+            self.gap(&outage, since);
         }
         if self.silenced.is_none() {
             self.report.note("ready");
         }
-        self.ready = Some(Instant::now());
-        self.record(Change::Ready, None);
+        let received = since.to_wall(Timestamp::now());
+        self.ready = Some((since, received));
+        self.record_at(received, Change::Ready, None);
     }
 
     fn warn_of_lower_qos(&self, qos: u8) {
         let lower = format!("{} grants QoS {qos} instead of {}", self.broker, self.qos);
         if qos == 0 && self.options.session_expiry.is_some() {
             self.report.warn(format_args!("{lower}: with --durable, messages may be lost all the same"));
-        } else if qos == 0 {
-            self.report.warn(format_args!("{lower}: messages may be lost"));
         } else {
             self.report.detail(lower);
         }
     }
 
-    /// Reports the span in which published messages may be missing. One clock measures it, so it never ends before it begins.
-    fn gap(&self, outage: &Outage) {
-        let until = Timestamp::now();
-        let from = outage.complete_until.to_wall(until);
+    /// Reports the span in which published messages may be missing. It is measured with a clock that does not step, so it
+    /// never ends before it begins; if the wall clock has stepped, it covers what both say.
+    fn gap(&self, outage: &Outage, complete_since: Moment) {
+        let Outage { complete_until, from, .. } = *outage;
+        let length = complete_since.since(complete_until);
+        let until = from.checked_add(length).unwrap_or(from).max(complete_since.to_wall(Timestamp::now()));
         let reason = &outage.reason;
         let reason = if self.is_resumed && self.qos > 0 {
             format!(
@@ -163,12 +169,14 @@ impl ConnectionReporter {
         if self.silenced.is_none() {
             self.report.warn(format_args!("messages published from {from:.3} to {until:.3} may be missing: {reason}"));
         }
-        self.record_at(until, Change::Gap { from, until }, Some(reason));
+        self.record(Change::Gap { from, until }, Some(reason));
     }
 
-    fn lost(&mut self, reason: String, complete_until: Option<Moment>, is_repeated: bool) {
-        if self.silenced.is_none() && is_repeated {
-            self.silenced = Some(complete_until.unwrap_or_else(Moment::now));
+    fn lost(&mut self, reason: String, complete_until: Option<Moment>, repetitions: u32) {
+        let complete_until = complete_until.unwrap_or_else(Moment::now);
+        let from = self.to_wall(complete_until);
+        if self.silenced.is_none() && repetitions >= MAX_REPETITIONS {
+            self.silenced = Some(from);
             self.report.warn(format_args!(
                 "lost {} again: {reason}. Its connections do not last: reconnecting ever more slowly, until one does",
                 self.broker
@@ -179,16 +187,25 @@ impl ConnectionReporter {
         self.warn_client_id_clash();
         self.record(Change::Disconnected, Some(reason.clone()));
         // If the connection was not ready, messages have been missing since an earlier loss.
-        if let Some(complete_until) = complete_until.filter(|_| self.outage.is_none()) {
-            self.outage = Some(Outage { complete_until, reason });
+        if self.outage.is_none() {
+            self.outage = Some(Outage { complete_until, from, reason });
+        }
+    }
+
+    /// A moment by the wall clock as it was when the subscriptions stood, so that it can be compared with their record.
+    fn to_wall(&self, moment: Moment) -> Timestamp {
+        match self.ready {
+            Some((ready, received)) if moment >= ready => {
+                received.checked_add(moment.since(ready)).unwrap_or(received)
+            }
+            _ => moment.to_wall(Timestamp::now()),
         }
     }
 
     /// A connection has lasted: what was not reported before it is reported now.
     fn stable(&mut self) {
-        if let Some(complete_until) = self.silenced.take() {
-            let until = Timestamp::now();
-            let from = complete_until.to_wall(until);
+        if let Some(from) = self.silenced.take() {
+            let until = Timestamp::now().max(from);
             self.report.warn(format_args!(
                 "messages published from {from:.3} to {until:.3} may be missing: connections did not last"
             ));
@@ -199,7 +216,7 @@ impl ConnectionReporter {
     /// Warns of another process with the same client identifier: a broker ends the connection of a client if another one
     /// connects with its name [MQTT-3.1.4-3], and few say so. Reported once a run.
     fn warn_client_id_clash(&mut self) {
-        let was_soon = self.ready.take().is_some_and(|ready| ready.elapsed() < FLAP_WINDOW);
+        let was_soon = self.ready.take().is_some_and(|(ready, _)| ready.elapsed() < FLAP_WINDOW);
         if self.flaps == FLAP_LIMIT {
             return;
         }

@@ -268,6 +268,17 @@ pub(crate) fn plain_connack(version: Version) -> &'static [u8] {
     }
 }
 
+/// A SUBACK that refuses one filter.
+pub(crate) fn failed_suback(version: Version, id: u16) -> Vec<u8> {
+    let mut packet = vec![PacketType::Suback.first_byte()];
+    let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+    put_length(&mut packet, 2 + properties.len() + 1);
+    packet.extend(id.to_be_bytes());
+    packet.extend(properties);
+    packet.push(ReasonCode::UNSPECIFIED.0);
+    packet
+}
+
 /// A PINGRESP.
 pub(crate) const PINGRESP: [u8; 2] = [PacketType::Pingresp.first_byte(), 0];
 

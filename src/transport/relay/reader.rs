@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::codec::{self, Connack, FixedHeader, Inbound, PacketType, Property, ProtocolError, Publish, ReasonCode, Suback};
+use super::library::LibraryAnswers;
 use super::{
-    Accepted, Ack, BrokerReader, BrokerReason, ConnectionEnd, Limits, MessageHandler, Moment, Published, RelayEvent,
-    RelayOptions, Shared, Subscribed, Times, Version, lock,
+    Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, Limits, MessageHandler, Moment, Published, RelayEvent,
+    RelayOptions, Subscribed, Times, Version, lock,
 };
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
@@ -37,7 +38,8 @@ const SILENCE_FACTOR: f64 = 1.5;
 
 /// The thread that reads from the broker.
 pub(super) struct Reader {
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    library: Arc<LibraryAnswers>,
     stream: BrokerReader,
     options: RelayOptions,
     deduplicator: Option<Deduplicator>,
@@ -63,9 +65,15 @@ struct Skipped {
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, stream: BrokerReader, options: RelayOptions) -> Self {
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        library: Arc<LibraryAnswers>,
+        stream: BrokerReader,
+        options: RelayOptions,
+    ) -> Self {
         Self {
-            shared,
+            connection,
+            library,
             stream,
             options,
             deduplicator: None,
@@ -86,7 +94,8 @@ impl Reader {
         if let ConnectionEnd::Protocol(_) = end {
             self.disconnect(ReasonCode::PROTOCOL_ERROR);
         }
-        self.shared.finish(self.options.version);
+        let unanswered = self.connection.finish();
+        self.library.finish(self.options.version, &unanswered);
         (self.options.report)(RelayEvent::Ended(end));
     }
 
@@ -94,15 +103,15 @@ impl Reader {
         let mut buffer = Buffer::new();
         loop {
             self.fill(&mut buffer)?;
-            if self.is_withheld || !self.shared.gate.enter() {
+            if self.is_withheld || !self.connection.gate.enter() {
                 buffer.clear();
                 continue;
             }
             let handled = self.handle(&mut buffer, handler);
             self.commit(handler);
-            self.shared.gate.leave();
+            self.connection.gate.leave();
             handled?;
-            if self.shared.writer.unsent() > MAX_UNSENT {
+            if self.connection.writer.unsent() > MAX_UNSENT {
                 return Err(ConnectionEnd::Broken("it does not read what it is sent".to_owned()));
             }
         }
@@ -113,12 +122,12 @@ impl Reader {
         if self.is_busy {
             thread::sleep(MODERATION);
         }
-        let patience = self.shared.times.keepalive().mul_f64(SILENCE_FACTOR);
+        let patience = self.connection.times.keepalive().mul_f64(SILENCE_FACTOR);
         let mut silence = Duration::ZERO;
         let packet_len = FixedHeader::decode(buffer.unhandled()).ok().flatten().map(|header| header.packet_len());
         loop {
             if self.options.acknowledges_at_once {
-                self.shared.writer.acknowledge_at_once();
+                self.connection.writer.acknowledge_at_once();
             }
             let before = Moment::now();
             let room = buffer.room(packet_len);
@@ -163,13 +172,13 @@ impl Reader {
         } else {
             self.drained
         };
-        let asked = lock(&self.shared.pings).front().copied();
+        let asked = lock(&self.connection.pings).front().copied();
         self.prove(asked.map_or(arrived, |asked| asked.min(arrived)));
-        Times::set(&self.shared.times.read, after);
+        Times::set(&self.connection.times.read, after);
     }
 
     fn prove(&self, complete_until: Moment) {
-        let proof = &self.shared.times.proof;
+        let proof = &self.connection.times.proof;
         Times::set(proof, Times::get(proof).max(complete_until));
     }
 
@@ -231,7 +240,7 @@ impl Reader {
                 self.to_library.extend_from_slice(packet);
             }
             Inbound::Pingresp => {
-                if let Some(asked) = lock(&self.shared.pings).pop_front() {
+                if let Some(asked) = lock(&self.connection.pings).pop_front() {
                     self.prove(asked);
                 }
             }
@@ -265,12 +274,11 @@ impl Reader {
             lock(&self.options.unreleased).clear();
         }
         if let Some(interval) = accepted.limits.server_keep_alive.filter(|interval| !interval.is_zero()) {
-            self.shared.times.set_keepalive(interval);
+            self.connection.times.set_keepalive(interval);
         }
         self.deduplicator = Some(self.options.subscription.deduplicator(version, &accepted.limits));
-        self.to_library.extend_from_slice(packet);
-        self.shared.is_library_connected.store(true, Ordering::SeqCst);
-        self.shared.gate.set_connected(true);
+        self.library.accept(packet);
+        self.connection.gate.set_connected(true);
         (self.options.report)(RelayEvent::Accepted(accepted));
         Ok(())
     }
@@ -299,7 +307,7 @@ impl Reader {
     }
 
     fn puback(&mut self, answer: &codec::Acknowledgement<'_>) -> Result<(), ConnectionEnd> {
-        let then = self.shared.requests().unacknowledged.remove(&answer.id);
+        let then = self.connection.requests().unacknowledged.remove(&answer.id);
         let then = then.ok_or_else(|| ProtocolError::new(PacketType::Puback, "that answers no PUBLISH"))?;
         then(match answer.reason {
             ReasonCode::NO_MATCHING_SUBSCRIBERS => Published::NoMatchingSubscribers,
@@ -311,15 +319,15 @@ impl Reader {
 
     fn suback(&mut self, answer: &Suback<'_>) -> Result<(), ConnectionEnd> {
         let wrong = |fault| ProtocolError::new(PacketType::Suback, fault);
-        let number = self.shared.requests().subscribing.remove(&answer.id);
-        let number = number.ok_or_else(|| wrong("that answers no SUBSCRIBE"))?;
+        let filter = self.connection.requests().subscribing.remove(&answer.id);
+        let filter = filter.ok_or_else(|| wrong("that answers no SUBSCRIBE"))?;
         // Each SUBSCRIBE has one filter.
         let [code] = answer.codes else {
             return Err(wrong("with more return codes than the SUBSCRIBE has filters").into());
         };
         let reason = ReasonCode(*code);
         let granted = if reason.is_refusal() { Err(BrokerReason::new(reason, answer.properties)) } else { Ok(*code) };
-        (self.options.report)(RelayEvent::Subscribed(Subscribed { number, granted }));
+        (self.options.report)(RelayEvent::Subscribed(Subscribed { filter, granted }));
         Ok(())
     }
 
@@ -363,26 +371,26 @@ impl Reader {
     /// Has the records written, and then sends the acknowledgements.
     fn commit(&mut self, handler: &mut dyn MessageHandler) {
         if !self.to_library.is_empty() {
-            self.shared.answer_library(&self.to_library);
+            self.library.send(&self.to_library);
             self.to_library.clear();
         }
         if handler.commit() == Ack::Withhold {
             self.is_withheld = true;
         } else if !self.acknowledgements.is_empty() {
-            self.shared.send(&self.acknowledgements);
+            self.connection.send(&self.acknowledgements);
             // A broker that waits for them sends nothing until it has them.
             self.is_busy = false;
         }
         self.acknowledgements.clear();
-        self.shared.messages.store(self.messages, Ordering::Relaxed);
+        self.connection.messages.store(self.messages, Ordering::Relaxed);
     }
 
     /// Tells an MQTT 5 broker why we leave.
     fn disconnect(&self, reason: ReasonCode) {
         if self.options.version == Version::V5 && self.deduplicator.is_some() {
-            self.shared.send(&[PacketType::Disconnect.first_byte(), 1, reason.0]);
+            self.connection.send(&[PacketType::Disconnect.first_byte(), 1, reason.0]);
             // If it does not take that it finds the connection closed.
-            let _ = self.shared.writer.flush(Instant::now());
+            let _ = self.connection.writer.flush(Instant::now());
         }
     }
 }
