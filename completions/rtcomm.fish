@@ -54,7 +54,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l durable-delete -
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l share -d 'Divide the messages among all who give this group\'s name (a shared subscription)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l output -d 'Append to this file instead of standard output; SIGHUP opens it anew' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l max-retries -d 'End with 5 when N tries in a row could not mend a lost connection [default: no end]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s b -l broker -d 'The broker: mqtt://, mqtts://, ws:// or wss://, host and port' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s b -l broker -d 'Broker: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s u -l username -d 'User name; the password comes from --password-file or RTCOMM_PASSWORD' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l password-file -d 'File whose first line is the password (`-` is standard input)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
@@ -65,11 +65,12 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l key-password-fil
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l alpn -d 'Application protocol to offer in the TLS handshake (repeatable), such as mqtt' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l proxy -d 'HTTP proxy to connect through: http://HOST:PORT [default for TLS: the environment\'s https_proxy]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l client-id -d 'MQTT client identifier [default: a fresh one]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, and 3.1.1 where the broker refuses 5'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, or 3.1.1 if the broker refuses 5'
 3.1.1\t'3.1.1'
 5\t'5'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l keepalive -d 'How long the connection may be silent before it is probed' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l connect-timeout -d 'How long to wait for a connection' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l keepalive -d 'MQTT keep-alive interval' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l connect-timeout -d 'How long to wait for a connection to a broker' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l max-packet-size -d 'Largest MQTT packet to accept from the broker' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l root -d 'Root of the deployment\'s topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l event-root -d 'Root of the events [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
@@ -103,7 +104,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l batch -d 'Place t
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l jobs -d 'How many calls may wait for their replies at a time' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l rate -d 'How many calls may begin in a time, such as 50/s or 100/m [default: as many as --jobs allows]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l skip -d 'Leave out the first N lines, to go on with a batch that was interrupted' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s b -l broker -d 'The broker: mqtt://, mqtts://, ws:// or wss://, host and port' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s b -l broker -d 'Broker: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s u -l username -d 'User name; the password comes from --password-file or RTCOMM_PASSWORD' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l password-file -d 'File whose first line is the password (`-` is standard input)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
@@ -114,11 +115,12 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l key-password-file
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l alpn -d 'Application protocol to offer in the TLS handshake (repeatable), such as mqtt' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l proxy -d 'HTTP proxy to connect through: http://HOST:PORT [default for TLS: the environment\'s https_proxy]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l client-id -d 'MQTT client identifier [default: a fresh one]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, and 3.1.1 where the broker refuses 5'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, or 3.1.1 if the broker refuses 5'
 3.1.1\t'3.1.1'
 5\t'5'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l keepalive -d 'How long the connection may be silent before it is probed' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l connect-timeout -d 'How long to wait for a connection' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l keepalive -d 'MQTT keep-alive interval' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l connect-timeout -d 'How long to wait for a connection to a broker' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l max-packet-size -d 'Largest MQTT packet to accept from the broker' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l root -d 'Root of the deployment\'s topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l event-root -d 'Root of the events [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
@@ -150,7 +152,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l durable-delete -d
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l share -d 'Divide the messages among all who give this group\'s name (a shared subscription)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l output -d 'Append to this file instead of standard output; SIGHUP opens it anew' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l max-retries -d 'End with 5 when N tries in a row could not mend a lost connection [default: no end]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s b -l broker -d 'The broker: mqtt://, mqtts://, ws:// or wss://, host and port' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s b -l broker -d 'Broker: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s u -l username -d 'User name; the password comes from --password-file or RTCOMM_PASSWORD' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l password-file -d 'File whose first line is the password (`-` is standard input)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
@@ -161,11 +163,12 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l key-password-file
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l alpn -d 'Application protocol to offer in the TLS handshake (repeatable), such as mqtt' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l proxy -d 'HTTP proxy to connect through: http://HOST:PORT [default for TLS: the environment\'s https_proxy]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l client-id -d 'MQTT client identifier [default: a fresh one]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, and 3.1.1 where the broker refuses 5'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l mqtt-version -d 'MQTT version; auto is 5, and 3.1.1 where the broker refuses 5' -r -f -a "auto\t'5, or 3.1.1 if the broker refuses 5'
 3.1.1\t'3.1.1'
 5\t'5'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l keepalive -d 'How long the connection may be silent before it is probed' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l connect-timeout -d 'How long to wait for a connection' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l keepalive -d 'MQTT keep-alive interval' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l connect-timeout -d 'How long to wait for a connection to a broker' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l max-packet-size -d 'Largest MQTT packet to accept from the broker' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l root -d 'Root of the deployment\'s topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l event-root -d 'Root of the events [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r

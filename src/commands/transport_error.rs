@@ -132,7 +132,7 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
             .hint("ask the broker's operator"),
         ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED => {
             let hint = match &reason.server_reference {
-                Some(server) => format!("the broker names another server: --broker mqtt://{server}"),
+                Some(server) => format!("the broker names another server: {server}; name it with --broker"),
                 None => "ask the broker's operator for the new address".to_owned(),
             };
             Failure::unreachable(format!("{broker} does not serve this client: {said}")).hint(hint)
@@ -177,9 +177,6 @@ pub(super) fn subscribe_failure(error: &SubscribeError, broker: &BrokerUrl) -> F
             "{broker} does not answer the subscription within {}",
             humantime::format_duration(*duration)
         )),
-        SubscribeError::Local(reason) => {
-            Failure::new(Status::Failure, format!("cannot subscribe at {broker}: {reason}"))
-        }
         SubscribeError::Cancelled => Failure::unreachable(format!("the subscription at {broker} was given up")),
     }
 }
@@ -241,13 +238,17 @@ fn unsupported(feature: Feature, broker: &BrokerUrl) -> Failure {
     Failure::refused(format!("{broker} does not support {what}: it says so when it accepts the connection")).hint(hint)
 }
 
+/// Warns if anybody may pose as the broker.
+pub(super) fn warn_if_insecure(options: &Options, broker: &BrokerUrl, report: Report) {
+    if options.tls.insecure && broker.scheme.is_tls() {
+        report.warn(INSECURE_WARNING);
+    }
+}
+
 /// Warns of what the broker limits although it was requested, and with `-v` reports its other limits.
 pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: Report) {
     let Connected { broker, accepted, .. } = connected;
     let limits = &accepted.limits;
-    if options.tls.insecure && broker.scheme.is_tls() {
-        report.warn(INSECURE_WARNING);
-    }
     if let (Some(requested), Some(kept)) = (options.session_expiry, limits.session_expiry)
         && kept < requested
     {

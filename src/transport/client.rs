@@ -426,9 +426,7 @@ impl Client {
             return Err(SubscribeError::Unsupported(Feature::WildcardSubscriptions));
         }
         let version = connection.version;
-        for (number, filter) in &requests {
-            self.send_subscribe(version, filter, *number)?;
-        }
+        requests.iter().for_each(|(number, filter)| self.send_subscribe(version, filter, *number));
         let filters: Vec<TopicFilter> = requests.into_iter().map(|(_, filter)| filter).collect();
         let mut granted = Granted { denied: Vec::new(), qos: subscription.qos };
         let of = filters.len();
@@ -485,27 +483,24 @@ impl Client {
         version: Version,
         filter: &TopicFilter,
         number: Option<u32>,
-    ) -> Result<(), SubscribeError> {
+    ) {
         let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos));
         let library = &self.library(version).inner;
-        let mut token = if version == Version::V311 {
+        // The answers are taken off the wire.
+        let _ = if version == Version::V311 {
             library.subscribe(filter.as_str(), qos)
         } else {
             let mut properties = mqtt::Properties::new();
             if let Some(number) = number.and_then(|number| i32::try_from(number).ok()) {
                 properties
                     .push_int(mqtt::PropertyCode::SubscriptionIdentifier, number)
-                    .map_err(|error| SubscribeError::Local(error.to_string()))?;
+                    .expect("it is a property with a variable byte integer");
             }
             let options = mqtt::SubscribeOptionsBuilder::new()
                 .retain_handling(mqtt::RetainHandling::SendRetainedOnNew)
                 .finalize();
             library.subscribe_with_options(filter.as_str(), qos, options, properties)
         };
-        match token.try_wait() {
-            Some(Err(error)) => Err(SubscribeError::Local(error.to_string())),
-            _ => Ok(()),
-        }
     }
 
     /// Publishes once, with QoS 1, or 0 if the broker takes no more. `then` is called with the outcome, on one of the relay's

@@ -146,8 +146,6 @@ pub(crate) enum SubscribeError {
     Ended(ConnectionEnd),
     /// The broker did not answer in this time.
     Unanswered(Duration),
-    /// The library does not take the request; with its reason.
-    Local(String),
     /// It was cancelled.
     Cancelled,
 }

@@ -240,9 +240,7 @@ fn may_succeed_later(error: &SessionError) -> bool {
             denied.iter().all(|(_, reason)| reason.code.is_transient())
         }
         SessionError::Subscribe(SubscribeError::Ended(_) | SubscribeError::Unanswered(_)) | SessionError::Lost(_) => true,
-        SessionError::Subscribe(
-            SubscribeError::Unsupported(_) | SubscribeError::Local(_) | SubscribeError::Cancelled,
-        ) => false,
+        SessionError::Subscribe(SubscribeError::Unsupported(_) | SubscribeError::Cancelled) => false,
     }
 }
 

@@ -56,7 +56,7 @@ fn tries_are_counted_anew_after_each_success() {
     // Where no try succeeds they are counted together.
     let late =
         Proxy::before(broker.address(), 1, |nth| if nth == 0 { Plan::default() } else { Plan::cut_after_down(2) });
-    let process = rtcomm_at("watch --max-retries 3", &late.url()).start().until_ready();
+    let process = rtcomm_at("watch --max-retries 3 --mqtt-version 5", &late.url()).start().until_ready();
     late.cut();
     process.end().has_status(5);
     assert_eq!(late.stories().len(), 4, "the connection that was lost, and three tries");

@@ -143,8 +143,9 @@ fn a_password_that_others_can_read_or_that_has_no_user() {
     mode(0o644);
     refused(open, 2, &["chmod 600", "--password-file"]).never_says("hunter2");
     mode(0o600);
-    refused(rtcomm("watch --password-file").arg(&file), 2, &["--username"]).never_says("hunter2");
-    refused(rtcomm("watch").env("RTCOMM_PASSWORD", "hunter2"), 2, &["--username"]).never_says("hunter2");
+    let old = "watch --mqtt-version 3.1.1";
+    refused(rtcomm(old).arg("--password-file").arg(&file), 2, &["--username"]).never_says("hunter2");
+    refused(rtcomm(old).env("RTCOMM_PASSWORD", "hunter2"), 2, &["--username"]).never_says("hunter2");
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn where_there_is_no_way_to_a_broker() {
             .flag("--proxy", relay(Answer::Refuse("403 Forbidden"))),
         row("proxy wants a password", plain.url(), 5, "user name and a password", "https_proxy")
             .flag("--proxy", relay(Answer::Refuse("407 Proxy Authentication Required"))),
-        row("no HTTP proxy", plain.url(), 5, "the proxy is no HTTP proxy", "--proxy")
+        row("no HTTP proxy", plain.url(), 5, "the proxy is not an HTTP proxy", "--proxy")
             .flag("--proxy", mail.url().replace("mqtt", "http")),
     ]);
 }
@@ -223,7 +223,7 @@ fn where_the_broker_takes_nobody() {
         row("not authorized", guarded.url(), 4, "refuses anonymous clients: not authorized", "--username"),
         row("client id refused", no_id.url(), 4, "refuses the client identifier", "--client-id"),
         row("server unavailable", unavailable.url(), 5, "is not available", "later"),
-        row("version refused", version.url(), 4, "does not speak the MQTT version", "--mqtt-version"),
+        row("version refused", version.url(), 4, "does not speak MQTT", "--mqtt-version"),
     ]);
     for peer in [wrong_password, not_authorized] {
         check_all(&[

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::commands::transport_error::{connect_failure, describe_refusal, subscribe_failure, warn_of_limits};
+use crate::commands::transport_error::{connect_failure, describe_refusal, subscribe_failure, warn_if_insecure, warn_of_limits};
 use crate::exit::{Failure, Status};
 use crate::output::outcome::{Called, Outcome, Verdict, Why};
 use crate::output::report::Report;
@@ -201,6 +201,7 @@ impl CallClient {
             let error = connect_failure(failure, &config.options);
             config.report.warn(format_args!("{error}; trying the next broker"));
         }
+        warn_if_insecure(&config.options, &connected.broker, config.report);
         warn_of_limits(&config.options, &connected, config.report);
         let broker = connected.broker;
         if let Err(error) = client.subscribe() {

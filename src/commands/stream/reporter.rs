@@ -98,6 +98,7 @@ impl ConnectionReporter {
         let Connected { broker, version, accepted, failures } = connected;
         self.broker = broker.clone();
         if self.silenced.is_none() {
+            transport_error::warn_if_insecure(&self.options, broker, self.report);
             for failure in failures {
                 let error = transport_error::connect_failure(failure, &self.options);
                 self.report.warn(format_args!("{error}; trying the next broker"));

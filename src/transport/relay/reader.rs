@@ -24,6 +24,9 @@ const READ_SLACK: Duration = Duration::from_millis(250);
 /// A read that takes longer has waited for the broker.
 const WAITED: Duration = Duration::from_micros(50);
 
+/// A stream in which reads take longer is idle.
+const IDLE: Duration = Duration::from_millis(2);
+
 /// How long to let messages collect while they come faster than they are handled one by one.
 const MODERATION: Duration = Duration::from_micros(500);
 
@@ -55,6 +58,9 @@ pub(super) struct Reader {
     drained: Moment,
     /// Whether to let messages collect before the next read.
     is_busy: bool,
+    /// Whether the last read had to wait for long. A broker with Nagle's algorithm, as mosquitto, holds a second message back
+    /// until the first is acknowledged [RFC 896], which the kernel puts off for up to 40 ms.
+    is_idle: bool,
 }
 
 /// What is left to read of a message that is too large.
@@ -84,6 +90,7 @@ impl Reader {
             is_withheld: false,
             drained: Moment::now(),
             is_busy: false,
+            is_idle: true,
         }
     }
 
@@ -126,7 +133,7 @@ impl Reader {
         let mut silence = Duration::ZERO;
         let packet_len = FixedHeader::decode(buffer.unhandled()).ok().flatten().map(|header| header.packet_len());
         loop {
-            if self.options.acknowledges_at_once {
+            if self.options.acknowledges_at_once || self.is_idle {
                 self.connection.writer.acknowledge_at_once();
             }
             let before = Moment::now();
@@ -143,6 +150,7 @@ impl Reader {
                     if is_short {
                         self.drained = after;
                     }
+                    self.is_idle = after.since(before) > IDLE;
                     self.is_busy = is_short && count < WORTHWHILE && after.since(before) < WAITED;
                     return Ok(());
                 }
