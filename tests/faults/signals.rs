@@ -260,7 +260,7 @@ fn a_run_that_connects_again_to_a_broker_that_swallows_all_ends_soon() {
 #[test]
 fn a_call_that_is_interrupted_says_that_it_may_have_been_placed() {
     let broker = Mosquitto::start();
-    let mut service = crate::support::mqtt::Client::connect(broker.port());
+    let mut service = crate::support::client::Client::connect(broker.port());
     service.subscribe("/rtcomm/callControl");
     for (signal, status) in SIGNALS {
         let process = broker.rtcomm("call iggy_pop david_bowie").start();

@@ -16,6 +16,7 @@ mod hostile;
 mod pretty;
 mod secrets;
 mod supply;
+#[expect(dead_code, reason = "the other tests need more of it")]
 mod support;
 mod tail;
 mod tls;

@@ -15,12 +15,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 pub(crate) mod broker;
+pub(crate) mod client;
 pub(crate) mod events;
 pub(crate) mod guarded;
 pub(crate) mod mqtt;
 pub(crate) mod peer;
 pub(crate) mod pki;
 pub(crate) mod relay;
+pub(crate) mod service;
 pub(crate) mod web;
 
 pub(crate) use broker::{Broker, Setup, on_every_broker};
