@@ -13,7 +13,9 @@ mod docs;
 mod endings;
 mod errors;
 mod hostile;
+mod malformed;
 mod pretty;
+mod reasons;
 mod secrets;
 mod supply;
 #[expect(dead_code, reason = "the other tests need more of it")]

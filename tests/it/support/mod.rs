@@ -281,17 +281,24 @@ impl Outcome {
     /// Fails with everything that is known where `holds` is false.
     #[track_caller]
     pub(crate) fn check(&self, holds: bool, what: &str) {
-        assert!(
-            holds,
-            "expected: {what}\n{}",
-            story(&self.command, &self.status.to_string(), &self.stdout, &self.stderr)
-        );
+        assert!(holds, "{}", self.explain(what));
+    }
+
+    /// What was expected, and everything that is known instead.
+    pub(crate) fn explain(&self, expected: &str) -> String {
+        let story = story(&self.command, &self.status.to_string(), &self.stdout, &self.stderr);
+        format!("expected: {expected}\n{story}")
     }
 
     #[track_caller]
     pub(crate) fn has_status(self, code: i32) -> Self {
         self.check(self.status.code() == Some(code), &format!("exit status {code}"));
         self
+    }
+
+    /// The exit status; `None` if a signal ended it.
+    pub(crate) fn status_code(&self) -> Option<i32> {
+        self.status.code()
     }
 
     /// Whether the system wrote its memory to a file.
