@@ -6,6 +6,7 @@
 
 use std::io::{self, BufReader, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -95,6 +96,7 @@ struct Log {
     received: Vec<Received>,
     opened: Vec<Instant>,
     closed: usize,
+    has_panicked: bool,
 }
 
 /// One client's connection, seen from the peer.
@@ -342,9 +344,12 @@ impl Peer {
                 lock(&shared).opened.push(Instant::now());
                 let (script, log) = (script.clone(), shared.clone());
                 thread::spawn(move || {
-                    // A script fails when its client is gone.
-                    let _ = Connection::new(number, stream, log.clone()).and_then(|mut it| script(&mut it));
-                    lock(&log).closed += 1;
+                    let run = || Connection::new(number, stream, log.clone()).and_then(|mut it| script(&mut it));
+                    // A script returns an error when its client is gone.
+                    let ended = catch_unwind(AssertUnwindSafe(run));
+                    let mut log = lock(&log);
+                    log.closed += 1;
+                    log.has_panicked |= ended.is_err();
                 });
             }
         });
@@ -493,6 +498,13 @@ impl Peer {
         let received = self.received();
         let publishes = received.iter().filter(|it| it.packet.kind() == PUBLISH);
         publishes.map(|it| Message::parse(it.version, &it.packet).0).collect()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let has_panicked = lock(&self.log).has_panicked;
+        assert!(!has_panicked || thread::panicking(), "an assertion in the peer's script has failed");
     }
 }
 
