@@ -334,7 +334,22 @@ impl Outcome {
 }
 
 fn story(command: &str, status: &str, stdout: &str, stderr: &str) -> String {
+    let (stdout, stderr) = (shorten(stdout), shorten(stderr));
     format!("command: {command}\nstatus: {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---")
+}
+
+/// How many characters of a stream are shown at its beginning and at its end.
+const SHOWN: usize = 3_000;
+
+/// Leaves out the middle of a long text.
+fn shorten(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= 2 * SHOWN {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(SHOWN).collect();
+    let tail: String = text.chars().skip(count - SHOWN).collect();
+    format!("{head}\n[{} characters]\n{tail}", count - 2 * SHOWN)
 }
 
 /// The command as one could type it, near enough.

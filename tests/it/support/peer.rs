@@ -94,14 +94,16 @@ pub(crate) struct Received {
 #[derive(Default)]
 struct Log {
     received: Vec<Received>,
+    /// When each connection was accepted, also those on which nothing was sent.
     opened: Vec<Instant>,
+    used: usize,
     closed: usize,
     has_panicked: bool,
 }
 
 /// One client's connection, seen from the peer.
 pub(crate) struct Connection {
-    /// From 0.
+    /// From 0, among those on which something was sent.
     pub(crate) number: usize,
     /// That of the client's CONNECT.
     pub(crate) version: Version,
@@ -114,9 +116,17 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(number: usize, stream: TcpStream, log: Arc<Mutex<Log>>) -> io::Result<Self> {
+    fn new(stream: TcpStream, waits: bool, log: Arc<Mutex<Log>>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
+        if waits && stream.peek(&mut [0])? == 0 {
+            return Err(over());
+        }
+        let number = {
+            let mut log = lock(&log);
+            log.used += 1;
+            log.used - 1
+        };
         let reader = BufReader::new(stream.try_clone()?);
         Ok(Self { number, version: Version::V3_1_1, filters: Vec::new(), stream, reader, log, last_id: 0 })
     }
@@ -336,15 +346,24 @@ impl Peer {
         listener: TcpListener,
         script: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
+        Self::listen(listener, true, script)
+    }
+
+    /// Runs the script on each connection; `waits` for the client's first byte, and ignores clients that send none.
+    fn listen(
+        listener: TcpListener,
+        waits: bool,
+        script: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("it is bound");
         let log: Arc<Mutex<Log>> = Arc::default();
         let (script, shared) = (Arc::new(script), log.clone());
         thread::spawn(move || {
-            for (number, stream) in listener.incoming().flatten().enumerate() {
+            for stream in listener.incoming().flatten() {
                 lock(&shared).opened.push(Instant::now());
                 let (script, log) = (script.clone(), shared.clone());
                 thread::spawn(move || {
-                    let run = || Connection::new(number, stream, log.clone()).and_then(|mut it| script(&mut it));
+                    let run = || Connection::new(stream, waits, log.clone()).and_then(|mut it| script(&mut it));
                     // A script returns an error when its client is gone.
                     let ended = catch_unwind(AssertUnwindSafe(run));
                     let mut log = lock(&log);
@@ -414,7 +433,8 @@ impl Peer {
 
     /// Not a broker: sends this to every client, and closes.
     pub(crate) fn saying(bytes: &'static [u8]) -> Self {
-        Self::start(move |connection| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
+        Self::listen(listener, false, move |connection| {
             connection.send_bytes(bytes)?;
             connection.stream.shutdown(Shutdown::Both)
         })
