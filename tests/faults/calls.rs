@@ -8,27 +8,24 @@ use serde_json::{Value, json};
 
 use crate::rig::proxy::Plan;
 use crate::rig::{Mosquitto, Proxy, figures, rtcomm_at};
-use crate::support::mqtt::{Client, Message};
+use crate::support::client::Client;
+use crate::support::mqtt::Message;
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::pki::Authority;
+use crate::support::service::{CALL_TOPIC, reply};
 use crate::support::{Broker, Outcome, PATIENCE};
-
-const TOPIC: &str = "/rtcomm/callControl";
 
 /// A service that answers every request with success, and tells its transaction; `None` for a message that is none.
 fn service(broker: &Mosquitto) -> Receiver<Option<String>> {
     let mut client = Client::connect(broker.port());
-    client.subscribe(TOPIC);
+    client.subscribe(CALL_TOPIC);
     let (tell, told) = channel();
     thread::spawn(move || {
         while let Some(message) = client.next_until_closed() {
             let request: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
             let id = request["transID"].as_str().map(str::to_owned);
-            if let (Some(id), Some(from_topic)) = (&id, request["fromTopic"].as_str()) {
-                let response = json!({
-                    "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": id, "result": "SUCCESS"
-                });
-                client.publish(from_topic, response.to_string());
+            if id.is_some() {
+                client.send_message(&reply(&message, &json!({})));
             }
             if tell.send(id).is_err() {
                 return;
@@ -51,7 +48,7 @@ fn place(broker: &Mosquitto, served: &Receiver<Option<String>>, flags: &str, pla
     let command = format!("call iggy_pop david_bowie --json --timeout 10s {flags}");
     let outcome = rtcomm_at(&command, &proxy.url()).run();
     // What the service hears of after this came after it.
-    Client::connect(broker.port()).publish(TOPIC, "the end");
+    Client::connect(broker.port()).publish(CALL_TOPIC, "the end");
     let mut requests = Vec::new();
     while let Some(id) = served.recv_timeout(PATIENCE).expect("the service hears of everything") {
         requests.push(id);
@@ -130,9 +127,14 @@ fn a_call_that_breaks_after_any_byte_is_placed_once_at_most() {
 #[test]
 fn a_call_that_breaks_after_the_request_says_that_it_may_have_been_placed() {
     // A broker that takes the request and is gone.
-    let script =
-        Script { to_version_5: ToVersion5::ReasonCode, granted: 1, to_subscriber: Vec::new(), on_publish: None };
-    let peer = Peer::old_broker(script);
+    let script = Script {
+        to_version_5: ToVersion5::ReasonCode,
+        granted: Some(1),
+        to_subscriber: Vec::new(),
+        on_publish: None,
+        ..Script::default()
+    };
+    let peer = Peer::broker(script);
     let outcome = rtcomm_at("call iggy_pop david_bowie --json", &peer.url()).run().has_status(1);
     let published: Vec<Message> = peer.published();
     outcome.check(published.len() == 1, &format!("one request, not {}", published.len()));
@@ -186,7 +188,7 @@ fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
             outcome.has_status(5).says(&format!("--skip {} goes on", said.len()));
         }
     }
-    Client::connect(broker.port()).publish(TOPIC, "the end");
+    Client::connect(broker.port()).publish(CALL_TOPIC, "the end");
     let mut requests = Vec::new();
     while let Some(id) = served.recv_timeout(PATIENCE).expect("the service hears of everything") {
         requests.push(id);

@@ -3,11 +3,15 @@
 //! Each module is for a kind of fault; [`rig`] has what breaks things and what counts the messages. Figures are printed
 //! as they come. Tests that take longer than some seconds are ignored unless they are asked for: `make test-faults`.
 
+mod backoff;
 mod brokers;
 mod calls;
 mod disk;
+mod gaps;
+mod kept_sessions;
 mod kills;
 mod memory;
+mod namespaces;
 mod network;
 mod retries;
 mod rig;

@@ -1,12 +1,15 @@
-//! A long run takes no more memory at its end than at its beginning.
+//! A long run takes no more memory at its end than at its beginning, and a message little more than its size.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::rig::tape::read_on;
 use crate::rig::vitals::{KiB, LIMIT, OWN_LIMIT, own, peak, resident};
-use crate::rig::{LONG, Load, Mosquitto, Tape, figures, wait_on};
+use crate::rig::{LONG, Load, Mosquitto, Tape, figures, rtcomm_at, wait_on};
+use crate::support::mqtt::{Message, VERSIONS, Version};
+use crate::support::peer::Peer;
 
 const MANY: u64 = 2_000_000;
 
@@ -51,4 +54,73 @@ fn two_million_messages_leave_memory_as_it_was() {
     ));
     assert!(last.0 <= first.0 + 1024, "memory grows: {looks:?}");
     assert!(highest < LIMIT && owned < OWN_LIMIT, "{highest} in memory, {owned} beside code");
+}
+
+/// A message of `size` bytes that is plain text, in a run whose limits are `flags`; memory at the most.
+fn memory_for(size: usize, version: Version, flags: &str) -> KiB {
+    let peer = Peer::start(move |connection| {
+        connection.accept_and_grant()?;
+        connection.publish(&Message::new("/rtcomm/big", vec![b'x'; size]).with_qos(0))?;
+        connection.publish(&Message::new("/rtcomm/small", "the end").with_qos(0))?;
+        connection.serve()
+    });
+    let command = rtcomm_at(&format!("tail --json --mqtt-version {version} {flags}"), &peer.url());
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let path = dir.path().join("records");
+    let process = command.start_onto(std::fs::File::create(&path).expect("it can be made"));
+    wait_on(&process, "the end", LONG, || {
+        let mut end = Vec::new();
+        let read = std::fs::File::open(&path).and_then(|mut file| {
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(200)))?;
+            file.read_to_end(&mut end)
+        });
+        read.is_ok() && String::from_utf8_lossy(&end).contains(r#""the end""#)
+    });
+    let highest = peak(&process);
+    process.terminate();
+    let length = std::fs::metadata(&path).expect("it was made").len();
+    let is_whole = length > size as u64;
+    figures(format_args!("{size} bytes, MQTT {version} {flags}: {highest} at the most; whole: {is_whole}"));
+    assert_eq!(is_whole, !flags.is_empty(), "the message is in the record if its size is allowed");
+    highest
+}
+
+#[test]
+#[ignore = "takes 20 s; make test-faults"]
+fn a_large_message_costs_little_more_than_its_size() {
+    const SIZE: usize = 64 * 1024 * 1024;
+    for version in VERSIONS {
+        let highest = memory_for(SIZE, version, "--max-packet-size 134217728");
+        let limit = KiB(SIZE as u64 / 1024 * 12 / 10 + LIMIT.0);
+        assert!(highest <= limit, "{highest}, not more than {limit}");
+    }
+}
+
+#[test]
+#[ignore = "takes 20 s; make test-faults"]
+fn a_message_beyond_the_limit_costs_nothing() {
+    let highest = memory_for(200 * 1024 * 1024, Version::V3_1_1, "");
+    assert!(highest < LIMIT, "{highest}, not more than {LIMIT}");
+}
+
+/// A Remaining Length is a claim: memory grows as the bytes come.
+#[test]
+fn a_packet_that_only_claims_to_be_large_costs_nothing() {
+    for version in VERSIONS {
+        let peer = Peer::start(|connection| {
+            connection.accept_and_grant()?;
+            connection.publish(&Message::new("/rtcomm/small", "the end").with_qos(0))?;
+            connection.send_bytes(b"\x30\xff\xff\xff\x3f\0\x01a")?;
+            connection.serve()
+        });
+        let words = format!("tail --json --max-packet-size 200000000 --mqtt-version {version}");
+        let process = rtcomm_at(&words, &peer.url()).start();
+        process.wait_for_lines(1);
+        // The bytes behind the record were sent with it; a silence shows that they are not waited for.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let highest = peak(&process);
+        process.terminate();
+        assert!(highest < LIMIT, "{highest}, not more than {LIMIT}");
+    }
 }

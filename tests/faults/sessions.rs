@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::rig::{LONG, Mosquitto, Recording, Tape, figures, wait_on};
 use crate::support::Outcome;
+use crate::support::client::Client;
 use crate::support::events::event;
-use crate::support::mqtt::Client;
 
 /// The numbers of the events that were printed.
 fn numbers(outcome: &Outcome) -> Vec<u64> {
@@ -95,7 +95,7 @@ fn what_a_run_skips_it_acknowledges_all_the_same() {
     let command = "watch --json --durable archive --failed";
     let process = broker.rtcomm(command).start().until_ready();
     broker.publish(10);
-    let mut client = crate::support::mqtt::Client::connect(broker.port());
+    let mut client = crate::support::client::Client::connect(broker.port());
     client.publish("/rtcomm/event/session/failed/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);
     process.wait_for_lines(1);
     process.terminate();
@@ -112,7 +112,7 @@ fn a_session_that_was_deleted_has_nothing_left() {
     let outcome = broker.rtcomm("watch --durable-delete archive").run().has_status(0).prints("");
     outcome.says("the broker now keeps no session named archive");
     let process = broker.rtcomm("watch --json --durable archive -c 1").start().until_ready();
-    let mut client = crate::support::mqtt::Client::connect(broker.port());
+    let mut client = crate::support::client::Client::connect(broker.port());
     client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);
     assert_eq!(numbers(&process.end().has_status(0)), [77], "what waited is gone");
     broker.rtcomm("tail --durable-delete never-was").run().has_status(0);
@@ -127,7 +127,7 @@ fn a_session_outlives_no_more_than_its_expiry() {
     // mosquitto looks for expired sessions now and then: time itself is what is tested.
     std::thread::sleep(std::time::Duration::from_secs(3));
     let process = broker.rtcomm(command).arg("-c").arg("1").start().until_ready();
-    let mut client = crate::support::mqtt::Client::connect(broker.port());
+    let mut client = crate::support::client::Client::connect(broker.port());
     client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);
     assert_eq!(numbers(&process.end().has_status(0)), [77], "what waited is gone");
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -103,15 +104,10 @@ fn is_cut_short<T>(what: &str, patience: Duration, start: impl Fn() -> (Process,
     })
 }
 
-/// Waits until nothing more goes into the pipe that a run writes to.
-fn wait_until_full(process: &Process) {
-    let mut latest = (0, Instant::now());
+/// Waits until a run can write no more into this pipe: it holds as much as pipes hold, to a page or a record.
+fn wait_until_full(process: &Process, pipe: impl AsFd) {
     wait_on(process, "the pipe to be full", PATIENCE, || {
-        let bytes = written(process);
-        if bytes != latest.0 {
-            latest = (bytes, Instant::now());
-        }
-        bytes > 60_000 && latest.1.elapsed() > Duration::from_millis(300)
+        rustix::io::ioctl_fionread(&pipe).expect("a pipe says how much it holds") > 60_000
     });
 }
 
@@ -120,7 +116,7 @@ fn blocked(broker: &Mosquitto) -> (Process, std::process::ChildStdout) {
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();
     broker.publish(TOO_MANY);
-    wait_until_full(&process);
+    wait_until_full(&process, &stdout);
     (process, stdout)
 }
 
@@ -260,7 +256,7 @@ fn a_run_that_connects_again_to_a_broker_that_swallows_all_ends_soon() {
 #[test]
 fn a_call_that_is_interrupted_says_that_it_may_have_been_placed() {
     let broker = Mosquitto::start();
-    let mut service = crate::support::mqtt::Client::connect(broker.port());
+    let mut service = crate::support::client::Client::connect(broker.port());
     service.subscribe("/rtcomm/callControl");
     for (signal, status) in SIGNALS {
         let process = broker.rtcomm("call iggy_pop david_bowie").start();
@@ -280,11 +276,11 @@ fn a_blocked_output_that_is_to_be_opened_anew_does_not_keep_a_run_from_ending() 
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo can be started");
     assert!(made.success());
     // Held open at both ends, so that it can be opened, and read by nobody.
-    let _held = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the pipe opens");
+    let held = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the pipe opens");
     let broker = Mosquitto::start();
     let process = broker.rtcomm("watch --json --output").arg(&path).start().until_ready();
     broker.publish(TOO_MANY);
-    wait_until_full(&process);
+    wait_until_full(&process, &held);
     let before = threads(&process);
     process.signal(Signal::HUP);
     wait_on(&process, "the thread that opens it anew", PATIENCE, || threads(&process) > before);

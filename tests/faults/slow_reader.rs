@@ -1,26 +1,43 @@
-//! The reader of standard output stops reading.
+//! The reader of standard output stops reading, for longer than the broker waits for a sign of life.
 
+use std::io;
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::rig::tape::read_on;
-use crate::rig::vitals::{LIMIT, OWN_LIMIT, own, peak, resident};
-use crate::rig::{LONG, Load, Mosquitto, Tape, figures, wait_on};
+use crate::rig::vitals::{KiB, own, peak, resident};
+use crate::rig::{LONG, Load, Mosquitto, Tape, figures, publisher, rtcomm_at, wait_on};
+use crate::support::mqtt::{CONNECT, Message, PINGREQ, PINGRESP, PUBACK, Packet, Properties, SUBSCRIBE, Subscribe};
+use crate::support::peer::{Connection, Peer, Received, Script};
 
-/// How long the reader stands still. Time itself is the fault here.
-const PAUSE: Duration = Duration::from_secs(20);
+/// How many keep-alive intervals the reader stands still for. Time itself is the fault here.
+const INTERVALS: u32 = 4;
 
-const MANY: u64 = 200_000;
+const MANY: u64 = 100_000;
 
-/// Lets messages wait while nobody reads, then reads them all; what was said on standard error.
-fn reads_nothing_for_a_while(flags: &str) -> String {
-    let broker = Mosquitto::start();
-    let command = broker.rtcomm("watch --json --durable archive");
-    let command = flags.split_whitespace().fold(command, crate::support::Rtcomm::arg);
-    let (process, stdout) = command.start_unread();
+/// How much may be in memory, in a debug build too.
+const LIMIT: KiB = KiB(16 * 1024);
+
+/// The events of a scripted peer, as many bytes as a pipe and two sockets do not hold.
+fn events(numbers: std::ops::Range<u64>, qos: u8) -> impl Iterator<Item = Packet> {
+    numbers.map(move |number| {
+        let id = u16::try_from(number % 65_535 + 1).expect("at most 65535").to_be_bytes();
+        Message::new(publisher::TOPIC, publisher::payload(number)).with_qos(qos).packet(id)
+    })
+}
+
+fn stands_still(flags: &str) {
+    const KEEPALIVE: Duration = Duration::from_secs(2);
+    let broker = Mosquitto::start_with("allow_anonymous true\nmax_queued_bytes 0\n");
+    let words = format!("watch --json --keepalive 2s {flags}");
+    let (process, stdout) = broker.rtcomm(&words).start_unread();
     let process = process.until_ready();
+    let name = if flags.contains("--durable") { "archive" } else { "reader" };
     let publisher = Load::to(broker.address(), 0..MANY).start();
-    thread::sleep(PAUSE);
+    thread::sleep(KEEPALIVE * INTERVALS + Duration::from_secs(1));
     assert!(publisher.has_finished(), "the publisher waits for nobody: {} of {MANY}", publisher.acknowledged());
     let (waiting, owned) = (resident(&process), own(&process));
     let tape = read_on(stdout, Tape::of(MANY));
@@ -30,24 +47,181 @@ fn reads_nothing_for_a_while(flags: &str) -> String {
     let tape = tape.lock();
     tape.check_is_whole();
     figures(format_args!(
-        "nobody read for {PAUSE:?} while {MANY} came ({flags}): {waiting} then ({owned} beside code), {highest} at the most, 0 missing, {} \
-         duplicates",
+        "nobody read for {INTERVALS} keep-alive intervals while {MANY} came ({flags}): {waiting} then ({owned} beside \
+         code), {highest} at the most, 0 missing, {} duplicates",
         tape.duplicates()
     ));
-    assert!(highest < LIMIT && owned < OWN_LIMIT, "{highest} in memory, {owned} beside code");
-    outcome.stderr
+    let connections = broker.log().matches(&format!("as {name} ")).count();
+    outcome.check(connections == 1, &format!("one session, not {connections}"));
+    outcome.check(!outcome.stderr.contains("warning"), "nothing to report");
+    outcome.check(tape.duplicates() == 0, "no duplicates over one connection");
+    outcome.check(highest < LIMIT, &format!("{highest} in memory"));
 }
 
 #[test]
-#[ignore = "takes 30 s; make test-faults"]
-fn a_reader_that_stops_costs_no_memory_and_loses_nothing() {
-    let told = reads_nothing_for_a_while("--keepalive 60s");
-    assert!(!told.contains("warning"), "nothing happened that is worth telling: {told}");
+#[ignore = "takes 20 s; make test-faults"]
+fn a_reader_that_stops_keeps_its_durable_session_and_loses_nothing() {
+    stands_still("--durable archive");
 }
 
 #[test]
-#[ignore = "takes 30 s; make test-faults"]
-fn a_pause_that_outlasts_the_keepalive_is_told_and_loses_nothing() {
-    let told = reads_nothing_for_a_while("--keepalive 5s");
-    assert!(told.contains("warning: lost ") && told.contains("may be missing"), "the loss is told: {told}");
+#[ignore = "takes 20 s; make test-faults"]
+fn a_reader_that_stops_keeps_its_session_and_loses_nothing_at_qos_1() {
+    stands_still("--client-id reader");
+}
+
+#[test]
+#[ignore = "takes 20 s; make test-faults"]
+fn a_reader_that_stops_keeps_its_session_and_loses_nothing_at_qos_0() {
+    stands_still("--client-id reader --qos 0");
+}
+
+#[test]
+#[ignore = "takes 20 s; make test-faults"]
+fn a_reader_that_stops_keeps_its_session_with_mqtt_3_1_1() {
+    stands_still("--durable archive --mqtt-version 3.1.1");
+}
+
+/// Writes packets while it reads, as a broker does; answers PINGREQ behind what it has written.
+fn serve_while_writing(connection: &mut Connection, packets: impl Iterator<Item = Packet> + Send) -> io::Result<()> {
+    let mut writer = connection.writer()?;
+    let (answer, answers) = channel::<Packet>();
+    thread::scope(|scope| {
+        scope.spawn(move || -> io::Result<()> {
+            for packet in packets {
+                packet.write(&mut writer)?;
+                answers.try_iter().try_for_each(|answer| answer.write(&mut writer))?;
+            }
+            answers.iter().try_for_each(|answer| answer.write(&mut writer))
+        });
+        loop {
+            if connection.read()?.kind() == PINGREQ && answer.send(Packet::new(PINGRESP, [])).is_err() {
+                return Ok(());
+            }
+        }
+    })
+}
+
+/// The longest time between two packets of one client, and between its last one and now.
+fn longest_silence(received: &[Received], until: Instant) -> Duration {
+    let times: Vec<Instant> = received.iter().map(|it| it.at).chain([until]).collect();
+    times.windows(2).map(|pair| pair[1].duration_since(pair[0])).max().unwrap_or_default()
+}
+
+/// [MQTT-3.1.2-23] of 3.1.1: the client ensures that the interval between its packets does not exceed the Keep Alive.
+#[test]
+#[ignore = "takes 20 s; make test-faults"]
+fn a_client_is_never_silent_for_a_whole_keep_alive_interval() {
+    const KEEPALIVE: Duration = Duration::from_secs(4);
+    for (what, count, qos, flags) in [
+        ("idle", 0, 0, ""),
+        ("blocked", 100_000, 0, "--qos 0"),
+        ("blocked at QoS 1", 60_000, 1, ""),
+        ("blocked at QoS 2", 60_000, 2, "--qos 2"),
+    ] {
+        let peer = Peer::start(move |connection| {
+            connection.accept_and_grant()?;
+            serve_while_writing(connection, events(0..count, qos))
+        });
+        let words = format!("watch --json --keepalive 4s --mqtt-version 3.1.1 --no-reconnect {flags}");
+        let (process, stdout) = rtcomm_at(&words, &peer.url()).start_unread();
+        let process = process.until_ready();
+        thread::sleep(KEEPALIVE * 3);
+        let silence = longest_silence(&peer.received(), Instant::now());
+        let pings = peer.seen_of(PINGREQ).len();
+        figures(format_args!(
+            "{what}: {pings} PINGREQ, silent for {silence:.2?} at the most (keep-alive {KEEPALIVE:?})"
+        ));
+        assert!(silence <= KEEPALIVE, "{what}: silent for {silence:?}\n{}", process.so_far("running"));
+        assert!(pings >= 2, "{what}: {pings} PINGREQ\n{}", process.so_far("running"));
+        let tape = read_on(stdout, Tape::of(count));
+        wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
+        process.terminate();
+        tape.lock().check_is_whole();
+    }
+}
+
+/// The peer's own clock counts while the client cannot read.
+#[test]
+#[ignore = "takes 15 s; make test-faults"]
+fn a_peer_is_not_taken_for_dead_while_the_reader_stands_still() {
+    for version in ["5", "3.1.1"] {
+        let broker = Mosquitto::start_with("allow_anonymous true\nmax_queued_bytes 0\n");
+        let words = format!("watch --json --keepalive 1s --no-reconnect --mqtt-version {version}");
+        let (process, stdout) = broker.rtcomm(&words).start_unread();
+        let process = process.until_ready();
+        Load::to(broker.address(), 0..MANY).start().finish(LONG);
+        thread::sleep(Duration::from_secs(5));
+        let tape = read_on(stdout, Tape::of(MANY));
+        wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
+        process.terminate().never_says("lost ");
+    }
+}
+
+#[test]
+#[ignore = "takes 15 s; make test-faults"]
+fn a_suback_behind_messages_that_cannot_be_written_is_waited_for() {
+    const COUNT: u64 = 60_000;
+    for version in ["5", "3.1.1"] {
+        let peer = Peer::start(|connection| {
+            let connect = connection.wait_for(CONNECT)?;
+            connection.answer(&connect, &Script::default())?;
+            let packet = connection.wait_for(SUBSCRIBE)?;
+            let subscribe = Subscribe::parse(connection.version, &packet);
+            let codes: Vec<u8> = subscribe.filters.iter().map(|filter| filter.qos).collect();
+            let suback = Packet::suback(connection.version, subscribe.id, &codes, &Properties::none());
+            let version = connection.version;
+            let events = (0..COUNT).map(move |number| {
+                let message = Message::new(publisher::TOPIC, publisher::payload(number)).with_qos(0);
+                message.encode(version, [0, 0], &Properties::none())
+            });
+            serve_while_writing(connection, events.chain([suback]))
+        });
+        let words =
+            format!("watch --json --connect-timeout 1s --keepalive 30s --no-reconnect --mqtt-version {version}");
+        let (process, stdout) = rtcomm_at(&words, &peer.url()).start_unread();
+        peer.wait_until("SUBSCRIBE", |received| received.iter().any(|it| it.packet.kind() == SUBSCRIBE));
+        // Several times --connect-timeout.
+        thread::sleep(Duration::from_secs(4));
+        let tape = read_on(stdout, Tape::of(COUNT));
+        let process = process.until_ready();
+        wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
+        process.terminate().never_says("warning");
+        assert_eq!(peer.connections().len(), 1);
+    }
+}
+
+/// A broker that is itself blocked does not read acknowledgements.
+#[test]
+#[ignore = "takes 60 s; make test-faults"]
+fn acknowledgements_to_a_peer_that_only_writes_do_not_block_the_stream() {
+    /// Their acknowledgements are more than two socket buffers hold.
+    const COUNT: u64 = 1_500_000;
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
+    // Accepted sockets inherit it.
+    set_socket_recv_buffer_size(&listener, 4_096).expect("a listener has a buffer size");
+    let peer = Peer::start_on(listener, move |connection| {
+        connection.accept_and_grant()?;
+        let mut batch = Vec::new();
+        for packet in events(0..COUNT, 1) {
+            batch.extend(packet.encode());
+            if batch.len() > 64 * 1024 {
+                connection.send_bytes(&batch)?;
+                batch.clear();
+            }
+        }
+        connection.send_bytes(&batch)?;
+        connection.serve()
+    });
+    let words = "watch --json --keepalive 10m --mqtt-version 3.1.1 --no-reconnect";
+    let (process, stdout) = rtcomm_at(words, &peer.url()).start_unread();
+    let tape = read_on(stdout, Tape::of(COUNT));
+    wait_on(&process, "every event", LONG, || tape.lock().is_complete());
+    let highest = peak(&process);
+    process.terminate();
+    tape.lock().check_is_whole();
+    peer.wait_for_end();
+    let acknowledged = peer.seen_of(PUBACK).len() as u64;
+    figures(format_args!("{acknowledged} of {COUNT} acknowledged to a peer that only wrote; {highest} at the most"));
+    assert_eq!(acknowledged, COUNT);
 }

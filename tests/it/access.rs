@@ -1,14 +1,14 @@
 //! What a broker denies is told, and what README has it grant is enough and no more than that.
 
-use std::thread::{self, JoinHandle};
-
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::broker::password_file;
+use crate::support::client::Client;
 use crate::support::events::event;
 use crate::support::guarded::Guarded;
-use crate::support::mqtt::{Client, Message};
+use crate::support::mqtt::Message;
+use crate::support::service;
 use crate::support::{Broker, Outcome, rtcomm};
 
 const VERSIONS: [&str; 2] = ["5", "3.1.1"];
@@ -17,21 +17,6 @@ const VERSIONS: [&str; 2] = ["5", "3.1.1"];
 const ALL: [(&str, &str); 2] = [("subscribePattern", "#"), ("publishClientSend", "#")];
 
 const STARTED: &str = "/rtcomm/event/session/started/iggy_pop/david_bowie";
-
-/// A service that says SUCCESS to this many requests on this topic.
-fn service(mut client: Client, topic: &str, count: usize) -> JoinHandle<()> {
-    client.subscribe(topic);
-    thread::spawn(move || {
-        for _ in 0..count {
-            let request: Value = serde_json::from_slice(&client.next().payload).expect("a request is JSON");
-            let response = json!({
-                "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
-            });
-            let to = request["fromTopic"].as_str().expect("a request says where to answer");
-            client.publish(to, response.to_string());
-        }
-    })
-}
 
 #[test]
 fn a_refused_subscription_is_named_also_where_others_are_granted() {
@@ -116,7 +101,7 @@ fn check_that_it_works(guarded: &Guarded, (role, topic, commands): (&str, &str, 
             guarded.client("service").publish(STARTED, event(&json!({})));
             process.end().has_status(0);
         } else {
-            let service = service(guarded.client("service"), topic, 1);
+            let service = service::serve(guarded.client("service"), topic, 1);
             guarded.rtcomm(role, version, command).run().has_status(0);
             service.join().expect("the service was asked");
         }
@@ -216,7 +201,7 @@ fn the_access_list_of_readme_is_enough_and_none_of_it_is_too_much() {
             at(&broker, user, version, words).has_status(0);
         }
         for (user, words, topic) in calls {
-            let service = service(Client::connect_with_password(broker.port(), "service", "service"), topic, 1);
+            let service = service::serve(Client::connect_with_password(broker.port(), "service", "service"), topic, 1);
             at(&broker, user, version, words).has_status(0);
             service.join().expect("the service was asked");
         }
@@ -246,7 +231,8 @@ fn the_access_list_of_readme_is_enough_and_none_of_it_is_too_much() {
                     drop(at(&broker, user, "3.1.1", &format!("{words} --timeout 500ms")).has_status(124));
                 }
                 Some((_, words, topic)) => {
-                    let service = service(Client::connect_with_password(broker.port(), "service", "service"), topic, 1);
+                    let service =
+                        service::serve(Client::connect_with_password(broker.port(), "service", "service"), topic, 1);
                     at(&broker, user, "5", &format!("{words} --timeout 500ms")).has_status(124);
                     service.join().expect("the service was asked");
                 }
@@ -261,7 +247,7 @@ fn a_reply_prefix_of_its_own_keeps_a_caller_apart() {
     guarded.grant("service", &ALL);
     guarded
         .grant("iggy", &[("subscribePattern", "/rtcomm/reply/iggy/#"), ("publishClientSend", "/rtcomm/callControl")]);
-    let service = service(guarded.client("service"), "/rtcomm/callControl", 1);
+    let service = service::serve(guarded.client("service"), "/rtcomm/callControl", 1);
     guarded.rtcomm("iggy", "5", "call a b --reply-prefix /rtcomm/reply/iggy").run().has_status(0);
     service.join().expect("the service was asked");
     guarded.rtcomm("iggy", "5", "call a b").run().has_status(4);

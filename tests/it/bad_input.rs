@@ -192,11 +192,12 @@ fn wrong_credentials() {
 
 #[test]
 fn where_a_subscription_is_refused_the_broker_is_told_goodbye() {
-    let peer = Peer::old_broker(Script {
+    let peer = Peer::broker(Script {
         to_version_5: ToVersion5::ReasonCode,
-        granted: 0x80,
+        granted: Some(0x80),
         to_subscriber: Vec::new(),
         on_publish: None,
+        ..Script::default()
     });
     rtcomm("watch --mqtt-version 3.1.1 --broker").arg(peer.url()).run().has_status(4);
     peer.wait_for_packets(3);

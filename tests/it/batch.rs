@@ -1,7 +1,7 @@
 //! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
 
 use std::io::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 
 use flate2::Compression;
@@ -10,8 +10,10 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::mqtt::{Client, DISCONNECT, Message, Packet};
-use crate::support::peer::{Peer, Script, ToVersion5};
+use crate::support::client::Client;
+use crate::support::mqtt::{DISCONNECT, Packet};
+use crate::support::peer::{Peer, Script};
+use crate::support::service::{reply, request_of};
 use crate::support::{Broker, Outcome, rtcomm, shell};
 
 /// A line of the input.
@@ -113,18 +115,7 @@ fn an_input_that_breaks_ends_the_batch_after_the_calls_that_it_asked_for() {
     // What stands at its end says that it is whole.
     packed.truncate(packed.len() - 8);
     std::fs::write(&file, packed).expect("room for it");
-    let peer = Peer::old_broker(Script {
-        to_version_5: ToVersion5::ReasonCode,
-        granted: 1,
-        to_subscriber: Vec::new(),
-        on_publish: Some(Arc::new(|message| {
-            let request: Value = serde_json::from_slice(&message.payload).expect("a request is JSON");
-            let response = json!({
-                "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
-            });
-            vec![Message::new(request["fromTopic"].as_str().expect("a topic"), response.to_string())]
-        })),
-    });
+    let peer = Peer::broker(Script::default().replying(|request| vec![reply(request, &json!({}))]));
     let batch = rtcomm("call --mqtt-version 3.1.1 --batch").arg(&file).env("RTCOMM_BROKER", peer.url());
     let outcome = batch.run().has_status(1).says("calls.jsonl.gz").says("--skip 10");
     let callers: Vec<_> = (0..10).map(|i| json!(format!("caller{i}"))).collect();
@@ -282,24 +273,13 @@ fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on
     let input = [wish("first", "b"), wish("second", "b"), "junk\n".to_owned(), wish("third", "b")].concat();
     std::fs::write(&file, input).expect("room for it");
     let first = Mutex::new(None);
-    let peer = Peer::old_broker(Script {
-        to_version_5: ToVersion5::ReasonCode,
-        granted: 1,
-        to_subscriber: Vec::new(),
-        on_publish: Some(Arc::new(move |message| {
-            let request: Value = serde_json::from_slice(&message.payload).expect("a request is JSON");
-            let mut first = first.lock().expect("nobody panicked");
-            let first = first.get_or_insert_with(|| request.clone());
-            // With the last request out the first is answered, and its line cannot be written.
-            if request["callerEndpoint"] != "third" {
-                return Vec::new();
-            }
-            let response = json!({
-                "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": first["transID"], "result": "SUCCESS"
-            });
-            vec![Message::new(first["fromTopic"].as_str().expect("a topic"), response.to_string())]
-        })),
-    });
+    let peer = Peer::broker(Script::default().replying(move |request| {
+        let mut first = first.lock().expect("nobody panicked");
+        let first = first.get_or_insert_with(|| request.clone());
+        // The last request has the first one answered, whose line cannot be written.
+        let is_last = request_of(request)["callerEndpoint"] == "third";
+        if is_last { vec![reply(first, &json!({}))] } else { Vec::new() }
+    }));
     let batch = rtcomm("call --mqtt-version 3.1.1 --batch").arg(&file).env("RTCOMM_BROKER", peer.url());
     let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
     let outcome = batch.start_onto(full).end().has_status(1);

@@ -8,27 +8,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::broker::password_file;
-use crate::support::mqtt::{Client, Message};
+use crate::support::client::Client;
+use crate::support::mqtt::Message;
 use crate::support::peer::Peer;
+use crate::support::service::{request_of, response};
 use crate::support::{Broker, Outcome, Setup, on_every_broker, rtcomm, shell};
 
 const SESSION: &str = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
-
-/// The request that a service was sent.
-fn request_of(message: &Message) -> Value {
-    serde_json::from_slice(&message.payload).expect("a request is JSON")
-}
-
-/// A response to the request, with these keys over the ordinary ones.
-fn response(request: &Value, more: &Value) -> String {
-    let mut response = json!({
-        "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
-    });
-    for (key, value) in more.as_object().expect("an object of keys") {
-        response[key] = value.clone();
-    }
-    response.to_string()
-}
 
 /// A service that waits for one request, and answers as `answer` says: messages of a topic below fromTopic and a payload.
 fn service(

@@ -271,8 +271,14 @@ fn where_the_broker_denies() {
     outcome.check(text.contains("no 3PCC service response"), "the deadline");
     outcome.check(hint.contains("dropped the request") && hint.contains("only MQTT 5 brokers say"), "this may be why");
     // A broker of MQTT 3.1.1 alone refuses as well.
-    let script = Script { to_version_5: ToVersion5::Close, granted: 0x80, to_subscriber: vec![], on_publish: None };
-    let peer = Peer::old_broker(script);
+    let script = Script {
+        to_version_5: ToVersion5::Close,
+        granted: Some(0x80),
+        to_subscriber: vec![],
+        on_publish: None,
+        ..Script::default()
+    };
+    let peer = Peer::broker(script);
     let outcome = rtcomm("watch").arg("--broker").arg(peer.url()).run().has_status(4).prints("");
     outcome.check(sentence(&outcome).0.contains("refuses the subscription to '/rtcomm/event/#'"), "the filter");
 }

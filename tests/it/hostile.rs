@@ -18,8 +18,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::support::events::event;
-use crate::support::mqtt::{Message, PUBLISH, Packet};
+use crate::support::mqtt::Message;
 use crate::support::peer::{Peer, Script, ToVersion5};
+use crate::support::service::reply;
 use crate::support::{Broker, Outcome, Setup, rtcomm, shell};
 use bodies::{is_safe, without_colors};
 
@@ -413,7 +414,7 @@ fn arguments_that_are_quoted_in_errors_are_safe() {
 }
 
 fn script(to_subscriber: Vec<Message>) -> Script {
-    Script { to_version_5: ToVersion5::Close, granted: 1, to_subscriber, on_publish: None }
+    Script { to_version_5: ToVersion5::Close, granted: Some(1), to_subscriber, on_publish: None, ..Script::default() }
 }
 
 /// The texts that MQTT can carry in a topic.
@@ -441,7 +442,7 @@ fn topics_of_a_broker_that_lets_all_pass_are_safe() {
         messages.push(Message::new(&format!("/rtcomm/sphere/{text}"), ""));
     }
     let groups = nasty_topics().count();
-    let peer = Peer::old_broker(script(messages));
+    let peer = Peer::broker(script(messages));
     let run = |words: &str| rtcomm(words).arg("--broker").arg(peer.url());
     let outcome = run(&format!("watch -c {}", 2 * groups)).run().has_status(0);
     check_safe(&outcome, 2 * groups, false);
@@ -455,41 +456,23 @@ fn topics_of_a_broker_that_lets_all_pass_are_safe() {
     }
 }
 
-/// mosquitto lets no such topic pass.
-#[test]
-fn a_topic_that_is_not_text_is_a_protocol_error() {
-    for topic in [&b"/rtcomm/event/\xff"[..], b"/rtcomm/event/a\0b"] {
-        let length = u16::try_from(topic.len()).expect("a short topic").to_be_bytes();
-        let peer = Peer::sending(&Packet::new(PUBLISH, [&length[..], topic, b"{}"].concat()));
-        for command in ["watch", "tail"] {
-            let run = rtcomm(command).arg("--mqtt-version=3.1.1").arg("--no-reconnect").arg("--broker").arg(peer.url());
-            drop(run.run().has_status(5).says("the broker sent a PUBLISH").never_says("panicked"));
-        }
-    }
-}
-
-/// The reply to a request, with these keys over the ordinary ones.
-fn reply(request: &Message, more: &Value) -> Message {
-    let request: Value = serde_json::from_slice(&request.payload).expect("a request is JSON");
-    let mut reply = json!({
-        "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "FAILURE"
-    });
-    for (key, value) in more.as_object().expect("an object of keys") {
-        reply[key] = value.clone();
-    }
-    Message::new(request["fromTopic"].as_str().expect("where to answer"), reply.to_string())
+/// A failure, with this text at a key.
+fn with_failure(key: &str, text: &str) -> Value {
+    let mut more = json!({ "result": "FAILURE" });
+    more[key] = text.into();
+    more
 }
 
 /// A peer that answers each request with these.
 fn answering(answers: impl Fn(&Message) -> Vec<Message> + Send + Sync + 'static) -> Peer {
-    Peer::old_broker(Script { on_publish: Some(Arc::new(answers)), ..script(vec![]) })
+    Peer::broker(Script { on_publish: Some(Arc::new(answers)), ..script(vec![]) })
 }
 
 #[test]
 fn replies_are_shown_safely() {
     for text in NASTY {
         for key in ["reason", "result"] {
-            let peer = answering(move |request| vec![reply(request, &json!({ key: text }))]);
+            let peer = answering(move |request| vec![reply(request, &with_failure(key, text))]);
             let outcome = rtcomm("call a b --broker").arg(peer.url()).run().has_status(3);
             check_safe(&outcome, 1, false);
             let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(3);

@@ -178,11 +178,12 @@ fn failing_paths(world: &World) -> Vec<(Rtcomm, i32)> {
     let open = file(dir.path(), 0o644);
     let client = authority.client("ops");
     let encrypted = client.encrypted("another");
-    let broken = Peer::old_broker(Script {
+    let broken = Peer::broker(Script {
         to_version_5: ToVersion5::Close,
-        granted: 1,
+        granted: Some(1),
         to_subscriber: vec![],
         on_publish: None,
+        ..Script::default()
     });
     let tls = tls.url_as("mqtts", "localhost");
     let asking = asking.url_as("mqtts", "localhost");

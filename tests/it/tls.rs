@@ -257,6 +257,48 @@ fn alpn_offers_what_was_asked_for_and_nothing_else() {
 }
 
 #[test]
+fn a_server_that_refuses_the_offered_protocols_is_an_error_that_names_the_flag() {
+    let authority = Authority::new("our CA");
+    let (port, _offers) = server(&authority.server(), |builder| {
+        builder.set_alpn_select_callback(|_, _| Err(AlpnError::ALERT_FATAL));
+    });
+    for run in [watch, call] {
+        let run = run(&format!("mqtts://localhost:{port}")).arg("--cafile").arg(authority.cafile());
+        run.arg("--alpn").arg("mqtt").run().has_status(5).prints("").says("--alpn");
+    }
+}
+
+/// Host names are case-insensitive [RFC 4343] and a final dot is no part of what certificates and SNI name [RFC 6066, 3].
+#[test]
+fn a_host_name_is_verified_and_sent_in_its_canonical_form() {
+    let authority = Authority::new("our CA");
+    let broker = broker("mqtts", &authority.server(), "");
+    for (host, name) in [
+        ("localhost", Some("localhost")),
+        ("LOCALHOST", Some("localhost")),
+        ("localhost.", Some("localhost")),
+        ("127.0.0.1", None),
+    ] {
+        let run = |run: Rtcomm| run.arg("--cafile").arg(authority.cafile());
+        succeeds(run(watch(&broker.url_as("mqtts", host))));
+        run(call(&broker.url_as("mqtts", host))).run().has_status(6);
+        let (tell, told) = channel();
+        let (port, _offers) = server(&authority.server(), move |builder| {
+            builder.set_servername_callback(move |ssl, _| {
+                let name = ssl.servername(openssl::ssl::NameType::HOST_NAME).map(str::to_owned);
+                // The test is over if nobody listens.
+                let _ = tell.send(name);
+                Ok(())
+            });
+        });
+        run(watch(&format!("mqtts://{host}:{port}"))).run().has_status(5);
+        let names: Vec<_> = told.try_iter().map(|name| name.map(|name| name.to_lowercase())).collect();
+        assert!(!names.is_empty(), "{host}: a handshake");
+        assert!(names.iter().all(|it| it.as_deref() == name), "{host}: {names:?}");
+    }
+}
+
+#[test]
 fn tls_before_1_2_is_refused() {
     let authority = Authority::new("our CA");
     let only = |version| {

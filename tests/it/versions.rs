@@ -8,13 +8,20 @@ use serde_json::json;
 use crate::support::events::event;
 use crate::support::mqtt::{Message, Packet};
 use crate::support::peer::{Peer, Script, ToVersion5};
+use crate::support::service::reply;
 use crate::support::{Broker, rtcomm};
 
 const REFUSALS: [ToVersion5; 3] = [ToVersion5::ReasonCode, ToVersion5::ReturnCode, ToVersion5::Close];
 
 fn old_broker(to_version_5: ToVersion5) -> Peer {
     let hello = Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
-    Peer::old_broker(Script { to_version_5, granted: 1, to_subscriber: vec![hello], on_publish: None })
+    Peer::broker(Script {
+        to_version_5,
+        granted: Some(1),
+        to_subscriber: vec![hello],
+        on_publish: None,
+        ..Script::default()
+    })
 }
 
 #[test]
@@ -79,19 +86,15 @@ fn a_request_whose_fate_is_unknown_is_not_sent_again() {
 
 /// A broker that speaks 3.1.1 alone, with a service at it whose every answer comes twice: retained, and its contrary.
 fn broker_with_service() -> Peer {
-    let reply = |request: &Message, result: &str| {
-        let request: serde_json::Value = serde_json::from_slice(&request.payload).expect("a request is JSON");
-        let response = json!({
-            "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": result
-        });
-        Message::new(request["fromTopic"].as_str().expect("where to answer"), response.to_string())
+    let on_publish = |request: &Message| {
+        vec![reply(request, &json!({ "result": "FAILURE" })).retained(), reply(request, &json!({}))]
     };
-    let on_publish = move |request: &Message| vec![reply(request, "FAILURE").retained(), reply(request, "SUCCESS")];
-    Peer::old_broker(Script {
+    Peer::broker(Script {
         to_version_5: ToVersion5::ReasonCode,
-        granted: 1,
+        granted: Some(1),
         to_subscriber: vec![],
         on_publish: Some(Arc::new(on_publish)),
+        ..Script::default()
     })
 }
 
@@ -113,9 +116,14 @@ fn a_call_says_goodbye_to_the_broker() {
 
 #[test]
 fn a_subscription_that_is_refused_is_4_and_nothing_is_sent() {
-    let script =
-        Script { to_version_5: ToVersion5::ReasonCode, granted: 0x80, to_subscriber: vec![], on_publish: None };
-    let peer = Peer::old_broker(script);
+    let script = Script {
+        to_version_5: ToVersion5::ReasonCode,
+        granted: Some(0x80),
+        to_subscriber: vec![],
+        on_publish: None,
+        ..Script::default()
+    };
+    let peer = Peer::broker(script);
     rtcomm("watch --broker").arg(peer.url()).run().has_status(4).says("'/rtcomm/event/#'").never_says("ready");
     let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(4);
     outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");

@@ -90,6 +90,11 @@ impl Mosquitto {
         }
     }
 
+    /// What it has logged since it was started.
+    pub(crate) fn log(&self) -> String {
+        self.process.as_ref().expect("it runs").stderr.text()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

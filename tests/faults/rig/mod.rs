@@ -12,6 +12,7 @@ use crate::support::{Process, Rtcomm};
 
 pub(crate) mod broker;
 pub(crate) mod lossy;
+pub(crate) mod namespace;
 pub(crate) mod proxy;
 pub(crate) mod publisher;
 pub(crate) mod tape;

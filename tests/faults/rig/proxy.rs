@@ -6,6 +6,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) piece: Option<usize>,
     /// The longest time that a piece waits.
     pub(crate) delay: Option<Duration>,
+    /// How long every byte takes, without holding up those behind it.
+    pub(crate) latency: Option<Duration>,
 }
 
 impl Plan {
@@ -192,7 +195,40 @@ struct Passage<'a> {
 
 impl Passage<'_> {
     /// Passes bytes on in one direction until an end closes, or the plan says so.
-    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream, is_up: bool) {
+    fn pass(&self, from: &TcpStream, to: &TcpStream, is_up: bool) {
+        match self.plan.latency {
+            None => self.pass_at_once(from, to, is_up),
+            Some(latency) => self.pass_late(from, to, is_up, latency),
+        }
+    }
+
+    /// Passes each piece on when it has been on its way for so long; what is on its way when an end closes is lost.
+    fn pass_late(&self, mut from: &TcpStream, mut to: &TcpStream, is_up: bool, latency: Duration) {
+        let (sender, receiver) = channel::<(Instant, Vec<u8>)>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for (due, piece) in receiver {
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    self.note(is_up, &piece);
+                    if to.write_all(&piece).is_err() {
+                        break;
+                    }
+                }
+            });
+            let mut buffer = [0; 16 * 1024];
+            while let Ok(read @ 1..) = from.read(&mut buffer) {
+                // The other thread has ended if the other end is closed.
+                let _ = sender.send((Instant::now() + latency, buffer[..read].to_vec()));
+            }
+            drop(sender);
+        });
+        for end in [from, to] {
+            // One that is closed already needs no closing.
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn pass_at_once(&self, mut from: &TcpStream, mut to: &TcpStream, is_up: bool) {
         let seed = self.shared.seed.wrapping_add(2 * self.nth as u64 + u64::from(is_up));
         let mut random = fastrand::Rng::with_seed(seed);
         let limit = if is_up { self.plan.cut_after_up } else { self.plan.cut_after_down };

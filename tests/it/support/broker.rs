@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::mqtt::Client;
+use super::client::Client;
 use super::{Process, Rtcomm, rtcomm};
 
 /// How often another port is tried where somebody else was faster.

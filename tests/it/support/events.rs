@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::mqtt::Client;
+use super::client::Client;
 use super::{Outcome, Rtcomm, Setup};
 
 pub(crate) const ENDPOINTS: [&str; 3] = ["iggy_pop", "mick_jagger", "Danko Jones"];

@@ -74,8 +74,8 @@ impl Guarded {
     }
 
     /// This user at the broker, who is no `rtcomm`.
-    pub(crate) fn client(&self, user: &str) -> super::mqtt::Client {
-        super::mqtt::Client::connect_with_password(self.broker.port(), user, PASSWORD)
+    pub(crate) fn client(&self, user: &str) -> super::client::Client {
+        super::client::Client::connect_with_password(self.broker.port(), user, PASSWORD)
     }
 }
 

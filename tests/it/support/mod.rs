@@ -15,12 +15,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 pub(crate) mod broker;
+pub(crate) mod client;
 pub(crate) mod events;
 pub(crate) mod guarded;
 pub(crate) mod mqtt;
 pub(crate) mod peer;
 pub(crate) mod pki;
 pub(crate) mod relay;
+pub(crate) mod service;
 pub(crate) mod web;
 
 pub(crate) use broker::{Broker, Setup, on_every_broker};
@@ -279,17 +281,24 @@ impl Outcome {
     /// Fails with everything that is known where `holds` is false.
     #[track_caller]
     pub(crate) fn check(&self, holds: bool, what: &str) {
-        assert!(
-            holds,
-            "expected: {what}\n{}",
-            story(&self.command, &self.status.to_string(), &self.stdout, &self.stderr)
-        );
+        assert!(holds, "{}", self.explain(what));
+    }
+
+    /// What was expected, and everything that is known instead.
+    pub(crate) fn explain(&self, expected: &str) -> String {
+        let story = story(&self.command, &self.status.to_string(), &self.stdout, &self.stderr);
+        format!("expected: {expected}\n{story}")
     }
 
     #[track_caller]
     pub(crate) fn has_status(self, code: i32) -> Self {
         self.check(self.status.code() == Some(code), &format!("exit status {code}"));
         self
+    }
+
+    /// The exit status; `None` if a signal ended it.
+    pub(crate) fn status_code(&self) -> Option<i32> {
+        self.status.code()
     }
 
     /// Whether the system wrote its memory to a file.
@@ -325,7 +334,22 @@ impl Outcome {
 }
 
 fn story(command: &str, status: &str, stdout: &str, stderr: &str) -> String {
+    let (stdout, stderr) = (shorten(stdout), shorten(stderr));
     format!("command: {command}\nstatus: {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---")
+}
+
+/// How many characters of a stream are shown at its beginning and at its end.
+const SHOWN: usize = 3_000;
+
+/// Leaves out the middle of a long text.
+fn shorten(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= 2 * SHOWN {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(SHOWN).collect();
+    let tail: String = text.chars().skip(count - SHOWN).collect();
+    format!("{head}\n[{} characters]\n{tail}", count - 2 * SHOWN)
 }
 
 /// The command as one could type it, near enough.

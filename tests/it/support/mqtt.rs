@@ -1,25 +1,78 @@
-//! As much MQTT 3.1.1 as it takes to publish any bytes and to answer requests, written down from the standard: the peers
-//! of the program under test must not share its MQTT library.
+//! MQTT 3.1.1 and 5 packets, written from the two standards. The program under test does not use this codec.
+//!
+//! Depends on `std` alone, so that benches can include this file.
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use super::PATIENCE;
 
 pub(crate) const CONNECT: u8 = 0x10;
 pub(crate) const CONNACK: u8 = 0x20;
 pub(crate) const PUBLISH: u8 = 0x30;
 pub(crate) const PUBACK: u8 = 0x40;
+pub(crate) const PUBREC: u8 = 0x50;
+pub(crate) const PUBREL: u8 = 0x60;
+pub(crate) const PUBCOMP: u8 = 0x70;
 pub(crate) const SUBSCRIBE: u8 = 0x80;
 pub(crate) const SUBACK: u8 = 0x90;
+pub(crate) const UNSUBSCRIBE: u8 = 0xa0;
+pub(crate) const UNSUBACK: u8 = 0xb0;
 pub(crate) const PINGREQ: u8 = 0xc0;
 pub(crate) const PINGRESP: u8 = 0xd0;
 pub(crate) const DISCONNECT: u8 = 0xe0;
+pub(crate) const AUTH: u8 = 0xf0;
 
-/// One packet: the first byte, and what follows the remaining length.
-#[derive(Debug, Clone)]
+/// The protocol level of MQTT 5 in a CONNECT.
+const LEVEL_5: u8 = 5;
+
+/// A Remaining Length has at most four bytes [MQTT 5, 2.1.4].
+const MAX_LENGTH_BITS: u32 = 28;
+
+/// Identifiers of MQTT 5 properties [MQTT 5, 2.2.2.2].
+pub(crate) mod property {
+    pub(crate) const PAYLOAD_FORMAT: u8 = 0x01;
+    pub(crate) const MESSAGE_EXPIRY: u8 = 0x02;
+    pub(crate) const CONTENT_TYPE: u8 = 0x03;
+    pub(crate) const RESPONSE_TOPIC: u8 = 0x08;
+    pub(crate) const SUBSCRIPTION_ID: u8 = 0x0b;
+    pub(crate) const SESSION_EXPIRY: u8 = 0x11;
+    pub(crate) const ASSIGNED_CLIENT_ID: u8 = 0x12;
+    pub(crate) const SERVER_KEEP_ALIVE: u8 = 0x13;
+    pub(crate) const SERVER_REFERENCE: u8 = 0x1c;
+    pub(crate) const REASON_STRING: u8 = 0x1f;
+    pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
+    pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
+    pub(crate) const TOPIC_ALIAS: u8 = 0x23;
+    pub(crate) const MAXIMUM_QOS: u8 = 0x24;
+    pub(crate) const RETAIN_AVAILABLE: u8 = 0x25;
+    pub(crate) const USER_PROPERTY: u8 = 0x26;
+    pub(crate) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+    pub(crate) const WILDCARDS_AVAILABLE: u8 = 0x28;
+    pub(crate) const SUBSCRIPTION_IDS_AVAILABLE: u8 = 0x29;
+    pub(crate) const SHARED_AVAILABLE: u8 = 0x2a;
+}
+
+/// A version of the protocol, shown as `--mqtt-version` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    V3_1_1,
+    V5,
+}
+
+pub(crate) const VERSIONS: [Version; 2] = [Version::V5, Version::V3_1_1];
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V3_1_1 => "3.1.1",
+            Self::V5 => "5",
+        })
+    }
+}
+
+pub(crate) type PacketId = [u8; 2];
+
+/// One packet: the first byte, and what follows the Remaining Length.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Packet {
     pub(crate) first: u8,
     pub(crate) body: Vec<u8>,
@@ -30,26 +83,44 @@ impl Packet {
         Self { first, body: body.into() }
     }
 
+    /// A CONNACK; `code` is a reason code of MQTT 5 or a return code of MQTT 3.1.1.
+    pub(crate) fn connack(version: Version, session_present: bool, code: u8, properties: &Properties) -> Self {
+        Self::new(CONNACK, [&[u8::from(session_present), code][..], &properties.encode(version)].concat())
+    }
+
+    pub(crate) fn suback(version: Version, id: PacketId, codes: &[u8], properties: &Properties) -> Self {
+        Self::new(SUBACK, [&id[..], &properties.encode(version), codes].concat())
+    }
+
+    /// A PUBACK; MQTT 3.1.1 has no reason codes.
+    pub(crate) fn puback(version: Version, id: PacketId, reason: u8) -> Self {
+        let reason = if version == Version::V5 && reason != 0 { &[reason][..] } else { &[] };
+        Self::new(PUBACK, [&id[..], reason].concat())
+    }
+
+    /// A DISCONNECT of MQTT 5.
+    pub(crate) fn disconnect(reason: u8, properties: &Properties) -> Self {
+        Self::new(DISCONNECT, [&[reason][..], &properties.encode(Version::V5)].concat())
+    }
+
     pub(crate) fn kind(&self) -> u8 {
         self.first & 0xf0
     }
 
-    pub(crate) fn write(&self, mut to: impl Write) -> io::Result<()> {
-        let mut bytes = vec![self.first];
-        let mut length = self.body.len();
-        loop {
-            let low = u8::try_from(length & 0x7f).expect("seven bits");
-            length >>= 7;
-            bytes.push(if length > 0 { low | 0x80 } else { low });
-            if length == 0 {
-                break;
-            }
-        }
-        bytes.extend_from_slice(&self.body);
-        to.write_all(&bytes)
+    /// The packet identifier of a SUBSCRIBE or of an acknowledgement.
+    pub(crate) fn id(&self) -> PacketId {
+        [self.body[0], self.body[1]]
     }
 
-    pub(crate) fn read(mut from: &TcpStream) -> io::Result<Self> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        [&[self.first][..], &encode_varint(self.body.len()), &self.body].concat()
+    }
+
+    pub(crate) fn write(&self, mut to: impl Write) -> io::Result<()> {
+        to.write_all(&self.encode())
+    }
+
+    pub(crate) fn read(mut from: impl Read) -> io::Result<Self> {
         let mut byte = [0];
         from.read_exact(&mut byte)?;
         let first = byte[0];
@@ -61,15 +132,173 @@ impl Packet {
             if byte[0] & 0x80 == 0 {
                 break;
             }
+            if bits >= MAX_LENGTH_BITS {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a Remaining Length of five bytes"));
+            }
         }
         let mut body = vec![0; length];
         from.read_exact(&mut body)?;
         Ok(Self { first, body })
     }
+}
 
-    /// The packet identifier of a SUBSCRIBE or of an acknowledgement.
-    pub(crate) fn id(&self) -> [u8; 2] {
-        [self.body[0], self.body[1]]
+/// The properties of an MQTT 5 packet, encoded but without their length.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Properties(Vec<u8>);
+
+impl Properties {
+    pub(crate) fn none() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn byte(mut self, id: u8, value: u8) -> Self {
+        self.0.extend([id, value]);
+        self
+    }
+
+    pub(crate) fn two_bytes(mut self, id: u8, value: u16) -> Self {
+        self.0.push(id);
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn four_bytes(mut self, id: u8, value: u32) -> Self {
+        self.0.push(id);
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn varint(mut self, id: u8, value: usize) -> Self {
+        self.0.push(id);
+        self.0.extend(encode_varint(value));
+        self
+    }
+
+    pub(crate) fn text(mut self, id: u8, value: &str) -> Self {
+        self.0.push(id);
+        self.0.extend(string(value));
+        self
+    }
+
+    /// With their length in front in MQTT 5, nothing in MQTT 3.1.1.
+    pub(crate) fn encode(&self, version: Version) -> Vec<u8> {
+        match version {
+            Version::V3_1_1 => Vec::new(),
+            Version::V5 => [encode_varint(self.0.len()), self.0.clone()].concat(),
+        }
+    }
+
+    /// The value of a property that is a number.
+    pub(crate) fn number(&self, wanted: u8) -> Option<u32> {
+        let (_, value) = self.entries().find(|(id, _)| *id == wanted)?;
+        Some(if wanted == property::SUBSCRIPTION_ID {
+            u32::try_from(Reader(value).varint()).expect("28 bits")
+        } else {
+            value.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
+        })
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        let mut reader = Reader(&self.0);
+        std::iter::from_fn(move || {
+            let id = *reader.0.first()?;
+            reader.take(1);
+            let value = reader.0;
+            let size = match id {
+                0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28..=0x2a => 1,
+                0x13 | 0x21..=0x23 => 2,
+                0x02 | 0x11 | 0x18 | 0x27 => 4,
+                0x0b => encode_varint(Reader(value).varint()).len(),
+                0x03 | 0x08 | 0x09 | 0x12 | 0x15 | 0x16 | 0x1a | 0x1c | 0x1f => 2 + Reader(value).two_bytes(),
+                0x26 => {
+                    let name = 2 + Reader(value).two_bytes();
+                    name + 2 + Reader(&value[name..]).two_bytes()
+                }
+                _ => panic!("{id:#x} is not a property of MQTT 5"),
+            };
+            Some((id, reader.take(size)))
+        })
+    }
+}
+
+/// A CONNECT packet.
+#[derive(Debug, Clone)]
+pub(crate) struct Connect {
+    pub(crate) version: Version,
+    pub(crate) flags: u8,
+    pub(crate) keep_alive: u16,
+    pub(crate) properties: Properties,
+    pub(crate) client_id: String,
+    pub(crate) user_name: Option<String>,
+    pub(crate) password: Option<Vec<u8>>,
+}
+
+impl Connect {
+    /// Panics unless the packet is well-formed and has no will: the program under test sends none.
+    pub(crate) fn parse(packet: &Packet) -> Self {
+        assert_eq!(packet.first, CONNECT, "a CONNECT");
+        let mut reader = Reader(&packet.body);
+        let protocol = reader.string();
+        assert_eq!(protocol, "MQTT", "the protocol's name");
+        let version = if reader.take(1) == [LEVEL_5] { Version::V5 } else { Version::V3_1_1 };
+        let flags = reader.take(1)[0];
+        assert_eq!(flags & 0x3d, 0, "no will and no reserved flag");
+        let keep_alive = u16::try_from(reader.two_bytes()).expect("two bytes");
+        let properties = reader.properties(version);
+        let client_id = reader.string();
+        let user_name = (flags & 0x80 != 0).then(|| reader.string());
+        let password = (flags & 0x40 != 0).then(|| reader.binary().to_vec());
+        assert!(reader.0.is_empty(), "nothing behind the payload");
+        Self { version, flags, keep_alive, properties, client_id, user_name, password }
+    }
+}
+
+/// One filter of a SUBSCRIBE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub(crate) text: String,
+    pub(crate) qos: u8,
+    /// The Subscription Identifier that its SUBSCRIBE carries.
+    pub(crate) identifier: Option<u32>,
+}
+
+/// A SUBSCRIBE packet.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscribe {
+    pub(crate) id: PacketId,
+    pub(crate) filters: Vec<Filter>,
+}
+
+impl Subscribe {
+    /// Panics unless the packet is well-formed.
+    pub(crate) fn parse(version: Version, packet: &Packet) -> Self {
+        assert_eq!(packet.first, SUBSCRIBE | 2, "a SUBSCRIBE");
+        let mut reader = Reader(&packet.body);
+        reader.take(2);
+        let identifier = reader.properties(version).number(property::SUBSCRIPTION_ID);
+        let mut filters = Vec::new();
+        while !reader.0.is_empty() {
+            let text = reader.string();
+            filters.push(Filter { text, qos: reader.take(1)[0] & 3, identifier });
+        }
+        Self { id: packet.id(), filters }
+    }
+}
+
+impl Filter {
+    /// Whether a topic matches; shared subscriptions match what the filter behind the group's name matches.
+    pub(crate) fn matches(&self, topic: &str) -> bool {
+        let filter = self.text.strip_prefix("$share/").and_then(|rest| Some(rest.split_once('/')?.1));
+        let mut levels = topic.split('/');
+        for expected in filter.unwrap_or(&self.text).split('/') {
+            match (expected, levels.next()) {
+                ("#", _) => return true,
+                ("+", Some(_)) => {}
+                (expected, Some(level)) if expected == level => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
     }
 }
 
@@ -96,140 +325,139 @@ impl Message {
         Self { qos, ..self }
     }
 
-    pub(crate) fn packet(&self, id: [u8; 2]) -> Packet {
-        let mut body = string(&self.topic);
-        if self.qos > 0 {
-            body.extend(id);
-        }
-        body.extend_from_slice(&self.payload);
+    /// Its PUBLISH in MQTT 3.1.1.
+    pub(crate) fn packet(&self, id: PacketId) -> Packet {
+        self.encode(Version::V3_1_1, id, &Properties::none())
+    }
+
+    /// Its PUBLISH; `id` counts only above QoS 0.
+    pub(crate) fn encode(&self, version: Version, id: PacketId, properties: &Properties) -> Packet {
+        let id = if self.qos > 0 { &id[..] } else { &[] };
+        let body = [&string(&self.topic)[..], id, &properties.encode(version), &self.payload].concat();
         Packet::new(PUBLISH | self.qos << 1 | u8::from(self.retain), body)
     }
 
-    /// Reads a PUBLISH of MQTT 3.1.1, and the identifier that it is to be acknowledged with.
-    pub(crate) fn of(packet: &Packet) -> (Self, Option<[u8; 2]>) {
+    /// Reads a PUBLISH, and the identifier that acknowledges it.
+    pub(crate) fn parse(version: Version, packet: &Packet) -> (Self, Option<PacketId>) {
         let qos = packet.first >> 1 & 3;
-        let length = usize::from(u16::from_be_bytes(packet.id()));
-        let (topic, rest) = packet.body[2..].split_at(length);
-        let topic = String::from_utf8(topic.to_vec()).expect("topics are UTF-8");
-        let (id, payload) = if qos > 0 { (Some([rest[0], rest[1]]), &rest[2..]) } else { (None, rest) };
-        (Self { topic, payload: payload.to_vec(), qos, retain: packet.first & 1 == 1 }, id)
+        let mut reader = Reader(&packet.body);
+        let topic = reader.string();
+        let id = (qos > 0).then(|| reader.take(2).try_into().expect("two bytes"));
+        reader.properties(version);
+        (Self { topic, payload: reader.0.to_vec(), qos, retain: packet.first & 1 == 1 }, id)
+    }
+
+    /// Reads a PUBLISH of MQTT 3.1.1.
+    pub(crate) fn of(packet: &Packet) -> (Self, Option<PacketId>) {
+        Self::parse(Version::V3_1_1, packet)
     }
 }
 
-/// A text as MQTT writes it.
+/// A UTF-8 string as MQTT encodes it.
 pub(crate) fn string(text: &str) -> Vec<u8> {
-    let mut bytes = u16::try_from(text.len()).expect("a short text").to_be_bytes().to_vec();
-    bytes.extend_from_slice(text.as_bytes());
-    bytes
+    binary(text.as_bytes())
 }
 
-/// Somebody else at a broker.
-pub(crate) struct Client {
-    stream: TcpStream,
-    last_id: u16,
-    received: VecDeque<Message>,
+/// Binary data as MQTT encodes it: two bytes of length in front.
+pub(crate) fn binary(bytes: &[u8]) -> Vec<u8> {
+    [&u16::try_from(bytes.len()).expect("at most 65535 bytes").to_be_bytes()[..], bytes].concat()
 }
 
-impl Client {
-    pub(crate) fn connect(port: u16) -> Self {
-        Self::connect_as(port, "MQTT", 4, None)
-    }
-
-    pub(crate) fn connect_with_password(port: u16, user: &str, password: &str) -> Self {
-        Self::connect_as(port, "MQTT", 4, Some((user, password)))
-    }
-
-    /// Speaks MQTT 3.1, as browsers do: the same packets, announced by another name.
-    pub(crate) fn connect_3_1(port: u16) -> Self {
-        Self::connect_as(port, "MQIsdp", 3, None)
-    }
-
-    fn connect_as(port: u16, protocol: &str, level: u8, credentials: Option<(&str, &str)>) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let id = format!("peer{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the broker accepts connections");
-        stream.set_nodelay(true).expect("a TCP socket");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
-        // A clean session, a keep alive of an hour.
-        let flags = if credentials.is_some() { 0xc2 } else { 2 };
-        let mut body = [string(protocol), vec![level, flags], 3600_u16.to_be_bytes().to_vec(), string(&id)].concat();
-        if let Some((user, password)) = credentials {
-            body.extend([string(user), string(password)].concat());
+/// A Variable Byte Integer.
+pub(crate) fn encode_varint(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(number & 0x7f).expect("seven bits");
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
         }
-        let mut client = Self { stream, last_id: 0, received: VecDeque::new() };
-        client.send(&Packet::new(CONNECT, body));
-        let answer = client.wait_for(CONNACK);
-        assert_eq!(answer.body, [0, 0], "the broker takes an ordinary client");
-        client
+        bytes.push(low | 0x80);
+    }
+}
+
+/// Takes fields off the front; panics if they are not all there.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(count);
+        self.0 = rest;
+        taken
     }
 
-    /// Publishes with QoS 1; the broker has it when this returns.
-    pub(crate) fn publish(&mut self, topic: &str, payload: impl AsRef<[u8]>) {
-        self.send_message(&Message::new(topic, payload));
+    fn two_bytes(&mut self) -> usize {
+        let bytes = self.take(2);
+        usize::from(bytes[0]) << 8 | usize::from(bytes[1])
     }
 
-    pub(crate) fn send_message(&mut self, message: &Message) {
-        let id = self.next_id();
-        self.send(&message.packet(id));
-        if message.qos > 0 {
-            let answer = self.wait_for(PUBACK);
-            assert_eq!(answer.id(), id, "the broker acknowledges in order");
-        }
-    }
-
-    pub(crate) fn subscribe(&mut self, filter: &str) {
-        let body = [self.next_id().to_vec(), string(filter), vec![1]].concat();
-        self.send(&Packet::new(SUBSCRIBE | 2, body));
-        let answer = self.wait_for(SUBACK);
-        assert!(answer.body[2] <= 2, "the broker grants '{filter}'");
-    }
-
-    /// The next message on one of the subscriptions.
-    pub(crate) fn next(&mut self) -> Message {
-        self.next_until_closed().expect("the broker sends a message in time")
-    }
-
-    /// The same; `None` once the broker is gone.
-    pub(crate) fn next_until_closed(&mut self) -> Option<Message> {
-        loop {
-            if let Some(message) = self.received.pop_front() {
-                return Some(message);
-            }
-            let packet = Packet::read(&self.stream).ok()?;
-            self.take(&packet);
-        }
-    }
-
-    fn next_id(&mut self) -> [u8; 2] {
-        self.last_id += 1;
-        self.last_id.to_be_bytes()
-    }
-
-    fn send(&self, packet: &Packet) {
-        packet.write(&self.stream).expect("the broker reads");
-    }
-
-    fn read(&self) -> Packet {
-        Packet::read(&self.stream).expect("the broker answers in time")
-    }
-
-    fn wait_for(&mut self, kind: u8) -> Packet {
-        loop {
-            let packet = self.read();
-            if packet.kind() == kind {
-                return packet;
-            }
-            self.take(&packet);
-        }
-    }
-
-    fn take(&mut self, packet: &Packet) {
-        if packet.kind() == PUBLISH {
-            let (message, id) = Message::of(packet);
-            self.received.push_back(message);
-            if let Some(id) = id {
-                self.send(&Packet::new(PUBACK, id));
+    fn varint(&mut self) -> usize {
+        let mut number = 0;
+        for bits in (0..MAX_LENGTH_BITS).step_by(7) {
+            let byte = self.take(1)[0];
+            number |= usize::from(byte & 0x7f) << bits;
+            if byte & 0x80 == 0 {
+                return number;
             }
         }
+        panic!("a Variable Byte Integer of five bytes");
+    }
+
+    fn binary(&mut self) -> &'a [u8] {
+        let length = self.two_bytes();
+        self.take(length)
+    }
+
+    fn string(&mut self) -> String {
+        String::from_utf8(self.binary().to_vec()).expect("MQTT strings are UTF-8")
+    }
+
+    fn properties(&mut self, version: Version) -> Properties {
+        match version {
+            Version::V3_1_1 => Properties::none(),
+            Version::V5 => {
+                let length = self.varint();
+                Properties(self.take(length).to_vec())
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_was_written_is_read_again() {
+    for version in VERSIONS {
+        for size in [0, 1, 100, 127, 128, 20_000] {
+            let message = Message::new("a/b", vec![b'x'; size]);
+            let properties =
+                Properties::none().text(property::CONTENT_TYPE, "text").varint(property::SUBSCRIPTION_ID, 200);
+            let packet = message.encode(version, [1, 2], &properties);
+            let again = Packet::read(&packet.encode()[..]).expect("a whole packet");
+            assert_eq!(again, packet);
+            let (read, id) = Message::parse(version, &again);
+            assert_eq!((read.topic.as_str(), read.payload.len(), id), ("a/b", size, Some([1, 2])));
+            assert_eq!(properties.number(property::SUBSCRIPTION_ID), Some(200));
+        }
+    }
+}
+
+#[test]
+fn a_filter_matches_what_the_standard_says() {
+    // [MQTT 5, 4.7.1]
+    for (filter, topic, matches) in [
+        ("sport/#", "sport", true),
+        ("sport/#", "sport/a/b", true),
+        ("#", "a/b", true),
+        ("sport/+", "sport", false),
+        ("sport/+", "sport/", true),
+        ("+/+", "/finance", true),
+        ("/+", "/finance", true),
+        ("+", "/finance", false),
+        ("a/+/c", "a/b/c", true),
+        ("a/b", "a/b/c", false),
+        ("$share/g/a/+", "a/b", true),
+    ] {
+        let filter = Filter { text: filter.to_owned(), qos: 0, identifier: None };
+        assert_eq!(filter.matches(topic), matches, "{filter:?} and {topic}");
     }
 }

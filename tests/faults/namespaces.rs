@@ -1,0 +1,174 @@
+//! Hosts of other kinds: without IPv4, with loopback alone, without a writable file, with several addresses for one name.
+
+use std::any::Any;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::rig::namespace::{Network, read_only, with_hosts};
+use crate::rig::proxy::swallow_all;
+use crate::rig::{Mosquitto, by_way_of, figures, rtcomm_at};
+use crate::support::broker::{free_port, installed};
+use crate::support::events::event;
+use crate::support::mqtt::Message;
+use crate::support::peer::{Connection, Peer, Script};
+use crate::support::pki::Authority;
+use crate::support::service::reply;
+
+fn started() -> Message {
+    Message::new("/rtcomm/event/session/started/a/b", event(&json!({})))
+}
+
+/// Has each new subscriber get an event.
+fn retain_an_event(network: &Network, host: &str, port: u16) {
+    let publish = format!("-h {host} -p {port} -r -q 1 -t {} -m", started().topic);
+    let [program, flag] = network.within();
+    let mut command = std::process::Command::new(installed(program));
+    command.arg(flag).arg(installed("mosquitto_pub")).args(publish.split_whitespace()).arg(event(&json!({})));
+    let output = command.output().expect("mosquitto_pub can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Watches and calls over every scheme at this address of the namespace.
+fn works_over_every_scheme(network: &Network, address: &str) {
+    let authority = Authority::new("our CA");
+    let (ws, tls) = (free_port(), free_port());
+    let tls_lines = authority.server().mosquitto().replace("allow_anonymous true\n", "");
+    let more = format!(
+        "allow_anonymous true\nlistener {ws} {address}\nprotocol websockets\nlistener {tls} {address}\n{tls_lines}"
+    );
+    let broker = Mosquitto::start_within(&network.within(), address, &more);
+    retain_an_event(network, address, broker.port());
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    for (scheme, port) in [("mqtt", broker.port()), ("ws", ws), ("mqtts", tls)] {
+        let url = format!("{scheme}://{host}:{port}");
+        for version in ["5", "3.1.1"] {
+            let run = |words: &str| {
+                let run = rtcomm_at(&format!("{words} --mqtt-version {version}"), &url);
+                // The certificate is not for this address.
+                network.run(if scheme == "mqtts" { run.arg("--insecure") } else { run })
+            };
+            run("watch -c 1 --json").run().has_status(0);
+            run("tail -c 1 --json").run().has_status(0);
+            run("call a b --timeout 3s").run().has_status(if version == "5" { 6 } else { 124 });
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes 25 s; make test-faults"]
+fn a_host_without_ipv4_addresses_reaches_every_broker() {
+    // With 127.0.0.1, as most such hosts have it, and without.
+    for more in ["", "\naddr del 127.0.0.1/8 dev lo"] {
+        let commands = format!("link set lo up\naddr add fd00::1/128 dev lo nodad{more}");
+        let Some(network) = Network::with(&commands) else { return };
+        works_over_every_scheme(&network, "fd00::1");
+    }
+}
+
+#[test]
+#[ignore = "takes 12 s; make test-faults"]
+fn a_host_with_loopback_alone_reaches_its_own_broker() {
+    let Some(network) = Network::with("link set lo up") else { return };
+    works_over_every_scheme(&network, "127.0.0.1");
+}
+
+#[test]
+fn a_host_without_ipv6_reaches_its_own_broker() {
+    let Some(network) = Network::with("link set lo up\naddr del ::1/128 dev lo") else { return };
+    let broker = Mosquitto::start_within(&network.within(), "127.0.0.1", "allow_anonymous true\n");
+    retain_an_event(&network, "127.0.0.1", broker.port());
+    network.run(broker.rtcomm("watch -c 1")).run().has_status(0);
+    network.run(broker.rtcomm("call a b")).run().has_status(6);
+}
+
+#[test]
+fn a_read_only_file_system_is_enough() {
+    for command in ["watch -c 1", "tail -c 1", "call a b"] {
+        for version in ["5", "3.1.1"] {
+            let script = Script { to_subscriber: vec![started()], ..Script::default() };
+            let peer = Peer::broker(script.replying(|request| vec![reply(request, &json!({}))]));
+            let run = rtcomm_at(&format!("{command} --mqtt-version {version}"), &peer.url());
+            let Some(run) = read_only(run) else { return };
+            run.run().has_status(0);
+        }
+    }
+}
+
+/// Runs against a name whose first address is a dead end and whose second is a broker; how long that took.
+fn by_the_second_address(dead_end: impl Fn(SocketAddr) -> Box<dyn Any>, flags: &str) -> Option<Duration> {
+    const HOSTS: &str = "127.0.0.1 localhost\n127.0.0.2 twin\n127.0.0.3 twin\n";
+    let script = Script { to_subscriber: vec![started()], ..Script::default() }
+        .replying(|request| vec![reply(request, &json!({}))]);
+    let mut longest = Duration::ZERO;
+    for command in ["watch -c 1", "call a b"] {
+        let script = script.clone();
+        let follow = move |connection: &mut Connection| connection.follow(&script);
+        let second = Peer::start_at((Ipv4Addr::new(127, 0, 0, 3), 0).into(), follow);
+        let port = second.address().port();
+        let held = dead_end((Ipv4Addr::new(127, 0, 0, 2), port).into());
+        let run = rtcomm_at(&format!("{command} {flags}"), &format!("mqtt://twin:{port}"));
+        let run = with_hosts(run, HOSTS)?;
+        let began = Instant::now();
+        run.run().has_status(0);
+        longest = longest.max(began.elapsed());
+        drop(held);
+    }
+    Some(longest)
+}
+
+#[test]
+fn an_address_that_swallows_syns_does_not_use_up_the_connect_timeout() {
+    const TIMEOUT: Duration = Duration::from_secs(25);
+    let swallow = |address| {
+        let listener = TcpListener::bind(address).expect("the port is free at another address too");
+        Box::new((swallow_all(&listener), listener)) as Box<dyn Any>
+    };
+    let took = by_the_second_address(swallow, "--connect-timeout 25s");
+    let Some(took) = took else { return };
+    figures(format_args!("the second address of a name answered after {took:.1?}"));
+    assert!(took < TIMEOUT / 2, "{took:?} of {TIMEOUT:?}");
+}
+
+#[test]
+fn an_address_that_refuses_is_followed_by_the_next() {
+    by_the_second_address(|_| Box::new(()), "");
+}
+
+#[test]
+fn an_address_that_accepts_and_does_not_speak_mqtt_is_followed_by_the_next() {
+    let saying = |bytes: &'static [u8]| {
+        move |address| {
+            let peer = Peer::start_at(address, move |connection: &mut Connection| connection.send_bytes(bytes));
+            Box::new(peer) as Box<dyn Any>
+        }
+    };
+    by_the_second_address(saying(b""), "");
+    by_the_second_address(saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "");
+    by_the_second_address(saying(b"220 mail.example ESMTP\r\n"), "");
+    let silent = |address| Box::new(Peer::start_at(address, Connection::read_to_end)) as Box<dyn Any>;
+    by_the_second_address(silent, "--connect-timeout 3s");
+}
+
+/// A frozen process keeps its listener: the system completes handshakes for it.
+#[test]
+fn the_name_of_a_cluster_leads_to_the_node_that_works() {
+    let frozen = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).expect("the system has a free port");
+    let port = frozen.local_addr().expect("it is bound").port();
+    let script = Script { to_subscriber: vec![started()], ..Script::default() };
+    let second =
+        Peer::start_at((Ipv4Addr::new(127, 0, 0, 3), port).into(), move |it: &mut Connection| it.follow(&script));
+    let run = rtcomm_at("watch -c 1 --connect-timeout 3s", &format!("mqtt://twin:{port}"));
+    let Some(run) = with_hosts(run, "127.0.0.2 twin\n127.0.0.3 twin\n") else { return };
+    run.run().has_status(0);
+    assert_eq!(second.levels(), [5]);
+    drop(frozen);
+}
+
+#[test]
+fn a_namespace_without_interfaces_is_an_error_and_no_hang() {
+    let Some(network) = Network::with("link set lo down") else { return };
+    let run = rtcomm_at("watch --connect-timeout 5s", &format!("mqtt://127.0.0.1:{}", free_port()));
+    by_way_of(&network.within(), run).run().has_status(5).prints("").says("  hint: ");
+}

@@ -1,0 +1,119 @@
+//! An ordinary MQTT 3.1.1 client, which shares no code with the program under test.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::PATIENCE;
+use super::mqtt::{CONNACK, CONNECT, Message, PUBACK, PUBLISH, Packet, SUBACK, SUBSCRIBE, string};
+
+/// Another client of the broker.
+pub(crate) struct Client {
+    stream: TcpStream,
+    last_id: u16,
+    received: VecDeque<Message>,
+}
+
+impl Client {
+    pub(crate) fn connect(port: u16) -> Self {
+        Self::connect_as(port, "MQTT", 4, None)
+    }
+
+    pub(crate) fn connect_with_password(port: u16, user: &str, password: &str) -> Self {
+        Self::connect_as(port, "MQTT", 4, Some((user, password)))
+    }
+
+    /// Speaks MQTT 3.1, as browsers do: the same packets, announced by another name.
+    pub(crate) fn connect_3_1(port: u16) -> Self {
+        Self::connect_as(port, "MQIsdp", 3, None)
+    }
+
+    fn connect_as(port: u16, protocol: &str, level: u8, credentials: Option<(&str, &str)>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let id = format!("peer{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the broker accepts connections");
+        stream.set_nodelay(true).expect("a TCP socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
+        // A clean session, a keep alive of an hour.
+        let flags = if credentials.is_some() { 0xc2 } else { 2 };
+        let mut body = [string(protocol), vec![level, flags], 3600_u16.to_be_bytes().to_vec(), string(&id)].concat();
+        if let Some((user, password)) = credentials {
+            body.extend([string(user), string(password)].concat());
+        }
+        let mut client = Self { stream, last_id: 0, received: VecDeque::new() };
+        client.send(&Packet::new(CONNECT, body));
+        let answer = client.wait_for(CONNACK);
+        assert_eq!(answer.body, [0, 0], "the broker takes an ordinary client");
+        client
+    }
+
+    /// Publishes with QoS 1; the broker has it when this returns.
+    pub(crate) fn publish(&mut self, topic: &str, payload: impl AsRef<[u8]>) {
+        self.send_message(&Message::new(topic, payload));
+    }
+
+    pub(crate) fn send_message(&mut self, message: &Message) {
+        let id = self.next_id();
+        self.send(&message.packet(id));
+        if message.qos > 0 {
+            let answer = self.wait_for(PUBACK);
+            assert_eq!(answer.id(), id, "the broker acknowledges in order");
+        }
+    }
+
+    pub(crate) fn subscribe(&mut self, filter: &str) {
+        let body = [self.next_id().to_vec(), string(filter), vec![1]].concat();
+        self.send(&Packet::new(SUBSCRIBE | 2, body));
+        let answer = self.wait_for(SUBACK);
+        assert!(answer.body[2] <= 2, "the broker grants '{filter}'");
+    }
+
+    /// The next message on one of the subscriptions.
+    pub(crate) fn next(&mut self) -> Message {
+        self.next_until_closed().expect("the broker sends a message in time")
+    }
+
+    /// The same; `None` once the broker is gone.
+    pub(crate) fn next_until_closed(&mut self) -> Option<Message> {
+        loop {
+            if let Some(message) = self.received.pop_front() {
+                return Some(message);
+            }
+            let packet = Packet::read(&self.stream).ok()?;
+            self.take(&packet);
+        }
+    }
+
+    fn next_id(&mut self) -> [u8; 2] {
+        self.last_id += 1;
+        self.last_id.to_be_bytes()
+    }
+
+    fn send(&self, packet: &Packet) {
+        packet.write(&self.stream).expect("the broker reads");
+    }
+
+    fn read(&self) -> Packet {
+        Packet::read(&self.stream).expect("the broker answers in time")
+    }
+
+    fn wait_for(&mut self, kind: u8) -> Packet {
+        loop {
+            let packet = self.read();
+            if packet.kind() == kind {
+                return packet;
+            }
+            self.take(&packet);
+        }
+    }
+
+    fn take(&mut self, packet: &Packet) {
+        if packet.kind() == PUBLISH {
+            let (message, id) = Message::of(packet);
+            self.received.push_back(message);
+            if let Some(id) = id {
+                self.send(&Packet::new(PUBACK, id));
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The 3PCC service at a broker, as `rtcomm call` meets it.
+
+use std::thread::{self, JoinHandle};
+
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::mqtt::Message;
+
+/// The topic of the requests, by default.
+pub(crate) const CALL_TOPIC: &str = "/rtcomm/callControl";
+
+/// The request in a message.
+pub(crate) fn request_of(message: &Message) -> Value {
+    serde_json::from_slice(&message.payload).expect("a request is JSON")
+}
+
+/// A response to the request: SUCCESS, with these keys over the ordinary ones.
+pub(crate) fn response(request: &Value, more: &Value) -> String {
+    let mut response = json!({
+        "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
+    });
+    for (key, value) in more.as_object().expect("an object of keys") {
+        response[key] = value.clone();
+    }
+    response.to_string()
+}
+
+/// The same as a message to the caller.
+pub(crate) fn reply(message: &Message, more: &Value) -> Message {
+    let request = request_of(message);
+    Message::new(request["fromTopic"].as_str().expect("a request names its reply topic"), response(&request, more))
+}
+
+/// A service that answers this many requests on this topic with SUCCESS, in a thread of its own.
+pub(crate) fn serve(mut client: Client, topic: &str, count: usize) -> JoinHandle<()> {
+    client.subscribe(topic);
+    thread::spawn(move || {
+        for _ in 0..count {
+            let request = client.next();
+            client.send_message(&reply(&request, &json!({})));
+        }
+    })
+}
