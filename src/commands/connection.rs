@@ -94,9 +94,7 @@ pub(super) fn options(args: ConnectionArgs, asking: Asking) -> Result<Options, F
 
 /// Reads the brokers' URLs: at least one.
 fn broker_urls(urls: &[String]) -> Result<Vec<BrokerUrl>, Failure> {
-    let read = |url: &str| {
-        url.parse::<BrokerUrl>().map_err(|error| broker_url_failure(&error))
-    };
+    let read = |url: &str| url.parse::<BrokerUrl>().map_err(|error| broker_url_failure(&error));
     let brokers: Vec<BrokerUrl> = urls.iter().map(|url| read(url)).collect::<Result<_, _>>()?;
     if brokers.is_empty() { read("").map(|broker| vec![broker]) } else { Ok(brokers) }
 }

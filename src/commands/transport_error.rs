@@ -8,9 +8,7 @@ use crate::output::report::Report;
 use crate::output::whole_millis;
 use crate::transport::client::Connected;
 use crate::transport::codec::{ReasonCode, Version};
-use crate::transport::error::{
-    BrokerReason, ConnectError, ConnectFailure, ConnectionEnd, Feature, SubscribeError,
-};
+use crate::transport::error::{BrokerReason, ConnectError, ConnectFailure, ConnectionEnd, Feature, SubscribeError};
 use crate::transport::options::{MqttVersion, Options};
 use crate::transport::session::SessionError;
 use crate::transport::url::BrokerUrl;
@@ -32,7 +30,9 @@ pub(super) fn describe_end(end: &ConnectionEnd) -> String {
     match end {
         ConnectionEnd::Closed => "the connection broke".to_owned(),
         ConnectionEnd::Refused(reason) => format!("the broker refused the connection: {}", describe_refusal(reason)),
-        ConnectionEnd::Disconnected(reason) => format!("the broker closed the connection: {}", describe_refusal(reason)),
+        ConnectionEnd::Disconnected(reason) => {
+            format!("the broker closed the connection: {}", describe_refusal(reason))
+        }
         ConnectionEnd::Protocol(error) => format!("protocol error: the broker sent {error}"),
         ConnectionEnd::Silent(duration) => {
             format!("the broker has been silent for {}", humantime::format_duration(whole_millis(*duration)))
@@ -57,7 +57,8 @@ pub(super) fn session_failure(error: &SessionError, options: &Options) -> Failur
     }
 }
 
-const PROTOCOL_HINT: &str = "is it an MQTT broker? if it is, it does not keep to the protocol: report it to its operator";
+const PROTOCOL_HINT: &str =
+    "is it an MQTT broker? if it is, it does not keep to the protocol: report it to its operator";
 
 /// The failure of a connection.
 pub(super) fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
@@ -72,14 +73,11 @@ pub(super) fn connect_failure(failure: &ConnectFailure, options: &Options) -> Fa
             "{broker} sent what is not an answer: protocol error: the broker sent {error}"
         ))
         .hint(not_mqtt_hint(broker)),
-        ConnectError::Ended(ConnectionEnd::Tls(error)) => {
-            tls_failure(error, broker)
+        ConnectError::Ended(ConnectionEnd::Tls(error)) => tls_failure(error, broker),
+        ConnectError::Ended(end) => {
+            Failure::unreachable(format!("{broker} closed the connection instead of answering ({})", describe_end(end)))
+                .hint(not_mqtt_hint(broker))
         }
-        ConnectError::Ended(end) => Failure::unreachable(format!(
-            "{broker} closed the connection instead of answering ({})",
-            describe_end(end)
-        ))
-        .hint(not_mqtt_hint(broker)),
         ConnectError::Unanswered(_) => {
             let timeout = humantime::format_duration(options.connect_timeout);
             Failure::unreachable(format!("{broker} accepts the connection but does not answer within {timeout}"))
@@ -93,12 +91,14 @@ pub(super) fn connect_failure(failure: &ConnectFailure, options: &Options) -> Fa
                 _ => failure.hint("check --mqtt-version"),
             }
         }
-        ConnectError::PasswordNeedsUserName => {
-            Failure::usage(format!("there is a password, but no user name: {broker} does not speak MQTT 5, which allows that"))
-                .hint("name the user with --username")
+        ConnectError::PasswordNeedsUserName => Failure::usage(format!(
+            "there is a password, but no user name: {broker} does not speak MQTT 5, which allows that"
+        ))
+        .hint("name the user with --username"),
+        ConnectError::Local(reason) => {
+            Failure::unreachable(format!("cannot set up a connection to {broker}: {reason}"))
+                .hint("a socket needs a directory that can be written to: TMPDIR names one")
         }
-        ConnectError::Local(reason) => Failure::unreachable(format!("cannot set up a connection to {broker}: {reason}"))
-            .hint("a socket needs a directory that can be written to: TMPDIR names one"),
         ConnectError::Cancelled => Failure::unreachable(format!("the connection to {broker} was given up")),
     }
 }
@@ -126,10 +126,12 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
                 .hint("check --username, and --password-file or RTCOMM_PASSWORD")
         }
         ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => {
-            Failure::refused(format!("{broker} refuses the client identifier '{client_id}': {said}")).hint("check --client-id")
+            Failure::refused(format!("{broker} refuses the client identifier '{client_id}': {said}"))
+                .hint("check --client-id")
         }
-        ReasonCode::BANNED => Failure::refused(format!("{broker} has banned this client: {said}"))
-            .hint("ask the broker's operator"),
+        ReasonCode::BANNED => {
+            Failure::refused(format!("{broker} has banned this client: {said}")).hint("ask the broker's operator")
+        }
         ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED => {
             let hint = match &reason.server_reference {
                 Some(server) => format!("the broker names another server: {server}; name it with --broker"),
@@ -215,8 +217,12 @@ fn subscribe_status(code: ReasonCode) -> Status {
 
 fn subscribe_hint(code: ReasonCode) -> &'static str {
     match code {
-        ReasonCode::QUOTA_EXCEEDED => "the broker limits subscriptions or messages: try fewer filters, or ask its operator",
-        ReasonCode::TOPIC_FILTER_INVALID => "the broker does not accept this filter: check --root, --event-root and --topic",
+        ReasonCode::QUOTA_EXCEEDED => {
+            "the broker limits subscriptions or messages: try fewer filters, or ask its operator"
+        }
+        ReasonCode::TOPIC_FILTER_INVALID => {
+            "the broker does not accept this filter: check --root, --event-root and --topic"
+        }
         ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED => "leave out --share",
         ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => "name one topic without wildcards with tail --topic",
         ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED => "try --mqtt-version 3.1.1",

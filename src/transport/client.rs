@@ -478,12 +478,7 @@ impl Client {
         self.subscription.group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group))
     }
 
-    fn send_subscribe(
-        &mut self,
-        version: Version,
-        filter: &TopicFilter,
-        number: Option<u32>,
-    ) {
+    fn send_subscribe(&mut self, version: Version, filter: &TopicFilter, number: Option<u32>) {
         let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos));
         let library = &self.library(version).inner;
         // The answers are taken off the wire.
@@ -574,7 +569,8 @@ impl Client {
     }
 
     fn connect_options(&self, version: Version) -> mqtt::ConnectOptions {
-        let Options { username, password, keepalive, connect_timeout, session_expiry, max_packet_size, .. } = &self.options;
+        let Options { username, password, keepalive, connect_timeout, session_expiry, max_packet_size, .. } =
+            &self.options;
         let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(library_version(version));
         // The relay limits the time.
         builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout + LIBRARY_TIMEOUT);

@@ -112,7 +112,9 @@ impl ConnectError {
                 reason.code.is_transient()
                     || matches!(
                         reason.code,
-                        ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED | ReasonCode::CONNECTION_RATE_EXCEEDED
+                        ReasonCode::USE_ANOTHER_SERVER
+                            | ReasonCode::SERVER_MOVED
+                            | ReasonCode::CONNECTION_RATE_EXCEEDED
                     )
             }
             Self::Ended(_) | Self::Unanswered(_) | Self::UnsupportedVersion(_) => true,

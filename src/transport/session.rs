@@ -239,7 +239,9 @@ fn may_succeed_later(error: &SessionError) -> bool {
         SessionError::Subscribe(SubscribeError::Refused { denied, .. }) => {
             denied.iter().all(|(_, reason)| reason.code.is_transient())
         }
-        SessionError::Subscribe(SubscribeError::Ended(_) | SubscribeError::Unanswered(_)) | SessionError::Lost(_) => true,
+        SessionError::Subscribe(SubscribeError::Ended(_) | SubscribeError::Unanswered(_)) | SessionError::Lost(_) => {
+            true
+        }
         SessionError::Subscribe(SubscribeError::Unsupported(_) | SubscribeError::Cancelled) => false,
     }
 }

@@ -1,8 +1,8 @@
 //! Signals end a run cleanly, and soon, whatever it waits for.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -10,7 +10,6 @@ use tempfile::TempDir;
 
 use crate::rig::proxy::{Plan, swallow_all};
 use crate::rig::tape::read_on;
-use crate::rig::vitals::written;
 use crate::rig::{LONG, Mosquitto, Proxy, Tape, figures, name, rtcomm_at, wait_on};
 use crate::support::peer::Peer;
 use crate::support::{Outcome, PATIENCE, Process};

@@ -35,7 +35,8 @@ fn a_refused_subscription_is_named_also_where_others_are_granted() {
             guarded.client("service").publish(STARTED, event(&json!({})));
             let outcome = process.end().has_status(0);
             outcome.check(outcome.json_lines()[0]["topic"] == STARTED, "what is granted comes");
-            let outcome = outcome.says(&format!("refuses the subscription to {denied} (")).says("what it matches is missing");
+            let outcome =
+                outcome.says(&format!("refuses the subscription to {denied} (")).says("what it matches is missing");
             outcome.check(outcome.stderr.matches("is missing").count() == 1, "one filter is missing");
         }
         // Nothing at all is no part.

@@ -296,7 +296,9 @@ impl Run {
     /// Begins as many calls as may be in flight now. Returns when the next may begin, where it is only the rate that
     /// holds it back.
     fn begin_calls(&mut self, client: &mut CallClient) -> Result<Option<Instant>> {
-        while self.end.is_none() && client.pending() < self.jobs && self.printer.waiting() < self.jobs * FINISHED_PER_JOB
+        while self.end.is_none()
+            && client.pending() < self.jobs
+            && self.printer.waiting() < self.jobs * FINISHED_PER_JOB
         {
             if let Some(next) = self.pace.as_ref().map(|pace| pace.next).filter(|next| Instant::now() < *next) {
                 return Ok(Some(next));

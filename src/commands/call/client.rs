@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::commands::transport_error::{connect_failure, describe_refusal, subscribe_failure, warn_if_insecure, warn_of_limits};
+use crate::commands::transport_error::{
+    connect_failure, describe_refusal, subscribe_failure, warn_if_insecure, warn_of_limits,
+};
 use crate::exit::{Failure, Status};
 use crate::output::outcome::{Called, Outcome, Verdict, Why};
 use crate::output::report::Report;
@@ -18,7 +20,7 @@ use crate::protocol::fields::Fields;
 use crate::protocol::topic::TopicName;
 use crate::transport::client::{Canceller, Client, Purpose};
 use crate::transport::options::Options;
-use crate::transport::relay::{Ack, MessageHandler, Published, Publish};
+use crate::transport::relay::{Ack, MessageHandler, Publish, Published};
 use crate::transport::subscription::Subscription;
 use crate::transport::url::BrokerUrl;
 
@@ -182,10 +184,8 @@ impl CallClient {
         let replies = Subscription { filters, qos: QOS, group: None, allow_partial: false };
         // What is larger cannot be a reply that is accepted.
         let largest = u32::try_from(config.max_payload).unwrap_or(u32::MAX).saturating_add(PACKET_OVERHEAD);
-        let options = Options {
-            max_packet_size: config.options.max_packet_size.min(largest),
-            ..config.options.clone()
-        };
+        let options =
+            Options { max_packet_size: config.options.max_packet_size.min(largest), ..config.options.clone() };
         let mut client = Client::new(
             options,
             Purpose::Request,
@@ -239,9 +239,7 @@ impl CallClient {
         loop {
             let event = match deadline {
                 None => self.receiver.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(deadline) => {
-                    self.receiver.events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-                }
+                Some(deadline) => self.receiver.events.recv_timeout(deadline.saturating_duration_since(Instant::now())),
             };
             let event = match event {
                 Ok(ClientEvent::Reply { payload, retained }) => self.replied(&payload, retained),

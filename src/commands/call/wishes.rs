@@ -114,7 +114,13 @@ struct Skip {
 
 /// Reads the lines on a thread of their own, but for the first `skip`; rings when there is one, and at the end. The last is
 /// the error where they cannot be read.
-pub(super) fn read_ahead(reader: Reader, skip: u64, report: Report, stop: Stop, waker: Waker) -> Receiver<Result<Line>> {
+pub(super) fn read_ahead(
+    reader: Reader,
+    skip: u64,
+    report: Report,
+    stop: Stop,
+    waker: Waker,
+) -> Receiver<Result<Line>> {
     let (lines, read) = sync_channel(AHEAD);
     let skip = Skip { lines: skip, report, stop };
     thread::spawn(move || read_lines(reader, &skip, lines, &waker));

@@ -162,14 +162,8 @@ impl Stream {
         let name = target.to_string();
         let count = window.count.map(Into::into);
         let recorder = Recorder::new(Printer::new(target, format), events, scope, count, report, inbox.news());
-        let mut reporter = ConnectionReporter::new(
-            options.clone(),
-            qos,
-            group.is_some(),
-            recorder.clone(),
-            tells_status,
-            report,
-        );
+        let mut reporter =
+            ConnectionReporter::new(options.clone(), qos, group.is_some(), recorder.clone(), tells_status, report);
         let subscription = Subscription { filters, qos, group, allow_partial };
         let (ready, ended) = (inbox.news(), inbox.news());
         let follow = move |event: SessionEvent| {

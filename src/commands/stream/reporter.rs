@@ -196,9 +196,7 @@ impl ConnectionReporter {
     /// A moment by the wall clock as it was when the subscriptions stood, so that it can be compared with their record.
     fn to_wall(&self, moment: Moment) -> Timestamp {
         match self.ready {
-            Some((ready, received)) if moment >= ready => {
-                received.checked_add(moment.since(ready)).unwrap_or(received)
-            }
+            Some((ready, received)) if moment >= ready => received.checked_add(moment.since(ready)).unwrap_or(received),
             _ => moment.to_wall(Timestamp::now()),
         }
     }

@@ -46,14 +46,8 @@ fn a_fixed_header_needs_its_whole_length() {
 #[test]
 fn a_message_is_read_as_it_stands() {
     let body = [0, 3, b'a', b'/', b'b', 1, 2, b'x', b'y'];
-    let expected = Publish {
-        topic: "a/b",
-        qos: 1,
-        retain: true,
-        id: 0x0102,
-        properties: Properties::default(),
-        payload: b"xy",
-    };
+    let expected =
+        Publish { topic: "a/b", qos: 1, retain: true, id: 0x0102, properties: Properties::default(), payload: b"xy" };
     assert_eq!(decode(Version::V311, 0x33, &body), Ok(Inbound::Publish(expected)));
 }
 
@@ -155,12 +149,13 @@ fn properties_are_read_and_unknown_use_is_passed_over() {
 #[test]
 fn a_short_acknowledgement_means_success() {
     for (version, body) in [(Version::V311, &[0, 7][..]), (Version::V5, &[0, 7]), (Version::V5, &[0, 7, 0])] {
-        let expected =
-            Acknowledgement { id: 7, reason: ReasonCode::SUCCESS, properties: Properties::default() };
+        let expected = Acknowledgement { id: 7, reason: ReasonCode::SUCCESS, properties: Properties::default() };
         assert_eq!(decode_as(version, PacketType::Puback, body), Ok(Inbound::Puback(expected)));
     }
     let denied = [0, 7, 0x87, 6, 0x1f, 0, 3, b'a', b'c', b'l'];
-    let Ok(Inbound::Puback(answer)) = decode_as(Version::V5, PacketType::Puback, &denied) else { panic!("well-formed") };
+    let Ok(Inbound::Puback(answer)) = decode_as(Version::V5, PacketType::Puback, &denied) else {
+        panic!("well-formed")
+    };
     assert_eq!((answer.reason, answer.properties.reason_string()), (ReasonCode::NOT_AUTHORIZED, Some("acl")));
 }
 

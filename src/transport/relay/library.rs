@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::codec::{
-    self, FixedHeader, Malformed, PacketType, take_array, take_binary, take_properties, take_string,
-};
+use super::codec::{self, FixedHeader, Malformed, PacketType, take_array, take_binary, take_properties, take_string};
 use super::{Connection, Moment, Published, Times, Version, Worker, lock};
 
 /// How many bytes may wait for the broker before no more are taken from the library.

@@ -1,16 +1,18 @@
 //! Reads from the broker: decodes, checks, has messages handled, acknowledges.
 
 use std::convert::Infallible;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::codec::{self, Connack, FixedHeader, Inbound, PacketType, Property, ProtocolError, Publish, ReasonCode, Suback};
+use super::codec::{
+    self, Connack, FixedHeader, Inbound, PacketType, Property, ProtocolError, Publish, ReasonCode, Suback,
+};
 use super::library::LibraryAnswers;
 use super::{
-    Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, Limits, MessageHandler, Moment, Published, RelayEvent,
-    RelayOptions, Subscribed, Times, Version, lock,
+    Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, Limits, MessageHandler, Moment, Published,
+    RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
 };
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
