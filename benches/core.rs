@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 use rtcomm::internals::Pretty;
 use rtcomm::protocol::event::Event;
-use rtcomm::protocol::filter::{Filter, Wanted};
+use rtcomm::protocol::filter::{Filter, FilterSpec};
 use rtcomm::protocol::record::{Entry, Message, Record};
 use rtcomm::protocol::topic::{Action, Category, EventTopic, Root};
 
@@ -25,11 +25,11 @@ fn core(criterion: &mut Criterion) {
         payload: PAYLOAD.as_bytes(),
     };
     let event = Event::decode(&root, TOPIC, PAYLOAD.as_bytes()).expect("an event");
-    let filter = Filter::new(Wanted {
+    let filter = Filter::new(FilterSpec {
         categories: vec![Category::Session],
         actions: vec![Action::Failed],
         from: vec!["iggy_pop_73519".parse().expect("an endpoint ID")],
-        ..Wanted::default()
+        ..FilterSpec::default()
     });
     let filter = filter.expect("a session can have failed");
     let record = Record::of(&root, &message);

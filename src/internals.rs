@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 
 use crate::output::escape::escaped;
 use crate::output::pretty;
-use crate::protocol::record::{Record, Status};
+use crate::protocol::record::{ConnectionStatus, Record};
 use crate::protocol::topic::Root;
 use crate::transport::broker::Broker;
 
@@ -46,7 +46,7 @@ impl Pretty {
     }
 
     /// Appends the line of what became of the connection, its line end included.
-    pub fn status(&mut self, status: &Status<'_>, out: &mut Vec<u8>) {
+    pub fn status(&mut self, status: &ConnectionStatus<'_>, out: &mut Vec<u8>) {
         self.0.status(status, out);
     }
 }

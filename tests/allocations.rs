@@ -2,18 +2,18 @@
 
 use jiff::Timestamp;
 use rtcomm::internals::Pretty;
-use rtcomm::protocol::filter::{Filter, Wanted};
+use rtcomm::protocol::filter::{Filter, FilterSpec};
 use rtcomm::protocol::record::{Message, Record};
 use rtcomm::protocol::topic::{Action, Root};
 
 #[test]
 fn an_event_is_decoded_judged_and_written_without_an_allocation() {
     let root: Root = "/rtcomm/event".parse().expect("a root");
-    let wanted = Wanted {
+    let wanted = FilterSpec {
         actions: vec![Action::Started, Action::Failed],
         from: vec!["iggy_pop".parse().expect("an endpoint ID")],
         app_contexts: vec!["XYZ video app".to_owned()],
-        ..Wanted::default()
+        ..FilterSpec::default()
     };
     let filter = Filter::new(wanted).expect("a filter");
     let payloads = [

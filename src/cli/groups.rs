@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::values::{alpn, client_id, duration, file_to_write, keepalive, number, qos, seconds, share_group};
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
-use crate::protocol::filter::{Filter, FilterError, Wanted};
+use crate::protocol::filter::{Filter, FilterError, FilterSpec};
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
 use crate::transport::broker::MqttVersion;
 
@@ -97,14 +97,13 @@ impl FilterArgs {
             (stopped, Action::Stopped),
             (failed, Action::Failed),
         ]);
-        Filter::new(Wanted { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons }).map_err(
-            |error| match error {
+        Filter::new(FilterSpec { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons })
+            .map_err(|error| match error {
                 FilterError::ToOfRegistration => Failure::usage(format!("--to with --registration alone: {error}"))
                     .hint("add --session, or name the registering endpoint with --from"),
                 FilterError::Nothing => Failure::usage(error.to_string())
                     .hint("--endpoint names either side; --from and --to must leave room for it"),
-            },
-        )
+            })
     }
 }
 

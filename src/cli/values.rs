@@ -6,9 +6,27 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use jiff::Timestamp;
 
+use crate::output::ColorChoice;
 use crate::protocol::topic::TopicFilter;
+
+/// The values of `--color`. Not derived, so that `output` does not depend on clap.
+impl ValueEnum for ColorChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Always, Self::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Auto => PossibleValue::new("auto").help("On a terminal, unless `NO_COLOR` is set"),
+            Self::Always => PossibleValue::new("always").help("Also in a pipe"),
+            Self::Never => PossibleValue::new("never").help("Nowhere"),
+        })
+    }
+}
 
 /// How much of a file to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

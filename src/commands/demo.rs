@@ -26,13 +26,13 @@ pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
     let demo = demo::start(options).context("cannot start the demo")?;
     let url = Options::for_local(demo.address()).broker.to_string();
     if is_default && demo.address() != DEFAULT_ADDRESS {
-        voice.report.note(format_args!("{DEFAULT_ADDRESS} is taken, so the broker listens elsewhere"));
+        voice.report.info(format_args!("{DEFAULT_ADDRESS} is taken, so the broker listens elsewhere"));
     }
-    voice.report.note(format_args!("broker at {url}, seed {seed}"));
+    voice.report.info(format_args!("broker at {url}, seed {seed}"));
     if serve {
         return self::serve(demo, &url);
     }
-    voice.report.note(format_args!("in another terminal: rtcomm call iggy_pop david_bowie --broker {url}"));
+    voice.report.info(format_args!("in another terminal: rtcomm call iggy_pop david_bowie --broker {url}"));
     let filter = Filter::default();
     let stream = Stream {
         options: Options::for_local(demo.address()),

@@ -18,7 +18,7 @@ use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::logfile::{Input, Item, Reader, Start, Stop};
 use crate::output::report::Report;
 use crate::output::{self, Printer};
-use crate::protocol::filter::{Filter, Needle};
+use crate::protocol::filter::{Filter, Prefilter};
 use crate::protocol::record::Entry;
 
 /// How many lines a followed file begins with, where nothing is said.
@@ -91,7 +91,7 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
     } = args;
     let now = Timestamp::now();
     let seen = |when: Option<When>| when.map(|when| when.seen_from(now));
-    let wanted = Wanted { filter: filter.filter()?, since: seen(since), until: seen(until) };
+    let wanted = Selection { filter: filter.filter()?, since: seen(since), until: seen(until) };
     let start = match lines {
         Some(Lines::All) => Start::Everything,
         Some(Lines::Last(count)) => Start::Last(count),
@@ -102,16 +102,16 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
     let input = Input::from(file);
     let name = input.to_string();
     let mut reader = Reader::open(input, start, follow, stop.clone())?;
-    let needle = wanted.filter.needle();
-    if let Some(needle) = needle.clone() {
-        reader.pass_over_all_but(move |lines| needle.find(lines));
+    let prefilter = wanted.filter.prefilter();
+    if let Some(prefilter) = prefilter.clone() {
+        reader.pass_over_all_but(move |lines| prefilter.find(lines));
     }
     let stdout = output::stdout().context("cannot write to standard output")?;
     let inbox = Inbox::open()?;
     inbox.watch_reader(&stdout)?;
     let printer = Printer::new(stdout, voice.format(json, &topics.topics()));
     let left = window.count.map(Into::into);
-    let run = Run { name, reader, sink: Sink { needle, wanted, printer, printed: 0 }, left, report: voice.report };
+    let run = Run { name, reader, sink: Sink { prefilter, wanted, printer, printed: 0 }, left, report: voice.report };
     let news = inbox.news();
     thread::spawn(move || news(unless_reader_is_gone(run.print())));
     wait(&inbox, &stop, &window)
@@ -147,13 +147,13 @@ fn unless_reader_is_gone(printed: Result<u64>) -> Result<Option<u64>> {
 }
 
 /// Which records are printed.
-struct Wanted {
+struct Selection {
     filter: Filter,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
 
-impl Wanted {
+impl Selection {
     /// Whether an entry is printed. What became of the connection says something about every selection of messages.
     fn includes(&self, entry: &Entry<'_>) -> bool {
         let Self { filter, since, until } = self;
@@ -161,9 +161,9 @@ impl Wanted {
         since.is_none_or(|since| received >= since)
             && until.is_none_or(|until| received <= until)
             && match entry {
-                _ if filter.is_open() => true,
+                _ if filter.matches_everything() => true,
                 Entry::Message(line) => line.record().event().is_some_and(|event| filter.matches(event)),
-                Entry::Status(_) => true,
+                Entry::Connection(_) => true,
             }
     }
 }
@@ -179,8 +179,8 @@ struct Run {
 
 /// Where lines go.
 struct Sink {
-    wanted: Wanted,
-    needle: Option<Needle>,
+    wanted: Selection,
+    prefilter: Option<Prefilter>,
     printer: Printer<File>,
     printed: u64,
 }
@@ -202,7 +202,7 @@ impl Run {
                     self.report.warn(format_args!("{} line {number}: it is too long; skipped", self.name));
                 }
                 Item::Idle => self.sink.printer.flush().context(CANNOT_WRITE)?,
-                Item::Notice(notice) => self.report.note(format_args!("{}: {notice}", self.name)),
+                Item::Notice(notice) => self.report.info(format_args!("{}: {notice}", self.name)),
             }
             if self.left.is_some_and(|count| self.sink.printed >= count) {
                 break;
@@ -216,13 +216,13 @@ impl Run {
 impl Sink {
     /// Whether a line is worth reading: cheap, and never no for a record that is wanted.
     fn may_want(&self, line: &[u8]) -> bool {
-        self.needle.as_ref().is_none_or(|needle| needle.may_match(line))
+        self.prefilter.as_ref().is_none_or(|prefilter| prefilter.may_match(line))
     }
 
     /// Prints what a line tells, where it is wanted.
     fn take(&mut self, line: &[u8], entry: &Entry<'_>) -> Result<()> {
         if self.wanted.includes(entry) {
-            self.printer.recorded(line, entry).context(CANNOT_WRITE)?;
+            self.printer.recorded_line(line, entry).context(CANNOT_WRITE)?;
             self.printed += u64::from(matches!(entry, Entry::Message(_)));
         }
         Ok(())

@@ -524,7 +524,7 @@ fn what_is_no_reply_of_ours_is_ignored_and_told() {
     let told = outcome.stderr.lines().filter(|line| line.contains("ignored a message on the reply topic")).count();
     outcome.check(told == 6, "the six before it");
     let outcome =
-        outcome.says("it was retained").says("transID is another").says("orig is not").says("(--max-payload)");
+        outcome.says("it is retained").says("transID belongs to another").says("orig is not").says("(--max-payload)");
     drop(outcome.says("method is not"));
     let quiet = run("").has_status(0);
     quiet.check(quiet.stderr.is_empty(), "told only where somebody looks for a fault");

@@ -138,7 +138,7 @@ const UNDECODABLE: [(&str, &[u8], &str); 8] = [
     ("session/start/a/b", br#"{"method":"RTCOMM_EVENT_FIRED"}"#, r#"unknown action "start""#),
     ("session/started/a/b", b"start", "payload is not JSON"),
     ("session/started/a/b", b"", "payload is empty"),
-    ("session/started/a/b", b"[1]", "payload is JSON but no object"),
+    ("session/started/a/b", b"[1]", "payload is JSON but not an object"),
     ("session/started/a/b", br#"{"method":"REFER"}"#, r#"method is "REFER""#),
     ("session/started/a/b", br#"{"a":1}"#, "payload has no method"),
     ("session/started/a/b", b"\xff\xfe\x00", "payload is not UTF-8"),

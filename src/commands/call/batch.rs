@@ -17,14 +17,15 @@ use uuid::Uuid;
 use super::Failure;
 use super::desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
 use super::in_order::{InOrder, Output};
+use super::result::{CallResult, status_of};
 use super::wishes::{self, Line, Parser};
 use crate::cli::Rate;
 use crate::exit::Status;
 use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
 use crate::logfile::{Input, Stop};
-use crate::output::outcome::{Called, INVALID};
 use crate::output::report::Report;
 use crate::output::{self, json};
+use crate::protocol::call::INVALID;
 
 /// How many finished calls may wait for an earlier one, for each that may be in flight.
 const FINISHED_PER_JOB: usize = 64;
@@ -162,7 +163,7 @@ pub(super) fn print_requests(batch: Batch, report: Report) -> Result<Status> {
             Ok(request) => request.payload() + "\n",
             Err(why) => {
                 worst = Status::Failure;
-                json::invalid(number, &why)
+                json::invalid_request(number, &why)
             }
         };
         if let Err(error) = out.write_all(text.as_bytes()) {
@@ -219,7 +220,7 @@ impl Run {
         self.progress.finish_and_clear();
         let Err(error) = result else {
             desk.close();
-            self.report.note(self.printer.summary(began.elapsed()));
+            self.report.info(self.printer.summary(began.elapsed()));
             return self.read_to_its_end().map(|()| self.worst);
         };
         if let Some(kind) = error.downcast_ref::<io::Error>().map(io::Error::kind) {
@@ -228,7 +229,7 @@ impl Run {
             return ended;
         }
         // The broker is lost: there is nobody to say goodbye to.
-        self.report.note(self.printer.summary(began.elapsed()));
+        self.report.info(self.printer.summary(began.elapsed()));
         Err(error)
     }
 
@@ -318,7 +319,7 @@ impl Run {
             }
             Err(why) => {
                 self.worst = self.worst.worse(Status::Failure);
-                let text = json::invalid(self.skip + position + 1, &why);
+                let text = json::invalid_request(self.skip + position + 1, &why);
                 self.print(position, Output { text, outcome: INVALID, may_be_placed: false })
             }
         }
@@ -346,15 +347,15 @@ impl Run {
         desk.give_up_all(what).iter().try_for_each(|called| self.ended(called))
     }
 
-    fn ended(&mut self, called: &Called) -> Result<()> {
-        self.worst = self.worst.worse(called.outcome.status());
+    fn ended(&mut self, called: &CallResult) -> Result<()> {
+        self.worst = self.worst.worse(status_of(&called.outcome));
         let Some(i) = self.deadlines.iter().position(|(_, id, _)| *id == called.request.trans_id) else {
             return Ok(());
         };
         match self.deadlines.remove(i) {
             Some((_, _, position)) => {
                 let may_be_placed = called.outcome.may_be_placed();
-                let (text, outcome) = (json::called(called), called.outcome.name());
+                let (text, outcome) = (json::call_result(called), called.outcome.name());
                 self.print(position, Output { text, outcome, may_be_placed })
             }
             None => Ok(()),

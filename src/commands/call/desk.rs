@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::result::{CallResult, Outcome};
 use crate::exit::{Failure, Status};
-use crate::output::outcome::{Called, Outcome, Verdict, Why};
 use crate::output::report::Report;
-use crate::protocol::call::{Answer, Request};
+use crate::protocol::call::{Answer, NoReplyCause, Request, Verdict};
 use crate::protocol::fields::Fields;
 use crate::protocol::topic::TopicName;
 use crate::transport::broker::{Options, UNCHECKED};
@@ -55,7 +55,7 @@ enum Step {
 /// What the one who waits at the desk is told.
 pub(super) enum Told {
     /// A call has come to its end.
-    Called(Box<Called>),
+    Called(Box<CallResult>),
     /// The connection is lost; what waits at the desk will never be answered there.
     Lost,
     /// Somebody rang the bell.
@@ -142,7 +142,7 @@ impl Desk {
             client.disconnect(GOODBYE);
             return Err(failure);
         }
-        place.report.detail(format_args!("subscribed to {}, publishing to {}", replies.filters[0], place.to));
+        place.report.debug(format_args!("subscribed to {}, publishing to {}", replies.filters[0], place.to));
         Ok(Self { client, place, ears, waiting: HashMap::new(), numbers: HashMap::new(), sent: 0 })
     }
 
@@ -188,13 +188,13 @@ impl Desk {
     }
 
     /// Gives up a call: its deadline has passed. `None` where it has come to its end before.
-    pub(super) fn give_up(&mut self, id: Uuid) -> Option<Box<Called>> {
+    pub(super) fn give_up(&mut self, id: Uuid) -> Option<Box<CallResult>> {
         let broker = self.place.options.broker.to_string();
         self.end(id, |request| timed_out(request, &broker, true))
     }
 
     /// Gives up every call that waits: whether it is placed will not be known here. `what` happened says why.
-    pub(super) fn give_up_all(&mut self, what: &str) -> Vec<Called> {
+    pub(super) fn give_up_all(&mut self, what: &str) -> Vec<CallResult> {
         let ids: Vec<Uuid> = self.waiting.keys().copied().collect();
         ids.into_iter().filter_map(|id| self.end(id, |request| unknown(request, what))).map(|it| *it).collect()
     }
@@ -229,13 +229,13 @@ impl Desk {
         let Place { options: Options { broker, .. }, to, report, .. } = &self.place;
         match published {
             Published::Taken => {
-                report.detail(format_args!("the broker took the request {id}"));
+                report.debug(format_args!("the broker took the request {id}"));
                 None
             }
             Published::Denied(reason) => {
                 let failure = Failure::refused(format!("{broker} refuses the publication to {to}: {reason}"))
                     .hint("check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT");
-                self.end(id, |_| Outcome::Unanswered(Why::Denied, failure)).map(Told::Called)
+                self.end(id, |_| Outcome::Unanswered(NoReplyCause::Denied, failure)).map(Told::Called)
             }
             Published::Lost => Some(Told::Lost),
         }
@@ -246,18 +246,18 @@ impl Desk {
         let Place { options: Options { broker, .. }, to, .. } = &self.place;
         let failure = Failure::new(Status::NoResponder, format!("nobody subscribes to {to} at {broker}"))
             .hint("is the call service running, and is this its topic? check --call-topic and --root");
-        self.end(id, |_| Outcome::Unanswered(Why::NoResponder, failure)).map(Told::Called)
+        self.end(id, |_| Outcome::Unanswered(NoReplyCause::NoResponder, failure)).map(Told::Called)
     }
 
-    fn end(&mut self, id: Uuid, outcome: impl FnOnce(&Request) -> Outcome) -> Option<Box<Called>> {
+    fn end(&mut self, id: Uuid, outcome: impl FnOnce(&Request) -> Outcome) -> Option<Box<CallResult>> {
         let Waiting { request, sent, number } = self.waiting.remove(&id)?;
         self.numbers.remove(&number);
         let outcome = outcome(&request);
-        Some(Box::new(Called { request, outcome, elapsed: sent.elapsed() }))
+        Some(Box::new(CallResult { request, outcome, elapsed: sent.elapsed() }))
     }
 
     fn ignored(&self, why: impl std::fmt::Display) {
-        self.place.report.detail(format_args!("ignored a message on the reply topic: {why}"));
+        self.place.report.debug(format_args!("ignored a message on the reply topic: {why}"));
     }
 }
 
@@ -273,7 +273,7 @@ fn answered(answer: &Answer<'_>, payload: &[u8]) -> Outcome {
 
 /// The outcome of what failed before the request went out.
 pub(super) fn not_sent(failure: Failure) -> Outcome {
-    let why = if failure.status() == Status::Refused { Why::Denied } else { Why::Unreachable };
+    let why = if failure.status() == Status::Refused { NoReplyCause::Denied } else { NoReplyCause::Unreachable };
     Outcome::Unanswered(why, failure)
 }
 
@@ -289,7 +289,7 @@ pub(super) fn timed_out(request: &Request, broker: &str, is_sent: bool) -> Outco
         Failure::new(Status::Deadline, format!("{broker} took too long: nothing was sent"))
             .hint("--timeout waits longer")
     };
-    Outcome::Unanswered(Why::Timeout, failure)
+    Outcome::Unanswered(NoReplyCause::Timeout, failure)
 }
 
 /// The outcome of a call of which nothing more will be heard, because of `what`.
@@ -300,5 +300,5 @@ pub(super) fn unknown(request: &Request, what: &str) -> Outcome {
         format!("{what} before the reply came: the call may have been placed (transID {id})"),
     )
     .hint("look for the session's events before you place it again");
-    Outcome::Unanswered(Why::Unknown, failure)
+    Outcome::Unanswered(NoReplyCause::Unknown, failure)
 }

@@ -14,18 +14,19 @@ use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::logfile::Input;
 use crate::output::escape::escaped;
-use crate::output::outcome::{Called, Outcome};
 use crate::output::report::Report;
-use crate::output::{self, json};
+use crate::output::{self, json, pretty};
 use crate::protocol::call::Request;
 
 mod batch;
 mod desk;
 mod in_order;
+mod result;
 mod wishes;
 
 use batch::{Batch, Limits};
 use desk::{Bell, Desk, Ears, GOODBYE, Place, Told};
+use result::{CallResult, Outcome, status_of};
 use wishes::Parser;
 
 /// Places the call, or the calls, and prints how it went.
@@ -96,34 +97,34 @@ fn single(place: Place, request: &Request, timeout: Duration, json: bool) -> Res
     let called = match wait(place, request, began, timeout)? {
         Ended::Interrupted(status, called) => {
             if let Some(called) = called.filter(|_| json) {
-                output::print(&json::called(&called))?;
+                output::print(&json::call_result(&called))?;
             }
             return Ok(status);
         }
         Ended::With(called) => called,
     };
     match (&called.outcome, json) {
-        (_, true) => output::print(&json::called(&called))?,
-        (Outcome::Answered { .. }, false) => output::print(&called.pretty())?,
+        (_, true) => output::print(&json::call_result(&called))?,
+        (Outcome::Answered { .. }, false) => output::print(&pretty::call_result(&called))?,
         (Outcome::Unanswered(..), false) => Status::Success,
     };
     match called.outcome {
         Outcome::Unanswered(_, failure) => Err(failure.into()),
-        answered @ Outcome::Answered { .. } => Ok(answered.status()),
+        answered @ Outcome::Answered { .. } => Ok(status_of(&answered)),
     }
 }
 
 /// How the wait for one call ended.
 enum Ended {
-    With(Box<Called>),
+    With(Box<CallResult>),
     /// By a signal; with the call where its request went out.
-    Interrupted(Status, Option<Box<Called>>),
+    Interrupted(Status, Option<Box<CallResult>>),
 }
 
 /// What the thread that places the call tells.
 enum News {
     /// It is over, and the connection closed.
-    Done(Box<Called>),
+    Done(Box<CallResult>),
     /// It was given up, and the connection closed.
     GivenUp,
 }
@@ -166,14 +167,14 @@ fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> R
     let is_sent = fate.set(Decision::GiveUp).is_err();
     let elapsed = began.elapsed();
     hang_up(&bell, &inbox);
-    let ended = |outcome| Box::new(Called { request: request.clone(), outcome, elapsed });
+    let ended = |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed });
     let Some(signal) = signal else {
         return Ok(Ended::With(ended(desk::timed_out(request, &broker, is_sent))));
     };
     if is_sent {
         report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
     } else {
-        report.note("nothing was sent");
+        report.info("nothing was sent");
     }
     let called = is_sent.then(|| ended(desk::unknown(request, "interrupted")));
     Ok(Ended::Interrupted(signal.status(), called))
@@ -187,9 +188,15 @@ fn hang_up(bell: &Bell, inbox: &Inbox<News>) {
 }
 
 /// Places the call at a desk of its own; `None` when nobody waits for it any longer.
-fn connect_and_place(place: Place, ears: Ears, request: Request, began: Instant, fate: &Fate) -> Option<Box<Called>> {
+fn connect_and_place(
+    place: Place,
+    ears: Ears,
+    request: Request,
+    began: Instant,
+    fate: &Fate,
+) -> Option<Box<CallResult>> {
     let broker = place.options.broker.to_string();
-    let ended = |outcome, request| Box::new(Called { request, outcome, elapsed: began.elapsed() });
+    let ended = |outcome, request| Box::new(CallResult { request, outcome, elapsed: began.elapsed() });
     let mut desk = match Desk::open(place, ears) {
         Ok(desk) => desk,
         Err(failure) => return Some(ended(desk::not_sent(failure), request)),

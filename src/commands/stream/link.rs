@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::sink::Sink;
 use crate::output::report::Report;
-use crate::protocol::record::{Change, Status};
+use crate::protocol::record::{ConnectionChange, ConnectionStatus};
 use crate::protocol::topic::TopicFilter;
 use crate::transport::broker::{Options, UNCHECKED};
 use crate::transport::mqtt::Version;
@@ -68,7 +68,7 @@ impl Link {
     fn connected(&mut self, version: Version, is_resumed: bool) {
         let Self { options, report, .. } = self;
         let session = if is_resumed { ", which had kept our session" } else { "" };
-        report.detail(format_args!("connected to {} with MQTT {version}{session}", options.broker));
+        report.debug(format_args!("connected to {} with MQTT {version}{session}", options.broker));
         if options.tls.insecure {
             report.warn(UNCHECKED);
         }
@@ -76,7 +76,7 @@ impl Link {
             report.warn("with MQTT 3.1.1 messages could be lost at QoS 2: subscribing with QoS 1");
         }
         self.is_resumed = is_resumed;
-        self.record(Change::Connected, None);
+        self.record(ConnectionChange::Connected, None);
     }
 
     fn ready(&mut self, denied: &[TopicFilter]) {
@@ -98,19 +98,19 @@ impl Link {
                 reason
             };
             self.report.warn(format_args!("messages published from {from:.3} to {until:.3} may be missing: {reason}"));
-            self.record(Change::Gap { from, until }, Some(reason));
+            self.record(ConnectionChange::Gap { from, until }, Some(reason));
         }
         self.ready = Some(Instant::now());
         self.whole_since = Timestamp::now();
-        self.report.note("ready");
-        self.record_at(self.whole_since, Change::Ready, None);
+        self.report.info("ready");
+        self.record_at(self.whole_since, ConnectionChange::Ready, None);
     }
 
     fn lost(&mut self, reason: String) {
         let from = self.whole_until();
         self.report.warn(format_args!("lost {}: {reason}", self.options.broker));
         self.suspect_a_namesake();
-        self.record(Change::Disconnected, Some(reason.clone()));
+        self.record(ConnectionChange::Disconnected, Some(reason.clone()));
         self.lost = Some(Loss { from, reason });
     }
 
@@ -144,13 +144,13 @@ impl Link {
         }
     }
 
-    fn record(&self, change: Change, reason: Option<String>) {
+    fn record(&self, change: ConnectionChange, reason: Option<String>) {
         self.record_at(Timestamp::now(), change, reason);
     }
 
-    fn record_at(&self, received: Timestamp, change: Change, reason: Option<String>) {
+    fn record_at(&self, received: Timestamp, change: ConnectionChange, reason: Option<String>) {
         if self.tells_status {
-            self.sink.status(&Status { received, change, reason: reason.map(Into::into) });
+            self.sink.status(&ConnectionStatus { received, change, reason: reason.map(Into::into) });
         }
     }
 }

@@ -124,7 +124,7 @@ impl Stream {
         } = args;
         if let Some(name) = durable_delete {
             session::forget(&self.options.durable(name.clone(), durable_expiry))?;
-            report.note(format_args!("the broker now keeps no session named {name}"));
+            report.info(format_args!("the broker now keeps no session named {name}"));
             return Ok(Status::Success);
         }
         if let Some(name) = durable {
@@ -179,7 +179,7 @@ impl Stream {
         match tally {
             // Nothing can have been seen before there was a connection.
             Some(Tally { seen: 0, .. }) if matches!(end, End::SessionFailed(_)) => {}
-            Some(tally) => report.note(tally.summary(began.elapsed())),
+            Some(tally) => report.info(tally.summary(began.elapsed())),
             None if matches!(end, End::ReaderGone) => {}
             None => report
                 .warn(format_args!("{name} may be blocked: what waits there is not written, and not acknowledged")),

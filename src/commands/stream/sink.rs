@@ -39,7 +39,7 @@ impl Scope {
     /// What the topic of a message that may be printed or reported matches; `None` where that is any.
     fn topics(&self, events: &Root) -> Option<Vec<TopicFilter>> {
         let (Self::Events(filter) | Self::Messages(filter)) = self;
-        (!filter.is_open()).then(|| filter.subscriptions(events))
+        (!filter.matches_everything()).then(|| filter.subscriptions(events))
     }
 }
 
@@ -223,7 +223,7 @@ impl Sink {
     }
 
     /// Prints what became of the connection.
-    pub(super) fn status(&self, status: &record::Status<'_>) {
+    pub(super) fn status(&self, status: &record::ConnectionStatus<'_>) {
         let mut state = lock(&self.state);
         let printed = state.take_waiting(&self.waiting);
         let printed = printed.and_then(|()| state.printer.status(status)).and_then(|()| state.flush());
@@ -304,7 +304,7 @@ impl State {
                 ));
                 false
             }
-            (Content::Malformed(_) | Content::Other, Scope::Messages(filter)) => filter.is_open(),
+            (Content::Malformed(_) | Content::Other, Scope::Messages(filter)) => filter.matches_everything(),
         };
         if is_wanted {
             self.printer.record(&record)?;

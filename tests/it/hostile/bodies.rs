@@ -92,11 +92,13 @@ pub(crate) fn record(bytes: &[u8]) {
             assert_eq!(written_again(&line), line, "a line is written as it was read");
             pretty_is_safe(|pretty, line| pretty.record(&read.record(), line));
         }
-        Ok(Entry::Status(read)) => {
+        Ok(Entry::Connection(read)) => {
             let mut line = Vec::new();
             read.write_line(&mut line);
             is_json_line(&line);
-            let Ok(Entry::Status(again)) = Entry::parse(&line) else { panic!("what was written is read: {line:?}") };
+            let Ok(Entry::Connection(again)) = Entry::parse(&line) else {
+                panic!("what was written is read: {line:?}")
+            };
             let mut second = Vec::new();
             again.write_line(&mut second);
             assert_eq!(second, line, "a line is written as it was read");
