@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `commands` | the story of each command |
 //! | `cli` `inbox` | what was typed, what can happen meanwhile |
-//! | `output` `logfile` `transport` `demo` | where bytes go to and come from |
+//! | `output` `recording` `transport` `demo` | where bytes go to and come from |
 //! | `protocol` `exit` | what they mean, and how a run ends |
 
 use std::ffi::OsString;
@@ -33,9 +33,9 @@ mod exit;
 mod inbox;
 #[doc(hidden)]
 pub mod internals;
-mod logfile;
 mod output;
 pub mod protocol;
+mod recording;
 mod transport;
 
 /// Runs the tool with its arguments, the program's name first, and says how it ended. What is to be said has been said.

@@ -15,11 +15,11 @@ use super::stream::{self, Scope, Stream};
 use crate::cli::{Lines, TailArgs, When, WindowArgs};
 use crate::exit::Status;
 use crate::inbox::{Inbox, Notice, deadline_in};
-use crate::logfile::{Input, Item, Reader, Start, Stop};
 use crate::output::report::Report;
 use crate::output::{self, Printer};
 use crate::protocol::filter::{Filter, Prefilter};
 use crate::protocol::record::Entry;
+use crate::recording::{Input, Item, Reader, Start, Stop};
 
 /// How many lines a followed file begins with, where nothing is said.
 const FOLLOW_FROM: u64 = 10;
@@ -104,7 +104,7 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
     let mut reader = Reader::open(input, start, follow, stop.clone())?;
     let prefilter = wanted.filter.prefilter();
     if let Some(prefilter) = prefilter.clone() {
-        reader.pass_over_all_but(move |lines| prefilter.find(lines));
+        reader.set_prefilter(move |lines| prefilter.find(lines));
     }
     let stdout = output::stdout().context("cannot write to standard output")?;
     let inbox = Inbox::open()?;
@@ -202,7 +202,7 @@ impl Run {
                     self.report.warn(format_args!("{} line {number}: it is too long; skipped", self.name));
                 }
                 Item::Idle => self.sink.printer.flush().context(CANNOT_WRITE)?,
-                Item::Notice(notice) => self.report.info(format_args!("{}: {notice}", self.name)),
+                Item::FileChange(notice) => self.report.info(format_args!("{}: {notice}", self.name)),
             }
             if self.left.is_some_and(|count| self.sink.printed >= count) {
                 break;

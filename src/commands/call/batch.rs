@@ -22,10 +22,10 @@ use super::wishes::{self, Line, Parser};
 use crate::cli::Rate;
 use crate::exit::Status;
 use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
-use crate::logfile::{Input, Stop};
 use crate::output::report::Report;
 use crate::output::{self, json};
 use crate::protocol::call::INVALID;
+use crate::recording::{Input, Stop};
 
 /// How many finished calls may wait for an earlier one, for each that may be in flight.
 const FINISHED_PER_JOB: usize = 64;

@@ -12,11 +12,11 @@ use super::connection::{self, Asking};
 use crate::cli::CallArgs;
 use crate::exit::{Failure, Status};
 use crate::inbox::{Inbox, Notice, deadline_in};
-use crate::logfile::Input;
 use crate::output::escape::escaped;
 use crate::output::report::Report;
 use crate::output::{self, json, pretty};
 use crate::protocol::call::Request;
+use crate::recording::Input;
 
 mod batch;
 mod desk;
