@@ -82,18 +82,18 @@ fn the_environment_stands_in_for_flags_and_flags_win() {
 }
 
 #[test]
-fn a_wrong_value_of_the_environment_is_told_by_its_name_there() {
+fn the_error_of_an_invalid_environment_value_names_the_variable() {
     for (name, value, flag) in [
         ("RTCOMM_KEEPALIVE", "abc", "--keepalive"),
         ("RTCOMM_COLOR", "pink", "--color"),
         ("RTCOMM_MQTT_VERSION", "4", "--mqtt-version"),
         ("RTCOMM_ROOT", "a/#", "--root"),
     ] {
-        let hint = format!("the value is that of {name} in the environment");
+        let hint = format!("the value comes from the environment variable {name}");
         for command in ["watch", "call a b", "tail"] {
             rtcomm(command).env(name, value).run().has_status(2).prints("").says(&hint);
             let typed = rtcomm(command).env(name, value).arg(flag).arg(value).run();
-            typed.has_status(2).prints("").never_says("in the environment");
+            typed.has_status(2).prints("").never_says("environment variable");
         }
     }
 }

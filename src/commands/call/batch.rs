@@ -20,8 +20,8 @@ use super::in_order::{InOrder, Output};
 use super::result::{CallResult, status_of};
 use super::wishes::{self, Line, Parser};
 use crate::cli::Rate;
+use crate::event_loop::{EventLoop, FORCED_EXIT_GRACE, LoopEvent, deadline_in};
 use crate::exit::Status;
-use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
 use crate::output::report::Report;
 use crate::output::{self, json};
 use crate::protocol::call::INVALID;
@@ -59,15 +59,15 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
     let Limits { jobs, rate, timeout } = limits;
     let (stop, reader) = wishes::open(&input)?;
     let progress = progress(place.report, || Some(wishes::count_lines(&input)?.saturating_sub(skip)));
-    let inbox = Inbox::open()?;
+    let event_loop = EventLoop::new()?;
     let stdout = output::stdout().context(CANNOT_WRITE)?;
-    inbox.watch_reader(&stdout)?;
+    event_loop.watch_reader(&stdout)?;
     let ears = Ears::new();
     let bell = ears.bell();
     let read = wishes::read_ahead(reader, skip, place.report, stop.clone(), bell.clone());
     let printer = InOrder::onto(stdout, skip);
     let (mark, report) = (printer.mark().clone(), place.report);
-    let (news, ended) = (inbox.news(), stop.clone());
+    let (news, ended) = (event_loop.sender(), stop.clone());
     let run = Run {
         read,
         parser,
@@ -84,7 +84,7 @@ pub(super) fn run(batch: Batch, place: Place, limits: Limits) -> Result<Status> 
         report,
     };
     thread::spawn(move || news(run.place(place, ears)));
-    match wait(&inbox, &stop, &bell)? {
+    match wait(&event_loop, &stop, &bell)? {
         Ended::InOrder(status) => Ok(status),
         Ended::OutOfTime(status) => {
             mark.tell(report);
@@ -102,22 +102,22 @@ enum Ended {
 }
 
 /// Waits for the end, or for a signal, which has the calls given up and told.
-fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Ended> {
+fn wait(event_loop: &EventLoop<Result<Status>>, stop: &Stop, bell: &Bell) -> Result<Ended> {
     let mut interrupted = None;
     let mut until = None;
     loop {
-        match (inbox.next(until), interrupted) {
-            (Some(Notice::ReaderGone), _) => return Ok(Ended::InOrder(Status::Success)),
-            (Some(Notice::News(status)), None) => return status.map(Ended::InOrder),
-            (Some(Notice::News(ended)), Some(status)) => return ended.map(|_| Ended::InOrder(status)),
+        match (event_loop.next(until), interrupted) {
+            (Some(LoopEvent::ReaderGone), _) => return Ok(Ended::InOrder(Status::Success)),
+            (Some(LoopEvent::Custom(status)), None) => return status.map(Ended::InOrder),
+            (Some(LoopEvent::Custom(ended)), Some(status)) => return ended.map(|_| Ended::InOrder(status)),
             (None, status) => return Ok(Ended::OutOfTime(status.unwrap_or(Status::Failure))),
-            (Some(Notice::Signal(signal)), None) => {
+            (Some(LoopEvent::Signal(signal)), None) => {
                 interrupted = Some(signal.status());
                 until = deadline_in(2 * GOODBYE);
                 stop.stop();
                 bell.ring();
             }
-            (Some(Notice::Signal(_)), Some(_)) => until = until.min(deadline_in(HURRY)),
+            (Some(LoopEvent::Signal(_)), Some(_)) => until = until.min(deadline_in(FORCED_EXIT_GRACE)),
         }
     }
 }

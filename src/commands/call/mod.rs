@@ -7,11 +7,11 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use uuid::Uuid;
 
-use super::Voice;
 use super::connection::{self, Asking};
+use super::ui::Ui;
 use crate::cli::CallArgs;
+use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
-use crate::inbox::{Inbox, Notice, deadline_in};
 use crate::output::escape::escaped;
 use crate::output::report::Report;
 use crate::output::{self, json, pretty};
@@ -33,7 +33,7 @@ use wishes::Parser;
 ///
 /// # Errors
 /// Wrong usage, what cannot be read or written; and a call that was not answered, in the words for it.
-pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
+pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
     let CallArgs {
         caller,
         callee,
@@ -74,7 +74,7 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         // The definition of the command line lets nobody get here.
         _ => return Err(Failure::usage("name either two endpoints or a batch").into()),
     };
-    let place = Place { options, to, from_topic, max_payload, report: voice.report };
+    let place = Place { options, to, from_topic, max_payload, report: ui.report };
     match (what, dry_run) {
         (What::One(request), true) => output::print(&format!("{}\n", request.payload())),
         (What::One(request), false) => single(place, &request, timeout, json),
@@ -144,29 +144,29 @@ enum Decision {
 
 /// Places the call on a thread of its own, and waits for the outcome, the deadline or a signal.
 fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> Result<Ended> {
-    let inbox = Inbox::open()?;
+    let event_loop = EventLoop::new()?;
     let _spinner = Spinner::start(request, place.report);
     let ears = Ears::new();
     let bell = ears.bell();
     let (broker, report) = (place.options.broker.to_string(), place.report);
     let fate: Arc<Fate> = Arc::default();
-    let (news, asked, decided) = (inbox.news(), request.clone(), fate.clone());
+    let (news, asked, decided) = (event_loop.sender(), request.clone(), fate.clone());
     std::thread::spawn(move || {
         let called = connect_and_place(place, ears, asked, began, &decided);
         news(called.map_or(News::GivenUp, News::Done));
     });
     let deadline = began.checked_add(timeout);
     let signal = loop {
-        match inbox.next(deadline) {
-            Some(Notice::News(News::Done(called))) => return Ok(Ended::With(called)),
-            Some(Notice::ReaderGone | Notice::News(News::GivenUp)) => {}
-            Some(Notice::Signal(signal)) => break Some(signal),
+        match event_loop.next(deadline) {
+            Some(LoopEvent::Custom(News::Done(called))) => return Ok(Ended::With(called)),
+            Some(LoopEvent::ReaderGone | LoopEvent::Custom(News::GivenUp)) => {}
+            Some(LoopEvent::Signal(signal)) => break Some(signal),
             None => break None,
         }
     };
     let is_sent = fate.set(Decision::GiveUp).is_err();
     let elapsed = began.elapsed();
-    hang_up(&bell, &inbox);
+    hang_up(&bell, &event_loop);
     let ended = |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed });
     let Some(signal) = signal else {
         return Ok(Ended::With(ended(desk::timed_out(request, &broker, is_sent))));
@@ -181,10 +181,10 @@ fn wait(place: Place, request: &Request, began: Instant, timeout: Duration) -> R
 }
 
 /// Has the thread that places the call give up, and waits, not for long, until it has said goodbye.
-fn hang_up(bell: &Bell, inbox: &Inbox<News>) {
+fn hang_up(bell: &Bell, event_loop: &EventLoop<News>) {
     bell.ring();
     let deadline = deadline_in(GOODBYE);
-    while let Some(Notice::ReaderGone) = inbox.next(deadline) {}
+    while let Some(LoopEvent::ReaderGone) = event_loop.next(deadline) {}
 }
 
 /// Places the call at a desk of its own; `None` when nobody waits for it any longer.

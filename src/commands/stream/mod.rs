@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::cli::{DeliveryArgs, WindowArgs};
+use crate::event_loop::{EventLoop, FORCED_EXIT_GRACE, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
-use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
 use crate::output::report::Report;
 use crate::output::target::Target;
 use crate::output::{self, Format, Printer, whole_millis};
@@ -151,18 +151,18 @@ impl Stream {
         let Delivery { qos, group, allow_partial, retries, target, tells_status } = delivery;
         let began = Instant::now();
         let deadline = window.duration.and_then(deadline_in);
-        let inbox = Inbox::open()?;
+        let event_loop = EventLoop::new()?;
         match &target {
-            Target::Stdout(stdout) => inbox.watch_reader(stdout)?,
-            Target::File { .. } => inbox.hear_hangup(|| News::Rotated)?,
+            Target::Stdout(stdout) => event_loop.watch_reader(stdout)?,
+            Target::File { .. } => event_loop.on_hangup(|| News::Rotated)?,
         }
         let (name, broker) = (target.to_string(), options.broker.to_string());
         let count = window.count.map(Into::into);
-        let sink = Sink::start(Printer::new(target, format), events, scope, count, report, inbox.news());
+        let sink = Sink::start(Printer::new(target, format), events, scope, count, report, event_loop.sender());
         let mut link = Link::new(options.clone(), qos, sink.clone(), tells_status, report);
         let subscription = Subscription { filters, qos, group, allow_partial };
-        let (handler, news) = (sink.handler(), inbox.news());
-        let stands = inbox.news();
+        let (handler, news) = (sink.handler(), event_loop.sender());
+        let stands = event_loop.sender();
         let tell = move |stage| {
             match &stage {
                 Stage::Connected { .. } => stands(News::Stands(true)),
@@ -174,7 +174,7 @@ impl Stream {
         };
         let session =
             Session::start(options, subscription, retries, handler, tell, move |end| news(News::SessionEnded(end)));
-        let wait = Wait { inbox, sink, broker, stands: false, was_ready: false };
+        let wait = Wait { event_loop, sink, broker, stands: false, was_ready: false };
         let (end, tally) = wait.run(deadline, &session).with_context(|| format!("cannot write to {name}"))?;
         match tally {
             // Nothing can have been seen before there was a connection.
@@ -190,7 +190,7 @@ impl Stream {
 
 /// The command's own thread, waiting.
 struct Wait {
-    inbox: Inbox<News>,
+    event_loop: EventLoop<News>,
     sink: Sink,
     broker: String,
     /// Whether a connection stands.
@@ -214,37 +214,37 @@ impl Wait {
             return Ok((end, None));
         }
         self.sink.finish();
-        let tally = if is_hurried { self.for_rest(HURRY) } else { self.for_rest(PATIENCE / 2) }?;
+        let tally = if is_hurried { self.for_rest(FORCED_EXIT_GRACE) } else { self.for_rest(PATIENCE / 2) }?;
         Ok((end, tally))
     }
 
     fn for_end(&mut self, deadline: Option<Instant>) -> io::Result<End> {
         loop {
-            match self.inbox.next(deadline) {
+            match self.event_loop.next(deadline) {
                 None if self.was_ready => return Ok(End::Deadline),
                 None => return Ok(End::SessionFailed(self.never_ready())),
-                Some(Notice::Signal(signal)) => return Ok(End::Signal(signal.status())),
-                Some(Notice::ReaderGone) => return Ok(End::ReaderGone),
-                Some(Notice::News(News::Rotated)) => self.sink.reopen(),
-                Some(Notice::News(News::Stands(stands))) => self.stands = stands,
-                Some(Notice::News(News::Ready)) => self.was_ready = true,
-                Some(Notice::News(News::SessionEnded(end))) => {
+                Some(LoopEvent::Signal(signal)) => return Ok(End::Signal(signal.status())),
+                Some(LoopEvent::ReaderGone) => return Ok(End::ReaderGone),
+                Some(LoopEvent::Custom(News::Rotated)) => self.sink.reopen(),
+                Some(LoopEvent::Custom(News::Stands(stands))) => self.stands = stands,
+                Some(LoopEvent::Custom(News::Ready)) => self.was_ready = true,
+                Some(LoopEvent::Custom(News::SessionEnded(end))) => {
                     self.stands = false;
                     if let Err(failure) = end {
                         return Ok(End::SessionFailed(failure));
                     }
                 }
                 // Messages came. A session that the broker kept delivers before it is told that the connection stands.
-                Some(Notice::News(News::Full)) => {
+                Some(LoopEvent::Custom(News::Full)) => {
                     self.stands = true;
                     return Ok(End::Full);
                 }
-                Some(Notice::News(News::CannotWrite(error))) => {
+                Some(LoopEvent::Custom(News::CannotWrite(error))) => {
                     self.stands = true;
                     let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
                     return if is_gone { Ok(End::ReaderGone) } else { Err(error) };
                 }
-                Some(Notice::News(News::Finished(_))) => {}
+                Some(LoopEvent::Custom(News::Finished(_))) => {}
             }
         }
     }
@@ -260,10 +260,10 @@ impl Wait {
     fn for_goodbye(&self) -> bool {
         let until = deadline_in(PATIENCE);
         loop {
-            match self.inbox.next(until) {
-                Some(Notice::Signal(_)) => return true,
-                None | Some(Notice::News(News::SessionEnded(_))) => return false,
-                Some(Notice::ReaderGone | Notice::News(_)) => {}
+            match self.event_loop.next(until) {
+                Some(LoopEvent::Signal(_)) => return true,
+                None | Some(LoopEvent::Custom(News::SessionEnded(_))) => return false,
+                Some(LoopEvent::ReaderGone | LoopEvent::Custom(_)) => {}
             }
         }
     }
@@ -272,14 +272,14 @@ impl Wait {
     fn for_rest(&self, patience: Duration) -> io::Result<Option<Tally>> {
         let mut until = deadline_in(patience);
         loop {
-            match self.inbox.next(until) {
-                Some(Notice::News(News::Finished(tally))) => return Ok(Some(tally)),
-                Some(Notice::News(News::CannotWrite(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
+            match self.event_loop.next(until) {
+                Some(LoopEvent::Custom(News::Finished(tally))) => return Ok(Some(tally)),
+                Some(LoopEvent::Custom(News::CannotWrite(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
                     return Err(error);
                 }
-                None | Some(Notice::ReaderGone | Notice::News(News::CannotWrite(_))) => return Ok(None),
-                Some(Notice::Signal(_)) => until = until.min(deadline_in(HURRY)),
-                Some(Notice::News(_)) => {}
+                None | Some(LoopEvent::ReaderGone | LoopEvent::Custom(News::CannotWrite(_))) => return Ok(None),
+                Some(LoopEvent::Signal(_)) => until = until.min(deadline_in(FORCED_EXIT_GRACE)),
+                Some(LoopEvent::Custom(_)) => {}
             }
         }
     }
