@@ -351,7 +351,7 @@ pub(crate) struct DemoArgs {
 
     /// Behavior of the call service: answer, fail, silent, or delay=DURATION
     #[arg(long, value_name = "HOW", default_value = "answer")]
-    pub(crate) calls: crate::demo::Calls,
+    pub(crate) calls: crate::demo::CallBehavior,
 
     /// Print RTCOMM_BROKER=URL once the broker accepts connections, and run until interrupted
     #[arg(long, conflicts_with_all = ["json", "count", "for_duration", "fail_empty"])]
