@@ -1,4 +1,4 @@
-//! The core, step by step: what one event costs on its way from the wire to the line, and from the line back.
+//! Micro-benchmarks: the time per event of each step from the MQTT message to the printed line, and back.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn core(criterion: &mut Criterion) {
         from: vec!["iggy_pop_73519".parse().expect("an endpoint ID")],
         ..FilterSpec::default()
     });
-    let filter = filter.expect("a session can have failed");
+    let filter = filter.expect("a filter that can match");
     let record = Record::of(&root, &message);
     let mut line = Vec::new();
     record.write_line(&mut line);

@@ -114,7 +114,7 @@ fn selected<T, const N: usize>(flags: [(bool, T); N]) -> Vec<T> {
 
 /// Flags that end the command by itself.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Windows")]
+#[command(next_help_heading = "Limits")]
 pub(crate) struct WindowArgs {
     /// Exit after N printed records
     #[arg(short, long, value_name = "N", value_parser = number::<NonZeroU64>, allow_hyphen_values = true)]

@@ -38,7 +38,7 @@ pub(super) fn read(text: &str) -> Option<Timestamp> {
     read_fixed(text).or_else(|| text.parse().ok())
 }
 
-/// Reads a time from 1970 on in exactly the format that [`write`] writes, else `None`.
+/// Reads a time from 1970 on in exactly the format that [`write()`] writes, else `None`.
 fn read_fixed(text: &str) -> Option<Timestamp> {
     let text: &[u8; 27] = text.as_bytes().try_into().ok()?;
     let mut numbers = [0; 7];
