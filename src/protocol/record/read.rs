@@ -38,7 +38,9 @@ key_table! {
 #[derive(Default)]
 struct ParsedLine<'a> {
     keys: LineKeys<'a>,
-    fields: Option<Fields<'a>>,
+    fields: Fields<'a>,
+    /// Whether `fields` are those of the payload.
+    has_fields: bool,
 }
 
 impl<'a> ParsedLine<'a> {
@@ -47,25 +49,24 @@ impl<'a> ParsedLine<'a> {
             return Ok(line);
         }
         let keys = serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?;
-        Ok(Self { keys, fields: None })
+        Ok(Self { keys, ..Self::default() })
     }
 
     /// Scans the line and its payload in one pass. Returns `None` if the scanner gives up.
     fn scan(line: &'a str) -> Option<Self> {
         const PAYLOAD: &str = "payload";
         let mut parsed = Self::default();
-        // The members of a payload come before the payload itself.
-        let mut inner = Fields::default();
+        let Self { keys, fields, has_fields } = &mut parsed;
         scan::object(line, |member| match member.parent {
-            Some(PAYLOAD) => inner.set(member.key, member.json),
-            Some(_) => {}
             None => {
                 if member.key == PAYLOAD {
-                    let fields = std::mem::take(&mut inner);
-                    parsed.fields = member.json.starts_with('{').then_some(fields);
+                    // If there are two payloads, `fields` is a mix of both.
+                    *has_fields = member.json.starts_with('{') && keys.payload.is_none();
                 }
-                parsed.keys.set(member.key, member.json);
+                keys.set(member.key, member.json);
             }
+            Some(PAYLOAD) => fields.set(member.key, member.json),
+            Some(_) => {}
         })?;
         Some(parsed)
     }
@@ -181,7 +182,7 @@ enum RecordedPayload<'a> {
 
 impl<'a> RecordedMessage<'a> {
     fn from_line(line: &ParsedLine<'a>) -> Result<Self, LineError> {
-        let ParsedLine { keys, fields } = line;
+        let ParsedLine { keys, fields, has_fields } = line;
         let payload = RecordedPayload::from_keys(keys)?;
         Ok(Self {
             received: required("received", keys.received, time_of)?,
@@ -190,7 +191,7 @@ impl<'a> RecordedMessage<'a> {
             retain: required("retain", keys.retain, |it| it.json().parse().ok())?,
             content: RecordedContent::from_keys(keys, &payload)?,
             payload,
-            fields: *fields,
+            fields: has_fields.then_some(*fields),
         })
     }
 
