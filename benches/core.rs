@@ -1,4 +1,4 @@
-//! The core, step by step: what one event costs on its way from the wire to the line, and from the line back.
+//! Micro-benchmarks: the time per event of each step from the MQTT message to the printed line, and back.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 use rtcomm::internals::Pretty;
 use rtcomm::protocol::event::Event;
-use rtcomm::protocol::filter::{Filter, Wanted};
+use rtcomm::protocol::filter::{Filter, FilterSpec};
 use rtcomm::protocol::record::{Entry, Message, Record};
 use rtcomm::protocol::topic::{Action, Category, EventTopic, Root};
 
@@ -25,13 +25,13 @@ fn core(criterion: &mut Criterion) {
         payload: PAYLOAD.as_bytes(),
     };
     let event = Event::decode(&root, TOPIC, PAYLOAD.as_bytes()).expect("an event");
-    let filter = Filter::new(Wanted {
+    let filter = Filter::new(FilterSpec {
         categories: vec![Category::Session],
         actions: vec![Action::Failed],
         from: vec!["iggy_pop_73519".parse().expect("an endpoint ID")],
-        ..Wanted::default()
+        ..FilterSpec::default()
     });
-    let filter = filter.expect("a session can have failed");
+    let filter = filter.expect("a filter that can match");
     let record = Record::of(&root, &message);
     let mut line = Vec::new();
     record.write_line(&mut line);

@@ -1,36 +1,36 @@
-//! How a run ends: the exit statuses, and the one way from an error to its status.
+//! Exit statuses, and the one function that maps an error to its status.
 
 use std::fmt;
 
-/// How a run ended. One table for every command; scripts rely on the numbers.
+/// How a run ended. All commands share these statuses, and scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// The goal was reached, or the reader of standard output went away.
+    /// The run succeeded, or the reader of standard output closed the pipe.
     Success,
-    /// Any failure that has no status of its own.
+    /// Any failure without a status of its own.
     Failure,
     /// Wrong usage or configuration.
     Usage,
-    /// The call service answered that the call is not placed.
+    /// The call service replied FAILURE.
     ServiceFailure,
-    /// Credentials, a subscription or a publication were refused.
+    /// The broker refused credentials, a subscription or a publication.
     Refused,
-    /// The broker cannot be reached.
+    /// The broker is unreachable.
     Unreachable,
     /// Nobody subscribes to the call topic.
     NoResponder,
     /// Nothing matched, and `--fail-empty` was given.
     Empty,
-    /// The deadline passed first.
+    /// The deadline passed.
     Deadline,
-    /// Ended by SIGINT.
+    /// SIGINT ended the run.
     Interrupted,
-    /// Ended by SIGTERM.
+    /// SIGTERM ended the run.
     Terminated,
 }
 
 impl Status {
-    /// The number that the process exits with.
+    /// Returns the exit status of the process.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -50,8 +50,9 @@ impl Status {
 }
 
 impl Status {
-    /// The worse of two outcomes of a batch: unreachable, refused, nobody there, too late, refused by the service, any
-    /// other failure, success, in this order.
+    /// Returns the worse of two results of a batch.
+    ///
+    /// The order is: unreachable, refused, no responder, deadline, service failure, other failure, success.
     pub(crate) fn worse(self, other: Self) -> Self {
         const WORST_FIRST: [Status; 6] = [
             Status::Unreachable,
@@ -66,7 +67,7 @@ impl Status {
     }
 }
 
-/// An error that has a status of its own, and perhaps a word on what to check.
+/// An error with its exit status and an optional hint.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     status: Status,
@@ -75,32 +76,32 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure that ends the run with `status`; `message` says what was being done, to what, and why it failed.
+    /// Makes a failure. `message` says what failed, on what, and why.
     pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), hint: None }
     }
 
-    /// Wrong usage or configuration.
+    /// Makes a failure with [`Status::Usage`].
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Status::Usage, message)
     }
 
-    /// The broker refused.
+    /// Makes a failure with [`Status::Refused`].
     pub(crate) fn refused(message: impl Into<String>) -> Self {
         Self::new(Status::Refused, message)
     }
 
-    /// The broker cannot be reached.
+    /// Makes a failure with [`Status::Unreachable`].
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
         Self::new(Status::Unreachable, message)
     }
 
-    /// Adds what to check, shown on a line of its own.
+    /// Adds a hint on what to check, printed on a line of its own.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// The status that it ends the run with.
+    /// Returns the exit status.
     pub(crate) fn status(&self) -> Status {
         self.status
     }
@@ -114,12 +115,12 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The status of an error: its own where it is a [`Failure`], else [`Status::Failure`].
+/// Returns the status of a [`Failure`], or [`Status::Failure`] for any other error.
 pub(crate) fn status_of(error: &anyhow::Error) -> Status {
     error.downcast_ref::<Failure>().map_or(Status::Failure, Failure::status)
 }
 
-/// What to check, where the error knows.
+/// Returns the hint of a [`Failure`].
 pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<Failure>()?.hint.as_deref()
 }
@@ -130,7 +131,7 @@ mod tests {
     use anyhow::Context as _;
 
     #[test]
-    fn the_worst_outcome_of_a_batch_counts() {
+    fn the_worst_result_of_a_batch_counts() {
         let worst = [Status::Success, Status::ServiceFailure, Status::Deadline, Status::Failure];
         assert_eq!(worst.into_iter().fold(Status::Success, Status::worse), Status::Deadline);
         assert_eq!(Status::Failure.worse(Status::ServiceFailure), Status::ServiceFailure);

@@ -1,57 +1,56 @@
-//! What the repository's own tests, benches and fuzz targets reach beyond [`protocol`](crate::protocol). Not for other
-//! people's programs: it changes without notice.
+//! Internals for this repository's tests, benches and fuzz targets. Not a public API: it changes without notice.
 
 use clap::CommandFactory as _;
 
 use crate::output::escape::escaped;
 use crate::output::pretty;
-use crate::protocol::record::{Record, Status};
+use crate::protocol::record::{ConnectionStatus, Record};
 use crate::protocol::topic::Root;
 use crate::transport::url::BrokerUrl;
 
-/// The command-line definition, which man pages and completions are made from.
+/// Returns the command-line definition, the source of man pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     crate::cli::Cli::command()
 }
 
-/// Reads a broker's URL, and writes it out in full; or says what is wrong with it.
+/// Parses a broker's URL, and returns it in full.
 ///
 /// # Errors
-/// Where it is none.
+/// If the URL is invalid; returns the message.
 pub fn broker_url(url: &str) -> Result<String, String> {
     url.parse::<BrokerUrl>().map(|broker| broker.to_string()).map_err(|error| error.to_string())
 }
 
-/// A text as it is shown among words about the run.
+/// Escapes a text as in messages on standard error.
 #[must_use]
 pub fn shown(text: &str) -> String {
     escaped(text).into_owned()
 }
 
-/// Lines for people.
+/// Formats records as pretty lines.
 #[derive(Debug)]
 pub struct Pretty(pretty::Pretty);
 
 impl Pretty {
-    /// With colour or without; documents below `sphere` are shown as presence.
+    /// Makes a formatter, with color or without. Documents below `sphere` are shown as presence.
     #[must_use]
     pub fn new(color: bool, sphere: Root) -> Self {
         Self(pretty::Pretty::new(color, sphere))
     }
 
-    /// Appends a record's line, its line end included.
+    /// Appends a record as a line, including the line end.
     pub fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         self.0.record(record, out);
     }
 
-    /// Appends the line of what became of the connection, its line end included.
-    pub fn status(&mut self, status: &Status<'_>, out: &mut Vec<u8>) {
+    /// Appends a change of the connection as a line, including the line end.
+    pub fn status(&mut self, status: &ConnectionStatus<'_>, out: &mut Vec<u8>) {
         self.0.status(status, out);
     }
 }
 
-/// The Rust in README is compiled and run with the documentation's.
+/// Compiles and runs the Rust examples of README as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

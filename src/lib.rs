@@ -1,17 +1,17 @@
-//! Rtcomm's service protocol, and the command-line tool that speaks it.
+//! The Rtcomm service protocol, and the command-line tool `rtcomm`.
 //!
-//! [`protocol`] is for everybody: pure types for topics, events, filters, third-party calls and recorded lines. The rest
-//! is the tool `rtcomm`, behind [`run`].
+//! [`protocol`] is the public API: pure types for topics, events, filters, third-party calls and recorded lines. Everything
+//! else is the tool, behind [`run`].
 //!
-//! The way of a message: MQTT packet → `protocol::record` (what is it?) → `protocol::filter` (is it wanted?) → `output`
-//! → standard output. The way of a call: request → publish → packet → `protocol::call` (is it the reply?) → outcome.
+//! The path of a message: MQTT packet → `protocol::record` (decode) → `protocol::filter` (select) → `output` → standard
+//! output. The path of a call: request → publish → packet → `protocol::call` (match the reply) → result.
 //!
-//! | floor | holds |
+//! | layer, from the top | contents |
 //! | --- | --- |
-//! | `commands` | the story of each command |
-//! | `cli` `inbox` | what was typed, what can happen meanwhile |
-//! | `output` `logfile` `transport` `demo` | where bytes go to and come from |
-//! | `protocol` `exit` | what they mean, and how a run ends |
+//! | `commands` | one module per command |
+//! | `cli`, `event_loop` | flags, and waiting for signals and events |
+//! | `output`, `recording`, `transport`, `demo` | input and output |
+//! | `protocol`, `exit` | message formats, and exit statuses |
 
 use std::ffi::OsString;
 use std::io;
@@ -19,7 +19,7 @@ use std::io;
 use clap::error::ErrorKind;
 
 use cli::{Cli, DisplayArgs};
-use commands::Voice;
+use commands::Ui;
 use exit::{Failure, status_of};
 use output::report::{Report, Verbosity};
 
@@ -29,38 +29,40 @@ mod cli;
 mod commands;
 #[cfg(feature = "demo")]
 mod demo;
+mod event_loop;
 mod exit;
-mod inbox;
 #[doc(hidden)]
 pub mod internals;
-mod logfile;
 mod output;
 pub mod protocol;
+mod recording;
 mod transport;
 
-/// Runs the tool with its arguments, the program's name first, and says how it ended. What is to be said has been said.
+/// Runs the tool, and returns its exit status. The first argument is the program's name.
+///
+/// Errors have already been printed.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Status {
     let Cli { command, display } = match Cli::read(args) {
         Ok(cli) => cli,
-        Err(answer) => return show(&answer),
+        Err(error) => return print_clap_error(&error),
     };
-    let voice = voice(&display);
-    commands::run(command, voice).unwrap_or_else(|error| {
-        voice.report.error(&error);
+    let ui = ui(&display);
+    commands::run(command, ui).unwrap_or_else(|error| {
+        ui.report.error(&error);
         status_of(&error)
     })
 }
 
-/// Shows help and version, which were asked for, or what was wrong with the arguments.
-fn show(answer: &clap::Error) -> Status {
-    if answer.use_stderr() && answer.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        Report::new(Verbosity::Quiet).error(&usage_failure(&answer.render().to_string()).into());
+/// Prints the help or version text, or what is wrong with the arguments.
+fn print_clap_error(error: &clap::Error) -> Status {
+    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        Report::new(Verbosity::Quiet).error(&usage_failure(&error.render().to_string()).into());
         return Status::Usage;
     }
-    match answer.print() {
-        _ if answer.use_stderr() => Status::Usage,
-        // Where nobody reads there is nobody to tell.
+    match error.print() {
+        _ if error.use_stderr() => Status::Usage,
+        // Ignore broken pipes: the reader is gone.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Report::new(Verbosity::Quiet).error(&anyhow::Error::new(error).context("cannot write to standard output"));
             Status::Failure
@@ -69,12 +71,12 @@ fn show(answer: &clap::Error) -> Status {
     }
 }
 
-/// The parser's words, in the form of every other error: its first paragraph, and of the others the one that helps most.
+/// Converts clap's message to an error with a hint: the first paragraph, and its tip or usage.
 fn usage_failure(text: &str) -> Failure {
     let mut paragraphs = text.trim().split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" "));
     let message = paragraphs.next().unwrap_or_default();
     let rest: Vec<String> = paragraphs.collect();
-    let find = |head: &str| rest.iter().find_map(|text| text.strip_prefix(head));
+    let find = |prefix: &str| rest.iter().find_map(|text| text.strip_prefix(prefix));
     let hint = match (find("tip: "), find("Usage: ")) {
         (Some(tip), _) => tip.to_owned(),
         (None, Some(usage)) => format!("usage: {usage}"),
@@ -83,11 +85,11 @@ fn usage_failure(text: &str) -> Failure {
     Failure::usage(message.trim_start_matches("error: ")).hint(hint)
 }
 
-fn voice(display: &DisplayArgs) -> Voice {
+fn ui(display: &DisplayArgs) -> Ui {
     let verbosity = match display {
         DisplayArgs { quiet: true, .. } => Verbosity::Quiet,
         DisplayArgs { verbose: true, .. } => Verbosity::Verbose,
         DisplayArgs { .. } => Verbosity::Normal,
     };
-    Voice { report: Report::new(verbosity), color: display.color }
+    Ui { report: Report::new(verbosity), color: display.color }
 }

@@ -1,24 +1,26 @@
-//! The `rtcomm` binary: hands its arguments to the library, and ends with the status that comes back.
+//! The `rtcomm` binary: calls the library, and exits with the status it returns.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// What the MQTT library reads in the environment: to write its trace to standard output, among the data, and to go through
-/// a proxy that we do not know of.
+/// Environment variables that the MQTT library reads.
+///
+/// The first makes it write a trace to standard output, among the data. The second makes it use a proxy that this tool
+/// does not know about.
 const LIBRARY_VARIABLES: [&str; 2] = ["MQTT_C_CLIENT_TRACE", "PAHO_C_CLIENT_USE_HTTP_PROXY"];
 
 fn main() -> ! {
     if LIBRARY_VARIABLES.iter().any(|name| std::env::var_os(name).is_some())
         && let Ok(program) = std::env::current_exe()
     {
-        let mut again = Command::new(program);
+        let mut command = Command::new(program);
         for name in LIBRARY_VARIABLES {
-            again.env_remove(name);
+            command.env_remove(name);
         }
-        // Returns only where it fails; then what the library makes of them is the lesser evil.
-        let _ = again.args(std::env::args_os().skip(1)).exec();
+        // Returns only on failure. Then run with the variables set.
+        let _ = command.args(std::env::args_os().skip(1)).exec();
     }
     let status = rtcomm::run(std::env::args_os());
-    // Without C's exit handlers: OpenSSL's would take away what a thread of the MQTT library may still be using.
+    // Skip C's exit handlers: OpenSSL's would free memory that a thread of the MQTT library may still use.
     signal_hook::low_level::exit(status.code().into())
 }

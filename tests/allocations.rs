@@ -1,21 +1,21 @@
-//! The steady state of a stream allocates nothing for an event: not to decode it, not to judge it, not to write it.
+//! Decoding, filtering and formatting an event does not allocate in the steady state.
 
 use jiff::Timestamp;
 use rtcomm::internals::Pretty;
-use rtcomm::protocol::filter::{Filter, Wanted};
+use rtcomm::protocol::filter::{Filter, FilterSpec};
 use rtcomm::protocol::record::{Message, Record};
 use rtcomm::protocol::topic::{Action, Root};
 
 #[test]
-fn an_event_is_decoded_judged_and_written_without_an_allocation() {
+fn an_event_is_decoded_filtered_and_formatted_without_allocation() {
     let root: Root = "/rtcomm/event".parse().expect("a root");
-    let wanted = Wanted {
+    let spec = FilterSpec {
         actions: vec![Action::Started, Action::Failed],
         from: vec!["iggy_pop".parse().expect("an endpoint ID")],
         app_contexts: vec!["XYZ video app".to_owned()],
-        ..Wanted::default()
+        ..FilterSpec::default()
     };
-    let filter = Filter::new(wanted).expect("a filter");
+    let filter = Filter::new(spec).expect("a filter");
     let payloads = [
         r#"{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","appContext":"XYZ video app","reason":"busy","x":[1.5e3]}"#,
         r#"{"method":"RTCOMM_EVENT_FIRED","appContext":"XYZ video app","sigSessID":"5e2a9af4-6f1e-4d4c-9a3c-8c0f0f7a1d11"}"#,

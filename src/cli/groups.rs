@@ -1,4 +1,4 @@
-//! The groups of flags that several commands share.
+//! Groups of flags that several commands share.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -14,69 +14,69 @@ use super::values::{
 };
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
-use crate::protocol::filter::{Filter, FilterError, Wanted};
+use crate::protocol::filter::{Filter, FilterError, FilterSpec};
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
 use crate::transport::options::MqttVersion;
 
-/// Which events are wanted.
+/// Flags that select events.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Filters (one hit within a group, every group; none of a group is all of it)")]
-#[expect(clippy::struct_excessive_bools, reason = "one flag for each word of the protocol")]
+#[command(next_help_heading = "Filters (categories are ORed, as are actions and repeated flags; all else is ANDed)")]
+#[expect(clippy::struct_excessive_bools, reason = "one flag for each category and action")]
 pub(crate) struct FilterArgs {
-    /// Registrations of endpoints
+    /// Select registrations
     #[arg(long)]
     registration: bool,
 
-    /// Sessions between endpoints
+    /// Select sessions
     #[arg(long)]
     session: bool,
 
-    /// What began
+    /// Select what started
     #[arg(long)]
     started: bool,
 
-    /// What changed
+    /// Select what was modified
     #[arg(long)]
     modified: bool,
 
-    /// What ended
+    /// Select what stopped
     #[arg(long)]
     stopped: bool,
 
-    /// What failed
+    /// Select what failed
     #[arg(long)]
     failed: bool,
 
-    /// Registrations of, and calls from, this endpoint (repeatable)
+    /// Select registrations of this endpoint and sessions from it (repeatable)
     #[arg(long, value_name = "ID")]
     from: Vec<EndpointId>,
 
-    /// Calls to this endpoint (repeatable)
+    /// Select sessions to this endpoint (repeatable)
     #[arg(long, value_name = "ID")]
     to: Vec<EndpointId>,
 
-    /// This endpoint on either side (repeatable)
+    /// Select this endpoint as FROM or TO (repeatable)
     #[arg(long, value_name = "ID")]
     endpoint: Vec<EndpointId>,
 
-    /// Events of this application (repeatable)
+    /// Select events of this application (repeatable)
     #[arg(long, value_name = "TEXT")]
     app_context: Vec<String>,
 
-    /// Events of this session (repeatable)
+    /// Select events of this session (repeatable)
     #[arg(long, value_name = "UUID")]
     session_id: Vec<Uuid>,
 
-    /// Events whose reason this regular expression finds (repeatable)
+    /// Select events whose reason matches this regular expression (repeatable)
     #[arg(long, value_name = "REGEX")]
     reason: Vec<Regex>,
 }
 
 impl FilterArgs {
-    /// The filter that the flags ask for.
+    /// Returns the filter of these flags.
     ///
     /// # Errors
-    /// A usage error where nothing could ever match.
+    /// If no event can match.
     pub(crate) fn filter(self) -> Result<Filter, Failure> {
         let Self {
             registration,
@@ -92,53 +92,52 @@ impl FilterArgs {
             session_id: session_ids,
             reason: reasons,
         } = self;
-        let categories = given([(registration, Category::Registration), (session, Category::Session)]);
-        let actions = given([
+        let categories = selected([(registration, Category::Registration), (session, Category::Session)]);
+        let actions = selected([
             (started, Action::Started),
             (modified, Action::Modified),
             (stopped, Action::Stopped),
             (failed, Action::Failed),
         ]);
-        Filter::new(Wanted { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons }).map_err(
-            |error| match error {
+        Filter::new(FilterSpec { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons })
+            .map_err(|error| match error {
                 FilterError::ToOfRegistration => Failure::usage(format!("--to with --registration alone: {error}"))
                     .hint("add --session, or name the registering endpoint with --from"),
                 FilterError::Nothing => Failure::usage(error.to_string())
-                    .hint("--endpoint names either side; --from and --to must leave room for it"),
-            },
-        )
+                    .hint("--endpoint must be FROM or TO; check it against --from and --to"),
+            })
     }
 }
 
-/// The values whose flags were given.
-fn given<T, const N: usize>(flags: [(bool, T); N]) -> Vec<T> {
-    flags.into_iter().filter(|(is_given, _)| *is_given).map(|(_, value)| value).collect()
+/// Returns the values whose flags are set.
+fn selected<T, const N: usize>(flags: [(bool, T); N]) -> Vec<T> {
+    flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, value)| value).collect()
 }
 
-/// When the command ends by itself.
+/// Flags that end the command by itself.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Windows")]
+#[command(next_help_heading = "Limits")]
 pub(crate) struct WindowArgs {
-    /// End after N printed records
+    /// Exit after N printed records
     #[arg(short, long, value_name = "N", value_parser = number::<NonZeroU64>, allow_hyphen_values = true)]
     pub(crate) count: Option<NonZeroU64>,
 
-    /// End after this long: with 0, or with 124 where --count was not reached
+    /// Exit after this time, with 0, or with 124 if --count was not reached
     #[arg(long = "for", id = "for_duration", value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<Duration>,
 
-    /// Exit with 7 where nothing matched
+    /// Exit with 7 if nothing matched
     #[arg(long)]
     pub(crate) fail_empty: bool,
 }
 
 impl WindowArgs {
-    /// The status of a run that came to its end after so many printed records; `None` where that is not known.
+    /// Returns the status of a run that ended normally. `printed` is `None` if the number of records is unknown.
     pub(crate) fn at_end(&self, printed: Option<u64>) -> Status {
         if self.fail_empty && printed == Some(0) { Status::Empty } else { Status::Success }
     }
 
-    /// The status of a run that its deadline ended, after so many printed records.
+    /// Returns the status of a run that ended at its deadline.
     pub(crate) fn at_deadline(&self, printed: Option<u64>) -> Status {
         let is_short = |count: NonZeroU64| printed.is_none_or(|printed| printed < count.get());
         match self.at_end(printed) {
@@ -148,63 +147,63 @@ impl WindowArgs {
     }
 }
 
-/// How messages are delivered.
+/// Flags for subscription and output.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Delivery")]
-#[expect(clippy::struct_excessive_bools, reason = "flags that mean nothing to one another")]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub(crate) struct DeliveryArgs {
-    /// Quality of service to subscribe with: 0, 1 or 2
+    /// Subscribe with this quality of service: 0, 1 or 2
     #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = qos,
           allow_hyphen_values = true)]
     pub(crate) qos: u8,
 
-    /// Have the broker keep the session of this name: what is published while we are away waits for us
+    /// Keep a session with this name on the broker, which stores messages while rtcomm is not connected
     #[arg(long, value_name = "NAME", value_parser = client_id)]
     pub(crate) durable: Option<String>,
 
-    /// How long the broker keeps the session while we are away; MQTT 3.1.1 brokers decide that themselves
+    /// How long the broker keeps the session after a disconnect (MQTT 5 only)
     #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = seconds, allow_hyphen_values = true)]
     pub(crate) durable_expiry: Duration,
 
-    /// Make the broker forget the session of this name, and end
+    /// Delete the session with this name from the broker, and exit
     #[arg(long, value_name = "NAME", value_parser = client_id, conflicts_with = "durable")]
     pub(crate) durable_delete: Option<String>,
 
-    /// Divide the messages among all who give this group's name (a shared subscription)
+    /// Share the messages with all clients of this group (shared subscription)
     #[arg(long, value_name = "GROUP", value_parser = share_group)]
     pub(crate) share: Option<String>,
 
-    /// Go on where the broker refuses some of several subscriptions
+    /// Accept a partial grant: continue if the broker refuses some of several subscriptions
     #[arg(long)]
     pub(crate) allow_partial: bool,
 
-    /// Append to this file instead of standard output; SIGHUP opens it anew
+    /// Append to this file instead of standard output; SIGHUP reopens it
     #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file_to_write))]
     pub(crate) output: Option<PathBuf>,
 
-    /// Acknowledge a message only when the file is safe from a loss of power
+    /// Sync the file to disk before acknowledging a message
     #[arg(long, requires = "output")]
     pub(crate) fsync: bool,
 
-    /// End with 5 when the connection is lost
+    /// Exit with 5 if the connection is lost
     #[arg(long, conflicts_with = "max_retries")]
     pub(crate) no_reconnect: bool,
 
-    /// End with 5 when N tries in a row could not mend a lost connection [default: no end]
+    /// Exit with 5 after N failed reconnects in a row [default: no limit]
     #[arg(long, value_name = "N", value_parser = number::<u32>, allow_hyphen_values = true)]
     pub(crate) max_retries: Option<u32>,
 
-    /// Print what becomes of the connection as records too: connected, ready, disconnected, gap
+    /// Also print connection changes as records: connected, ready, disconnected, gap
     #[arg(long)]
     pub(crate) status_events: bool,
 }
 
-/// How to reach the broker.
+/// Flags for the connection to the broker.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
-    /// Broker: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)
-    // Parsed later: a URL that is refused because it holds a password must not be shown, and clap shows what it refuses.
+    /// Broker URL: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)
+    // Parsed later, because clap quotes invalid values, and a URL with a password must not be printed.
     #[arg(
         short,
         long,
@@ -216,11 +215,11 @@ pub(crate) struct ConnectionArgs {
     )]
     pub(crate) broker: Vec<String>,
 
-    /// User name; the password comes from --password-file or RTCOMM_PASSWORD
+    /// User name; give the password with --password-file or RTCOMM_PASSWORD
     #[arg(short, long, value_name = "NAME", env = "RTCOMM_USERNAME", hide_env_values = true)]
     pub(crate) username: Option<String>,
 
-    /// File whose first line is the password (`-` is standard input)
+    /// Read the password from the first line of this file (`-` is standard input)
     #[arg(long, value_name = "FILE", env = "RTCOMM_PASSWORD_FILE", hide_env_values = true)]
     pub(crate) password_file: Option<PathBuf>,
 
@@ -228,39 +227,39 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, value_name = "FILE", env = "RTCOMM_CAFILE", hide_env_values = true)]
     pub(crate) cafile: Option<PathBuf>,
 
-    /// Trust the certificate authorities in this folder of hashed PEM files instead of the system's
-    #[arg(long, value_name = "FOLDER", env = "RTCOMM_CAPATH", hide_env_values = true)]
+    /// Trust the certificate authorities in this directory of hashed PEM files instead of the system's
+    #[arg(long, value_name = "DIR", env = "RTCOMM_CAPATH", hide_env_values = true)]
     pub(crate) capath: Option<PathBuf>,
 
-    /// Client certificate, PEM
+    /// Client certificate (PEM)
     #[arg(long, value_name = "FILE", env = "RTCOMM_CERT", hide_env_values = true)]
     pub(crate) cert: Option<PathBuf>,
 
-    /// The client certificate's private key, PEM
+    /// Private key of the client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "cert", env = "RTCOMM_KEY", hide_env_values = true)]
     pub(crate) key: Option<PathBuf>,
 
-    /// File whose first line is the passphrase of the private key (`-` is standard input)
+    /// Read the passphrase of the private key from the first line of this file (`-` is standard input)
     #[arg(long, value_name = "FILE", requires = "cert", env = "RTCOMM_KEY_PASSWORD_FILE", hide_env_values = true)]
     pub(crate) key_password_file: Option<PathBuf>,
 
-    /// Application protocol to offer in the TLS handshake (repeatable), such as mqtt
+    /// Application protocol to offer in the TLS handshake, such as mqtt (repeatable)
     #[arg(long, value_name = "PROTOCOL", env = "RTCOMM_ALPN", hide_env_values = true, value_parser = alpn)]
     pub(crate) alpn: Vec<String>,
 
-    /// HTTP proxy to connect through: http://HOST:PORT [default for TLS: the environment's https_proxy]
+    /// Connect through this HTTP proxy: http://HOST:PORT [default for TLS: https_proxy from the environment]
     #[arg(long, value_name = "URL", env = "RTCOMM_PROXY", hide_env_values = true)]
     pub(crate) proxy: Option<String>,
 
-    /// Do not check the broker's certificate
+    /// Do not verify the broker's certificate
     #[arg(long, env = "RTCOMM_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(crate) insecure: bool,
 
-    /// MQTT client identifier [default: a fresh one]
+    /// MQTT client identifier [default: random]
     #[arg(long, value_name = "ID", env = "RTCOMM_CLIENT_ID", hide_env_values = true, value_parser = client_id)]
     pub(crate) client_id: Option<String>,
 
-    /// MQTT version; auto is 5, and 3.1.1 where the broker refuses 5
+    /// MQTT version; auto tries 5, then 3.1.1
     #[arg(long, value_name = "VERSION", default_value = "auto", env = "RTCOMM_MQTT_VERSION", hide_env_values = true,
           value_parser = mqtt_version())]
     pub(crate) mqtt_version: MqttVersion,
@@ -270,7 +269,7 @@ pub(crate) struct ConnectionArgs {
           env = "RTCOMM_KEEPALIVE", hide_env_values = true)]
     pub(crate) keepalive: Duration,
 
-    /// How long to wait for a connection to a broker
+    /// Maximum time to connect
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true,
           env = "RTCOMM_CONNECT_TIMEOUT", hide_env_values = true)]
     pub(crate) connect_timeout: Duration,
@@ -281,15 +280,15 @@ pub(crate) struct ConnectionArgs {
     pub(crate) max_packet_size: u32,
 }
 
-/// Where the deployment keeps its topics.
+/// Flags for the topics of the deployment.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct TopicArgs {
-    /// Root of the deployment's topics
+    /// Root of all topics
     #[arg(long, value_name = "TOPIC", default_value = "/rtcomm", env = "RTCOMM_ROOT", hide_env_values = true)]
     root: Root,
 
-    /// Root of the events [default: ROOT/event]
+    /// Root of the event topics [default: ROOT/event]
     #[arg(long, value_name = "TOPIC", env = "RTCOMM_EVENT_ROOT", hide_env_values = true)]
     event_root: Option<Root>,
 
@@ -299,7 +298,7 @@ pub(crate) struct TopicArgs {
 }
 
 impl TopicArgs {
-    /// The deployment's topics.
+    /// Returns the topics of these flags.
     pub(crate) fn topics(self) -> Topics {
         let Self { root, event_root, call_topic } = self;
         let defaults = Topics::from(root);
@@ -311,11 +310,11 @@ impl TopicArgs {
     }
 }
 
-/// How the run talks; for every command.
+/// Flags for color and messages, for every command.
 #[derive(Debug, Args)]
 #[command(next_display_order = 100)]
 pub(crate) struct DisplayArgs {
-    /// When to use colour
+    /// When to use color
     #[arg(
         long,
         value_name = "WHEN",
@@ -326,12 +325,12 @@ pub(crate) struct DisplayArgs {
     )]
     pub(crate) color: ColorChoice,
 
-    /// Say nothing but warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long, global = true, env = "RTCOMM_QUIET", hide_env_values = true,
           value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
 
-    /// Say more about the run
+    /// Print more messages about the run
     #[arg(short, long, global = true, env = "RTCOMM_VERBOSE", hide_env_values = true,
           value_parser = FalseyValueParser::new())]
     pub(crate) verbose: bool,

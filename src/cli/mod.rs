@@ -1,7 +1,12 @@
-//! What can be typed: the commands, their flags ([`groups`] has those of several commands), and how a flag's text becomes a
-//! value ([`values`], where the type does not say it itself). No I/O.
+//! The command line: commands, flags and value parsers. It does no I/O.
 //!
-//! What the flags mean is worked out by the commands, and by [`FilterArgs::filter`] and [`TopicArgs::topics`].
+//! The commands give the flags their meaning; [`FilterArgs::filter`] and [`TopicArgs::topics`] convert two groups of them.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | the commands and their own flags |
+//! | `groups` | groups of flags that several commands share |
+//! | `values` | parsers for values without a `FromStr` of their own |
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,13 +23,13 @@ mod groups;
 mod values;
 
 pub(crate) use groups::{ConnectionArgs, DeliveryArgs, DisplayArgs, FilterArgs, TopicArgs, WindowArgs};
-pub(crate) use values::{Lines, Rate, When};
+pub(crate) use values::{LineCount, Rate, TimeArg};
 use values::{duration, jobs, number};
 
 /// Watch Rtcomm events and place third-party calls over any MQTT broker.
 #[derive(Debug, Parser)]
 #[command(name = "rtcomm", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Try it with nothing installed: `rtcomm demo`. Each command has its own --help and man page.")]
+#[command(after_help = "Run `rtcomm demo` to try it without a server. Each command has its own --help and man page.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -33,20 +38,22 @@ pub(crate) struct Cli {
     pub(crate) display: DisplayArgs,
 }
 
-/// Flags that exclude each other where both are typed. Of one that the environment gives and one that is typed, the typed
-/// one counts, which clap cannot say.
-const APART: [(&str, &str); 3] = [("quiet", "verbose"), ("durable", "client_id"), ("durable_delete", "client_id")];
+/// Pairs of flags that conflict if both are typed.
+///
+/// clap would also reject a typed flag with one from the environment. Here, the typed flag wins.
+const CONFLICTS: [(&str, &str); 3] = [("quiet", "verbose"), ("durable", "client_id"), ("durable_delete", "client_id")];
 
 impl Cli {
-    /// Reads the arguments, the program's name first.
+    /// Parses the arguments. The first is the program's name.
     ///
     /// # Errors
-    /// What was wrong with them; or help or version, where that was asked for.
+    /// If the arguments are invalid. Help and version requests are also returned as errors.
     pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let args: Vec<OsString> = args.into_iter().collect();
         let mut definition = Self::command();
-        let matches =
-            definition.try_get_matches_from_mut(&args).map_err(|error| from_where(error, &definition, &args))?;
+        let matches = definition
+            .try_get_matches_from_mut(&args)
+            .map_err(|error| annotate_env_source(error, &definition, &args))?;
         if let Some(error) = conflict(&mut definition, &matches) {
             return Err(error);
         }
@@ -57,49 +64,49 @@ impl Cli {
     }
 }
 
-/// Whether a flag stands on the command line.
+/// Returns whether a flag is on the command line, not in the environment.
 fn is_typed(matches: &ArgMatches, id: &str) -> bool {
     let flags = matches.subcommand().map_or(matches, |(_, flags)| flags);
     flags.ids().any(|it| it == id) && flags.value_source(id) == Some(ValueSource::CommandLine)
 }
 
-/// The error where flags are typed that exclude each other.
+/// Returns an error if two conflicting flags are typed.
 fn conflict(tool: &mut clap::Command, matches: &ArgMatches) -> Option<clap::Error> {
     let (command, flags) = matches.subcommand()?;
-    let apart = APART.into_iter().find(|(one, other)| is_typed(matches, one) && is_typed(matches, other));
-    let apart = apart.map(|(one, other)| (format!("--{one}"), other));
-    let (one, other) = apart.or_else(|| Some(("[FILE]".to_owned(), delivery_of_a_file(flags)?)))?;
-    let words = format!("the argument '{one}' cannot be used with '--{other}'").replace('_', "-");
-    Some(tool.find_subcommand_mut(command)?.error(ErrorKind::ArgumentConflict, words))
+    let conflict = CONFLICTS.into_iter().find(|(one, other)| is_typed(matches, one) && is_typed(matches, other));
+    let conflict = conflict.map(|(one, other)| (format!("--{one}"), other));
+    let (one, other) = conflict.or_else(|| Some(("[FILE]".to_owned(), delivery_flag_with_file(flags)?)))?;
+    let message = format!("the argument '{one}' cannot be used with '--{other}'").replace('_', "-");
+    Some(tool.find_subcommand_mut(command)?.error(ErrorKind::ArgumentConflict, message))
 }
 
-/// The first flag on delivery where a file is named too: what is recorded is delivered already.
-fn delivery_of_a_file(flags: &ArgMatches) -> Option<&str> {
+/// Returns the first delivery flag if a file is given too. Delivery flags apply only to live messages.
+fn delivery_flag_with_file(flags: &ArgMatches) -> Option<&str> {
     let is_file_named = flags.try_contains_id("file").is_ok_and(|is_named| is_named);
     let delivery = flags.try_get_many::<clap::Id>("DeliveryArgs").ok().flatten();
     delivery.filter(|_| is_file_named)?.next().map(clap::Id::as_str)
 }
 
-/// The error of a wrong value; where that was not typed, with its name in the environment.
-fn from_where(mut error: clap::Error, tool: &clap::Command, args: &[OsString]) -> clap::Error {
+/// Adds the environment variable to the error of an invalid value that was not typed.
+fn annotate_env_source(mut error: clap::Error, tool: &clap::Command, args: &[OsString]) -> clap::Error {
     // As `--keepalive <DURATION>`.
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
     let long = flag.strip_prefix("--").and_then(|flag| flag.split(' ').next());
     let mut flags = tool.get_subcommands().chain([tool]).flat_map(clap::Command::get_arguments);
     let Some(arg) = flags.find(|arg| long.is_some() && arg.get_long() == long) else { return error };
-    let is_it = |typed: &str| match typed.strip_prefix("--") {
+    let is_same_flag = |typed: &str| match typed.strip_prefix("--") {
         Some(typed) => typed.split('=').next() == long,
         None => typed.starts_with('-') && arg.get_short().is_some_and(|short| typed.contains(short)),
     };
-    let is_typed = args.iter().any(|typed| typed.to_str().is_some_and(is_it));
+    let is_typed = args.iter().any(|typed| typed.to_str().is_some_and(is_same_flag));
     if let Some(name) = arg.get_env().filter(|_| !is_typed) {
-        let tip = format!("the value is that of {} in the environment", name.to_string_lossy());
+        let tip = format!("the value comes from the environment variable {}", name.to_string_lossy());
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error
 }
 
-/// What the tool does.
+/// The command to run, with its flags.
 #[derive(Debug)]
 pub(crate) enum Command {
     Watch(Box<WatchArgs>),
@@ -109,20 +116,15 @@ pub(crate) enum Command {
     Demo(Box<DemoArgs>),
 }
 
-/// Not derived: that would define the flags of every command at each start, which takes longer than to read those that
-/// were typed.
+/// Not derived: the derived code defines the flags of all commands at each start, which takes longer than parsing.
 impl Subcommand for Command {
     fn augment_subcommands(tool: clap::Command) -> clap::Command {
         let tool = tool
             .subcommand_required(true)
-            .subcommand(
-                clap::Command::new("watch")
-                    .about("Print live Rtcomm events, chosen by flags in Rtcomm's own words")
-                    .defer(with_flags::<WatchArgs>),
-            )
+            .subcommand(clap::Command::new("watch").about("Print live Rtcomm events").defer(with_flags::<WatchArgs>))
             .subcommand(
                 clap::Command::new("call")
-                    .about("Ask the server to connect two endpoints (3PCC), and wait for its reply")
+                    .about("Ask the server to connect two endpoints (3PCC), and wait for the reply")
                     .defer(with_flags::<CallArgs>),
             )
             .subcommand(
@@ -133,7 +135,7 @@ impl Subcommand for Command {
         #[cfg(feature = "demo")]
         let tool = tool.subcommand(
             clap::Command::new("demo")
-                .about("Run an embedded broker and a simulated Rtcomm server, and show what happens there")
+                .about("Run an embedded broker and a simulated Rtcomm server, and print their events")
                 .defer(with_flags::<DemoArgs>),
         );
         tool
@@ -165,7 +167,7 @@ impl FromArgMatches for Command {
     }
 }
 
-/// A command with its flags, and with its own words about it, which those of the struct would replace.
+/// Adds flags to a command, and keeps its own description, which the struct's would replace.
 fn with_flags<A: Args>(command: clap::Command) -> clap::Command {
     let about = command.get_about().cloned().unwrap_or_default();
     A::augment_args(command).about(about)
@@ -174,11 +176,11 @@ fn with_flags<A: Args>(command: clap::Command) -> clap::Command {
 /// `rtcomm watch`.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// Print one JSON object a line
+    /// Print JSON lines
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Print the topic filters that would be subscribed to, and connect nowhere
+    /// Print the topic filters to subscribe to, and do not connect
     #[arg(long)]
     pub(crate) dry_run: bool,
 
@@ -201,43 +203,43 @@ pub(crate) struct WatchArgs {
 /// `rtcomm call`.
 #[derive(Debug, Args)]
 pub(crate) struct CallArgs {
-    /// Endpoint that is to place the call
+    /// Endpoint that places the call
     #[arg(required_unless_present = "batch", conflicts_with = "batch")]
     pub(crate) caller: Option<EndpointId>,
 
-    /// Endpoint that is to be called
+    /// Endpoint to call
     #[arg(required_unless_present = "batch", conflicts_with = "batch")]
     pub(crate) callee: Option<EndpointId>,
 
-    /// How long to wait for the reply, from the start of the command; of a batch, from each request
+    /// Maximum time to wait for the reply, from the start of the command, or from each request of a batch
     #[arg(short, long, value_name = "DURATION", default_value = "45s", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) timeout: Duration,
 
-    /// The ID that the session is to have; its events carry it as sigSessID
+    /// ID for the new session; its events have it as sigSessID
     #[arg(long, value_name = "UUID", conflicts_with = "batch")]
     pub(crate) session_id: Option<Uuid>,
 
-    /// The application whose registrations are meant
+    /// Application that both endpoints are registered for
     #[arg(long, value_name = "TEXT")]
     pub(crate) app_context: Option<String>,
 
-    /// Send as this endpoint: publish to TOPIC/ENDPOINT, where the broker holds each client to its own name
+    /// Send as this endpoint: publish to TOPIC/ENDPOINT, for brokers that restrict each client to its own topic
     #[arg(long = "as", value_name = "ENDPOINT")]
     pub(crate) sender: Option<EndpointId>,
 
-    /// Where the reply is asked for: PREFIX/UUID [default: ROOT/reply]
+    /// Prefix of the reply topic, PREFIX/UUID [default: ROOT/reply]
     #[arg(long, value_name = "PREFIX", env = "RTCOMM_REPLY_PREFIX", hide_env_values = true)]
     pub(crate) reply_prefix: Option<Root>,
 
-    /// Ignore replies of more than this many bytes
+    /// Ignore replies that are larger than this
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = number::<usize>, allow_hyphen_values = true)]
     pub(crate) max_payload: usize,
 
-    /// Print the outcome as one JSON object, as a batch always does
+    /// Print the result as a JSON line; a batch always does
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Print the request that would be published, and connect nowhere
+    /// Print the request, and do not connect
     #[arg(long)]
     pub(crate) dry_run: bool,
 
@@ -251,24 +253,24 @@ pub(crate) struct CallArgs {
     pub(crate) topics: TopicArgs,
 }
 
-/// Many calls at once.
+/// Flags for many calls.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Batch")]
 pub(crate) struct BatchArgs {
-    /// Place the calls of this file (`-` is standard input), a JSON object a line:
-    /// {"caller":ID,"callee":ID} and perhaps "session_id" and "app_context"
+    /// Place the calls in this file (`-` is standard input), one JSON object per line:
+    /// {"caller":ID,"callee":ID}, optionally with "session_id" and "app_context"
     #[arg(long, value_name = "FILE")]
     pub(crate) batch: Option<PathBuf>,
 
-    /// How many calls may wait for their replies at a time
+    /// Maximum number of calls waiting for replies
     #[arg(long, value_name = "N", default_value = "64", requires = "batch", conflicts_with = "caller", value_parser = jobs, allow_hyphen_values = true)]
     pub(crate) jobs: usize,
 
-    /// How many calls may begin in a time, such as 50/s or 100/m [default: as many as --jobs allows]
+    /// Maximum rate of calls, such as 50/s or 100/m [default: limited by --jobs only]
     #[arg(long, value_name = "N/UNIT", requires = "batch", conflicts_with = "caller", allow_hyphen_values = true)]
     pub(crate) rate: Option<Rate>,
 
-    /// Leave out the first N lines, to go on with a batch that was interrupted
+    /// Skip the first N lines, to resume an interrupted batch
     #[arg(
         long,
         value_name = "N",
@@ -284,34 +286,34 @@ pub(crate) struct BatchArgs {
 /// `rtcomm tail`.
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
-    /// Recorded JSON lines (`-` is standard input); without it, live messages from the broker
+    /// Recorded JSON lines (`-` is standard input) [default: live messages from the broker]
     pub(crate) file: Option<PathBuf>,
 
-    /// Begin with the last N recorded lines, or with all of them [default: all; with --follow 10]
+    /// Start with the last N lines, or with all [default: all; 10 with --follow]
     #[arg(short = 'n', long, value_name = "N|all", requires = "file", allow_hyphen_values = true)]
-    pub(crate) lines: Option<Lines>,
+    pub(crate) lines: Option<LineCount>,
 
-    /// Go on with what is appended, through truncation and rotation
+    /// Wait for appended lines, also after truncation and rotation
     #[arg(short, long, requires = "file")]
     pub(crate) follow: bool,
 
-    /// Leave out what was received before this: a duration back from now, or an RFC 3339 time
+    /// Skip records received before this time: RFC 3339, or a duration before now
     #[arg(long, value_name = "WHEN", requires = "file", allow_hyphen_values = true)]
-    pub(crate) since: Option<When>,
+    pub(crate) since: Option<TimeArg>,
 
-    /// Leave out what was received after this
+    /// Skip records received after this time
     #[arg(long, value_name = "WHEN", requires = "file", allow_hyphen_values = true)]
-    pub(crate) until: Option<When>,
+    pub(crate) until: Option<TimeArg>,
 
     /// Live: subscribe to this topic filter instead of everything under the root (repeatable)
     #[arg(long = "topic", value_name = "FILTER", conflicts_with = "file")]
     pub(crate) filters: Vec<TopicFilter>,
 
-    /// Print one JSON object a line
+    /// Print JSON lines
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Live: print the topic filters that would be subscribed to, and connect nowhere
+    /// Live: print the topic filters to subscribe to, and do not connect
     #[arg(long, conflicts_with = "file")]
     pub(crate) dry_run: bool,
 
@@ -335,27 +337,27 @@ pub(crate) struct TailArgs {
 #[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Address of the broker; port 0 is any free one [default: 127.0.0.1:1883, or any free port where it is taken]
+    /// Listen on this address; port 0 is any free port [default: 127.0.0.1:1883, or any free port if it is in use]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<std::net::SocketAddr>,
 
-    /// How often something happens
+    /// Time between two events
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) interval: Duration,
 
-    /// The same seed tells the same story [default: another one each time]
+    /// Seed of the simulation; the same seed gives the same events [default: random]
     #[arg(long, value_name = "N", value_parser = number::<u64>, allow_hyphen_values = true)]
     pub(crate) seed: Option<u64>,
 
-    /// How the call service behaves: answer, fail, silent, or delay=DURATION
+    /// Behavior of the call service: answer, fail, silent, or delay=DURATION
     #[arg(long, value_name = "HOW", default_value = "answer")]
-    pub(crate) calls: crate::demo::Calls,
+    pub(crate) calls: crate::demo::CallBehavior,
 
-    /// Print RTCOMM_BROKER=URL once the broker accepts connections, and serve until interrupted
+    /// Print RTCOMM_BROKER=URL once the broker accepts connections, and run until interrupted
     #[arg(long, conflicts_with_all = ["json", "count", "for_duration", "fail_empty"])]
     pub(crate) serve: bool,
 
-    /// Print one JSON object a line
+    /// Print JSON lines
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -371,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn clap_accepts_the_definition() {
         Cli::command().debug_assert();
     }
 }

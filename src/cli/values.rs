@@ -1,4 +1,4 @@
-//! How a flag's text becomes a value.
+//! Parsers for the values of flags.
 
 use std::ffi::OsString;
 use std::num::{IntErrorKind, ParseIntError};
@@ -6,43 +6,60 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 
+use crate::output::ColorChoice;
 use crate::protocol::topic::TopicFilter;
 use crate::transport::options::{MqttVersion, Options};
 
-/// How much of a file to begin with.
+/// The values of `--color`. Not derived, so that `output` does not depend on clap.
+impl ValueEnum for ColorChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Always, Self::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Auto => PossibleValue::new("auto").help("On a terminal, unless NO_COLOR is set"),
+            Self::Always => PossibleValue::new("always").help("Also in files and pipes"),
+            Self::Never => PossibleValue::new("never").help("Never"),
+        })
+    }
+}
+
+/// The value of `--lines`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lines {
+pub(crate) enum LineCount {
     /// The whole file.
     All,
-    /// Its last lines.
+    /// The last lines.
     Last(u64),
 }
 
-impl FromStr for Lines {
+impl FromStr for LineCount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "all" {
             return Ok(Self::All);
         }
-        // With a sign, `tail` means: from that line on.
+        // For `tail`, a plus sign means "from that line on", which is not supported.
         let unsigned = !text.starts_with('+');
         let count = text.parse().ok().filter(|_| unsigned);
-        count.map(Self::Last).ok_or_else(|| "write a number of lines, or 'all'".to_owned())
+        count.map(Self::Last).ok_or_else(|| "expected a number of lines, or 'all'".to_owned())
     }
 }
 
-/// How often something may happen: a number in a second, a minute or an hour.
+/// The value of `--rate`: a number per second, minute or hour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rate {
     per_second: f64,
 }
 
 impl Rate {
-    /// How long it is from one time to the next.
+    /// Returns the time between two calls.
     pub(crate) fn interval(self) -> Duration {
         Duration::from_secs_f64(1.0 / self.per_second)
     }
@@ -61,23 +78,23 @@ impl FromStr for Rate {
         let (number, unit) = text.split_once('/').unwrap_or_default();
         match (number.parse::<f64>(), seconds(unit)) {
             (Ok(number), Some(seconds)) if (1e-3..=1e6).contains(&number) => Ok(Self { per_second: number / seconds }),
-            _ => Err("write a number and a unit: 50/s, 100/m or 1000/h".to_owned()),
+            _ => Err("expected a number and a unit, such as 50/s, 100/m or 1000/h".to_owned()),
         }
     }
 }
 
 /// A point in time, as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum When {
-    /// So long before the command began.
+pub(crate) enum TimeArg {
+    /// A duration before the start of the command.
     Ago(Duration),
-    /// That very time.
+    /// An absolute time.
     At(Timestamp),
 }
 
-impl When {
-    /// The time meant, seen from `now`.
-    pub(crate) fn seen_from(self, now: Timestamp) -> Timestamp {
+impl TimeArg {
+    /// Returns the absolute time; `now` is the start of the command.
+    pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Ago(duration) => now.checked_sub(duration).unwrap_or(Timestamp::MIN),
             Self::At(time) => time,
@@ -85,7 +102,7 @@ impl When {
     }
 }
 
-impl FromStr for When {
+impl FromStr for TimeArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -94,52 +111,54 @@ impl FromStr for When {
         }
         humantime::parse_duration(text)
             .map(Self::Ago)
-            .map_err(|_| "write a duration (90s, 1h 30m) or a time with its zone (2026-11-23T03:34:12Z)".to_owned())
+            .map_err(|_| "expected a duration (90s, 1h 30m) or a time with a zone (2026-11-23T03:34:12Z)".to_owned())
     }
 }
 
-/// The longest duration that can be typed: ten years. Clocks and the MQTT library's seconds go further.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// Maximum duration: ten years. Clocks and the MQTT library support more.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Reads a duration that is longer than nothing, and no longer than [`LONGEST`].
+/// Parses a duration that is greater than zero and at most [`MAX_DURATION`].
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) if duration > LONGEST => Err("it must be no longer than 10 years".to_owned()),
+        Ok(Duration::ZERO) => Err("must be greater than zero".to_owned()),
+        Ok(duration) if duration > MAX_DURATION => Err("must be at most 10 years".to_owned()),
         Ok(duration) => Ok(duration),
-        Err(_) => Err("write a duration such as 500ms, 45s or '1h 30m'".to_owned()),
+        Err(_) => Err("expected a duration such as 500ms, 45s or '1h 30m'".to_owned()),
     }
 }
 
-/// Reads the name of a file to write to. `-` would be taken for standard output, which needs no flag.
+/// Parses the name of an output file. Rejects `-`, which users expect to be standard output.
 pub(super) fn file_to_write(name: OsString) -> Result<PathBuf, String> {
     match name.to_str() {
-        Some("") => Err("write the name of a file".to_owned()),
-        Some("-") => Err("without --output records go to standard output; a file of this name is ./-".to_owned()),
+        Some("") => Err("expected a file name".to_owned()),
+        Some("-") => {
+            Err("records go to standard output without --output; for a file with this name, write ./-".to_owned())
+        }
         _ => Ok(name.into()),
     }
 }
 
-/// Reads a number without a fraction and without a sign.
+/// Parses a number without sign and fraction.
 pub(super) fn number<N: FromStr<Err = ParseIntError>>(text: &str) -> Result<N, String> {
     text.parse().map_err(|error: ParseIntError| match error.kind() {
-        IntErrorKind::PosOverflow => "it is too large".to_owned(),
-        IntErrorKind::Zero => "it must be 1 at least".to_owned(),
-        _ => "write a number such as 10".to_owned(),
+        IntErrorKind::PosOverflow => "too large".to_owned(),
+        IntErrorKind::Zero => "must be at least 1".to_owned(),
+        _ => "expected a number such as 10".to_owned(),
     })
 }
 
-/// Reads a quality of service.
+/// Parses a quality of service.
 pub(super) fn qos(text: &str) -> Result<u8, String> {
-    text.parse().ok().filter(|qos| *qos <= 2).ok_or_else(|| "write 0, 1 or 2".to_owned())
+    text.parse().ok().filter(|qos| *qos <= 2).ok_or_else(|| "expected 0, 1 or 2".to_owned())
 }
 
-/// Reads how many calls may be in flight.
+/// Parses the maximum number of concurrent calls.
 pub(super) fn jobs(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|jobs| (1..=10_000).contains(jobs))
-        .ok_or_else(|| "write a number from 1 to 10000".to_owned())
+        .ok_or_else(|| "expected a number from 1 to 10000".to_owned())
 }
 
 /// Reads an MQTT version.
@@ -163,40 +182,40 @@ pub(super) fn packet_size(text: &str) -> Result<u32, String> {
     if range.contains(&size) { Ok(size) } else { Err(format!("write a number from 1024 to {}", range.end())) }
 }
 
-/// Reads what MQTT counts in seconds: a whole number of them.
+/// Parses a duration in whole seconds, the unit of MQTT.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
-    if duration.subsec_nanos() == 0 { Ok(duration) } else { Err("MQTT counts it in whole seconds".to_owned()) }
+    if duration.subsec_nanos() == 0 { Ok(duration) } else { Err("must be whole seconds".to_owned()) }
 }
 
-/// Reads a keepalive: whole seconds, as many as MQTT can carry.
+/// Parses a keep-alive interval, which MQTT limits to 65535 seconds.
 pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
     let duration = seconds(text)?;
     let fits = u16::try_from(duration.as_secs()).is_ok();
-    if fits { Ok(duration) } else { Err("the keepalive is 65535 seconds at the most".to_owned()) }
+    if fits { Ok(duration) } else { Err("must be at most 65535s".to_owned()) }
 }
 
-/// Reads the name of an application protocol [RFC 7301, 3.1].
+/// Parses the name of an application protocol [RFC 7301, 3.1].
 pub(super) fn alpn(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 255 || text.contains('\0') {
-        Err("a protocol's name has 1 to 255 bytes".to_owned())
+        Err("must have 1 to 255 bytes and no NUL".to_owned())
     } else {
         Ok(text.to_owned())
     }
 }
 
-/// Reads the name of a group that shares a subscription [MQTT-4.8.2-1], [MQTT-4.8.2-2].
+/// Parses the group name of a shared subscription [MQTT-4.8.2-1], [MQTT-4.8.2-2].
 pub(super) fn share_group(text: &str) -> Result<String, String> {
     match format!("$share/{text}/#").parse::<TopicFilter>() {
         Ok(_) if !text.contains('/') => Ok(text.to_owned()),
-        _ => Err("a group's name has no '/', '+' or '#', and is not empty".to_owned()),
+        _ => Err("must not be empty or contain '/', '+' or '#'".to_owned()),
     }
 }
 
-/// Reads a client identifier: what MQTT can carry as a string.
+/// Parses a client identifier, which MQTT limits to 65535 bytes.
 pub(super) fn client_id(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains('\0') || text.len() > usize::from(u16::MAX) {
-        Err("a client identifier has 1 to 65535 bytes and no NUL".to_owned())
+        Err("must have 1 to 65535 bytes and no NUL".to_owned())
     } else {
         Ok(text.to_owned())
     }
@@ -209,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_longer_than_nothing() {
+    fn a_duration_is_greater_than_zero() {
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
         for text in ["0s", "-5s", "soon", "", "5", "1e400s"] {
             assert!(duration(text).is_err(), "{text:?}");
@@ -218,19 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_number_is_told_in_words() {
+    fn the_error_of_a_number_says_what_is_expected() {
         assert_eq!((number("7"), qos("2"), jobs("10000")), (Ok(7_u32), Ok(2), Ok(10_000)));
-        assert_eq!(number::<NonZeroU64>("0"), Err("it must be 1 at least".to_owned()));
-        assert_eq!(number::<u32>("4294967296"), Err("it is too large".to_owned()));
+        assert_eq!(number::<NonZeroU64>("0"), Err("must be at least 1".to_owned()));
+        assert_eq!(number::<u32>("4294967296"), Err("too large".to_owned()));
         for text in ["", "x", "-1", "1.5", "1 "] {
-            assert_eq!(number::<u32>(text), Err("write a number such as 10".to_owned()), "{text:?}");
-            assert_eq!(qos(text), Err("write 0, 1 or 2".to_owned()), "{text:?}");
+            assert_eq!(number::<u32>(text), Err("expected a number such as 10".to_owned()), "{text:?}");
+            assert_eq!(qos(text), Err("expected 0, 1 or 2".to_owned()), "{text:?}");
         }
         assert!(qos("3").is_err() && jobs("0").is_err() && jobs("10001").is_err());
     }
 
     #[test]
-    fn a_rate_is_a_number_in_a_time() {
+    fn a_rate_is_a_number_per_unit() {
         let interval = |text: &str| text.parse().map(Rate::interval);
         assert_eq!(interval("50/s"), Ok(Duration::from_millis(20)));
         assert_eq!(interval("30/m"), Ok(Duration::from_secs(2)));
@@ -240,12 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_a_duration_back_or_a_time_with_its_zone() {
+    fn a_time_is_a_duration_back_or_a_time_with_a_zone() {
         let now: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a time");
-        let seen = |text: &str| text.parse::<When>().map(|when| when.seen_from(now).to_string());
-        assert_eq!(seen("1h 30m").as_deref(), Ok("2026-11-23T10:30:00Z"));
-        assert_eq!(seen("2026-11-23T12:00:00+01:00").as_deref(), Ok("2026-11-23T11:00:00Z"));
-        assert!(seen("yesterday").is_err() && seen("2026-11-23T12:00:00").is_err());
-        assert_eq!(seen("99999y"), Ok(Timestamp::MIN.to_string()));
+        let resolve = |text: &str| text.parse::<TimeArg>().map(|time| time.resolve(now).to_string());
+        assert_eq!(resolve("1h 30m").as_deref(), Ok("2026-11-23T10:30:00Z"));
+        assert_eq!(resolve("2026-11-23T12:00:00+01:00").as_deref(), Ok("2026-11-23T11:00:00Z"));
+        assert!(resolve("yesterday").is_err() && resolve("2026-11-23T12:00:00").is_err());
+        assert_eq!(resolve("99999y"), Ok(Timestamp::MIN.to_string()));
     }
 }

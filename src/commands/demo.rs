@@ -1,22 +1,22 @@
-//! `rtcomm demo`: an embedded broker and a simulated server, watched as `watch` does or served to others.
+//! `rtcomm demo`: an embedded broker and a simulated server, watched here or served to other clients.
 
 use anyhow::{Context as _, Result};
 
-use super::Voice;
 use super::stream::{Delivery, Scope, Stream};
+use super::ui::Ui;
 use crate::cli::DemoArgs;
 use crate::demo::{self, DEFAULT_ADDRESS, Demo, Listen};
+use crate::event_loop::{EventLoop, LoopEvent};
 use crate::exit::Status;
-use crate::inbox::{Inbox, Notice};
 use crate::output;
 use crate::protocol::filter::Filter;
 use crate::transport::options::Options;
 
-/// Runs the demo until a window closes, the reader goes away or a signal comes.
+/// Runs the demo until a limit is reached, the reader closes the pipe, or a signal arrives.
 ///
 /// # Errors
-/// Where the address is taken, the demo breaks, or standard output cannot be written to.
-pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
+/// If the address is in use, the demo fails, or standard output cannot be written to.
+pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
     let DemoArgs { listen, interval, seed, calls, serve, json, window, topics } = args;
     let topics = topics.topics();
     let is_default = listen.is_none();
@@ -26,37 +26,39 @@ pub(crate) fn run(args: DemoArgs, voice: Voice) -> Result<Status> {
     let demo = demo::start(options).context("cannot start the demo")?;
     let url = format!("mqtt://{}", demo.address());
     if is_default && demo.address() != DEFAULT_ADDRESS {
-        voice.report.note(format_args!("{DEFAULT_ADDRESS} is taken, so the broker listens elsewhere"));
+        ui.report.info(format_args!("{DEFAULT_ADDRESS} is in use; using another port"));
     }
-    voice.report.note(format_args!("broker at {url}, seed {seed}"));
+    ui.report.info(format_args!("broker at {url}, seed {seed}"));
     if serve {
         return self::serve(demo, &url);
     }
-    voice.report.note(format_args!("in another terminal: rtcomm call iggy_pop david_bowie --broker {url}"));
+    ui.report.info(format_args!("in another terminal: rtcomm call iggy_pop david_bowie --broker {url}"));
     let filter = Filter::default();
     let stream = Stream {
         options: Options::for_local(demo.address()),
         filters: filter.subscriptions(&topics.events),
-        format: voice.format(json, &topics),
+        format: ui.format(json, &topics),
         events: topics.events,
         scope: Scope::Events(filter),
         window,
     };
-    stream.run(Delivery::plain()?, voice.report)
+    stream.run(Delivery::plain()?, ui.report)
 }
 
-/// Says where the broker is, and serves until a signal comes or the demo breaks. Whoever read the address may go away.
+/// Prints the broker's URL, and serves until a signal arrives or the demo fails.
+///
+/// The reader of the URL may close the pipe.
 fn serve(demo: Demo, url: &str) -> Result<Status> {
-    let inbox = Inbox::open()?;
+    let event_loop = EventLoop::new()?;
     output::print(&format!("RTCOMM_BROKER={url}\n"))?;
-    let news = inbox.news();
-    std::thread::spawn(move || news(demo.wait()));
+    let send = event_loop.sender();
+    std::thread::spawn(move || send(demo.wait()));
     loop {
-        match inbox.next(None) {
-            Some(Notice::Signal(signal)) => return Ok(signal.status()),
-            Some(Notice::News(Err(error))) => return Err(error),
-            Some(Notice::News(Ok(()))) | None => return Ok(Status::Success),
-            Some(Notice::ReaderGone) => {}
+        match event_loop.next(None) {
+            Some(LoopEvent::Signal(signal)) => return Ok(signal.status()),
+            Some(LoopEvent::Custom(Err(error))) => return Err(error),
+            Some(LoopEvent::Custom(Ok(()))) | None => return Ok(Status::Success),
+            Some(LoopEvent::ReaderGone) => {}
         }
     }
 }

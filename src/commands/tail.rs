@@ -1,4 +1,4 @@
-//! `rtcomm tail`: recorded lines, or every live message under the root.
+//! `rtcomm tail`: prints recorded lines, or every live message under the root.
 
 use std::fs::File;
 use std::io;
@@ -9,40 +9,39 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::Voice;
 use super::connection::{self, Asking};
 use super::stream::{self, Scope, Stream};
-use crate::cli::{Lines, TailArgs, When, WindowArgs};
+use super::ui::Ui;
+use crate::cli::{LineCount, TailArgs, TimeArg, WindowArgs};
+use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::Status;
-use crate::inbox::{Inbox, Notice, deadline_in};
-use crate::logfile::{Input, Item, Reader, Start, Stop};
 use crate::output::report::Report;
 use crate::output::{self, Printer};
-use crate::protocol::filter::{Filter, Needle};
+use crate::protocol::filter::{Filter, Prefilter};
 use crate::protocol::record::Entry;
+use crate::recording::{Input, Item, Reader, Start, Stop};
 
-/// How many lines a followed file begins with, where nothing is said.
-const FOLLOW_FROM: u64 = 10;
+/// Number of lines printed before following a file, without `--lines`.
+const FOLLOW_LINES: u64 = 10;
 
-/// What was being done where writing fails.
 const CANNOT_WRITE: &str = "cannot write to standard output";
 
-/// How long the end may take once it is decided: what is left to write.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum time to write the remaining output after the end is decided.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Prints recorded lines where a file is given, else live messages.
+/// Prints the recorded lines of a file, or live messages without a file.
 ///
 /// # Errors
-/// Wrong usage; a file that cannot be read; a broker that cannot be reached or refuses us; standard output that cannot
+/// If the usage is wrong, the file cannot be read, the broker is unreachable or refuses the client, or the output cannot
 /// be written to.
-pub(crate) fn run(mut args: TailArgs, voice: Voice) -> Result<Status> {
+pub(crate) fn run(mut args: TailArgs, ui: Ui) -> Result<Status> {
     match args.file.take() {
-        Some(file) => recorded(file, args, voice),
-        None => live(args, voice),
+        Some(file) => print_recording(file, args, ui),
+        None => print_live(args, ui),
     }
 }
 
-fn live(args: TailArgs, voice: Voice) -> Result<Status> {
+fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
     let TailArgs {
         file: _,
         lines: _,
@@ -66,14 +65,14 @@ fn live(args: TailArgs, voice: Voice) -> Result<Status> {
         return stream::print_filters(&filters, delivery.share.as_deref());
     }
     let format = match delivery.output {
-        Some(_) => voice.file_format(json, &topics),
-        None => voice.format(json, &topics),
+        Some(_) => ui.file_format(json, &topics),
+        None => ui.format(json, &topics),
     };
     Stream { options, filters, events: topics.events, scope: Scope::Messages(filter), format, window }
-        .deliver(delivery, voice.report)
+        .deliver(delivery, ui.report)
 }
 
-fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
+fn print_recording(file: PathBuf, args: TailArgs, ui: Ui) -> Result<Status> {
     let TailArgs {
         file: _,
         lines,
@@ -90,52 +89,59 @@ fn recorded(file: PathBuf, args: TailArgs, voice: Voice) -> Result<Status> {
         topics,
     } = args;
     let now = Timestamp::now();
-    let seen = |when: Option<When>| when.map(|when| when.seen_from(now));
-    let wanted = Wanted { filter: filter.filter()?, since: seen(since), until: seen(until) };
+    let resolve = |time: Option<TimeArg>| time.map(|time| time.resolve(now));
+    let selection = Selection { filter: filter.filter()?, since: resolve(since), until: resolve(until) };
     let start = match lines {
-        Some(Lines::All) => Start::Everything,
-        Some(Lines::Last(count)) => Start::Last(count),
-        None if follow => Start::Last(FOLLOW_FROM),
+        Some(LineCount::All) => Start::Everything,
+        Some(LineCount::Last(count)) => Start::Last(count),
+        None if follow => Start::Last(FOLLOW_LINES),
         None => Start::Everything,
     };
     let stop = Stop::new().context("cannot set up reading")?;
     let input = Input::from(file);
     let name = input.to_string();
     let mut reader = Reader::open(input, start, follow, stop.clone())?;
-    let needle = wanted.filter.needle();
-    if let Some(needle) = needle.clone() {
-        reader.pass_over_all_but(move |lines| needle.find(lines));
+    let prefilter = selection.filter.prefilter();
+    if let Some(prefilter) = prefilter.clone() {
+        reader.set_prefilter(move |lines| prefilter.find(lines));
     }
-    let stdout = output::stdout().context("cannot write to standard output")?;
-    let inbox = Inbox::open()?;
-    inbox.watch_reader(&stdout)?;
-    let printer = Printer::new(stdout, voice.format(json, &topics.topics()));
-    let left = window.count.map(Into::into);
-    let run = Run { name, reader, sink: Sink { needle, wanted, printer, printed: 0 }, left, report: voice.report };
-    let news = inbox.news();
-    thread::spawn(move || news(unless_reader_is_gone(run.print())));
-    wait(&inbox, &stop, &window)
+    let stdout = output::stdout().context(CANNOT_WRITE)?;
+    let event_loop = EventLoop::new()?;
+    event_loop.watch_reader(&stdout)?;
+    let worker = Worker {
+        name,
+        reader,
+        prefilter,
+        selection,
+        printer: Printer::new(stdout, ui.format(json, &topics.topics())),
+        printed: 0,
+        limit: window.count.map(Into::into),
+        report: ui.report,
+    };
+    let send = event_loop.sender();
+    thread::spawn(move || send(ignore_broken_pipe(worker.run())));
+    wait(&event_loop, &stop, &window)
 }
 
-/// Waits for the end of the input or what ends the run before it.
-fn wait(inbox: &Inbox<Result<Option<u64>>>, stop: &Stop, window: &WindowArgs) -> Result<Status> {
-    let signal = match inbox.next(window.duration.and_then(deadline_in)) {
-        Some(Notice::ReaderGone) => return Ok(Status::Success),
-        Some(Notice::News(printed)) => return Ok(window.at_end(printed?)),
-        Some(Notice::Signal(signal)) => Some(signal.status()),
+/// Waits for the end of the input, or for an event that ends the run earlier.
+fn wait(event_loop: &EventLoop<Result<Option<u64>>>, stop: &Stop, window: &WindowArgs) -> Result<Status> {
+    let signal = match event_loop.next(window.duration.and_then(deadline_in)) {
+        Some(LoopEvent::ReaderGone) => return Ok(Status::Success),
+        Some(LoopEvent::Custom(printed)) => return Ok(window.at_end(printed?)),
+        Some(LoopEvent::Signal(signal)) => Some(signal.status()),
         None => None,
     };
     stop.stop();
-    // What the thread cannot write within our patience its reader does not want.
-    let printed = match inbox.next(deadline_in(PATIENCE)) {
-        Some(Notice::News(printed)) => printed?,
+    // If the worker does not finish in time, the reader of standard output is blocked.
+    let printed = match event_loop.next(deadline_in(SHUTDOWN_TIMEOUT)) {
+        Some(LoopEvent::Custom(printed)) => printed?,
         _ => None,
     };
     Ok(signal.unwrap_or_else(|| window.at_deadline(printed)))
 }
 
-/// How many records were printed, where that can be known: not where the reader went away, which is no error.
-fn unless_reader_is_gone(printed: Result<u64>) -> Result<Option<u64>> {
+/// Returns the number of printed records, or `None` if the pipe is closed, which is not an error.
+fn ignore_broken_pipe(printed: Result<u64>) -> Result<Option<u64>> {
     match printed {
         Err(error)
             if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
@@ -147,84 +153,69 @@ fn unless_reader_is_gone(printed: Result<u64>) -> Result<Option<u64>> {
 }
 
 /// Which records are printed.
-struct Wanted {
+struct Selection {
     filter: Filter,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
 
-impl Wanted {
-    /// Whether an entry is printed. What became of the connection says something about every selection of messages.
+impl Selection {
+    /// Returns whether an entry is printed. Connection changes pass every filter, because they affect all messages.
     fn includes(&self, entry: &Entry<'_>) -> bool {
         let Self { filter, since, until } = self;
         let received = entry.received();
         since.is_none_or(|since| received >= since)
             && until.is_none_or(|until| received <= until)
             && match entry {
-                _ if filter.is_open() => true,
-                Entry::Message(line) => line.record().event().is_some_and(|event| filter.matches(event)),
-                Entry::Status(_) => true,
+                _ if filter.matches_everything() => true,
+                Entry::Message(message) => message.record().event().is_some_and(|event| filter.matches(event)),
+                Entry::Connection(_) => true,
             }
     }
 }
 
 /// The thread that reads and prints.
-struct Run {
+struct Worker {
+    /// The input's name in messages.
     name: String,
     reader: Reader,
-    sink: Sink,
-    left: Option<u64>,
+    prefilter: Option<Prefilter>,
+    selection: Selection,
+    printer: Printer<File>,
+    printed: u64,
+    /// Maximum number of printed records.
+    limit: Option<u64>,
     report: Report,
 }
 
-/// Where lines go.
-struct Sink {
-    wanted: Wanted,
-    needle: Option<Needle>,
-    printer: Printer<File>,
-    printed: u64,
-}
-
-impl Run {
-    /// Prints until the input ends, reading is stopped or enough is printed; returns how many records were printed.
-    fn print(mut self) -> Result<u64> {
+impl Worker {
+    /// Prints until the input ends, a stop is requested or the limit is reached. Returns the number of printed records.
+    fn run(mut self) -> Result<u64> {
         while let Some(item) = self.reader.next_item()? {
             match item {
-                Item::Line(line) if !self.sink.may_want(line.bytes) => {}
+                Item::Line(line) if self.prefilter.as_ref().is_some_and(|it| !it.may_match(line.bytes)) => {}
                 Item::Line(line) => match Entry::parse(line.bytes) {
-                    Ok(entry) => self.sink.take(line.bytes, &entry)?,
+                    Ok(entry) if self.selection.includes(&entry) => {
+                        self.printer.recorded_line(line.bytes, &entry).context(CANNOT_WRITE)?;
+                        self.printed += u64::from(matches!(entry, Entry::Message(_)));
+                    }
+                    Ok(_) => {}
                     Err(error) => {
                         let number = line.number()?;
-                        self.report.warn(format_args!("{} line {number}: {error}; skipped", self.name));
+                        self.report.warn(format_args!("skipped {} line {number}: {error}", self.name));
                     }
                 },
                 Item::TooLong { number } => {
-                    self.report.warn(format_args!("{} line {number}: it is too long; skipped", self.name));
+                    self.report.warn(format_args!("skipped {} line {number}: too long", self.name));
                 }
-                Item::Idle => self.sink.printer.flush().context(CANNOT_WRITE)?,
-                Item::Notice(notice) => self.report.note(format_args!("{}: {notice}", self.name)),
+                Item::Idle => self.printer.flush().context(CANNOT_WRITE)?,
+                Item::FileChange(change) => self.report.info(format_args!("{}: {change}", self.name)),
             }
-            if self.left.is_some_and(|count| self.sink.printed >= count) {
+            if self.limit.is_some_and(|limit| self.printed >= limit) {
                 break;
             }
         }
-        self.sink.printer.flush().context(CANNOT_WRITE)?;
-        Ok(self.sink.printed)
-    }
-}
-
-impl Sink {
-    /// Whether a line is worth reading: cheap, and never no for a record that is wanted.
-    fn may_want(&self, line: &[u8]) -> bool {
-        self.needle.as_ref().is_none_or(|needle| needle.may_match(line))
-    }
-
-    /// Prints what a line tells, where it is wanted.
-    fn take(&mut self, line: &[u8], entry: &Entry<'_>) -> Result<()> {
-        if self.wanted.includes(entry) {
-            self.printer.recorded(line, entry).context(CANNOT_WRITE)?;
-            self.printed += u64::from(matches!(entry, Entry::Message(_)));
-        }
-        Ok(())
+        self.printer.flush().context(CANNOT_WRITE)?;
+        Ok(self.printed)
     }
 }

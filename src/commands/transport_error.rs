@@ -8,7 +8,9 @@ use crate::output::report::Report;
 use crate::output::whole_millis;
 use crate::transport::client::Connected;
 use crate::transport::codec::{ReasonCode, Version};
-use crate::transport::error::{BrokerReason, ConnectError, ConnectFailure, ConnectionEnd, Feature, SubscribeError};
+use crate::transport::error::{
+    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, Feature, SubscribeError,
+};
 use crate::transport::options::{MqttVersion, Options};
 use crate::transport::session::SessionError;
 use crate::transport::url::BrokerUrl;
@@ -42,10 +44,10 @@ pub(super) fn describe_end(end: &ConnectionEnd) -> String {
     }
 }
 
-/// The failure of a session.
-pub(super) fn session_failure(error: &SessionError, options: &Options) -> Failure {
+/// The failure of a session; warns of the brokers that were tried before the last.
+pub(super) fn session_failure(error: &SessionError, options: &Options, report: Report) -> Failure {
     match error {
-        SessionError::Connect(failure) => connect_failure(failure, options),
+        SessionError::Connect(failures) => connect_failures(failures, options, report),
         SessionError::Subscribe(error) => subscribe_failure(error, &options.brokers[0]),
         SessionError::Lost(end) => {
             let failure = Failure::unreachable(format!("lost the broker: {}", describe_end(end)));
@@ -60,8 +62,21 @@ pub(super) fn session_failure(error: &SessionError, options: &Options) -> Failur
 const PROTOCOL_HINT: &str =
     "is it an MQTT broker? if it is, it does not keep to the protocol: report it to its operator";
 
-/// The failure of a connection.
-pub(super) fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
+/// The failure of a connection; warns of the brokers that were tried before the last.
+pub(super) fn connect_failures(failures: &ConnectFailures, options: &Options, report: Report) -> Failure {
+    warn_of_failures(&failures.earlier, options, report);
+    connect_failure(&failures.last, options)
+}
+
+/// Warns of brokers that could not be connected to, so that another one was tried.
+pub(super) fn warn_of_failures(failures: &[ConnectFailure], options: &Options, report: Report) {
+    for failure in failures {
+        report.warn(format_args!("{}; trying the next broker", connect_failure(failure, options)));
+    }
+}
+
+/// The failure of a connection to one broker.
+fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
     let ConnectFailure { broker, error } = failure;
     match error {
         ConnectError::Dial(error) => dial_failure(error, broker, options),
@@ -72,11 +87,11 @@ pub(super) fn connect_failure(failure: &ConnectFailure, options: &Options) -> Fa
         ConnectError::Ended(ConnectionEnd::Protocol(error)) => Failure::unreachable(format!(
             "{broker} sent what is not an answer: protocol error: the broker sent {error}"
         ))
-        .hint(not_mqtt_hint(broker)),
+        .hint(not_mqtt_hint(broker, options)),
         ConnectError::Ended(ConnectionEnd::Tls(error)) => tls_failure(error, broker),
         ConnectError::Ended(end) => {
             Failure::unreachable(format!("{broker} closed the connection instead of answering ({})", describe_end(end)))
-                .hint(not_mqtt_hint(broker))
+                .hint(not_mqtt_hint(broker, options))
         }
         ConnectError::Unanswered(_) => {
             let timeout = humantime::format_duration(options.connect_timeout);
@@ -103,8 +118,10 @@ pub(super) fn connect_failure(failure: &ConnectFailure, options: &Options) -> Fa
     }
 }
 
-fn not_mqtt_hint(broker: &BrokerUrl) -> &'static str {
-    if broker.scheme.is_websocket() {
+fn not_mqtt_hint(broker: &BrokerUrl, options: &Options) -> &'static str {
+    if options.version == MqttVersion::V5 {
+        "is it an MQTT broker, and is this its MQTT port? one that speaks MQTT 3.1.1 alone needs --mqtt-version 3.1.1"
+    } else if broker.scheme.is_websocket() {
         "does an MQTT broker speak WebSockets at this port and path?"
     } else {
         "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"
@@ -143,9 +160,9 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
             Failure::unreachable(format!("{broker} is not available: {said}")).hint("try again later")
         }
         ReasonCode::CONNECTION_RATE_EXCEEDED => {
-            Failure::unreachable(format!("{broker} refuses the connection: {said}")).hint("try again later")
+            Failure::unreachable(format!("{broker} is not available: {said}")).hint("try again later")
         }
-        _ => Failure::unreachable(format!("{broker} refuses the connection: {said}"))
+        _ => Failure::unreachable(format!("{broker} is not available: {said}"))
             .hint("ask the broker's operator what its log says"),
     }
 }
@@ -191,9 +208,8 @@ fn subscription_refused(
     let names: Vec<String> = denied.iter().map(|(filter, _)| format!("'{filter}'")).collect();
     let plural = if names.len() == 1 { "" } else { "s" };
     let reason = denied.first().map_or_else(|| ReasonCode::UNSPECIFIED.into(), |(_, reason)| reason.clone());
-    // MQTT 3.1.1 has this code alone.
     let said = if reason == BrokerReason::from(ReasonCode::UNSPECIFIED) {
-        "the broker gives no reason (0x80); it may not be authorized".to_owned()
+        "it gives no reason (0x80), as MQTT 3.1.1 has none; the client may not be authorized".to_owned()
     } else {
         describe_refusal(&reason)
     };
@@ -209,8 +225,13 @@ fn subscription_refused(
 /// The status of a subscription that is refused for this reason.
 fn subscribe_status(code: ReasonCode) -> Status {
     match code {
-        ReasonCode::TOPIC_FILTER_INVALID => Status::Usage,
-        ReasonCode::SERVER_BUSY | ReasonCode::SERVER_UNAVAILABLE => Status::Unreachable,
+        ReasonCode::SERVER_BUSY
+        | ReasonCode::SERVER_UNAVAILABLE
+        | ReasonCode::SERVER_SHUTTING_DOWN
+        | ReasonCode::KEEP_ALIVE_TIMEOUT
+        | ReasonCode::SESSION_TAKEN_OVER
+        | ReasonCode::USE_ANOTHER_SERVER
+        | ReasonCode::SERVER_MOVED => Status::Unreachable,
         _ => Status::Refused,
     }
 }
@@ -227,7 +248,11 @@ fn subscribe_hint(code: ReasonCode) -> &'static str {
         ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => "name one topic without wildcards with tail --topic",
         ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED => "try --mqtt-version 3.1.1",
         ReasonCode::IMPLEMENTATION_SPECIFIC => "the broker does not say more: look into its log",
-        ReasonCode::SERVER_BUSY | ReasonCode::SERVER_UNAVAILABLE => "try again later",
+        ReasonCode::SERVER_BUSY | ReasonCode::SERVER_UNAVAILABLE | ReasonCode::SERVER_SHUTTING_DOWN => {
+            "try again later"
+        }
+        ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED => "name the other server with --broker",
+        ReasonCode::SESSION_TAKEN_OVER => "another client has connected with this client identifier: check --client-id",
         _ => "check the broker's access list for this user",
     }
 }
@@ -266,25 +291,25 @@ pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: R
         ));
     }
     if limits.maximum_qos < 2 {
-        report.detail(format_args!("{broker} accepts publications up to QoS {}", limits.maximum_qos));
+        report.debug(format_args!("{broker} accepts publications up to QoS {}", limits.maximum_qos));
     }
     if let Some(size) = limits.maximum_packet_size {
-        report.detail(format_args!("{broker} accepts packets of up to {size} bytes"));
+        report.debug(format_args!("{broker} accepts packets of up to {size} bytes"));
     }
     if limits.receive_maximum < u16::MAX {
-        report.detail(format_args!("{broker} accepts {} unacknowledged publications", limits.receive_maximum));
+        report.debug(format_args!("{broker} accepts {} unacknowledged publications", limits.receive_maximum));
     }
     if let Some(interval) = limits.server_keep_alive {
         let interval = humantime::format_duration(interval);
-        report.detail(format_args!("{broker} sets the keep-alive interval to {interval}"));
+        report.debug(format_args!("{broker} sets the keep-alive interval to {interval}"));
     }
     if let Some(id) = &limits.assigned_client_id {
-        report.detail(format_args!("{broker} assigns the client identifier {id}"));
+        report.debug(format_args!("{broker} assigns the client identifier {id}"));
     }
     if !limits.subscription_identifiers {
-        report.detail(format_args!("{broker} offers no subscription identifiers: overlapping filters are merged"));
+        report.debug(format_args!("{broker} offers no subscription identifiers: overlapping filters are merged"));
     }
     if !limits.retain_available {
-        report.detail(format_args!("{broker} keeps no retained messages"));
+        report.debug(format_args!("{broker} keeps no retained messages"));
     }
 }

@@ -1,18 +1,18 @@
-//! `rtcomm watch`: live events, chosen in Rtcomm's own words.
+//! `rtcomm watch`: prints live events that match filters.
 
 use anyhow::Result;
 
-use super::Voice;
 use super::connection::{self, Asking};
 use super::stream::{self, Scope, Stream};
+use super::ui::Ui;
 use crate::cli::WatchArgs;
 use crate::exit::Status;
 
-/// Watches until a window closes, the reader goes away or a signal comes.
+/// Prints events until a limit is reached, the reader closes the pipe, or a signal arrives.
 ///
 /// # Errors
-/// Wrong usage; a broker that cannot be reached or refuses us; standard output that cannot be written to.
-pub(crate) fn run(args: WatchArgs, voice: Voice) -> Result<Status> {
+/// If the usage is wrong, the broker is unreachable or refuses the client, or the output cannot be written to.
+pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
     let WatchArgs { filter, window, json, dry_run, delivery, connection, topics } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
@@ -22,9 +22,9 @@ pub(crate) fn run(args: WatchArgs, voice: Voice) -> Result<Status> {
         return stream::print_filters(&filters, delivery.share.as_deref());
     }
     let format = match delivery.output {
-        Some(_) => voice.file_format(json, &topics),
-        None => voice.format(json, &topics),
+        Some(_) => ui.file_format(json, &topics),
+        None => ui.format(json, &topics),
     };
     Stream { options, filters, events: topics.events, scope: Scope::Events(filter), format, window }
-        .deliver(delivery, voice.report)
+        .deliver(delivery, ui.report)
 }

@@ -1,76 +1,76 @@
-//! What may pass from a client to rumqttd.
+//! Filters the packets from a client to rumqttd.
 //!
-//! rumqttd 0.20 trusts its clients. Some packets, a few of them perfectly legal, panic one of its threads, and with the
-//! thread goes the service for everybody else. They are made harmless here, or the client is let go:
+//! rumqttd 0.20 trusts its clients. Some packets, including valid ones, panic one of its threads, which ends the service
+//! for all clients. This module changes such packets, or closes the connection:
 //!
-//! | what a client sends | what comes of it in rumqttd | here |
+//! | packet | effect in rumqttd | action here |
 //! | --- | --- | --- |
-//! | CONNECT of MQTT 3.1 | closed without an answer | becomes 3.1.1, which differs in name only |
-//! | CONNECT with keep alive 0, which is none | closed without an answer | becomes the longest there is |
-//! | CONNECT whose client ID holds `+`, `$`, `#` or `/` | closed without an answer; the second time a panic | refused |
-//! | CONNECT with a topic alias maximum | messages arrive under wrong topics | without properties |
-//! | will or PUBLISH with properties | panic in writing to a 3.1.1 subscriber | without properties |
-//! | will or PUBLISH to a topic that begins with a letter outside ASCII | panic | closed |
-//! | will or PUBLISH to a topic with wildcards | goes out as it is | closed |
-//! | SUBSCRIBE to `$share/…` in a persistent session | panic when the session pauses | closed |
-//! | DISCONNECT | may also end the next client, which gets the same number | see [`End`] |
-//! | what only a server sends | panic | closed |
+//! | CONNECT of MQTT 3.1 | closed without CONNACK | change to 3.1.1, which differs in name only |
+//! | CONNECT with keep alive 0 (disabled) | closed without CONNACK | change to the maximum |
+//! | CONNECT with `+`, `$`, `#` or `/` in the client ID | closed without CONNACK; panic the second time | reject |
+//! | CONNECT with a topic alias maximum | messages arrive with wrong topics | remove properties |
+//! | will or PUBLISH with properties | panic on writing to a 3.1.1 subscriber | remove properties |
+//! | will or PUBLISH to a topic with a non-ASCII first character | panic | close |
+//! | will or PUBLISH to a topic with wildcards | delivered | close |
+//! | SUBSCRIBE to `$share/…` in a persistent session | panic when the session pauses | close |
+//! | DISCONNECT | may also end the next client with the same number | see [`ClientEnd`] |
+//! | packets that only a server sends | panic | close |
 //!
-//! None of the properties that are dropped matters to rumqttd, or to Rtcomm, whose messages say everything in topic and
-//! payload. SUBSCRIBE keeps its own: subscription identifiers work.
+//! Neither rumqttd nor Rtcomm needs the removed properties. SUBSCRIBE keeps its properties, because subscription
+//! identifiers work.
 
 use std::io::{self, BufReader, Read, Write};
 
 use super::packet::{Kind, Packet, malformed, put_string, take_array, take_properties, take_string};
 use crate::protocol::topic::TopicName;
 
-/// The longest packet that a client may send, in bytes. Rtcomm's are some hundred bytes long.
+/// Maximum length of a packet in bytes. Packets of Rtcomm have some hundred bytes.
 pub(super) const MAX_PACKET_LEN: usize = 16 * 1024 * 1024;
 
-/// The longest CONNECT, which anybody may send: a few strings of 64 KiB at most.
+/// Maximum length of a CONNECT in bytes: a few strings of up to 64 KiB.
 const MAX_CONNECT_LEN: usize = 512 * 1024;
 
-/// Two of CONNECT's flags [MQTT-5, 3.1.2.3].
+/// Flags of CONNECT [MQTT-5, 3.1.2.3].
 const CLEAN_START: u8 = 0b10;
 const WILL: u8 = 0b100;
 
-/// The versions that rumqttd tells apart, by the protocol level that CONNECT carries.
+/// The protocol level in CONNECT, which selects the port of rumqttd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum ProtocolLevel {
     /// MQTT 3.1.1.
     V4 = 4,
     /// MQTT 5.
     V5 = 5,
 }
 
-/// Why a client is not let in: the CONNACK that says so, empty where no MQTT client is there to read it.
+/// The CONNACK that rejects a client, or empty bytes if the client does not speak MQTT.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refused(pub(super) &'static [u8]);
+pub(super) struct Rejection(pub(super) &'static [u8]);
 
-impl Refused {
+impl Rejection {
     const VERSION: Self = Self(&[0x20, 2, 0, 0x01]);
 
-    /// MQTT 5 counts its reasons anew, and ends with the length of its properties.
-    fn client_id(version: Version) -> Self {
+    /// Rejects the client ID. MQTT 5 has other reason codes than 3.1.1, and adds the length of the properties.
+    fn client_id(version: ProtocolLevel) -> Self {
         match version {
-            Version::V4 => Self(&[0x20, 2, 0, 0x02]),
-            Version::V5 => Self(&[0x20, 3, 0, 0x85, 0]),
+            ProtocolLevel::V4 => Self(&[0x20, 2, 0, 0x02]),
+            ProtocolLevel::V5 => Self(&[0x20, 3, 0, 0x85, 0]),
         }
     }
 }
 
-impl From<io::Error> for Refused {
+impl From<io::Error> for Rejection {
     fn from(_: io::Error) -> Self {
         Self(&[])
     }
 }
 
-/// A client that may come in.
+/// An accepted client.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Client {
-    /// Which of rumqttd's ports it goes to.
-    pub(super) version: Version,
-    /// What rumqttd is to read first.
+pub(super) struct GuardedClient {
+    /// Selects the port of rumqttd.
+    pub(super) version: ProtocolLevel,
+    /// The CONNECT to send to rumqttd.
     pub(super) connect: Vec<u8>,
     has_clean_session: bool,
     has_will: bool,
@@ -78,25 +78,26 @@ pub(super) struct Client {
 
 /// How a client took its leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// Its connection ended, or is to end: a DISCONNECT that cancels no will says nothing more than that. Told twice,
-    /// rumqttd may take the second time for the client that has the number by then.
+pub(super) enum ClientEnd {
+    /// The connection ended, or must be closed without forwarding a DISCONNECT that cancels no will.
+    ///
+    /// After both DISCONNECT and a closed connection, rumqttd may apply the second to the next client with this number.
     Connection,
-    /// A DISCONNECT was passed on, to cancel the will. Now rumqttd closes the connection, and must do so first.
+    /// A DISCONNECT was forwarded to cancel the will. rumqttd must close the connection first.
     Disconnect,
 }
 
-impl Client {
-    /// Reads and judges a CONNECT.
-    pub(super) fn read(from: &mut impl Read) -> Result<Self, Refused> {
+impl GuardedClient {
+    /// Reads and checks a CONNECT.
+    pub(super) fn read(from: &mut impl Read) -> Result<Self, Rejection> {
         let packet = Packet::read_connect(from, MAX_CONNECT_LEN)?;
         let mut rest = packet.body.as_slice();
         let name = take_string(&mut rest)?;
         let [level, flags] = take_array(&mut rest)?;
         let version = match (name, level) {
-            (b"MQIsdp", 3) | (b"MQTT", 4) => Version::V4,
-            (b"MQTT", 5) => Version::V5,
-            _ => return Err(Refused::VERSION),
+            (b"MQIsdp", 3) | (b"MQTT", 4) => ProtocolLevel::V4,
+            (b"MQTT", 5) => ProtocolLevel::V5,
+            _ => return Err(Rejection::VERSION),
         };
         let (has_clean_session, has_will) = (flags & CLEAN_START != 0, flags & WILL != 0);
 
@@ -107,14 +108,14 @@ impl Client {
             [0, 0] => [0xff, 0xff],
             keep_alive => keep_alive,
         });
-        drop_properties(version, &mut rest, &mut body)?;
+        remove_properties(version, &mut rest, &mut body)?;
         let client_id = take_string(&mut rest)?;
         if client_id.iter().any(|byte| b"+$#/".contains(byte)) {
-            return Err(Refused::client_id(version));
+            return Err(Rejection::client_id(version));
         }
         put_string(&mut body, client_id);
         if has_will {
-            drop_properties(version, &mut rest, &mut body)?;
+            remove_properties(version, &mut rest, &mut body)?;
             let topic = take_string(&mut rest)?;
             check_topic(topic)?;
             put_string(&mut body, topic);
@@ -126,35 +127,41 @@ impl Client {
         Ok(Self { version, connect, has_clean_session, has_will })
     }
 
-    /// Passes on what the client sends until it leaves.
+    /// Forwards packets until the client disconnects.
     ///
     /// # Errors
-    /// Where it sends what may not pass, or either side breaks off.
-    pub(super) fn pass_packets(&self, from: &mut BufReader<impl Read>, to: &mut impl Write) -> io::Result<End> {
+    /// If the client sends a packet that is not allowed, or one of the connections breaks.
+    pub(super) fn forward_packets(
+        &self,
+        from: &mut BufReader<impl Read>,
+        to: &mut impl Write,
+    ) -> io::Result<ClientEnd> {
         while let Some(mut packet) = Packet::read(from, MAX_PACKET_LEN)? {
             match packet.kind() {
-                Kind::Publish => clear_publish(self.version, &mut packet)?,
+                Kind::Publish => sanitize_publish(self.version, &mut packet)?,
                 Kind::Subscribe => self.check_subscribe(&packet)?,
                 Kind::Disconnect if self.has_will => {
                     packet.write(to)?;
                     to.flush()?;
-                    return Ok(End::Disconnect);
+                    return Ok(ClientEnd::Disconnect);
                 }
                 Kind::Disconnect => break,
                 Kind::Other => {}
-                Kind::Foreign => return Err(malformed()),
+                Kind::NotAllowed => return Err(malformed()),
             }
             packet.write(to)?;
-            // What came together goes on together, and nothing waits for what has yet to come.
+            // Flush only when the input buffer is empty, so that packets received together are sent together.
             if from.buffer().is_empty() {
                 to.flush()?;
             }
         }
         to.flush()?;
-        Ok(End::Connection)
+        Ok(ClientEnd::Connection)
     }
 
-    /// Looks for a shared filter without taking the packet apart: a filter that merely holds the text is refused too.
+    /// Rejects shared subscriptions in a persistent session.
+    ///
+    /// Searches the packet without parsing it, so a filter that only contains the text is rejected too.
     fn check_subscribe(&self, packet: &Packet) -> io::Result<()> {
         const SHARE: &[u8] = b"$share/";
         let is_shared = packet.body.windows(SHARE.len()).any(|bytes| bytes == SHARE);
@@ -162,8 +169,8 @@ impl Client {
     }
 }
 
-/// Checks a PUBLISH's topic, and drops its properties.
-fn clear_publish(version: Version, packet: &mut Packet) -> io::Result<()> {
+/// Checks the topic of a PUBLISH, and removes its properties.
+fn sanitize_publish(version: ProtocolLevel, packet: &mut Packet) -> io::Result<()> {
     let mut rest = packet.body.as_slice();
     check_topic(take_string(&mut rest)?)?;
     if packet.quality_of_service() > 0 {
@@ -171,15 +178,15 @@ fn clear_publish(version: Version, packet: &mut Packet) -> io::Result<()> {
     }
     let start = packet.body.len() - rest.len();
     let mut none = Vec::new();
-    drop_properties(version, &mut rest, &mut none)?;
+    remove_properties(version, &mut rest, &mut none)?;
     let end = packet.body.len() - rest.len();
     packet.body.splice(start..end, none);
     Ok(())
 }
 
-/// Takes properties where the version has them, and puts "none" in their place.
-fn drop_properties(version: Version, from: &mut &[u8], to: &mut Vec<u8>) -> io::Result<()> {
-    if version == Version::V5 {
+/// Skips the properties of an MQTT 5 packet, and writes an empty list instead.
+fn remove_properties(version: ProtocolLevel, from: &mut &[u8], to: &mut Vec<u8>) -> io::Result<()> {
+    if version == ProtocolLevel::V5 {
         take_properties(from)?;
         to.push(0);
     }
@@ -188,13 +195,13 @@ fn drop_properties(version: Version, from: &mut &[u8], to: &mut Vec<u8>) -> io::
 
 fn check_topic(topic: &[u8]) -> io::Result<()> {
     match std::str::from_utf8(topic).map(str::parse::<TopicName>) {
-        Ok(Ok(topic)) if can_carry(&topic) => Ok(()),
+        Ok(Ok(topic)) if is_safe_for_rumqttd(&topic) => Ok(()),
         _ => Err(malformed()),
     }
 }
 
-/// Whether rumqttd survives a message on this topic: it cuts off the first byte, and takes it for a letter.
-pub(super) fn can_carry(topic: &TopicName) -> bool {
+/// Returns whether rumqttd can handle the topic. It cuts off the first byte, and panics if that splits a character.
+pub(super) fn is_safe_for_rumqttd(topic: &TopicName) -> bool {
     topic.as_str().starts_with(|first: char| first.is_ascii())
 }
 
@@ -205,36 +212,36 @@ mod tests {
     /// A CONNECT of MQTT 5, with a topic alias maximum of 9.
     const CONNECT_5: &[u8] = b"\x10\x11\0\x04MQTT\x05\x02\0\x3c\x03\x22\0\x09\0\x01c";
 
-    fn read(bytes: &[u8]) -> Result<Client, Refused> {
-        Client::read(&mut &*bytes)
+    fn read(bytes: &[u8]) -> Result<GuardedClient, Rejection> {
+        GuardedClient::read(&mut &*bytes)
     }
 
-    fn client(version: Version) -> Client {
-        Client { version, connect: Vec::new(), has_clean_session: true, has_will: false }
+    fn client(version: ProtocolLevel) -> GuardedClient {
+        GuardedClient { version, connect: Vec::new(), has_clean_session: true, has_will: false }
     }
 
-    /// What gets through of `bytes`, and how it ended.
-    fn pass(client: &Client, bytes: &[u8]) -> (Vec<u8>, Option<End>) {
-        let mut passed = Vec::new();
-        let end = client.pass_packets(&mut BufReader::new(bytes), &mut passed).ok();
-        (passed, end)
+    /// Returns the forwarded bytes, and how the client ended.
+    fn forward(client: &GuardedClient, bytes: &[u8]) -> (Vec<u8>, Option<ClientEnd>) {
+        let mut forwarded = Vec::new();
+        let end = client.forward_packets(&mut BufReader::new(bytes), &mut forwarded).ok();
+        (forwarded, end)
     }
 
     #[test]
-    fn a_connect_goes_on_without_properties() {
+    fn properties_of_connect_are_removed() {
         let client = read(CONNECT_5).expect("a legal CONNECT");
-        assert_eq!(client.version, Version::V5);
+        assert_eq!(client.version, ProtocolLevel::V5);
         assert_eq!(client.connect, b"\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01c");
     }
 
     #[test]
-    fn mqtt_3_1_becomes_3_1_1_and_no_keep_alive_the_longest() {
+    fn mqtt_3_1_becomes_3_1_1_and_keep_alive_0_the_maximum() {
         let client = read(b"\x10\x0f\0\x06MQIsdp\x03\x02\0\0\0\x01c").expect("a legal CONNECT");
         assert_eq!(client.connect, b"\x10\x0d\0\x04MQTT\x04\x02\xff\xff\0\x01c");
     }
 
     #[test]
-    fn a_will_loses_its_properties_and_keeps_the_rest() {
+    fn properties_of_a_will_are_removed() {
         let client =
             read(b"\x10\x1b\0\x04MQTT\x05\x06\0\x3c\0\0\0\x05\x18\0\0\0\x05\0\x01w\0\x03bye").expect("a legal CONNECT");
         assert_eq!(client.connect, b"\x10\x16\0\x04MQTT\x05\x06\0\x3c\0\0\0\0\0\x01w\0\x03bye");
@@ -242,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_refused_in_their_own_words() {
+    fn a_client_is_rejected_in_its_own_protocol() {
         for (connect, answer) in [
             (&b"\x10\x0d\0\x04MQTT\x06\x02\0\x3c\0\x01c"[..], &[0x20, 2, 0, 1][..]),
             (b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01/", &[0x20, 2, 0, 2]),
@@ -258,38 +265,41 @@ mod tests {
     }
 
     #[test]
-    fn a_publish_goes_on_without_properties() {
-        for (sent, passed) in [
+    fn properties_of_publish_are_removed() {
+        for (sent, forwarded) in [
             (&b"\x30\x08\0\x01t\x03\x23\0\x07x"[..], &b"\x30\x05\0\x01t\0x"[..]),
             (b"\x32\x0a\0\x01t\0\x09\x03\x23\0\x07x", b"\x32\x07\0\x01t\0\x09\0x"),
             (b"\x30\x04\0\x01t\0", b"\x30\x04\0\x01t\0"),
         ] {
-            assert_eq!(pass(&client(Version::V5), sent), (passed.to_vec(), Some(End::Connection)));
+            assert_eq!(forward(&client(ProtocolLevel::V5), sent), (forwarded.to_vec(), Some(ClientEnd::Connection)));
         }
         let sent = b"\x32\x06\0\x01t\0\x09x";
-        assert_eq!(pass(&client(Version::V4), sent).0, sent);
+        assert_eq!(forward(&client(ProtocolLevel::V4), sent).0, sent);
     }
 
     #[test]
-    fn what_harms_the_broker_ends_the_client() {
-        let persistent = Client { has_clean_session: false, ..client(Version::V4) };
+    fn a_harmful_packet_ends_the_client() {
+        let persistent = GuardedClient { has_clean_session: false, ..client(ProtocolLevel::V4) };
         for (client, sent) in [
-            (&client(Version::V4), "\x30\x05\0\x02éx"),
-            (&client(Version::V4), "\x30\x04\0\x02a#"),
-            (&client(Version::V4), "\x30\x02\0\0"),
-            (&client(Version::V4), "\x10\x00"),
-            (&client(Version::V5), "\x20\x03\0\0\0"),
-            (&client(Version::V5), "\u{0}"),
+            (&client(ProtocolLevel::V4), "\x30\x05\0\x02éx"),
+            (&client(ProtocolLevel::V4), "\x30\x04\0\x02a#"),
+            (&client(ProtocolLevel::V4), "\x30\x02\0\0"),
+            (&client(ProtocolLevel::V4), "\x10\x00"),
+            (&client(ProtocolLevel::V5), "\x20\x03\0\0\0"),
+            (&client(ProtocolLevel::V5), "\u{0}"),
             (&persistent, "\x08\x10\0\x01\0\x0a$share/g/t\x01"),
         ] {
-            assert_eq!(pass(client, sent.as_bytes()), (Vec::new(), None), "{sent:?}");
+            assert_eq!(forward(client, sent.as_bytes()), (Vec::new(), None), "{sent:?}");
         }
     }
 
     #[test]
-    fn a_disconnect_goes_on_only_to_cancel_a_will() {
-        let with_will = Client { has_will: true, ..client(Version::V4) };
-        assert_eq!(pass(&client(Version::V4), b"\xc0\0\xe0\0\xc0\0"), (b"\xc0\0".to_vec(), Some(End::Connection)));
-        assert_eq!(pass(&with_will, b"\xe0\0\xc0\0"), (b"\xe0\0".to_vec(), Some(End::Disconnect)));
+    fn disconnect_is_forwarded_only_to_cancel_a_will() {
+        let with_will = GuardedClient { has_will: true, ..client(ProtocolLevel::V4) };
+        assert_eq!(
+            forward(&client(ProtocolLevel::V4), b"\xc0\0\xe0\0\xc0\0"),
+            (b"\xc0\0".to_vec(), Some(ClientEnd::Connection))
+        );
+        assert_eq!(forward(&with_will, b"\xe0\0\xc0\0"), (b"\xe0\0".to_vec(), Some(ClientEnd::Disconnect)));
     }
 }

@@ -1,21 +1,20 @@
-//! `rtcomm demo`: an MQTT broker and a simulated Rtcomm server in this process, so that everything can be tried, taught
-//! and tested with nothing installed.
+//! An MQTT broker and a simulated Rtcomm server in this process, for trying and testing without a server.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | [`broker`] | rumqttd on one address; the only file that names it |
-//! | [`guard`] | which packets may reach it |
-//! | [`packet`] | those packets as bytes |
-//! | [`world`] | who registers and calls whom: pure, and the same for the same seed |
-//! | [`server`] | the world as events and presence documents, and the service that answers requests |
+//! | [`embedded_broker`] | rumqttd on one address; the only file that uses it |
+//! | [`guard`] | keeps packets away from rumqttd that would break it |
+//! | [`packet`] | MQTT packets as bytes |
+//! | [`simulation`] | simulated endpoints and calls: pure, and deterministic for a seed |
+//! | [`simulated_server`] | publishes the simulation, and replies to requests |
 
-mod broker;
+mod embedded_broker;
 mod guard;
 mod packet;
-mod server;
+mod simulated_server;
+mod simulation;
 #[cfg(test)]
 mod tests;
-mod world;
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -27,41 +26,41 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use serde_json::json;
 
-use self::broker::Broker;
-pub(crate) use self::broker::{DEFAULT_ADDRESS, Listen};
-use self::server::Server;
+use self::embedded_broker::EmbeddedBroker;
+pub(crate) use self::embedded_broker::{DEFAULT_ADDRESS, Listen};
+use self::simulated_server::SimulatedServer;
 use crate::exit::Failure;
 use crate::protocol::topic::{TopicName, Topics};
 
-/// What a demo is to be like.
+/// Options of a demo.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Where the broker listens.
     pub(crate) listen: Listen,
-    /// How long it is from one event to the next.
+    /// Time between two events.
     pub(crate) interval: Duration,
-    /// Which story the world tells.
+    /// Seed of the simulation.
     pub(crate) seed: u64,
-    /// How the service treats requests for calls.
-    pub(crate) calls: Calls,
-    /// Where everything is published.
+    /// How the service replies to call requests.
+    pub(crate) calls: CallBehavior,
+    /// The topics to publish to.
     pub(crate) topics: Topics,
 }
 
-/// How the service treats requests for calls. All but one are misbehaviour, for people to test their scripts with.
+/// How the service replies to call requests. All but `Answer` are faults, for testing scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Calls {
-    /// As the world stands.
+pub(crate) enum CallBehavior {
+    /// Reply according to the simulation.
     Answer,
-    /// With FAILURE.
+    /// Always reply FAILURE.
     Fail,
-    /// Not at all.
+    /// Do not reply.
     Silent,
-    /// As the world stands, after this long.
+    /// Reply according to the simulation, after this time.
     Delay(Duration),
 }
 
-impl FromStr for Calls {
+impl FromStr for CallBehavior {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -71,19 +70,19 @@ impl FromStr for Calls {
             "silent" => Ok(Self::Silent),
             _ => match text.strip_prefix("delay=").map(humantime::parse_duration) {
                 Some(Ok(delay)) => Ok(Self::Delay(delay)),
-                Some(Err(error)) => Err(format!("no duration after 'delay=': {error}; write it as in 'delay=2s'")),
-                None => Err("it is none of 'answer', 'fail', 'silent' and 'delay=2s'".to_owned()),
+                Some(Err(error)) => Err(format!("invalid duration after 'delay=': {error}; write it as in 'delay=2s'")),
+                None => Err("expected 'answer', 'fail', 'silent' or a delay such as 'delay=2s'".to_owned()),
             },
         }
     }
 }
 
-/// The topic that an endpoint registers.
+/// Returns the topic of an endpoint with this registration number.
 fn registered_topic(topics: &Topics, number: u32) -> String {
     format!("{}/{number}", topics.root)
 }
 
-/// What a service query is answered with.
+/// Returns the reply to a service query.
 fn services(topics: &Topics) -> serde_json::Value {
     json!({
         "RTCOMM_CONNECTOR_SERVICE": {
@@ -97,18 +96,18 @@ fn services(topics: &Topics) -> serde_json::Value {
     })
 }
 
-/// Refuses what rumqttd cannot carry, or, below `$`, does not deliver.
-fn check(topics: &Topics) -> Result<(), Failure> {
+/// Rejects topics that break rumqttd, and topics below `$`, which it does not deliver.
+fn check_topics(topics: &Topics) -> Result<(), Failure> {
     let all = [topics.sphere().to_topic(), topics.events.child("x").to_topic(), topics.calls.clone()];
-    let is_carried = |topic: &TopicName| guard::can_carry(topic) && !topic.as_str().starts_with('$');
-    match all.iter().find(|topic| !is_carried(topic)) {
+    let is_supported = |topic: &TopicName| guard::is_safe_for_rumqttd(topic) && !topic.as_str().starts_with('$');
+    match all.iter().find(|topic| !is_supported(topic)) {
         None => Ok(()),
-        Some(topic) => Err(Failure::usage(format!("the demo's broker has no topics like '{topic}'"))
-            .hint("choose a root that begins with '/' or an ASCII letter")),
+        Some(topic) => Err(Failure::usage(format!("the demo's broker does not support topics such as '{topic}'"))
+            .hint("use a --root that begins with '/' or an ASCII letter")),
     }
 }
 
-/// A demo at work. The server stops when this is dropped; the broker stays until the process ends.
+/// A running demo. Dropping it stops the server; the broker runs until the process ends.
 #[derive(Debug)]
 pub(crate) struct Demo {
     address: SocketAddr,
@@ -119,13 +118,13 @@ pub(crate) struct Demo {
 /// Starts a demo, and returns once clients can connect and call.
 ///
 /// # Errors
-/// Where the address is taken, or a root is none that the broker can serve.
+/// If the address is in use, or the broker does not support a root.
 pub(crate) fn start(options: Options) -> Result<Demo> {
     let Options { listen, interval, seed, calls, topics } = options;
-    check(&topics)?;
-    let broker = Broker::start(listen)?;
+    check_topics(&topics)?;
+    let broker = EmbeddedBroker::start(listen)?;
     let address = broker.address();
-    let server = Server::new(broker.into_link(), seed, topics, calls, interval)?;
+    let server = SimulatedServer::new(broker.into_local_client(), seed, topics, calls, interval)?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let server = thread::Builder::new().name("demo-server".to_owned()).spawn(move || server.run(&stopped))?;
@@ -133,17 +132,19 @@ pub(crate) fn start(options: Options) -> Result<Demo> {
 }
 
 impl Demo {
-    /// Where clients connect.
+    /// Returns the address of the broker.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits for what should not happen: that the demo breaks. Whoever wants it to end, ends the process.
+    /// Waits until the demo fails. Without a failure, waits until the process ends.
     ///
     /// # Errors
-    /// Says what broke.
+    /// If the server failed.
     pub(crate) fn wait(mut self) -> Result<()> {
-        self.server.take().map_or(Ok(()), |server| server.join().map_err(|_| anyhow!("the simulated server broke"))?)
+        self.server
+            .take()
+            .map_or(Ok(()), |server| server.join().map_err(|_| anyhow!("the simulated server panicked"))?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The demo as its clients see it, over real sockets.
+//! Tests of the demo with clients over real sockets.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::guard::Version;
+use super::guard::ProtocolLevel;
 use super::packet::{CONNECT, Kind, PUBLISH, Packet, put_string, take_array, take_properties, take_string};
-use super::{Calls, Demo, Listen, Options, start};
+use super::{CallBehavior, Demo, Listen, Options, start};
 use crate::exit::hint_of;
 use crate::protocol::topic::{Root, Topics};
 
-const VERSIONS: [Version; 2] = [Version::V4, Version::V5];
+const VERSIONS: [ProtocolLevel; 2] = [ProtocolLevel::V4, ProtocolLevel::V5];
 
-/// Longer than anything here takes, shorter than anybody's patience.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than any step takes.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-fn options(calls: Calls) -> Options {
+fn options(calls: CallBehavior) -> Options {
     let root: Root = "/rtcomm".parse().expect("a root");
     Options {
         listen: Listen::At(([127, 0, 0, 1], 0).into()),
@@ -29,11 +29,11 @@ fn options(calls: Calls) -> Options {
     }
 }
 
-fn demo(calls: Calls) -> Demo {
+fn demo(calls: CallBehavior) -> Demo {
     start(options(calls)).expect("a demo on any free port")
 }
 
-/// A message as a client gets it.
+/// A message that a client received.
 #[derive(Debug)]
 struct Received {
     topic: String,
@@ -47,27 +47,27 @@ impl Received {
     }
 }
 
-/// An MQTT client that knows just enough.
+/// A minimal MQTT client.
 struct TestClient {
     stream: TcpStream,
-    version: Version,
+    version: ProtocolLevel,
 }
 
 impl TestClient {
-    fn connect(address: SocketAddr, version: Version) -> Self {
+    fn connect(address: SocketAddr, version: ProtocolLevel) -> Self {
         Self::connect_with(address, version, 0b10, &Uuid::new_v4().to_string(), &[])
     }
 
-    /// Connects with flags, client ID and whatever follows it in a CONNECT.
-    fn connect_with(address: SocketAddr, version: Version, flags: u8, id: &str, more: &[u8]) -> Self {
-        let mut client = Self::say_connect(address, version, flags, id, more);
+    /// Connects with these flags, client ID and the bytes after it in CONNECT.
+    fn connect_with(address: SocketAddr, version: ProtocolLevel, flags: u8, id: &str, more: &[u8]) -> Self {
+        let mut client = Self::send_connect(address, version, flags, id, more);
         assert_eq!(client.read().expect("an answer").body[..2], [0, 0], "CONNACK");
         client
     }
 
-    fn say_connect(address: SocketAddr, version: Version, flags: u8, id: &str, more: &[u8]) -> Self {
-        let stream = TcpStream::connect(address).expect("somebody listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    fn send_connect(address: SocketAddr, version: ProtocolLevel, flags: u8, id: &str, more: &[u8]) -> Self {
+        let stream = TcpStream::connect(address).expect("the broker listens");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         let mut client = Self { stream, version };
         let mut body = b"\0\x04MQTT".to_vec();
         body.extend([version as u8, flags, 0, 60]);
@@ -79,11 +79,11 @@ impl TestClient {
     }
 
     fn no_properties(&self) -> &'static [u8] {
-        if self.version == Version::V5 { &[0] } else { &[] }
+        if self.version == ProtocolLevel::V5 { &[0] } else { &[] }
     }
 
     fn write(&mut self, first: u8, body: Vec<u8>) {
-        // A broker that has closed the connection shows in what is read.
+        // If the broker has closed the connection, the next read fails.
         Packet { first, body }.write(&mut self.stream).ok();
     }
 
@@ -121,23 +121,23 @@ impl TestClient {
         if packet.quality_of_service() > 0 {
             take_array::<2>(&mut rest).expect("a packet identifier");
         }
-        if self.version == Version::V5 {
+        if self.version == ProtocolLevel::V5 {
             take_properties(&mut rest).expect("properties");
         }
         Received { topic, payload: rest.to_vec(), retain: packet.first & 1 == 1 }
     }
 
-    /// The next message that is wanted, whatever comes before it.
-    fn receive_where(&mut self, is_wanted: impl Fn(&Received) -> bool) -> Received {
+    /// Returns the next message that meets a condition, and skips others.
+    fn receive_where(&mut self, condition: impl Fn(&Received) -> bool) -> Received {
         loop {
             let received = self.receive();
-            if is_wanted(&received) {
+            if condition(&received) {
                 return received;
             }
         }
     }
 
-    /// Asks for a call, with what `more` adds to the request or changes in it.
+    /// Requests a call. `more` adds or replaces keys of the request.
     fn request_call(&mut self, more: &Value) {
         let mut request = json!({
             "method": "3PCC_PLACE_CALL", "rtcommVer": "v1.0.0", "transID": "t", "fromTopic": "reply",
@@ -150,7 +150,7 @@ impl TestClient {
         self.publish("/rtcomm/callControl", &request.to_string());
     }
 
-    /// Whether the broker has closed the connection, or closes it.
+    /// Waits for the broker to close the connection; returns whether it did.
     fn is_closed(&mut self) -> bool {
         match self.stream.read(&mut [0; 64]) {
             Ok(len) => len == 0,
@@ -159,9 +159,9 @@ impl TestClient {
     }
 }
 
-/// Fails unless messages travel between clients of either version.
+/// Asserts that clients of both versions exchange messages.
 fn assert_serves(address: SocketAddr) {
-    for (from, to) in [(Version::V4, Version::V5), (Version::V5, Version::V4)] {
+    for (from, to) in [(ProtocolLevel::V4, ProtocolLevel::V5), (ProtocolLevel::V5, ProtocolLevel::V4)] {
         let topic = Uuid::new_v4().to_string();
         let mut subscriber = TestClient::connect(address, to);
         subscriber.subscribe(&topic);
@@ -172,9 +172,9 @@ fn assert_serves(address: SocketAddr) {
 
 #[test]
 fn one_address_serves_every_version() {
-    let demo = demo(Calls::Answer);
+    let demo = demo(CallBehavior::Answer);
     assert_serves(demo.address());
-    let mut old = TcpStream::connect(demo.address()).expect("somebody listens");
+    let mut old = TcpStream::connect(demo.address()).expect("the broker listens");
     old.write_all(b"\x10\x0f\0\x06MQIsdp\x03\x02\0\x3c\0\x01c").expect("sent");
     let mut answer = [0; 4];
     old.read_exact(&mut answer).expect("CONNACK");
@@ -182,21 +182,21 @@ fn one_address_serves_every_version() {
 }
 
 #[test]
-fn an_explicit_address_that_is_taken_is_an_error_and_the_default_gives_way() {
-    let taken = demo(Calls::Answer).address();
-    let error =
-        start(Options { listen: Listen::At(taken), ..options(Calls::Answer) }).expect_err("the address is taken");
+fn an_explicit_address_in_use_is_an_error_and_the_default_changes_its_port() {
+    let taken = demo(CallBehavior::Answer).address();
+    let error = start(Options { listen: Listen::At(taken), ..options(CallBehavior::Answer) })
+        .expect_err("the address is in use");
     assert!(error.to_string().contains(&taken.to_string()), "{error:#}");
     assert!(hint_of(&error).is_some_and(|it| it.contains("--listen")), "{error:#}");
-    let first = start(Options { listen: Listen::Default, ..options(Calls::Answer) }).expect("1883 or another");
-    let second = start(Options { listen: Listen::Default, ..options(Calls::Answer) }).expect("another");
+    let first = start(Options { listen: Listen::Default, ..options(CallBehavior::Answer) }).expect("1883 or another");
+    let second = start(Options { listen: Listen::Default, ..options(CallBehavior::Answer) }).expect("another");
     assert_ne!(first.address(), second.address());
 }
 
 #[test]
-fn a_root_that_the_broker_cannot_carry_is_an_error() {
+fn a_root_that_the_broker_does_not_support_is_an_error() {
     for root in ["écho", "$SYS/rtcomm"] {
-        let mut options = options(Calls::Answer);
+        let mut options = options(CallBehavior::Answer);
         options.topics.root = root.parse().expect("a root");
         let error = start(options).expect_err(root).to_string();
         assert!(error.contains(root), "{error}");
@@ -204,51 +204,51 @@ fn a_root_that_the_broker_cannot_carry_is_an_error() {
 }
 
 #[test]
-fn what_breaks_rumqttd_harms_nobody() {
-    let demo = demo(Calls::Answer);
+fn packets_that_break_rumqttd_do_not_reach_it() {
+    let demo = demo(CallBehavior::Answer);
     let address = demo.address();
     for version in VERSIONS {
         for _ in 0..3 {
-            let mut refused = TestClient::say_connect(address, version, 0b10, "a/b", &[]);
+            let mut refused = TestClient::send_connect(address, version, 0b10, "a/b", &[]);
             assert_ne!(refused.read().expect("CONNACK").body[1], 0);
         }
         let mut beyond_ascii = TestClient::connect(address, version);
         beyond_ascii.publish("über/alles", "x");
         assert!(beyond_ascii.is_closed());
     }
-    let mut subscriber = TestClient::connect(address, Version::V4);
+    let mut subscriber = TestClient::connect(address, ProtocolLevel::V4);
     subscriber.subscribe("p");
-    TestClient::connect(address, Version::V5).publish_with("p", "x", b"\x07\x26\0\x01k\0\x01v");
+    TestClient::connect(address, ProtocolLevel::V5).publish_with("p", "x", b"\x07\x26\0\x01k\0\x01v");
     assert_eq!(subscriber.receive().payload, b"x");
-    let mut confused = TestClient::connect(address, Version::V5);
+    let mut confused = TestClient::connect(address, ProtocolLevel::V5);
     confused.write(0x20, vec![0, 0, 0]);
     assert!(confused.is_closed());
     assert_serves(address);
 }
 
 #[test]
-fn what_is_no_mqtt_is_closed() {
-    let demo = demo(Calls::Answer);
+fn connections_without_mqtt_are_closed() {
+    let demo = demo(CallBehavior::Answer);
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\x02\0\x01", &[0xff; 64]] {
-        let stream = TcpStream::connect(demo.address()).expect("somebody listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let mut client = TestClient { stream, version: Version::V4 };
+        let stream = TcpStream::connect(demo.address()).expect("the broker listens");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+        let mut client = TestClient { stream, version: ProtocolLevel::V4 };
         client.stream.write_all(garbage).expect("sent");
         assert!(client.is_closed(), "{garbage:?}");
     }
-    // Half a CONNECT keeps nobody waiting but its sender.
+    // An incomplete CONNECT delays only its sender.
     let _half = TcpStream::connect(demo.address()).and_then(|mut it| it.write_all(b"\x10\x0d\0").map(|()| it));
     assert_serves(demo.address());
 }
 
 #[test]
-fn a_will_goes_out_when_the_connection_breaks_and_not_after_disconnect() {
-    let demo = demo(Calls::Answer);
+fn a_will_is_published_after_a_broken_connection_and_not_after_disconnect() {
+    let demo = demo(CallBehavior::Answer);
     for version in VERSIONS {
         let topic = Uuid::new_v4().to_string();
         let mut subscriber = TestClient::connect(demo.address(), version);
         subscriber.subscribe(&topic);
-        let mut will = if version == Version::V5 { vec![0] } else { Vec::new() };
+        let mut will = if version == ProtocolLevel::V5 { vec![0] } else { Vec::new() };
         put_string(&mut will, topic.as_bytes());
         put_string(&mut will, b"gone");
         let with_will = |id| TestClient::connect_with(demo.address(), version, 0b110, id, &will);
@@ -264,16 +264,16 @@ fn a_will_goes_out_when_the_connection_breaks_and_not_after_disconnect() {
 
 #[test]
 fn events_are_not_retained_and_presence_is() {
-    let demo = demo(Calls::Answer);
-    let mut client = TestClient::connect(demo.address(), Version::V4);
+    let demo = demo(CallBehavior::Answer);
+    let mut client = TestClient::connect(demo.address(), ProtocolLevel::V4);
     client.subscribe("/rtcomm/event/#");
     let event = client.receive();
     assert!(!event.retain);
     assert_eq!(event.json()["method"], "RTCOMM_EVENT_FIRED");
     assert_eq!(event.json()["timestamp"].as_str().map(str::len), Some("2014-08-01 17:32:07.735".len()));
-    // An event comes before the document that it is about, and after those of earlier events.
+    // An event is published before its documents, and after those of earlier events.
     client.receive();
-    let mut client = TestClient::connect(demo.address(), Version::V5);
+    let mut client = TestClient::connect(demo.address(), ProtocolLevel::V5);
     client.subscribe("/rtcomm/sphere/#");
     let document = client.receive();
     assert!(document.retain);
@@ -281,11 +281,11 @@ fn events_are_not_retained_and_presence_is() {
 }
 
 #[test]
-fn a_call_is_answered_and_its_session_shows_up() {
-    let demo = demo(Calls::Answer);
-    let mut client = TestClient::connect(demo.address(), Version::V4);
+fn a_call_is_answered_and_its_session_is_published() {
+    let demo = demo(CallBehavior::Answer);
+    let mut client = TestClient::connect(demo.address(), ProtocolLevel::V4);
     client.subscribe("reply/#");
-    let mut watcher = TestClient::connect(demo.address(), Version::V5);
+    let mut watcher = TestClient::connect(demo.address(), ProtocolLevel::V5);
     watcher.subscribe("/rtcomm/event/session/+/iggy_pop/david_bowie");
     client.request_call(&json!({ "transID": 100, "sessionID": 200, "fromTopic": "reply/me" }));
     let reply = client.receive();
@@ -301,9 +301,9 @@ fn a_call_is_answered_and_its_session_shows_up() {
 }
 
 #[test]
-fn requests_that_cannot_be_met_fail_with_a_reason() {
-    let demo = demo(Calls::Answer);
-    let mut client = TestClient::connect(demo.address(), Version::V5);
+fn impossible_requests_fail_with_a_reason() {
+    let demo = demo(CallBehavior::Answer);
+    let mut client = TestClient::connect(demo.address(), ProtocolLevel::V5);
     client.subscribe("reply");
     for (more, reason) in [
         (json!({ "calleeEndpoint": "nobody" }), "nobody is not registered"),
@@ -319,15 +319,15 @@ fn requests_that_cannot_be_met_fail_with_a_reason() {
 }
 
 #[test]
-fn what_says_not_whom_to_answer_is_passed_over() {
-    let demo = demo(Calls::Answer);
-    let mut client = TestClient::connect(demo.address(), Version::V4);
+fn requests_without_a_reply_address_are_ignored() {
+    let demo = demo(CallBehavior::Answer);
+    let mut client = TestClient::connect(demo.address(), ProtocolLevel::V4);
     client.subscribe("#");
     for payload in ["", "no JSON", "[]", "{}", "\u{0}"] {
         client.publish("/rtcomm/callControl", payload);
     }
     for topic in ["+", "a/#", "", "é", "a\0"] {
-        client.request_call(&json!({ "fromTopic": topic, "transID": "unheard" }));
+        client.request_call(&json!({ "fromTopic": topic, "transID": "ignored" }));
     }
     client.request_call(&json!({ "transID": null }));
     client.request_call(&json!({}));
@@ -339,25 +339,25 @@ fn what_says_not_whom_to_answer_is_passed_over() {
 
 #[test]
 fn the_service_misbehaves_on_request() {
-    let refusing = demo(Calls::Fail);
-    let mut client = TestClient::connect(refusing.address(), Version::V4);
+    let refusing = demo(CallBehavior::Fail);
+    let mut client = TestClient::connect(refusing.address(), ProtocolLevel::V4);
     client.subscribe("reply");
     client.request_call(&json!({}));
     assert_eq!(client.receive().json()["result"], "FAILURE");
 
     let delay = Duration::from_millis(400);
-    let slow = demo(Calls::Delay(delay));
-    let mut client = TestClient::connect(slow.address(), Version::V4);
+    let slow = demo(CallBehavior::Delay(delay));
+    let mut client = TestClient::connect(slow.address(), ProtocolLevel::V4);
     client.subscribe("reply");
     client.subscribe("/rtcomm/event/#");
-    let asked = Instant::now();
+    let requested = Instant::now();
     client.request_call(&json!({}));
     assert_ne!(client.receive().topic, "reply");
     client.receive_where(|it| it.topic == "reply");
-    assert!(asked.elapsed() >= delay);
+    assert!(requested.elapsed() >= delay);
 
-    let silent = demo(Calls::Silent);
-    let mut client = TestClient::connect(silent.address(), Version::V4);
+    let silent = demo(CallBehavior::Silent);
+    let mut client = TestClient::connect(silent.address(), ProtocolLevel::V4);
     client.subscribe("reply");
     client.request_call(&json!({}));
     client.stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
@@ -366,17 +366,17 @@ fn the_service_misbehaves_on_request() {
 
 #[test]
 fn a_sender_may_append_its_name_to_the_call_topic() {
-    let demo = demo(Calls::Answer);
-    let mut client = TestClient::connect(demo.address(), Version::V5);
+    let demo = demo(CallBehavior::Answer);
+    let mut client = TestClient::connect(demo.address(), ProtocolLevel::V5);
     client.subscribe("reply");
     client.publish("/rtcomm/callControl/me", r#"{"method":"3PCC_PLACE_CALL","transID":"t","fromTopic":"reply"}"#);
     assert_eq!(client.receive().json()["reason"], "callerEndpoint is missing");
 }
 
 #[test]
-fn a_service_query_tells_the_topics() {
-    let demo = demo(Calls::Silent);
-    let mut client = TestClient::connect(demo.address(), Version::V5);
+fn a_service_query_returns_the_topics() {
+    let demo = demo(CallBehavior::Silent);
+    let mut client = TestClient::connect(demo.address(), ProtocolLevel::V5);
     client.subscribe("reply");
     let query = r#"{"rtcommVer":"v1.0.0","method":"SERVICE_QUERY","transID":"q","fromTopic":"reply"}"#;
     client.publish("/rtcomm/management/iggy_pop", query);
@@ -387,20 +387,20 @@ fn a_service_query_tells_the_topics() {
 }
 
 #[test]
-fn the_ways_to_treat_calls_have_names() {
-    assert_eq!("answer".parse(), Ok(Calls::Answer));
-    assert_eq!("fail".parse(), Ok(Calls::Fail));
-    assert_eq!("silent".parse(), Ok(Calls::Silent));
-    assert_eq!("delay=2s".parse(), Ok(Calls::Delay(Duration::from_secs(2))));
+fn call_behaviors_are_parsed() {
+    assert_eq!("answer".parse(), Ok(CallBehavior::Answer));
+    assert_eq!("fail".parse(), Ok(CallBehavior::Fail));
+    assert_eq!("silent".parse(), Ok(CallBehavior::Silent));
+    assert_eq!("delay=2s".parse(), Ok(CallBehavior::Delay(Duration::from_secs(2))));
     for wrong in ["", "no", "delay", "delay=", "delay=soon"] {
-        assert!(wrong.parse::<Calls>().expect_err(wrong).contains("'delay=2s'"));
+        assert!(wrong.parse::<CallBehavior>().expect_err(wrong).contains("'delay=2s'"));
     }
 }
 
 #[test]
-fn a_demo_that_is_dropped_falls_silent() {
-    let demo = demo(Calls::Answer);
-    let mut client = TestClient::connect(demo.address(), Version::V4);
+fn a_dropped_demo_stops_publishing() {
+    let demo = demo(CallBehavior::Answer);
+    let mut client = TestClient::connect(demo.address(), ProtocolLevel::V4);
     client.subscribe("/rtcomm/event/#");
     drop(demo);
     client.stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");

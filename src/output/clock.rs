@@ -1,13 +1,13 @@
-//! Times for people: the operator's local time, to the millisecond.
+//! Times in pretty output: local time with milliseconds.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Milliseconds in a minute.
-const MINUTE: i64 = 60_000;
+const MILLIS_PER_MINUTE: i64 = 60_000;
 
-/// Writes times, and remembers the minute: events that come one after the other mostly share it, and zones change their
-/// offset at full minutes alone.
+/// Formats times, and caches the text of the last minute.
+///
+/// Most events share the minute with the one before, and time zones change their offset only at full minutes.
 #[derive(Debug)]
 pub(crate) struct Clock {
     zone: TimeZone,
@@ -16,26 +16,26 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Shows times in `zone`.
+    /// Makes a clock for times in `zone`.
     pub(crate) fn new(zone: TimeZone) -> Self {
         Self { zone, minute: None, text: String::new() }
     }
 
-    /// The time as `2026-11-23 04:34:12.798`.
+    /// Formats a time as `2026-11-23 04:34:12.798`.
     pub(crate) fn time(&mut self, at: Timestamp) -> &str {
-        const UP_TO_MINUTE: usize = "2026-11-23 04:34:".len();
+        const PREFIX_LEN: usize = "2026-11-23 04:34:".len();
         let millis = at.as_microsecond().div_euclid(1_000);
-        let minute = millis.div_euclid(MINUTE);
+        let minute = millis.div_euclid(MILLIS_PER_MINUTE);
         if self.minute != Some(minute) {
             let local = self.zone.to_datetime(at);
             let (year, month, day) = (local.year(), local.month(), local.day());
             self.text = format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:", local.hour(), local.minute());
-            self.minute = Some(minute).filter(|_| self.text.len() == UP_TO_MINUTE);
+            self.minute = Some(minute).filter(|_| self.text.len() == PREFIX_LEN);
         }
-        self.text.truncate(UP_TO_MINUTE);
-        let rest = millis.rem_euclid(MINUTE);
-        for (divisor, before) in [(10_000, ""), (1_000, ""), (100, "."), (10, ""), (1, "")] {
-            self.text.push_str(before);
+        self.text.truncate(PREFIX_LEN);
+        let rest = millis.rem_euclid(MILLIS_PER_MINUTE);
+        for (divisor, separator) in [(10_000, ""), (1_000, ""), (100, "."), (10, ""), (1, "")] {
+            self.text.push_str(separator);
             self.text.push(char::from(b'0' + u8::try_from(rest / divisor % 10).unwrap_or_default()));
         }
         &self.text
@@ -49,7 +49,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_are_those_of_the_zone(micros in -1_000_000_000_000_000..4_000_000_000_000_000_i64, step in 0..100_000_000_i64) {
+        fn times_are_shown_in_the_zone(micros in -1_000_000_000_000_000..4_000_000_000_000_000_i64, step in 0..100_000_000_i64) {
             let zone = TimeZone::get("Europe/Berlin").unwrap_or(TimeZone::UTC);
             let mut clock = Clock::new(zone.clone());
             for micros in [micros, micros + step] {

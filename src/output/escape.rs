@@ -1,13 +1,14 @@
-//! Text from the network, made safe to show: one line, and nothing that a terminal would obey.
+//! Escapes text from the network: the result is one line without terminal control characters.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with every character escaped that could move the cursor, hide, reorder or restyle what stands beside it:
-/// control characters (so also line breaks and ESC), bidirectional controls, zero-width and other invisible format
-/// characters. They are shown as in Rust and JSON: `\n`, `\u{202e}`.
+/// Escapes every character that could change the rest of the line on a terminal, as `\n` or `\u{202e}`.
+///
+/// These are control characters (including line breaks and ESC), bidirectional controls, and zero-width and other
+/// invisible format characters.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    if is_plain(text) || !text.chars().any(is_unsafe) {
+    if is_printable_ascii(text) || !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
@@ -16,22 +17,23 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
             '\n' => safe.push_str("\\n"),
             '\r' => safe.push_str("\\r"),
             '\t' => safe.push_str("\\t"),
-            c if is_unsafe(c) => write!(safe, "\\u{{{:x}}}", u32::from(c)).expect("a String takes all"),
+            c if is_unsafe(c) => write!(safe, "\\u{{{:x}}}", u32::from(c)).expect("writing to a String never fails"),
             c => safe.push(c),
         }
     }
     Cow::Owned(safe)
 }
 
-/// Whether a text is of printable ASCII alone: as safe as can be, and as many terminal cells wide as bytes.
-pub(crate) fn is_plain(text: &str) -> bool {
-    // Without an early end, so that many bytes are looked at together.
-    text.bytes().fold(true, |plain, byte| plain & (b' '..0x7f).contains(&byte))
+/// Returns whether a text is printable ASCII: safe, and as many terminal cells wide as it has bytes.
+pub(crate) fn is_printable_ascii(text: &str) -> bool {
+    // No early return, so that the compiler can vectorize the loop.
+    text.bytes().fold(true, |printable, byte| printable & (b' '..0x7f).contains(&byte))
 }
 
-/// Whether a character must not reach a terminal. Beside the control characters (Unicode category Cc) these are the
-/// format characters (Cf), the separators of lines and paragraphs, the fillers and the variation selectors that show
-/// nothing, and what is not assigned for interchange.
+/// Returns whether a character must not reach a terminal.
+///
+/// These are control characters (Unicode category Cc), format characters (Cf), line and paragraph separators, invisible
+/// fillers and variation selectors, and noncharacters.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -50,7 +52,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn plain_text_of_any_script_stays() {
+    fn printable_text_of_any_script_is_unchanged() {
         for text in ["iggy_pop", "Danko Jones", "sip:dankojones@xyz.com", "é ü 𝄞 日本語 עברית", "a\\nb \"q\"", ""]
         {
             assert_eq!(escaped(text), text);
@@ -58,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown() {
+    fn control_characters_are_escaped() {
         for (text, shown) in [
             ("a\nb\r\tc", r"a\nb\r\tc"),
             ("\u{1b}[2J\u{7}", r"\u{1b}[2J\u{7}"),
@@ -73,7 +75,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_result_holds_nothing_unsafe(text in any::<String>()) {
+        fn the_result_contains_no_unsafe_character(text in any::<String>()) {
             prop_assert!(!escaped(&text).chars().any(is_unsafe));
         }
     }

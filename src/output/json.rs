@@ -1,34 +1,38 @@
-//! JSON lines: one object a line, UTF-8, never coloured, the same on a terminal and in a pipe.
+//! JSON lines: one object per line, UTF-8, without color, the same on a terminal and in a pipe.
 //!
-//! A record's line is `protocol::record`'s, which reads it again as well. The outcome of a call is a line of its own:
+//! The lines of records are written and read by [`protocol::record`](crate::protocol::record). The result of a call is a
+//! line too:
 //!
 //! ```json
 //! {"outcome":"success","caller":"a","callee":"b","transID":"…","sessionID":"…","elapsed_ms":12.3,"response":{}}
 //! ```
 //!
-//! `outcome` is `success`, `failure` (with `reason`), `timeout`, `no_responder`, `denied`, `unreachable` or `unknown`
-//! (these with `reason` too: why). `sessionID` stands there where one was asked for, `response` (the service's own
-//! bytes) where one came. A line of a batch that is no request gives `{"outcome":"invalid","reason":"…","line":7}`.
+//! `outcome` is `success`, `failure`, `timeout`, `no_responder`, `denied`, `unreachable` or `unknown`; all but `success`
+//! have a `reason`, except a `failure` without one. `sessionID` is present if the request has one, and `response` (the
+//! reply's own bytes) if there was a reply. A line of a batch that is not a request gives
+//! `{"outcome":"invalid","reason":"…","line":7}`.
+
+use std::fmt::Display;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::outcome::{Called, INVALID, Outcome};
-use crate::protocol::record::{Record, Status};
+use crate::protocol::call::{CallResult, INVALID, Outcome};
+use crate::protocol::record::{ConnectionStatus, Record};
 
-/// Appends a record's line.
+/// Appends a record.
 pub(crate) fn record(record: &Record<'_>, out: &mut Vec<u8>) {
     record.write_line(out);
 }
 
-/// Appends the line of what became of the connection.
-pub(crate) fn status(status: &Status<'_>, out: &mut Vec<u8>) {
+/// Appends a change of the connection.
+pub(crate) fn status(status: &ConnectionStatus<'_>, out: &mut Vec<u8>) {
     status.write_line(out);
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct CallLine<'a> {
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -43,14 +47,14 @@ struct Line<'a> {
     response: Option<&'a RawValue>,
 }
 
-/// The line of a call's outcome, its line end included.
-pub(crate) fn called(called: &Called) -> String {
-    let Called { request, outcome, elapsed } = called;
+/// Returns the line of a call's result, including the line end.
+pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
+    let CallResult { request, outcome, elapsed } = result;
     let response = match outcome {
         Outcome::Answered { response, .. } => Some(response.replace(['\n', '\r'], " ")),
         Outcome::Unanswered(..) => None,
     };
-    let line = Line {
+    let line = CallLine {
         outcome: outcome.name(),
         reason: outcome.reason(),
         caller: request.caller.as_str(),
@@ -63,14 +67,14 @@ pub(crate) fn called(called: &Called) -> String {
     serde_json::to_string(&line).expect("text and numbers always serialize") + "\n"
 }
 
-/// The line for a line of a batch that is no request: which it is, from 1, and why.
-pub(crate) fn invalid(line: u64, reason: &str) -> String {
+/// Returns the output for a line of a batch that is not a request. `line` counts from 1.
+pub(crate) fn invalid_request(line: u64, reason: &str) -> String {
     #[derive(Serialize)]
-    struct Invalid<'a> {
+    struct InvalidLine<'a> {
         outcome: &'static str,
         reason: &'a str,
         line: u64,
     }
-    let invalid = Invalid { outcome: INVALID, reason, line };
+    let invalid = InvalidLine { outcome: INVALID, reason, line };
     serde_json::to_string(&invalid).expect("text and numbers always serialize") + "\n"
 }

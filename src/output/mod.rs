@@ -1,7 +1,15 @@
-//! What the tool shows: records on standard output, words about the run on standard error.
+//! The tool's output: records on standard output, messages about the run on standard error.
 //!
-//! A [`Printer`] writes records in one [`Format`]; formats live in a file each ([`json`], [`pretty`]). It collects lines
-//! and writes them when it is told to, or when many have come together.
+//! A [`Printer`] writes records in one [`Format`]. It buffers lines until it is flushed or the buffer is full.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`json`] | JSON lines |
+//! | [`pretty`] | aligned lines for people |
+//! | [`clock`] | local times |
+//! | [`escape`] | makes text from the network safe for terminals |
+//! | [`report`] | messages on standard error |
+//! | [`target`] | standard output or a file |
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -9,7 +17,6 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::ValueEnum;
 
 use crate::exit::Status;
 use crate::protocol::record::{self, Entry, Record};
@@ -17,119 +24,118 @@ use crate::protocol::record::{self, Entry, Record};
 mod clock;
 pub(crate) mod escape;
 pub(crate) mod json;
-pub(crate) mod outcome;
 pub(crate) mod pretty;
 pub(crate) mod report;
 pub(crate) mod target;
 
-/// Past how many bytes the printer writes without being told to.
-const FULL: usize = 64 * 1024;
+/// Number of buffered bytes at which the printer writes on its own.
+const BUFFER_LIMIT: usize = 64 * 1024;
 
-/// When to use colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// When to use color.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set
+    /// On a terminal, unless `NO_COLOR` is set.
     Auto,
-    /// Also in a pipe
+    /// Everywhere, including pipes.
     Always,
-    /// Nowhere
+    /// Never.
     Never,
 }
 
-/// What a record looks like.
+/// The format of records.
 #[derive(Debug)]
 pub(crate) enum Format {
-    /// One JSON object a line, never coloured.
+    /// One JSON object per line, without color.
     Json,
-    /// One line for people.
+    /// Aligned lines for people.
     Pretty(pretty::Pretty),
 }
 
-/// Writes records to `W`, many at a time.
+/// Writes records to `W`, many at once.
 #[derive(Debug)]
 pub(crate) struct Printer<W> {
     out: W,
     format: Format,
-    pending: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> Printer<W> {
-    /// A printer that has nothing to write yet.
+    /// Makes a printer with an empty buffer.
     pub(crate) fn new(out: W, format: Format) -> Self {
-        Self { out, format, pending: Vec::with_capacity(2 * FULL) }
+        Self { out, format, buffer: Vec::with_capacity(2 * BUFFER_LIMIT) }
     }
 
-    /// Takes a record.
+    /// Prints a record.
     ///
     /// # Errors
-    /// Where enough lines had come together to be written, and could not be.
+    /// If the buffer is full and cannot be written.
     pub(crate) fn record(&mut self, record: &Record<'_>) -> io::Result<()> {
         match &mut self.format {
-            Format::Json => json::record(record, &mut self.pending),
-            Format::Pretty(pretty) => pretty.record(record, &mut self.pending),
+            Format::Json => json::record(record, &mut self.buffer),
+            Format::Pretty(pretty) => pretty.record(record, &mut self.buffer),
         }
         self.write_if_full()
     }
 
-    /// Takes what became of the connection.
+    /// Prints a change of the connection.
     ///
     /// # Errors
-    /// As [`Printer::record`].
-    pub(crate) fn status(&mut self, status: &record::Status<'_>) -> io::Result<()> {
+    /// See [`Printer::record`].
+    pub(crate) fn status(&mut self, status: &record::ConnectionStatus<'_>) -> io::Result<()> {
         match &mut self.format {
-            Format::Json => json::status(status, &mut self.pending),
-            Format::Pretty(pretty) => pretty.status(status, &mut self.pending),
+            Format::Json => json::status(status, &mut self.buffer),
+            Format::Pretty(pretty) => pretty.status(status, &mut self.buffer),
         }
         self.write_if_full()
     }
 
-    /// Takes what was read from `line`: as JSON it is that very line again.
+    /// Prints a recorded line and its parsed entry. JSON output is the line itself, byte for byte.
     ///
     /// # Errors
-    /// As [`Printer::record`].
-    pub(crate) fn recorded(&mut self, line: &[u8], entry: &Entry<'_>) -> io::Result<()> {
+    /// See [`Printer::record`].
+    pub(crate) fn recorded_line(&mut self, line: &[u8], entry: &Entry<'_>) -> io::Result<()> {
         match (&self.format, entry) {
             (Format::Json, _) => {
-                self.pending.extend_from_slice(line);
-                self.pending.push(b'\n');
+                self.buffer.extend_from_slice(line);
+                self.buffer.push(b'\n');
                 self.write_if_full()
             }
-            (Format::Pretty(_), Entry::Message(line)) => self.record(&line.record()),
-            (Format::Pretty(_), Entry::Status(status)) => self.status(status),
+            (Format::Pretty(_), Entry::Message(message)) => self.record(&message.record()),
+            (Format::Pretty(_), Entry::Connection(status)) => self.status(status),
         }
     }
 
-    /// Where the lines go.
+    /// Returns the underlying writer.
     pub(crate) fn out(&mut self) -> &mut W {
         &mut self.out
     }
 
-    /// Hands every pending line to the kernel.
+    /// Writes all buffered lines.
     ///
     /// # Errors
-    /// Where the lines could not be written; what was not is still pending.
+    /// If writing fails. Bytes that were not written stay in the buffer.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let result = write_all(&mut self.out, &self.pending);
+        let result = write_all(&mut self.out, &self.buffer);
         match result {
             Ok(()) => {
-                self.pending.clear();
-                // An uncommonly long line took more.
-                self.pending.shrink_to(2 * FULL);
+                self.buffer.clear();
+                // Release the memory of an unusually long line.
+                self.buffer.shrink_to(2 * BUFFER_LIMIT);
                 self.out.flush()
             }
             Err((written, error)) => {
-                self.pending.drain(..written);
+                self.buffer.drain(..written);
                 Err(error)
             }
         }
     }
 
     fn write_if_full(&mut self) -> io::Result<()> {
-        if self.pending.len() >= FULL { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= BUFFER_LIMIT { self.flush() } else { Ok(()) }
     }
 }
 
-/// Writes all of `bytes`; an error comes with how many of them went out before it.
+/// Writes all of `bytes`. An error comes with the number of bytes written before it.
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while written < bytes.len() {
@@ -143,18 +149,18 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io::Error
     Ok(())
 }
 
-/// Standard output without a buffer or lock of its own: printers have theirs.
+/// Returns standard output without a buffer or a lock; printers have their own.
 ///
 /// # Errors
-/// Where it is closed.
+/// If it is closed.
 pub(crate) fn stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// Writes a text that is all there is to say, and ends with success: also where the reader went away.
+/// Writes a text to standard output. A closed pipe is a success: the reader has read enough.
 ///
 /// # Errors
-/// Where standard output cannot be written to.
+/// If standard output cannot be written to.
 pub(crate) fn print(text: &str) -> Result<Status> {
     match stdout().and_then(|mut out| out.write_all(text.as_bytes())) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -164,12 +170,12 @@ pub(crate) fn print(text: &str) -> Result<Status> {
     }
 }
 
-/// Cuts a duration to what people read.
+/// Truncates a duration to milliseconds.
 pub(crate) fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-/// Whether to colour what goes to `stream`.
+/// Returns whether output to `stream` is colored.
 pub(crate) fn use_color(choice: ColorChoice, stream: &impl IsTerminal) -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     match choice {
@@ -185,20 +191,20 @@ pub(crate) fn use_color(choice: ColorChoice, stream: &impl IsTerminal) -> bool {
 mod tests {
     use super::*;
 
-    /// Takes a few bytes, then fails.
-    struct Narrow {
-        taken: Vec<u8>,
+    /// Accepts some bytes, then fails.
+    struct LimitedWriter {
+        written: Vec<u8>,
         room: usize,
     }
 
-    impl Write for Narrow {
+    impl Write for LimitedWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let n = bytes.len().min(self.room);
             if n == 0 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             self.room -= n;
-            self.taken.extend_from_slice(&bytes[..n]);
+            self.written.extend_from_slice(&bytes[..n]);
             Ok(n)
         }
 
@@ -208,12 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_still_pending_and_never_written_twice() {
-        let mut printer = Printer::new(Narrow { taken: vec![], room: 3 }, Format::Json);
-        printer.pending.extend_from_slice(b"abcdef");
-        assert!(printer.flush().is_err() && !printer.pending.is_empty());
+    fn after_an_error_the_rest_is_written_once() {
+        let mut printer = Printer::new(LimitedWriter { written: vec![], room: 3 }, Format::Json);
+        printer.buffer.extend_from_slice(b"abcdef");
+        assert!(printer.flush().is_err() && !printer.buffer.is_empty());
         printer.out.room = 100;
-        printer.flush().expect("room enough");
-        assert_eq!((printer.out.taken.as_slice(), printer.pending.is_empty()), (&b"abcdef"[..], true));
+        printer.flush().expect("enough room");
+        assert_eq!((printer.out.written.as_slice(), printer.buffer.is_empty()), (&b"abcdef"[..], true));
     }
 }

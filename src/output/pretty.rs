@@ -1,10 +1,11 @@
-//! One line for people: columns that line up, nothing cut off, nothing that a terminal would obey.
+//! Pretty output: one line per record, in aligned columns.
 //!
-//! `TIME  KIND  STATE  PARTIES  APPLICATION  DETAIL`, where an event's kind is its category and its state its action.
-//! The line is the same on a terminal and in a pipe, but for colour. Cells are padded to a width that fits usual values;
-//! a longer value pushes the rest of its line.
+//! The columns are `TIME  KIND  STATE  PARTIES  APPLICATION  DETAIL`. An event's kind is its category, and its state is its
+//! action. A line is the same on a terminal and in a pipe, except for color. Nothing is cut off: cells are padded to a
+//! usual width, and a longer value moves the rest of its line. Text from the network is escaped.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use colored::{Color, Colorize as _};
 use jiff::Timestamp;
@@ -13,70 +14,72 @@ use unicode_width::UnicodeWidthStr as _;
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::escape::{escaped, is_plain};
+use super::escape::{escaped, is_printable_ascii};
+use super::whole_millis;
+use crate::protocol::call::{self, CallResult, Outcome, Verdict};
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields};
-use crate::protocol::record::{Change, Content, Payload, Record, Status};
+use crate::protocol::presence;
+use crate::protocol::record::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
 use crate::protocol::topic::{Action, Category, Root};
-use crate::protocol::{call, presence};
 
-/// How wide each column is at least, in terminal cells; the last one is not padded.
+/// Minimum width of each column in terminal cells. The last column is not padded.
 const WIDTHS: [usize; 5] = [23, 12, 9, 36, 16];
 
-/// What a cell shows where there is nothing to show.
-const NOTHING: &str = "-";
+/// The text of an empty cell.
+const EMPTY_CELL: &str = "-";
 
-/// What stands between FROM and TO, and its width in terminal cells.
+/// The separator of FROM and TO, and its width in terminal cells.
 const ARROW: &str = " → ";
 const ARROW_WIDTH: usize = 3;
 
-/// Prints records for people.
+/// Formats records for people.
 #[derive(Debug)]
 pub(crate) struct Pretty {
-    /// What is written around times and states; `None` for plain lines.
-    paint: Option<Box<Paint>>,
+    /// The colors of times and states, `None` for lines without color.
+    palette: Option<Box<Palette>>,
     clock: Clock,
     sphere: Root,
 }
 
-/// What a terminal is told before and after a text to colour it.
-type Around = (String, String);
+/// The ANSI escape sequences before and after a colored text.
+type AnsiPair = (String, String);
 
-/// Every colour that is used. Found out once, so that a line needs no memory of its own.
+/// The escape sequences of all colors. Computed once, so that formatting a line does not allocate.
 #[derive(Debug)]
-struct Paint {
-    time: Around,
-    good: Around,
-    change: Around,
-    end: Around,
-    bad: Around,
+struct Palette {
+    time: AnsiPair,
+    success: AnsiPair,
+    change: AnsiPair,
+    end: AnsiPair,
+    failure: AnsiPair,
 }
 
-impl Paint {
+impl Palette {
     fn new() -> Self {
-        // The decision is ours, not made from the environment a second time.
+        // `use_color` has already considered the environment.
         colored::control::set_override(true);
-        let around = |color| {
+        let ansi_pair = |color| {
             let text = "x".color(color).to_string();
             let (before, after) = text.split_once('x').unwrap_or_default();
             (before.to_owned(), after.to_owned())
         };
         Self {
-            time: around(Color::BrightBlack),
-            good: around(Color::Green),
-            change: around(Color::Yellow),
-            end: around(Color::Cyan),
-            bad: around(Color::Red),
+            time: ansi_pair(Color::BrightBlack),
+            success: ansi_pair(Color::Green),
+            change: ansi_pair(Color::Yellow),
+            end: ansi_pair(Color::Cyan),
+            failure: ansi_pair(Color::Red),
         }
     }
 
-    fn state(&self, tone: Tone) -> Option<&Around> {
-        match tone {
-            Tone::Good => Some(&self.good),
-            Tone::Change => Some(&self.change),
-            Tone::End => Some(&self.end),
-            Tone::Bad => Some(&self.bad),
-            Tone::Plain => None,
+    fn state(&self, style: Style) -> Option<&AnsiPair> {
+        match style {
+            Style::Success => Some(&self.success),
+            Style::Change => Some(&self.change),
+            Style::End => Some(&self.end),
+            Style::Failure => Some(&self.failure),
+            Style::Plain => None,
         }
     }
 }
@@ -85,13 +88,13 @@ impl Paint {
 struct Row<'a> {
     kind: Cow<'a, str>,
     state: Cow<'a, str>,
-    tone: Tone,
+    style: Style,
     parties: Parties<'a>,
     context: Cow<'a, str>,
     detail: Cow<'a, str>,
 }
 
-/// Who takes part, or what stands in that column instead.
+/// The content of the PARTIES column: the endpoints, or another text.
 enum Parties<'a> {
     One(Cow<'a, str>),
     FromTo(Cow<'a, str>, Cow<'a, str>),
@@ -103,23 +106,23 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Parties<'a> {
     }
 }
 
-/// What a row's state is like; decides its colour.
+/// The meaning of a state; decides its color.
 #[derive(Clone, Copy)]
-enum Tone {
-    Good,
+enum Style {
+    Success,
     Change,
     End,
-    Bad,
+    Failure,
     Plain,
 }
 
 impl Pretty {
-    /// Prints times in the operator's zone. Documents below `sphere` are shown as presence.
+    /// Formats times in the local zone. Documents below `sphere` are shown as presence.
     pub(crate) fn new(color: bool, sphere: Root) -> Self {
-        Self { paint: color.then(|| Box::new(Paint::new())), clock: Clock::new(TimeZone::system()), sphere }
+        Self { palette: color.then(|| Box::new(Palette::new())), clock: Clock::new(TimeZone::system()), sphere }
     }
 
-    /// Appends a record's line, its line end included.
+    /// Appends a record as a line, including the line end.
     pub(crate) fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let mut row = match &record.content {
             Content::Event(event) => event_row(event),
@@ -132,43 +135,43 @@ impl Pretty {
         self.line(record.received, &row, out);
     }
 
-    /// Appends the line of what became of the connection, its line end included.
-    pub(crate) fn status(&mut self, status: &Status<'_>, out: &mut Vec<u8>) {
+    /// Appends a change of the connection as a line, including the line end.
+    pub(crate) fn status(&mut self, status: &ConnectionStatus<'_>, out: &mut Vec<u8>) {
         self.line(status.received, &status_row(status), out);
     }
 
     fn line(&mut self, received: Timestamp, row: &Row<'_>, out: &mut Vec<u8>) {
-        let Row { kind, state, tone, parties, context, detail } = row;
+        let Row { kind, state, style, parties, context, detail } = row;
         let [time_width, kind_width, state_width, parties_width, context_width] = WIDTHS;
         let time = self.clock.time(received);
-        let paint = self.paint.as_deref();
-        let taken = put_painted(out, time, paint.map(|paint| &paint.time));
-        pad(out, time_width, taken);
-        let taken = put(out, kind);
-        pad(out, kind_width, taken);
-        let taken = put_painted(out, state, paint.and_then(|paint| paint.state(*tone)));
-        pad(out, state_width, taken);
-        let taken = match parties {
-            Parties::One(one) => put(out, one),
+        let palette = self.palette.as_deref();
+        let used = push_colored(out, time, palette.map(|palette| &palette.time));
+        pad(out, time_width, used);
+        let used = push_cell(out, kind);
+        pad(out, kind_width, used);
+        let used = push_colored(out, state, palette.and_then(|palette| palette.state(*style)));
+        pad(out, state_width, used);
+        let used = match parties {
+            Parties::One(one) => push_cell(out, one),
             Parties::FromTo(from, to) => {
-                let from = put(out, from);
+                let from = push_cell(out, from);
                 out.extend_from_slice(ARROW.as_bytes());
-                from + ARROW_WIDTH + put(out, to)
+                from + ARROW_WIDTH + push_cell(out, to)
             }
         };
-        pad(out, parties_width, taken);
-        let taken = put(out, context);
-        pad(out, context_width, taken);
-        put(out, detail);
+        pad(out, parties_width, used);
+        let used = push_cell(out, context);
+        pad(out, context_width, used);
+        push_cell(out, detail);
         out.push(b'\n');
     }
 
-    /// A message from elsewhere: what the protocol knows of it, else its topic and payload.
+    /// Returns the row of a message that is not an event: a call, a reply, presence, or topic and payload.
     fn other_row<'a>(&self, record: &Record<'a>) -> Row<'a> {
         let below_sphere = self.sphere.strip(record.topic).is_some();
         let fields = match record.payload {
             Payload::Json(json) => Fields::read_text(json).unwrap_or_default(),
-            Payload::Text("") if below_sphere => return gone_row(record.topic),
+            Payload::Text("") if below_sphere => return unregistered_row(record.topic),
             Payload::Text(_) | Payload::Binary(_) | Payload::Missing => Fields::default(),
         };
         match fields.method.map(Field::text).as_deref() {
@@ -177,19 +180,19 @@ impl Pretty {
             Some(presence::METHOD) => presence_row(record.topic, &fields),
             _ => Row {
                 kind: "message".into(),
-                state: NOTHING.into(),
-                tone: Tone::Plain,
+                state: EMPTY_CELL.into(),
+                style: Style::Plain,
                 parties: record.topic.into(),
-                context: shown(fields.app_context),
+                context: text_or_dash(fields.app_context),
                 detail: payload_text(record),
             },
         }
     }
 }
 
-/// Appends a cell's text, made safe; returns its width in terminal cells.
-fn put(out: &mut Vec<u8>, text: &str) -> usize {
-    if is_plain(text) {
+/// Appends a cell's text, escaped, and returns its width in terminal cells.
+fn push_cell(out: &mut Vec<u8>, text: &str) -> usize {
+    if is_printable_ascii(text) {
         out.extend_from_slice(text.as_bytes());
         return text.len();
     }
@@ -198,21 +201,21 @@ fn put(out: &mut Vec<u8>, text: &str) -> usize {
     width(&text)
 }
 
-/// The same, in colour where there is one.
-fn put_painted(out: &mut Vec<u8>, text: &str, around: Option<&Around>) -> usize {
-    let (before, after) = around.map_or(("", ""), |(before, after)| (before, after));
+/// Appends a cell like [`push_cell`], colored if `color` is given.
+fn push_colored(out: &mut Vec<u8>, text: &str, color: Option<&AnsiPair>) -> usize {
+    let (before, after) = color.map_or(("", ""), |(before, after)| (before, after));
     out.extend_from_slice(before.as_bytes());
-    let taken = put(out, text);
+    let used = push_cell(out, text);
     out.extend_from_slice(after.as_bytes());
-    taken
+    used
 }
 
-/// Fills a column that is `width` cells wide, of which `taken` are taken, and the space between columns.
-fn pad(out: &mut Vec<u8>, width: usize, taken: usize) {
-    out.resize(out.len() + width.saturating_sub(taken) + 2, b' ');
+/// Pads a column of `width` cells, of which `used` are used, and adds the space between columns.
+fn pad(out: &mut Vec<u8>, width: usize, used: usize) {
+    out.resize(out.len() + width.saturating_sub(used) + 2, b' ');
 }
 
-/// The width of a safe text in terminal cells.
+/// Returns the width of an escaped text in terminal cells.
 fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.width() }
 }
@@ -224,49 +227,49 @@ fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
         None => topic.from.into(),
     };
     let subject = match topic.category() {
-        Category::Registration => shown(fields.reg_topic),
+        Category::Registration => text_or_dash(fields.reg_topic),
         Category::Session => short_id(fields.sig_sess_id),
     };
     Row {
         kind: topic.category().as_str().into(),
         state: topic.action.as_str().into(),
-        tone: match topic.action {
-            Action::Started => Tone::Good,
-            Action::Modified => Tone::Change,
-            Action::Stopped => Tone::End,
-            Action::Failed => Tone::Bad,
+        style: match topic.action {
+            Action::Started => Style::Success,
+            Action::Modified => Style::Change,
+            Action::Stopped => Style::End,
+            Action::Failed => Style::Failure,
         },
         parties,
-        context: shown(fields.app_context),
+        context: text_or_dash(fields.app_context),
         detail: text_of(fields.reason).unwrap_or(subject),
     }
 }
 
-fn status_row<'a>(status: &'a Status<'_>) -> Row<'a> {
+fn status_row<'a>(status: &'a ConnectionStatus<'_>) -> Row<'a> {
     let span = match status.change {
-        Change::Gap { from, until } => format!("{from:.3} to {until:.3}").into(),
-        Change::Connected | Change::Disconnected | Change::Ready => NOTHING.into(),
+        ConnectionChange::Gap { from, until } => format!("{from:.3} to {until:.3}").into(),
+        ConnectionChange::Connected | ConnectionChange::Disconnected | ConnectionChange::Ready => EMPTY_CELL.into(),
     };
     Row {
         kind: "connection".into(),
         state: status.change.as_str().into(),
-        tone: match status.change {
-            Change::Connected | Change::Ready => Tone::Good,
-            Change::Disconnected | Change::Gap { .. } => Tone::Bad,
+        style: match status.change {
+            ConnectionChange::Connected | ConnectionChange::Ready => Style::Success,
+            ConnectionChange::Disconnected | ConnectionChange::Gap { .. } => Style::Failure,
         },
         parties: span,
-        context: NOTHING.into(),
-        detail: status.reason.as_deref().unwrap_or(NOTHING).into(),
+        context: EMPTY_CELL.into(),
+        detail: status.reason.as_deref().unwrap_or(EMPTY_CELL).into(),
     }
 }
 
 fn malformed_row<'a>(error: &'a str, record: &Record<'a>) -> Row<'a> {
     Row {
         kind: "malformed".into(),
-        state: NOTHING.into(),
-        tone: Tone::Bad,
+        state: EMPTY_CELL.into(),
+        style: Style::Failure,
         parties: record.topic.into(),
-        context: NOTHING.into(),
+        context: EMPTY_CELL.into(),
         detail: format!("{error}: {}", payload_text(record)).into(),
     }
 }
@@ -276,23 +279,23 @@ fn request_row<'a>(fields: &Fields<'a>) -> Row<'a> {
     Row {
         kind: "call".into(),
         state: "request".into(),
-        tone: Tone::Change,
-        parties: Parties::FromTo(shown(fields.caller), shown(fields.callee)),
-        context: shown(fields.app_context),
-        detail: format!("{}, reply to {}{session}", short_id(fields.trans_id), shown(fields.from_topic)).into(),
+        style: Style::Change,
+        parties: Parties::FromTo(text_or_dash(fields.caller), text_or_dash(fields.callee)),
+        context: text_or_dash(fields.app_context),
+        detail: format!("{}, reply to {}{session}", short_id(fields.trans_id), text_or_dash(fields.from_topic)).into(),
     }
 }
 
 fn reply_row<'a>(topic: &'a str, fields: &Fields<'a>) -> Row<'a> {
-    let result = shown(fields.result);
+    let result = text_or_dash(fields.result);
     let reason = text_of(fields.reason).map(|reason| format!(", {reason}")).unwrap_or_default();
     Row {
         kind: "reply".into(),
-        tone: if result == "SUCCESS" { Tone::Good } else { Tone::Bad },
+        style: if result == "SUCCESS" { Style::Success } else { Style::Failure },
         state: result,
-        parties: NOTHING.into(),
-        context: shown(fields.app_context),
-        detail: format!("{} {}{reason}, on {topic}", shown(fields.orig), short_id(fields.trans_id)).into(),
+        parties: EMPTY_CELL.into(),
+        context: text_or_dash(fields.app_context),
+        detail: format!("{} {}{reason}, on {topic}", text_or_dash(fields.orig), short_id(fields.trans_id)).into(),
     }
 }
 
@@ -300,22 +303,22 @@ fn presence_row<'a>(topic: &'a str, fields: &Fields<'a>) -> Row<'a> {
     let alias = text_of(fields.alias).map(|alias| format!("{alias}, ")).unwrap_or_default();
     Row {
         kind: "presence".into(),
-        state: shown(fields.state),
-        tone: Tone::Good,
+        state: text_or_dash(fields.state),
+        style: Style::Success,
         parties: last_level(topic).into(),
-        context: shown(fields.app_context),
-        detail: format!("{alias}{}", shown(fields.address_topic)).into(),
+        context: text_or_dash(fields.app_context),
+        detail: format!("{alias}{}", text_or_dash(fields.address_topic)).into(),
     }
 }
 
-fn gone_row(topic: &str) -> Row<'_> {
+fn unregistered_row(topic: &str) -> Row<'_> {
     Row {
         kind: "presence".into(),
         state: "gone".into(),
-        tone: Tone::End,
+        style: Style::End,
         parties: last_level(topic).into(),
-        context: NOTHING.into(),
-        detail: NOTHING.into(),
+        context: EMPTY_CELL.into(),
+        detail: EMPTY_CELL.into(),
     }
 }
 
@@ -323,22 +326,22 @@ fn last_level(topic: &str) -> &str {
     topic.rsplit('/').next().unwrap_or(topic)
 }
 
-/// A field's text, where it has any.
+/// Returns a field's text if it is not empty.
 fn text_of(field: Option<Field<'_>>) -> Option<Cow<'_, str>> {
     field.map(Field::text).filter(|text| !text.is_empty())
 }
 
-fn shown(field: Option<Field<'_>>) -> Cow<'_, str> {
-    text_of(field).unwrap_or(NOTHING.into())
+fn text_or_dash(field: Option<Field<'_>>) -> Cow<'_, str> {
+    text_of(field).unwrap_or(EMPTY_CELL.into())
 }
 
-/// An ID's text: of a UUID the first group, enough to tell a few apart; anything else whole.
+/// Returns the first group of a UUID, which is enough to distinguish a few, or any other ID as it is.
 fn short_id(field: Option<Field<'_>>) -> Cow<'_, str> {
-    let id = shown(field);
+    let id = text_or_dash(field);
     if id.len() == 36 && Uuid::try_parse(&id).is_ok() { shortened(id, 8) } else { id }
 }
 
-/// The first bytes of an ASCII text.
+/// Returns the first bytes of an ASCII text.
 fn shortened(text: Cow<'_, str>, len: usize) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[..len]),
@@ -349,7 +352,7 @@ fn shortened(text: Cow<'_, str>, len: usize) -> Cow<'_, str> {
     }
 }
 
-/// The payload as text: JSON as it came, other text quoted, bytes counted and quoted with escapes.
+/// Returns the payload as text: JSON as it is, other text quoted, bytes with their number and escaped.
 fn payload_text<'a>(record: &Record<'a>) -> Cow<'a, str> {
     match record.payload {
         Payload::Json(json) if json.contains(['\n', '\r']) => json.trim_ascii().replace(['\n', '\r'], " ").into(),
@@ -359,4 +362,18 @@ fn payload_text<'a>(record: &Record<'a>) -> Cow<'a, str> {
         Payload::Binary(bytes) => format!("{} bytes \"{}\"", bytes.len(), bytes.escape_ascii()).into(),
         Payload::Missing => "(missing)".into(),
     }
+}
+
+/// Returns the line of a call's result, including the line end.
+pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
+    let CallResult { request, outcome, elapsed } = result;
+    let status = match (outcome, outcome.reason()) {
+        (Outcome::Answered { verdict: Verdict::Success, .. }, _) => "placed".to_owned(),
+        (_, Some(reason)) => format!("failed: {reason}"),
+        (_, None) => "failed: the service gave no reason".to_owned(),
+    };
+    let session = request.session_id.map(|id| format!(", session {id}")).unwrap_or_default();
+    let elapsed = humantime::format_duration(whole_millis(*elapsed));
+    let line = format!("{} → {}: {status} ({elapsed}{session})", request.caller, request.callee);
+    format!("{}\n", escaped(&line))
 }

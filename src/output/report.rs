@@ -1,77 +1,78 @@
-//! Words about the run, on standard error: what is being done, warnings, errors and their hints.
+//! Messages about the run, on standard error: progress, warnings, errors and hints.
 
 use std::fmt;
 use std::io::Write as _;
 
 use super::escape::escaped;
 
-/// How much is said.
+/// Which messages are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
-    /// Warnings and errors alone.
+    /// Warnings and errors.
     Quiet,
-    /// What an operator wants to know.
+    /// Also the normal course of the run.
     Normal,
-    /// What somebody who looks for a fault wants to know.
+    /// Also details for troubleshooting.
     Verbose,
 }
 
-/// Says what the run wants to tell. What comes from outside is made safe: each call prints one line.
+/// Prints messages to standard error. Each call prints one line, with text from outside escaped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report {
     verbosity: Verbosity,
 }
 
 impl Report {
-    /// Says as much as `verbosity` asks for.
+    /// Makes a report that prints the messages of `verbosity`.
     pub(crate) fn new(verbosity: Verbosity) -> Self {
         Self { verbosity }
     }
 
-    /// Whether nothing but warnings and errors is wanted.
+    /// Returns whether only warnings and errors are printed.
     pub(crate) fn is_quiet(self) -> bool {
         self.verbosity == Verbosity::Quiet
     }
 
-    /// What is only worth saying when somebody looks for a fault.
-    pub(crate) fn detail(self, text: impl fmt::Display) {
+    /// Prints a detail for troubleshooting.
+    pub(crate) fn debug(self, text: impl fmt::Display) {
         if self.verbosity >= Verbosity::Verbose {
-            say("rtcomm: ", text);
+            print_line("rtcomm: ", text);
         }
     }
 
-    /// The ordinary course of the run.
-    pub(crate) fn note(self, text: impl fmt::Display) {
+    /// Prints a message about the normal course of the run.
+    pub(crate) fn info(self, text: impl fmt::Display) {
         if self.verbosity >= Verbosity::Normal {
-            say("rtcomm: ", text);
+            print_line("rtcomm: ", text);
         }
     }
 
-    /// What the run goes on from, and the operator should know.
-    #[expect(clippy::unused_self, reason = "said as the others are, and never silenced")]
+    /// Prints a warning. The run continues.
+    #[expect(clippy::unused_self, reason = "called like the other methods, but never silenced")]
     pub(crate) fn warn(self, text: impl fmt::Display) {
-        say("rtcomm: warning: ", text);
+        print_line("rtcomm: warning: ", text);
     }
 
-    /// What ended the run, and what to check.
-    #[expect(clippy::unused_self, reason = "said as the others are, and never silenced")]
+    /// Prints the error that ended the run, and its hint.
+    #[expect(clippy::unused_self, reason = "called like the other methods, but never silenced")]
     pub(crate) fn error(self, error: &anyhow::Error) {
-        say("rtcomm: error: ", format_args!("{error:#}"));
+        print_line("rtcomm: error: ", format_args!("{error:#}"));
         if let Some(hint) = crate::exit::hint_of(error) {
-            say("  hint: ", hint);
+            print_line("  hint: ", hint);
         }
     }
 }
 
-/// How many characters of a line are shown: enough for all that we say, not for all that the network may make us quote.
-const LONGEST: usize = 1_000;
+/// Maximum number of characters per line. Errors may quote megabytes from the network.
+const MAX_CHARS: usize = 1_000;
 
-/// Writes one line at once, so that lines of several threads do not mix. Standard error may be closed: then there is
-/// nobody to tell.
-fn say(head: &str, text: impl fmt::Display) {
+/// Writes a line with one system call, so that lines of several threads do not mix.
+///
+/// Ignores errors: if standard error is closed, nobody reads it.
+fn print_line(prefix: &str, text: impl fmt::Display) {
     let text = text.to_string();
-    let shown = text.char_indices().nth(LONGEST).map_or(text.as_str(), |(end, _)| &text[..end]);
-    let cut = if shown.len() < text.len() { "…" } else { "" };
-    let line = format!("{head}{}{cut}\n", escaped(shown));
+    let shown = text.char_indices().nth(MAX_CHARS).map_or(text.as_str(), |(end, _)| &text[..end]);
+    let ellipsis = if shown.len() < text.len() { "…" } else { "" };
+    let line = format!("{prefix}{}{ellipsis}\n", escaped(shown));
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

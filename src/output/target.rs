@@ -1,4 +1,4 @@
-//! Where records go: standard output, or a file that is appended to.
+//! The destination of records: standard output, or a file to append to.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -7,44 +7,44 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// Where records go.
+/// The destination of records.
 #[derive(Debug)]
 pub(crate) enum Target {
     /// Standard output.
     Stdout(File),
     /// A file.
     File {
-        /// Its name, to open it anew.
+        /// The path, for reopening.
         path: PathBuf,
-        /// The file itself.
+        /// The open file.
         file: File,
-        /// Whether what is written must survive a loss of power before it counts as written.
+        /// Whether a flush syncs the data to disk, so that it survives a power loss.
         is_synced: bool,
     },
 }
 
 impl Target {
-    /// Standard output.
+    /// Returns standard output.
     ///
     /// # Errors
-    /// Where it is closed.
+    /// If it is closed.
     pub(crate) fn stdout() -> Result<Self> {
         super::stdout().map(Self::Stdout).context("cannot write to standard output")
     }
 
-    /// A file, which is made where it does not exist.
+    /// Opens a file for appending, and creates it if it does not exist.
     ///
     /// # Errors
-    /// Where it cannot be opened for appending.
+    /// If the file cannot be opened for appending.
     pub(crate) fn file(path: PathBuf, is_synced: bool) -> Result<Self> {
         let file = open(&path, is_synced).with_context(|| format!("cannot open {} for appending", path.display()))?;
         Ok(Self::File { path, file, is_synced })
     }
 
-    /// Opens the file anew by its name: what stood there may have been renamed.
+    /// Opens the file again by its path, after log rotation renamed the old one.
     ///
     /// # Errors
-    /// As [`Target::file`].
+    /// See [`Target::file`].
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout(_) => Ok(()),
@@ -80,7 +80,7 @@ impl Write for Target {
     }
 }
 
-/// Opens a file for appending. A line that an earlier run could not finish is ended, so that it spoils no other.
+/// Opens a file for appending. If it ends with an incomplete line, appends a line end.
 fn open(path: &Path, is_synced: bool) -> io::Result<File> {
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
     let mut file = OpenOptions::new().create(true).append(true).read(is_file).open(path)?;
@@ -88,24 +88,23 @@ fn open(path: &Path, is_synced: bool) -> io::Result<File> {
         file.write_all(b"\n")?;
     }
     if is_synced {
-        sync_name(path)?;
+        sync_directory(path)?;
     }
     Ok(file)
 }
 
-/// Has a file's name survive a loss of power: that stands in its folder, which is not synced with the file [fsync(2)].
-fn sync_name(path: &Path) -> io::Result<()> {
-    match File::open(folder(path)).and_then(|folder| folder.sync_all()) {
-        // A file system that does not sync folders says so like this; nothing more can be asked of it.
+/// Syncs the file's directory entry, which syncing the file itself does not [fsync(2)].
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match File::open(directory_of(path)).and_then(|directory| directory.sync_all()) {
+        // The file system does not support syncing directories.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        Err(error) => Err(io::Error::new(error.kind(), format!("its folder cannot be synced: {error}"))),
+        Err(error) => Err(io::Error::new(error.kind(), format!("cannot sync its directory: {error}"))),
         Ok(()) => Ok(()),
     }
 }
 
-/// The folder that a file's name stands in.
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn ends_with_line_end(file: &mut File) -> io::Result<bool> {
@@ -125,9 +124,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_file_is_appended_to_and_a_broken_line_is_ended_first() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("events.jsonl");
+    fn an_incomplete_last_line_is_ended_before_appending() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("events.jsonl");
         for line in ["one\n", "tw"] {
             let mut target = Target::file(path.clone(), true).expect("a file");
             target.write_all(line.as_bytes()).expect("written");
@@ -138,33 +137,33 @@ mod tests {
     }
 
     #[test]
-    fn a_file_whose_name_cannot_be_synced_is_not_written_to_where_it_must_survive() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("events.jsonl");
-        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o300)).expect("our own folder");
-        // Root may read it all the same.
-        let may_be_synced = File::open(folder.path()).is_ok();
+    fn a_file_whose_directory_cannot_be_synced_is_an_error_with_sync() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("events.jsonl");
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o300)).expect("a directory of this test");
+        // Root can read it anyway.
+        let can_sync = File::open(directory.path()).is_ok();
         let (synced, unsynced) = (Target::file(path.clone(), true), Target::file(path, false));
-        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("our own folder");
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).expect("a directory of this test");
         assert!(unsynced.is_ok());
-        assert_eq!(synced.is_ok(), may_be_synced);
+        assert_eq!(synced.is_ok(), can_sync);
     }
 
     #[test]
-    fn the_folder_is_the_one_that_the_name_stands_in() {
+    fn the_directory_of_a_bare_name_is_the_current_one() {
         for (path, expected) in [("events.jsonl", "."), ("a/events.jsonl", "a"), ("/events.jsonl", "/")] {
-            assert_eq!(folder(Path::new(path)), Path::new(expected), "{path}");
+            assert_eq!(directory_of(Path::new(path)), Path::new(expected), "{path}");
         }
     }
 
     #[test]
-    fn a_renamed_file_is_made_anew() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("events.jsonl");
+    fn reopening_after_a_rename_creates_a_new_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("events.jsonl");
         let mut target = Target::file(path.clone(), false).expect("a file");
         target.write_all(b"one\n").expect("written");
-        std::fs::rename(&path, folder.path().join("old")).expect("renamed");
-        target.reopen().expect("opened anew");
+        std::fs::rename(&path, directory.path().join("old")).expect("renamed");
+        target.reopen().expect("reopened");
         target.write_all(b"two\n").expect("written");
         assert_eq!(std::fs::read_to_string(&path).expect("readable"), "two\n");
     }

@@ -1,4 +1,4 @@
-//! One event: what its topic says and what its payload says (protocol, sections 2 and 3).
+//! An event: its topic and the known keys of its payload (protocol, sections 2 and 3).
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ pub const METHOD: &str = "RTCOMM_EVENT_FIRED";
 pub struct Event<'a> {
     /// Category, action and endpoints.
     pub topic: EventTopic<'a>,
-    /// What the payload tells.
+    /// The known keys of the payload.
     pub fields: Fields<'a>,
 }
 
-/// Why a message below the event root is no event.
+/// Why a message below the event root is not an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventError {
-    /// The topic is none that an event can have.
+    /// The topic is not the topic of an event.
     Topic(TopicError),
-    /// The payload is no JSON object.
+    /// The payload is not a JSON object.
     Payload(FieldsError),
     /// The payload has no `method`.
     NoMethod,
-    /// The payload's `method` is another one; its beginning.
+    /// The payload has another `method`; with the beginning of it.
     Method(String),
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for EventError {
         match self {
             Self::Topic(error) => error.fmt(f),
             Self::Payload(error) => error.fmt(f),
-            Self::NoMethod => write!(f, "payload has no method; an event's is {METHOD}"),
+            Self::NoMethod => write!(f, "payload has no method; expected {METHOD}"),
             Self::Method(method) => write!(f, "method is {method:?}, not {METHOD}"),
         }
     }
@@ -45,25 +45,19 @@ impl fmt::Display for EventError {
 impl std::error::Error for EventError {}
 
 impl<'a> Event<'a> {
-    /// Reads an event from a message below `root`.
+    /// Decodes a message below `root` as an event.
     ///
     /// # Errors
-    /// Says what about the topic or the payload is not an event's. The topic is judged first.
+    /// If the topic or the payload is not an event's. The topic is checked first.
     pub fn decode(root: &Root, topic: &'a str, payload: &'a [u8]) -> Result<Self, EventError> {
         let topic = EventTopic::parse(root, topic).map_err(EventError::Topic)?;
         Self::with_fields(topic, Fields::read(payload).map_err(EventError::Payload)?)
     }
 
-    /// As [`Event::decode`], where the payload is known to be UTF-8.
-    pub(super) fn decode_text(root: &Root, topic: &'a str, payload: &'a str) -> Result<Self, EventError> {
-        let topic = EventTopic::parse(root, topic).map_err(EventError::Topic)?;
-        Self::with_fields(topic, Fields::read_text(payload).map_err(EventError::Payload)?)
-    }
-
-    /// Puts an event together from what was read of its topic and its payload.
+    /// Makes an event from its parsed topic and payload.
     ///
     /// # Errors
-    /// Where the payload's `method` is not an event's.
+    /// If the payload's `method` is not an event's.
     pub fn with_fields(topic: EventTopic<'a>, fields: Fields<'a>) -> Result<Self, EventError> {
         match fields.method {
             Some(method) if method.is(METHOD) => Ok(Self { topic, fields }),
@@ -84,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_carries_what_topic_and_payload_say() {
+    fn an_event_has_the_parts_of_its_topic_and_payload() {
         let event = decode(
             "/rtcomm/event/session/failed/iggy_pop/david_bowie",
             r#"{"method":"RTCOMM_EVENT_FIRED","version":"1.0","reason":"busy","more":[1]}"#,
@@ -96,26 +90,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_says_why() {
+    fn the_error_says_why_a_message_is_not_an_event() {
         let topic = "/rtcomm/event/registration/started/iggy_pop";
         for (topic, payload, error) in [
             (topic, "", "payload is empty"),
-            (topic, "[]", "payload is JSON but no object"),
-            (topic, "{}", "payload has no method; an event's is RTCOMM_EVENT_FIRED"),
+            (topic, "[]", "payload is JSON but not an object"),
+            (topic, "{}", "payload has no method; expected RTCOMM_EVENT_FIRED"),
             (topic, r#"{"method":"DOCUMENT"}"#, r#"method is "DOCUMENT", not RTCOMM_EVENT_FIRED"#),
             (topic, r#"{"method":7}"#, r#"method is "7", not RTCOMM_EVENT_FIRED"#),
             (
                 "/rtcomm/event/session/start/a/b",
                 "{}",
-                r#"unknown action "start": none of started, modified, stopped, failed"#,
+                r#"unknown action "start": expected started, modified, stopped or failed"#,
             ),
         ] {
             assert_eq!(decode(topic, payload).expect_err(payload).to_string(), error);
         }
-        let long =
-            decode(topic, &format!(r#"{{"method":"{}"}}"#, "é".repeat(1_000_000))).expect_err("no event").to_string();
+        let long = decode(topic, &format!(r#"{{"method":"{}"}}"#, "é".repeat(1_000_000)))
+            .expect_err("not an event")
+            .to_string();
         assert_eq!(long, format!("method is \"{}…\", not RTCOMM_EVENT_FIRED", "é".repeat(100)));
-        let not_json = decode(topic, "start").expect_err("no JSON").to_string();
+        let not_json = decode(topic, "start").expect_err("not JSON").to_string();
         assert!(not_json.starts_with("payload is not JSON: "), "{not_json}");
     }
 }

@@ -1,8 +1,8 @@
-//! The protocol's JSON vocabulary: the keys that any of its messages may carry, read from a payload in one pass.
+//! Reads the protocol's JSON keys from a payload in one pass.
 //!
-//! Readers of events, calls and presence documents look at the same few keys, so one tolerant reader serves them all.
-//! It borrows: a field is the value's own JSON text, decoded only where somebody asks for it. Unknown keys are passed
-//! over; of a key that stands twice the last one counts, as in every common JSON reader.
+//! Events, calls and presence documents share a small set of keys, so one tolerant reader serves them all. It borrows: a
+//! field is the value's JSON text, and is decoded on request. Unknown keys are skipped. If a key occurs twice, the last
+//! value counts, as in other JSON readers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,42 +13,44 @@ use serde_json::value::RawValue;
 
 use super::scan;
 
-/// One value of a payload: its JSON text, as it was sent.
+/// A value of a payload, as its original JSON text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field<'a>(pub(super) &'a str);
+pub struct Field<'a>(&'a str);
 
 impl<'a> Field<'a> {
-    /// The JSON text itself: a string keeps its quotes and escapes, a number its digits.
+    /// Returns the JSON text: a string with its quotes and escapes, a number with its digits.
     #[must_use]
     pub fn json(self) -> &'a str {
         self.0
     }
 
-    /// A string's content; the JSON text of anything else (`100`), and of a string that is no Unicode (a lone surrogate).
+    /// Returns the content of a string, or the JSON text of any other value.
+    ///
+    /// A string that is not valid Unicode (a lone surrogate) is returned as JSON text too.
     #[must_use]
     pub fn text(self) -> Cow<'a, str> {
         let Some(inner) = self.0.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
             return Cow::Borrowed(self.0);
         };
-        // Nothing else in a string's JSON text is not plain.
-        if scan::plain(inner.as_bytes()) == inner.len() {
+        if scan::unescaped_len(inner.as_bytes()) == inner.len() {
             return Cow::Borrowed(inner);
         }
         serde_json::from_str(self.0).map_or(Cow::Borrowed(self.0), Cow::Owned)
     }
 
-    /// Whether the content is exactly `text`.
+    /// Returns whether [`Field::text`] equals `text`.
     #[must_use]
     pub fn is(self, text: &str) -> bool {
         self.text() == text
     }
 }
 
-/// Declares a struct of [`Field`]s and how it is read from an object, so that table and members cannot differ:
-/// `member: "key" | "other spelling"`. Where `nulls` are `absent`, a key whose value is `null` counts as missing.
-macro_rules! vocabulary {
-    (@keep kept $json:ident) => {{ let _ = $json; true }};
-    (@keep absent $json:ident) => { $json != "null" };
+/// Declares a struct of [`Field`]s together with its JSON keys: `member: "key" | "other spelling"`.
+///
+/// With `nulls absent`, a key whose value is `null` counts as missing. With `nulls kept`, it is a value.
+macro_rules! key_table {
+    (@accepts kept $json:ident) => {{ let _ = $json; true }};
+    (@accepts absent $json:ident) => { $json != "null" };
     (
         $(#[$doc:meta])* $vis:vis struct $name:ident, nulls $nulls:ident:
         $($(#[$member_doc:meta])* $member:ident: $($key:literal)|+,)+
@@ -59,7 +61,7 @@ macro_rules! vocabulary {
             $($(#[$member_doc])* $vis $member: Option<$crate::protocol::fields::Field<'a>>,)+
         }
 
-        impl<'a> $crate::protocol::fields::Vocabulary<'a> for $name<'a> {
+        impl<'a> $crate::protocol::fields::KeyTable<'a> for $name<'a> {
             fn slot(&mut self, key: &str) -> Option<&mut Option<$crate::protocol::fields::Field<'a>>> {
                 match key {
                     $($($key)|+ => Some(&mut self.$member),)+
@@ -67,31 +69,31 @@ macro_rules! vocabulary {
                 }
             }
 
-            fn keeps(json: &str) -> bool {
-                $crate::protocol::fields::vocabulary!(@keep $nulls json)
+            fn accepts(json: &str) -> bool {
+                $crate::protocol::fields::key_table!(@accepts $nulls json)
             }
         }
 
         impl<'de: 'a, 'a> serde::Deserialize<'de> for $name<'a> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_map($crate::protocol::fields::Object::<$name<'de>>::default())
+                deserializer.deserialize_map($crate::protocol::fields::ObjectVisitor::<$name<'de>>::default())
             }
         }
     };
 }
-pub(super) use vocabulary;
+pub(super) use key_table;
 
-vocabulary! {
-    /// The values of the keys that the protocol knows; `None` where the key is missing or `null`.
+key_table! {
+    /// The values of the protocol's keys, `None` if a key is missing or `null`.
     pub struct Fields, nulls absent:
 
-    /// What kind of message it is: `RTCOMM_EVENT_FIRED`, `3PCC_PLACE_CALL`, `RESPONSE`, `DOCUMENT`, …
+    /// The kind of message: `RTCOMM_EVENT_FIRED`, `3PCC_PLACE_CALL`, `RESPONSE`, `DOCUMENT`, …
     method: "method",
-    /// The protocol's version; drafts called the key `version` and `ibmRTC`.
+    /// The protocol version. Drafts named the key `version` and `ibmRTC`.
     version: "rtcommVer" | "version" | "ibmRTC",
     /// When it happened: the server's local time, without a zone.
     timestamp: "timestamp",
-    /// The application that it belongs to.
+    /// The application.
     app_context: "appContext",
     /// Why it failed.
     reason: "reason",
@@ -99,27 +101,27 @@ vocabulary! {
     reg_topic: "regTopic",
     /// The signaling session's ID.
     sig_sess_id: "sigSessID",
-    /// A transaction's ID.
+    /// The transaction's ID.
     trans_id: "transID",
-    /// What a response answers: the request's method.
+    /// The method of the request that a response answers.
     orig: "orig",
     /// `SUCCESS` or `FAILURE`.
     result: "result",
-    /// The endpoint that is to place a call.
+    /// The endpoint that places the call.
     caller: "callerEndpoint",
-    /// The endpoint that is to be called.
+    /// The endpoint that is called.
     callee: "calleeEndpoint",
-    /// Where the response is to be published.
+    /// The topic for the response.
     from_topic: "fromTopic",
-    /// The ID that the resulting session is to have.
+    /// The requested ID of the new session.
     session_id: "sessionID",
     /// What a presence document describes: `ENDPOINT` or `SERVICE`.
     kind: "type",
-    /// A presence document's state, such as `available`.
+    /// The state in a presence document, such as `available`.
     state: "state",
-    /// A presence document's name for people.
+    /// The display name in a presence document.
     alias: "alias",
-    /// Where an endpoint listens; some texts call the key `topic`.
+    /// The topic where an endpoint listens. Some documents name the key `topic`.
     address_topic: "addressTopic" | "topic",
 }
 
@@ -128,11 +130,11 @@ vocabulary! {
 pub enum FieldsError {
     /// The payload has no bytes.
     Empty,
-    /// The payload is not UTF-8; with the offset of the first wrong byte.
+    /// The payload is not UTF-8; with the offset of the first invalid byte.
     NotUtf8(usize),
-    /// The payload is not JSON; with the parser's words.
+    /// The payload is not JSON; with the parser's message.
     NotJson(String),
-    /// The payload is JSON, but no object.
+    /// The payload is JSON, but not an object.
     NotAnObject,
 }
 
@@ -141,8 +143,8 @@ impl fmt::Display for FieldsError {
         match self {
             Self::Empty => f.write_str("payload is empty"),
             Self::NotUtf8(offset) => write!(f, "payload is not UTF-8 from byte {offset} on"),
-            Self::NotJson(why) => write!(f, "payload is not JSON: {why}"),
-            Self::NotAnObject => f.write_str("payload is JSON but no object"),
+            Self::NotJson(message) => write!(f, "payload is not JSON: {message}"),
+            Self::NotAnObject => f.write_str("payload is JSON but not an object"),
         }
     }
 }
@@ -150,10 +152,10 @@ impl fmt::Display for FieldsError {
 impl std::error::Error for FieldsError {}
 
 impl<'a> Fields<'a> {
-    /// Reads a payload. Never recurses, however deep the payload nests.
+    /// Reads a payload. Unknown values are skipped without recursion, so deep nesting is harmless.
     ///
     /// # Errors
-    /// Where the payload is empty, not UTF-8, not JSON, or JSON that is no object.
+    /// If the payload is empty, not UTF-8, not JSON, or not an object.
     pub fn read(payload: &'a [u8]) -> Result<Self, FieldsError> {
         Self::read_text(text_of(payload)?)
     }
@@ -161,12 +163,12 @@ impl<'a> Fields<'a> {
     /// Reads a payload that is known to be UTF-8.
     ///
     /// # Errors
-    /// As [`Fields::read`].
+    /// See [`Fields::read`].
     pub fn read_text(text: &'a str) -> Result<Self, FieldsError> {
         if text.is_empty() {
             return Err(FieldsError::Empty);
         }
-        if let Some(fields) = scan::object(text) {
+        if let Some(fields) = Self::scan(text) {
             return Ok(fields);
         }
         serde_json::from_str(text).map_err(|error| {
@@ -174,73 +176,85 @@ impl<'a> Fields<'a> {
             if !is_object && is_json(text) { FieldsError::NotAnObject } else { FieldsError::NotJson(error.to_string()) }
         })
     }
+
+    fn scan(text: &'a str) -> Option<Self> {
+        let mut fields = Self::default();
+        scan::object(text, |member| {
+            if member.parent.is_none() {
+                fields.set(member.key, member.json);
+            }
+        })?;
+        Some(fields)
+    }
 }
 
-/// A payload as text.
+/// Returns a payload as text.
 pub(super) fn text_of(payload: &[u8]) -> Result<&str, FieldsError> {
     std::str::from_utf8(payload).map_err(|error| FieldsError::NotUtf8(error.valid_up_to()))
 }
 
-/// Whether `text` is one JSON value, whatever its depth.
+/// Returns whether `text` is one JSON value of any depth.
 pub(super) fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// What an object is read into: a slot for each key that is known.
-pub(super) trait Vocabulary<'a>: Default {
-    /// The slot for a key; `None` where the key is not known.
+/// A struct with a slot for each known key of a JSON object. See [`key_table`].
+pub(super) trait KeyTable<'a>: Default {
+    /// Returns the slot of a key, or `None` for an unknown key.
     fn slot(&mut self, key: &str) -> Option<&mut Option<Field<'a>>>;
 
-    /// Whether a value counts as one.
-    fn keeps(json: &str) -> bool;
+    /// Returns whether a value is stored; if not, its key counts as missing.
+    fn accepts(json: &str) -> bool;
 
-    /// Where to put what the value of this key says, should it be an object; `None` where its text alone is wanted.
-    fn inner(&mut self, _key: &str) -> Option<&mut Option<Fields<'a>>> {
-        None
+    /// Stores the value of a known key.
+    fn set(&mut self, key: &str, json: &'a str) {
+        if let Some(slot) = self.slot(key) {
+            *slot = Self::accepts(json).then_some(Field(json));
+        }
     }
 }
 
-/// Visits an object.
-pub(super) struct Object<V>(PhantomData<V>);
+/// Reads an object into a [`KeyTable`] with serde.
+pub(super) struct ObjectVisitor<T>(PhantomData<T>);
 
-impl<V> Default for Object<V> {
+impl<T> Default for ObjectVisitor<T> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<'de, V: Vocabulary<'de>> Visitor<'de> for Object<V> {
-    type Value = V;
+impl<'de, T: KeyTable<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<V, M::Error> {
-        let mut object = V::default();
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<T, M::Error> {
+        let mut table = T::default();
         while let Some(Key(key)) = map.next_key()? {
-            match object.slot(&key) {
+            match table.slot(&key) {
                 Some(slot) => {
                     let json = map.next_value::<&'de RawValue>()?.get();
-                    *slot = V::keeps(json).then_some(Field(json));
+                    *slot = T::accepts(json).then_some(Field(json));
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(object)
+        Ok(table)
     }
 }
 
-/// An object's key, borrowed where it holds no escape.
+/// An object's key, borrowed if it contains no escapes.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
+        struct KeyVisitor;
 
-        impl<'de> Visitor<'de> for Text {
+        impl<'de> Visitor<'de> for KeyVisitor {
             type Value = Key<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,20 +270,21 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
             }
         }
 
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_str(KeyVisitor)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn text(field: Option<Field<'_>>) -> Option<Cow<'_, str>> {
         field.map(Field::text)
     }
 
     #[test]
-    fn known_keys_are_read_and_unknown_ones_passed_over() {
+    fn known_keys_are_read_and_unknown_keys_are_skipped() {
         let payload = br#"{"x":{"method":"inner"},"method":"M","appContext":"caf\u00e9","transID":100,"reason":null}"#;
         let fields = Fields::read(payload).expect("an object");
         assert_eq!(text(fields.method).as_deref(), Some("M"));
@@ -285,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn drafts_called_the_version_otherwise() {
+    fn key_names_of_drafts_are_accepted() {
         for key in ["rtcommVer", "version", "ibmRTC"] {
             let payload = format!(r#"{{"{key}":"v 1.0"}}"#);
             let fields = Fields::read_text(&payload).expect(key);
@@ -294,13 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_surrogate_is_shown_as_it_was_sent() {
+    fn a_string_with_a_lone_surrogate_is_returned_as_json_text() {
         let fields = Fields::read(br#"{"reason":"a\ud800b"}"#).expect("an object");
         assert_eq!(text(fields.reason).as_deref(), Some(r#""a\ud800b""#));
     }
 
     #[test]
-    fn what_is_no_object_is_told_apart() {
+    fn payloads_that_are_not_objects_have_distinct_errors() {
         assert_eq!(Fields::read(b""), Err(FieldsError::Empty));
         assert_eq!(Fields::read(b"{\"a\":\"\xff\"}"), Err(FieldsError::NotUtf8(6)));
         for json in [&b"[1]"[..], b"1e400", b"\"text\"", b"null", b" true "] {
@@ -309,14 +324,63 @@ mod tests {
         for junk in
             [&b"hello"[..], b"[1", b"{\"a\":NaN}", b"\xef\xbb\xbf{}", b"{} {}", b"{'a':1}", b"  ", br#"{"\ud800":1}"#]
         {
-            let error = Fields::read(junk).expect_err("no JSON");
+            let error = Fields::read(junk).expect_err("not JSON");
             assert!(matches!(error, FieldsError::NotJson(_)), "{error} for {}", String::from_utf8_lossy(junk));
         }
     }
 
     #[test]
-    fn depth_is_no_danger() {
+    fn deep_nesting_is_harmless() {
         let deep = format!(r#"{{"x":{}{},"method":"M"}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert!(Fields::read_text(&deep).expect("an object").method.is_some());
+    }
+
+    /// Reads with serde_json alone.
+    fn read_with_serde(text: &str) -> Option<Fields<'_>> {
+        serde_json::from_str(text).ok()
+    }
+
+    #[test]
+    fn the_scanner_reads_usual_objects() {
+        for text in [
+            r#"{"method":"RTCOMM_EVENT_FIRED","transID":100,"x":[1,{"y":null}],"reason":null,"method":"last"}"#,
+            " { \"reason\" : \"caf\u{e9} \u{1d11e}\" , \"z\" : -0 } \n",
+            "{}",
+        ] {
+            assert_eq!(Fields::scan(text), read_with_serde(text), "{text}");
+            assert!(read_with_serde(text).is_some());
+        }
+    }
+
+    #[test]
+    fn the_scanner_gives_up_outside_its_subset() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(20), "]".repeat(20));
+        for text in [r#"{"a":"\n"}"#, r#"{"\u0061":1}"#, r#"{"a":1.5}"#, r#"{"a":1e3}"#, &deep] {
+            assert_eq!(Fields::scan(text), None, "{text}");
+            assert!(read_with_serde(text).is_some(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_scanner_reads_what_serde_reads(
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    3 => prop::sample::select(vec![
+                        "{", "}", "[", "]", ":", ",", "\"", "\\", " ", "\n", "\u{1}", "true", "null", "false", "0", "-1", "12",
+                        "01", "1.5", "\"method\"", "\"reason\":\"x\"", "\"a\":", "\"transID\":7,", "{}", "[]", "é", "\u{7f}",
+                    ]),
+                    1 => Just("{\"method\":\"M\"}"),
+                ],
+                0..12,
+            ),
+        ) {
+            let inside = pieces.concat();
+            for text in [inside.clone(), format!("{{{inside}}}"), format!("{{\"reason\":{inside}}}")] {
+                if let Some(fields) = Fields::scan(&text) {
+                    prop_assert_eq!(Some(fields), read_with_serde(&text), "{}", text);
+                }
+            }
+        }
     }
 }

@@ -1,18 +1,18 @@
-//! The Rtcomm service protocol: topics, events, filters, third-party calls, recorded lines.
+//! The Rtcomm service protocol: topics, events, filters, third-party calls and recorded lines.
 //!
-//! Everything here is pure: text and bytes in, types out, no clock, no network, no file. It imports nothing else of
-//! the crate, so that other programs can stand on it. Readers are tolerant (unknown keys, drafts' key names, numbers
-//! where text is usual), writers are strict.
+//! All code here is pure: no clock, network or files. It imports nothing else from this crate, so other programs can use
+//! it. Readers are tolerant: they skip unknown keys, and accept key names of drafts and numbers in place of text. Writers
+//! are strict.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | [`topic`] | endpoint IDs, topic names, topic filters and how MQTT matches them |
-//! | [`fields`] | the protocol's JSON vocabulary, read from a payload in one pass |
-//! | [`event`] | one event: its topic's parts and its payload |
-//! | [`filter`] | which events are wanted, and the subscriptions that bring them |
-//! | [`call`] | third-party call control: request, reply, whose reply it is |
-//! | [`presence`] | who is registered: retained presence documents |
-//! | [`record`] | a message as one JSON line, and back |
+//! | [`topic`] | endpoint IDs, topic names, topic filters and MQTT matching |
+//! | [`fields`] | the protocol's JSON keys, read from a payload in one pass |
+//! | [`event`] | an event: its topic and its payload |
+//! | [`filter`] | selects events, and derives the subscriptions for them |
+//! | [`call`] | third-party calls: request, reply, result |
+//! | [`presence`] | presence documents of registered endpoints |
+//! | [`record`] | a message as a JSON line: written and read |
 
 pub mod call;
 pub mod event;
@@ -21,16 +21,16 @@ pub mod filter;
 pub mod presence;
 pub mod record;
 mod scan;
-mod stamp;
+mod timestamp;
 pub mod topic;
 
-/// The version that this crate writes as `rtcommVer`.
+/// The protocol version, written as `rtcommVer`.
 pub const VERSION: &str = "v1.0.0";
 
-/// As much of a text as an error quotes: somebody may have sent megabytes.
+/// Shortens a text for an error message. The text may be megabytes from the network.
 fn excerpt(text: &str) -> String {
-    const LONGEST: usize = 100;
-    match text.char_indices().nth(LONGEST) {
+    const MAX_CHARS: usize = 100;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

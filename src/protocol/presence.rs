@@ -1,4 +1,4 @@
-//! Presence documents: who is registered, in protocol v1.0.0 and later (protocol, section 6).
+//! Presence documents: which endpoints are registered, from protocol v1.0.0 on (protocol, section 6).
 //!
 //! An endpoint publishes a retained document at `SPHERE/[.../]ENDPOINT`, and an empty retained payload when it leaves.
 
@@ -10,22 +10,22 @@ use super::topic::EndpointId;
 /// The `method` of a presence document.
 pub const METHOD: &str = "DOCUMENT";
 
-/// A document to publish, retained, at the endpoint's own topic below the sphere.
+/// A presence document. Publish it retained, at the endpoint's topic below the sphere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document<'a> {
-    /// Where the endpoint listens, such as `/rtcomm/2123928217`.
+    /// The topic where the endpoint listens, such as `/rtcomm/2123928217`.
     pub address_topic: &'a str,
     /// The application that the endpoint is registered for.
     pub app_context: &'a str,
-    /// Such as `available`.
+    /// The endpoint's state, such as `available`.
     pub state: &'a str,
-    /// The endpoint's name for people.
+    /// The endpoint's display name.
     pub alias: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire<'a> {
+struct DocumentPayload<'a> {
     #[serde(rename = "rtcommVer")]
     version: &'static str,
     method: &'static str,
@@ -39,10 +39,10 @@ struct Wire<'a> {
 }
 
 impl Document<'_> {
-    /// The payload to publish: one JSON object, keys in the order of the protocol's example.
+    /// Returns the payload: one JSON object, keys in the order of the protocol's example.
     #[must_use]
     pub fn payload(&self) -> String {
-        let wire = Wire {
+        let payload = DocumentPayload {
             version: VERSION,
             method: METHOD,
             r#type: "ENDPOINT",
@@ -53,11 +53,11 @@ impl Document<'_> {
             alias: self.alias,
             user_defines: [],
         };
-        serde_json::to_string(&wire).expect("text always serializes")
+        serde_json::to_string(&payload).expect("text always serializes")
     }
 }
 
-/// The endpoint that a topic below the sphere belongs to: its last level.
+/// Returns the endpoint of a topic below the sphere: the last level.
 #[must_use]
 pub fn endpoint_of(topic: &str) -> Option<EndpointId> {
     topic.rsplit('/').next()?.parse().ok()
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_is_written_as_the_protocol_shows_it() {
+    fn a_document_has_the_keys_of_the_protocol_in_order() {
         let document = Document {
             address_topic: "/rtcomm/2123928217",
             app_context: "XYZ video app",
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_belongs_to_the_last_level_of_its_topic() {
+    fn the_endpoint_is_the_last_level_of_the_topic() {
         assert_eq!(endpoint_of("/rtcomm/sphere/a/b/iggy_pop").as_ref().map(EndpointId::as_str), Some("iggy_pop"));
         assert_eq!(endpoint_of("/rtcomm/sphere/"), None);
     }

@@ -15,7 +15,9 @@ use paho_mqtt as mqtt;
 use super::codec::{ReasonCode, Version};
 use super::dial::Dialer;
 use super::endpoint::Endpoint;
-use super::error::{BrokerReason, ConnectError, ConnectFailure, ConnectionEnd, Feature, SubscribeError};
+use super::error::{
+    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, Feature, SubscribeError,
+};
 use super::gate::Gate;
 use super::moment::Moment;
 use super::options::{MqttVersion, Options};
@@ -81,7 +83,7 @@ impl Canceller {
 }
 
 /// Called when an accepted connection ends, on the reader's thread, after the outcomes of all publications.
-pub(crate) type OnEnded = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type OnEnded = Arc<dyn Fn(&ConnectionEnd) + Send + Sync>;
 
 /// An accepted connection.
 #[derive(Debug, Clone)]
@@ -178,8 +180,8 @@ impl Client {
     /// A session that the broker kept delivers at once; [`Client::subscribe`] does the rest.
     ///
     /// # Errors
-    /// Why the last broker could not be connected to.
-    pub(crate) fn connect(&mut self) -> Result<Connected, ConnectFailure> {
+    /// Why no broker could be connected to.
+    pub(crate) fn connect(&mut self) -> Result<Connected, ConnectFailures> {
         let count = self.options.brokers.len();
         let mut failures = Vec::new();
         for offset in 0..count {
@@ -196,7 +198,7 @@ impl Client {
                 Err(error) => {
                     let failure = ConnectFailure { broker, error };
                     if !failure.error.may_differ_elsewhere() || offset + 1 == count {
-                        return Err(failure);
+                        return Err(ConnectFailures { earlier: failures, last: failure });
                     }
                     failures.push(failure);
                 }
@@ -347,11 +349,12 @@ impl Client {
             acknowledges_at_once: self.purpose == Purpose::Request,
             report: Box::new(move |event| {
                 is_accepted |= matches!(event, RelayEvent::Accepted(_));
-                let is_end = matches!(event, RelayEvent::Ended(_));
-                send(&messages, Message::Relay(event));
-                if is_end && is_accepted {
-                    on_ended();
+                if let RelayEvent::Ended(end) = &event
+                    && is_accepted
+                {
+                    on_ended(end);
                 }
+                send(&messages, Message::Relay(event));
             }),
         };
         Relay::start(stream, &self.library(version).link, options)

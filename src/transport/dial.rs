@@ -124,7 +124,9 @@ fn resolve(host: &HostPort, peer: Peer, deadline: Instant) -> Result<VecDeque<So
     let (sender, receiver) = mpsc::channel();
     let target = (host.host().to_owned(), host.port());
     thread::Builder::new().name("resolver".to_owned()).spawn(move || {
-        let addresses = target.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+        let lookup = |host: &str| (host, target.1).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+        // The final dot says that the name is complete; a hosts file has names without it.
+        let addresses = lookup(&target.0).or_else(|error| target.0.strip_suffix('.').map_or(Err(error), lookup));
         // The receiver is gone if the deadline has passed.
         let _ = sender.send(addresses);
     })?;

@@ -130,6 +130,14 @@ pub(crate) struct ConnectFailure {
     pub(crate) error: ConnectError,
 }
 
+/// Why none of the brokers could be connected to: at least one failure, in the order of the attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConnectFailures {
+    /// What was tried before the last.
+    pub(crate) earlier: Vec<ConnectFailure>,
+    pub(crate) last: ConnectFailure,
+}
+
 /// A subscription that a broker may not offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feature {

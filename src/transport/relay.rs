@@ -52,11 +52,19 @@ pub(crate) trait MessageHandler: Send {
     /// Handles a message. It need not be safe before [`MessageHandler::commit`] returns.
     fn message(&mut self, message: &Publish<'_>) -> Ack;
 
-    /// Handles a message that is too large to be received: its payload is missing. `size` is that of its packet in bytes.
-    fn oversized(&mut self, message: &Publish<'_>, size: usize) -> Ack;
+    /// Handles a message that is too large to be received: its payload is missing.
+    fn oversized(&mut self, message: &Publish<'_>, size: PacketSize) -> Ack;
 
     /// Makes safe all that was handled: acknowledgements are sent after it.
     fn commit(&mut self) -> Ack;
+}
+
+/// The size of a packet that is too large. In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PacketSize {
+    pub(crate) packet: usize,
+    /// The largest that is accepted.
+    pub(crate) limit: usize,
 }
 
 /// A handler that outlives a connection. One reader at a time holds it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::{Canceller, Client, ClientEvent, Connected, Granted, OnEnded, Purpose};
-use super::error::{ConnectError, ConnectFailure, ConnectionEnd, SubscribeError};
+use super::error::{ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, SubscribeError};
 use super::gate::Gate;
 use super::moment::Moment;
 use super::options::Options;
@@ -44,6 +44,8 @@ pub(crate) enum SessionEvent {
         complete_until: Option<Moment>,
         /// How many connections in a row ended soon, without use and for this reason, before this one.
         repetitions: u32,
+        /// Whether no reconnect is allowed, so that the session ends.
+        is_final: bool,
     },
     /// Reconnecting failed for a reason that was not reported yet.
     Retrying(SessionError),
@@ -54,7 +56,7 @@ pub(crate) enum SessionEvent {
 /// Why a session cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SessionError {
-    Connect(ConnectFailure),
+    Connect(ConnectFailures),
     Subscribe(SubscribeError),
     /// The connection was lost, and no more reconnects are allowed.
     Lost(ConnectionEnd),
@@ -96,7 +98,7 @@ impl Session {
         end: impl FnOnce(Result<(), SessionError>) + Send + 'static,
     ) -> Self {
         let gate: Arc<Gate> = Arc::default();
-        let on_ended: OnEnded = Arc::new(|| {});
+        let on_ended: OnEnded = Arc::new(|_| {});
         let client = Client::new(options, Purpose::Receive, subscription, handler, gate.clone(), on_ended);
         let canceller = client.canceller();
         let worker = Worker { client, retries, report, pauses: Pauses::new(), tries: 0, short: None, granted: None };
@@ -186,7 +188,8 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
             self.tries = 0;
         }
         self.short = Some((end.clone(), repetitions));
-        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, repetitions });
+        let is_final = !self.retries.allow(self.tries);
+        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, repetitions, is_final });
         let mut last = SessionError::Lost(end);
         loop {
             if !self.retries.allow(self.tries) {
@@ -226,7 +229,9 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
 /// How an error ends the session: not at all if it is that the session was stopped.
 fn stopped(error: SessionError) -> Stopped {
     match error {
-        SessionError::Connect(ConnectFailure { error: ConnectError::Cancelled, .. })
+        SessionError::Connect(ConnectFailures {
+            last: ConnectFailure { error: ConnectError::Cancelled, .. }, ..
+        })
         | SessionError::Subscribe(SubscribeError::Cancelled) => Ok(()),
         error => Err(error),
     }
@@ -235,7 +240,7 @@ fn stopped(error: SessionError) -> Stopped {
 /// Whether the same reconnect may succeed a moment later.
 fn may_succeed_later(error: &SessionError) -> bool {
     match error {
-        SessionError::Connect(failure) => failure.error.may_differ_elsewhere(),
+        SessionError::Connect(failures) => failures.last.error.may_differ_elsewhere(),
         SessionError::Subscribe(SubscribeError::Refused { denied, .. }) => {
             denied.iter().all(|(_, reason)| reason.code.is_transient())
         }
@@ -265,10 +270,10 @@ impl Pauses {
 ///
 /// # Errors
 /// As [`Client::connect`].
-pub(crate) fn forget(options: Options, handler: SharedHandler) -> Result<(), ConnectFailure> {
+pub(crate) fn forget(options: Options, handler: SharedHandler) -> Result<(), ConnectFailures> {
     let nothing = Subscription { filters: Vec::new(), qos: 0, group: None, allow_partial: false };
     let clean = Options { session_expiry: None, ..options };
-    let mut client = Client::new(clean, Purpose::Receive, nothing, handler, Arc::default(), Arc::new(|| {}));
+    let mut client = Client::new(clean, Purpose::Receive, nothing, handler, Arc::default(), Arc::new(|_| {}));
     client.connect()?;
     client.disconnect(DISCONNECT_TIMEOUT);
     Ok(())

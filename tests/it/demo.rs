@@ -56,7 +56,7 @@ fn an_explicit_address_that_is_taken_is_an_error() {
         let outcome = rtcomm(&format!("demo {mode} --listen {address}")).run().has_status(1).prints("");
         let outcome = outcome.says(&format!("cannot start the demo: cannot listen on {address}: "));
         let hint = outcome.stderr.lines().nth(1).unwrap_or_default();
-        outcome.check(hint.starts_with("  hint: choose another address"), "the hint on a line of its own");
+        outcome.check(hint.starts_with("  hint: use another address"), "the hint on a line of its own");
         outcome.check(outcome.stderr.lines().count() == 2, "the error and the hint alone");
     }
 }
@@ -64,8 +64,8 @@ fn an_explicit_address_that_is_taken_is_an_error() {
 #[test]
 fn a_root_that_its_broker_cannot_serve_is_wrong_usage() {
     let outcome = rtcomm("demo --listen 127.0.0.1:0 --root $x").run().has_status(2).prints("");
-    let outcome = outcome.says("cannot start the demo: the demo's broker has no topics like '$x/");
-    outcome.check(outcome.stderr.lines().any(|line| line.starts_with("  hint: choose a root")), "a hint");
+    let outcome = outcome.says("cannot start the demo: the demo's broker does not support topics such as '$x/");
+    outcome.check(outcome.stderr.lines().any(|line| line.starts_with("  hint: use a --root")), "a hint");
 }
 
 #[test]

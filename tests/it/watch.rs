@@ -82,18 +82,18 @@ fn the_environment_stands_in_for_flags_and_flags_win() {
 }
 
 #[test]
-fn a_wrong_value_of_the_environment_is_told_by_its_name_there() {
+fn the_error_of_an_invalid_environment_value_names_the_variable() {
     for (name, value, flag) in [
         ("RTCOMM_KEEPALIVE", "abc", "--keepalive"),
         ("RTCOMM_COLOR", "pink", "--color"),
         ("RTCOMM_MQTT_VERSION", "4", "--mqtt-version"),
         ("RTCOMM_ROOT", "a/#", "--root"),
     ] {
-        let hint = format!("the value is that of {name} in the environment");
+        let hint = format!("the value comes from the environment variable {name}");
         for command in ["watch", "call a b", "tail"] {
             rtcomm(command).env(name, value).run().has_status(2).prints("").says(&hint);
             let typed = rtcomm(command).env(name, value).arg(flag).arg(value).run();
-            typed.has_status(2).prints("").never_says("in the environment");
+            typed.has_status(2).prints("").never_says("environment variable");
         }
     }
 }
@@ -138,7 +138,7 @@ const UNDECODABLE: [(&str, &[u8], &str); 8] = [
     ("session/start/a/b", br#"{"method":"RTCOMM_EVENT_FIRED"}"#, r#"unknown action "start""#),
     ("session/started/a/b", b"start", "payload is not JSON"),
     ("session/started/a/b", b"", "payload is empty"),
-    ("session/started/a/b", b"[1]", "payload is JSON but no object"),
+    ("session/started/a/b", b"[1]", "payload is JSON but not an object"),
     ("session/started/a/b", br#"{"method":"REFER"}"#, r#"method is "REFER""#),
     ("session/started/a/b", br#"{"a":1}"#, "payload has no method"),
     ("session/started/a/b", b"\xff\xfe\x00", "payload is not UTF-8"),

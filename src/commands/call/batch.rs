@@ -17,14 +17,15 @@ use uuid::Uuid;
 use super::Failure;
 use super::client::{CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, EventReceiver, Waker};
 use super::in_order::{InOrder, Output};
+use super::result::{CallResult, status_of};
 use super::wishes::{self, Line, Parser};
 use crate::cli::Rate;
+use crate::event_loop::{EventLoop, FORCED_EXIT_GRACE, LoopEvent, deadline_in};
 use crate::exit::Status;
-use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
-use crate::logfile::{Input, Stop};
-use crate::output::outcome::{Called, INVALID};
 use crate::output::report::Report;
 use crate::output::{self, json};
+use crate::protocol::call::INVALID;
+use crate::recording::{Input, Stop};
 
 /// How many finished calls may wait for an earlier one, for each that may be in flight.
 const FINISHED_PER_JOB: usize = 64;
@@ -58,15 +59,15 @@ pub(super) fn run(batch: Batch, config: CallConfig, limits: Limits) -> Result<St
     let Limits { jobs, rate, timeout } = limits;
     let (stop, reader) = wishes::open(&input)?;
     let progress = progress(config.report, || Some(wishes::count_lines(&input)?.saturating_sub(skip)));
-    let inbox = Inbox::open()?;
+    let event_loop = EventLoop::new()?;
     let stdout = output::stdout().context(CANNOT_WRITE)?;
-    inbox.watch_reader(&stdout)?;
+    event_loop.watch_reader(&stdout)?;
     let receiver = EventReceiver::new();
     let waker = receiver.waker();
     let read = wishes::read_ahead(reader, skip, config.report, stop.clone(), waker.clone());
     let printer = InOrder::onto(stdout, skip);
     let (mark, report) = (printer.mark().clone(), config.report);
-    let (news, ended) = (inbox.news(), stop.clone());
+    let (news, ended) = (event_loop.sender(), stop.clone());
     let run = Run {
         read,
         parser,
@@ -83,7 +84,7 @@ pub(super) fn run(batch: Batch, config: CallConfig, limits: Limits) -> Result<St
         report,
     };
     thread::spawn(move || news(run.place(config, receiver)));
-    match wait(&inbox, &stop, &waker)? {
+    match wait(&event_loop, &stop, &waker)? {
         Ended::InOrder(status) => Ok(status),
         Ended::OutOfTime(status) => {
             mark.tell(report);
@@ -101,22 +102,22 @@ enum Ended {
 }
 
 /// Waits for the end, or for a signal, which has the calls given up and told.
-fn wait(inbox: &Inbox<Result<Status>>, stop: &Stop, waker: &Waker) -> Result<Ended> {
+fn wait(event_loop: &EventLoop<Result<Status>>, stop: &Stop, waker: &Waker) -> Result<Ended> {
     let mut interrupted = None;
     let mut until = None;
     loop {
-        match (inbox.next(until), interrupted) {
-            (Some(Notice::ReaderGone), _) => return Ok(Ended::InOrder(Status::Success)),
-            (Some(Notice::News(status)), None) => return status.map(Ended::InOrder),
-            (Some(Notice::News(ended)), Some(status)) => return ended.map(|_| Ended::InOrder(status)),
+        match (event_loop.next(until), interrupted) {
+            (Some(LoopEvent::ReaderGone), _) => return Ok(Ended::InOrder(Status::Success)),
+            (Some(LoopEvent::Custom(status)), None) => return status.map(Ended::InOrder),
+            (Some(LoopEvent::Custom(ended)), Some(status)) => return ended.map(|_| Ended::InOrder(status)),
             (None, status) => return Ok(Ended::OutOfTime(status.unwrap_or(Status::Failure))),
-            (Some(Notice::Signal(signal)), None) => {
+            (Some(LoopEvent::Signal(signal)), None) => {
                 interrupted = Some(signal.status());
                 until = deadline_in(2 * DISCONNECT_TIMEOUT);
                 stop.stop();
                 waker.cancel();
             }
-            (Some(Notice::Signal(_)), Some(_)) => until = until.min(deadline_in(HURRY)),
+            (Some(LoopEvent::Signal(_)), Some(_)) => until = until.min(deadline_in(FORCED_EXIT_GRACE)),
         }
     }
 }
@@ -162,7 +163,7 @@ pub(super) fn print_requests(batch: Batch, report: Report) -> Result<Status> {
             Ok(request) => request.payload() + "\n",
             Err(why) => {
                 worst = Status::Failure;
-                json::invalid(number, &why)
+                json::invalid_request(number, &why)
             }
         };
         if let Err(error) = out.write_all(text.as_bytes()) {
@@ -226,7 +227,7 @@ impl Run {
         self.progress.finish_and_clear();
         let Err(error) = result else {
             client.close();
-            self.report.note(self.printer.summary(began.elapsed()));
+            self.report.info(self.printer.summary(began.elapsed()));
             return self.read_to_its_end().map(|()| self.worst);
         };
         if let Some(kind) = error.downcast_ref::<io::Error>().map(io::Error::kind) {
@@ -235,7 +236,7 @@ impl Run {
             return ended;
         }
         client.close();
-        self.report.note(self.printer.summary(began.elapsed()));
+        self.report.info(self.printer.summary(began.elapsed()));
         Err(error)
     }
 
@@ -267,10 +268,10 @@ impl Run {
             let due = self.deadlines.front().and_then(|(due, ..)| *due);
             match client.next_event([due, turn].into_iter().flatten().min()) {
                 CallEvent::Ended(called) => self.ended(&called)?,
-                CallEvent::Lost => {
+                CallEvent::Lost(reason) => {
                     let was_denied = self.worst == Status::Refused;
-                    self.give_up(client, "lost the broker")?;
-                    return Err(self.lost(was_denied).into());
+                    self.give_up(client, &format!("lost the broker ({reason})"))?;
+                    return Err(self.lost(was_denied, &reason).into());
                 }
                 CallEvent::Woken | CallEvent::Timeout => {}
             }
@@ -280,9 +281,10 @@ impl Run {
     }
 
     /// The failure of a batch whose broker is lost.
-    fn lost(&self, was_denied: bool) -> Failure {
+    fn lost(&self, was_denied: bool, reason: &str) -> Failure {
         let denied = if was_denied { ": it denied a call, and may have closed the connection over that" } else { "" };
-        Failure::unreachable(format!("lost the broker before the batch was done{denied}")).hint(self.where_to_go_on())
+        Failure::unreachable(format!("lost the broker before the batch was done ({reason}){denied}"))
+            .hint(self.where_to_go_on())
     }
 
     /// Fails where the input ended with an error, unless a signal ended the run first.
@@ -327,7 +329,7 @@ impl Run {
             }
             Err(why) => {
                 self.worst = self.worst.worse(Status::Failure);
-                let text = json::invalid(self.skip + position + 1, &why);
+                let text = json::invalid_request(self.skip + position + 1, &why);
                 self.print(position, Output { text, outcome: INVALID, may_be_placed: false })
             }
         }
@@ -355,15 +357,15 @@ impl Run {
         client.give_up_all(what).iter().try_for_each(|called| self.ended(called))
     }
 
-    fn ended(&mut self, called: &Called) -> Result<()> {
-        self.worst = self.worst.worse(called.outcome.status());
+    fn ended(&mut self, called: &CallResult) -> Result<()> {
+        self.worst = self.worst.worse(status_of(&called.outcome));
         let Some(i) = self.deadlines.iter().position(|(_, id, _)| *id == called.request.trans_id) else {
             return Ok(());
         };
         match self.deadlines.remove(i) {
             Some((_, _, position)) => {
                 let may_be_placed = called.outcome.may_be_placed();
-                let (text, outcome) = (json::called(called), called.outcome.name());
+                let (text, outcome) = (json::call_result(called), called.outcome.name());
                 self.print(position, Output { text, outcome, may_be_placed })
             }
             None => Ok(()),

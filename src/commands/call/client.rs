@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::result::{CallResult, Outcome};
 use crate::commands::transport_error::{
-    connect_failure, describe_refusal, subscribe_failure, warn_if_insecure, warn_of_limits,
+    connect_failures, describe_end, describe_refusal, subscribe_failure, warn_if_insecure, warn_of_failures,
+    warn_of_limits,
 };
 use crate::exit::{Failure, Status};
-use crate::output::outcome::{Called, Outcome, Verdict, Why};
 use crate::output::report::Report;
-use crate::protocol::call::{Answer, Request};
+use crate::protocol::call::{Answer, NoReplyCause, Request, Verdict};
 use crate::protocol::fields::Fields;
 use crate::protocol::topic::TopicName;
 use crate::transport::client::{Canceller, Client, Purpose};
 use crate::transport::options::Options;
-use crate::transport::relay::{Ack, MessageHandler, Publish, Published};
+use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish, Published};
 use crate::transport::subscription::Subscription;
 use crate::transport::url::BrokerUrl;
 
@@ -53,8 +54,8 @@ enum ClientEvent {
     Oversized(usize),
     /// The outcome of the publication of a request.
     Published(Uuid, Published),
-    /// The connection was lost.
-    Lost,
+    /// The connection was lost; with the reason.
+    Lost(String),
     /// [`Waker::wake`] was called.
     Woken,
 }
@@ -62,9 +63,9 @@ enum ClientEvent {
 /// What happened to the calls.
 pub(super) enum CallEvent {
     /// A call has ended.
-    Ended(Box<Called>),
-    /// The connection was lost: the calls that wait will never be answered over it.
-    Lost,
+    Ended(Box<CallResult>),
+    /// The connection was lost, with the reason: the calls that wait will never be answered over it.
+    Lost(String),
     /// Somebody woke the thread that waits.
     Woken,
     /// The deadline has passed.
@@ -146,8 +147,8 @@ impl MessageHandler for ReplyHandler {
         Ack::Send
     }
 
-    fn oversized(&mut self, _: &Publish<'_>, size: usize) -> Ack {
-        let _ = self.events.send(ClientEvent::Oversized(size));
+    fn oversized(&mut self, _: &Publish<'_>, size: PacketSize) -> Ack {
+        let _ = self.events.send(ClientEvent::Oversized(size.packet));
         Ack::Send
     }
 
@@ -193,14 +194,12 @@ impl CallClient {
             Arc::new(Mutex::new(handler)),
             Arc::default(),
             // If the client is closed already nobody needs to know.
-            Arc::new(move || drop(ended.send(ClientEvent::Lost))),
+            Arc::new(move |end| drop(ended.send(ClientEvent::Lost(describe_end(end))))),
         );
         receiver.waker.watch(client.canceller());
-        let connected = client.connect().map_err(|failure| connect_failure(&failure, &config.options))?;
-        for failure in &connected.failures {
-            let error = connect_failure(failure, &config.options);
-            config.report.warn(format_args!("{error}; trying the next broker"));
-        }
+        let connected =
+            client.connect().map_err(|failures| connect_failures(&failures, &config.options, config.report))?;
+        warn_of_failures(&connected.failures, &config.options, config.report);
         warn_if_insecure(&config.options, &connected.broker, config.report);
         warn_of_limits(&config.options, &connected, config.report);
         let broker = connected.broker;
@@ -209,7 +208,7 @@ impl CallClient {
             return Err(subscribe_failure(&error, &broker));
         }
         let CallConfig { from_topic, to, report, .. } = &config;
-        report.detail(format_args!("subscribed to {}, publishing to {to}", from_topic.and_below()));
+        report.debug(format_args!("subscribed to {}, publishing to {to}", from_topic.and_below()));
         Ok(Self { client, config, broker, receiver, pending: HashMap::new() })
     }
 
@@ -248,7 +247,7 @@ impl CallClient {
                     None
                 }
                 Ok(ClientEvent::Published(id, published)) => self.published(id, published),
-                Ok(ClientEvent::Lost) => Some(CallEvent::Lost),
+                Ok(ClientEvent::Lost(reason)) => Some(CallEvent::Lost(reason)),
                 Ok(ClientEvent::Woken) => Some(CallEvent::Woken),
                 Err(_) => Some(CallEvent::Timeout),
             };
@@ -259,13 +258,13 @@ impl CallClient {
     }
 
     /// Gives up a call: its deadline has passed. `None` if it has ended before.
-    pub(super) fn give_up(&mut self, id: Uuid) -> Option<Box<Called>> {
+    pub(super) fn give_up(&mut self, id: Uuid) -> Option<Box<CallResult>> {
         let broker = self.broker.to_string();
         self.end(id, |request| timed_out(request, &broker, true))
     }
 
     /// Gives up every call that waits: whether it is placed remains unknown, because of `what`.
-    pub(super) fn give_up_all(&mut self, what: &str) -> Vec<Called> {
+    pub(super) fn give_up_all(&mut self, what: &str) -> Vec<CallResult> {
         let ids: Vec<Uuid> = self.pending.keys().copied().collect();
         ids.into_iter().filter_map(|id| self.end(id, |request| unknown(request, what))).map(|it| *it).collect()
     }
@@ -301,40 +300,40 @@ impl CallClient {
         let broker = &self.broker;
         match published {
             Published::Accepted => {
-                report.detail(format_args!("the broker took the request {id}"));
+                report.debug(format_args!("the broker took the request {id}"));
                 None
             }
             Published::Denied(reason) => {
                 let said = describe_refusal(&reason);
                 let failure = Failure::refused(format!("{broker} refuses the publication to {to}: {said}"))
                     .hint("check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT");
-                self.end(id, |_| Outcome::Unanswered(Why::Denied, failure)).map(CallEvent::Ended)
+                self.end(id, |_| Outcome::Unanswered(NoReplyCause::Denied, failure)).map(CallEvent::Ended)
             }
             Published::TooLarge { size, largest } => {
                 let failure = Failure::refused(format!(
                     "{broker} accepts no publication to {to} of {size} bytes: its maximum packet size is {largest}"
                 ))
                 .hint("ask the broker's operator to raise the limit");
-                self.end(id, |_| Outcome::Unanswered(Why::Denied, failure)).map(CallEvent::Ended)
+                self.end(id, |_| Outcome::Unanswered(NoReplyCause::Denied, failure)).map(CallEvent::Ended)
             }
             Published::NoMatchingSubscribers => {
                 let failure = Failure::new(Status::NoResponder, format!("nobody subscribes to {to} at {broker}"))
                     .hint("is the call service running, and is this its topic? check --call-topic and --root");
-                self.end(id, |_| Outcome::Unanswered(Why::NoResponder, failure)).map(CallEvent::Ended)
+                self.end(id, |_| Outcome::Unanswered(NoReplyCause::NoResponder, failure)).map(CallEvent::Ended)
             }
             // The connection has ended, which is reported next.
             Published::Lost | Published::NotSent => None,
         }
     }
 
-    fn end(&mut self, id: Uuid, outcome: impl FnOnce(&Request) -> Outcome) -> Option<Box<Called>> {
+    fn end(&mut self, id: Uuid, outcome: impl FnOnce(&Request) -> Outcome) -> Option<Box<CallResult>> {
         let PendingCall { request, sent } = self.pending.remove(&id)?;
         let outcome = outcome(&request);
-        Some(Box::new(Called { request, outcome, elapsed: sent.elapsed() }))
+        Some(Box::new(CallResult { request, outcome, elapsed: sent.elapsed() }))
     }
 
     fn ignored(&self, why: impl std::fmt::Display) {
-        self.config.report.detail(format_args!("ignored a message on the reply topic: {why}"));
+        self.config.report.debug(format_args!("ignored a message on the reply topic: {why}"));
     }
 }
 
@@ -355,7 +354,7 @@ fn answered(answer: &Answer<'_>, payload: &[u8]) -> Outcome {
 
 /// The outcome of what failed before the request went out.
 pub(super) fn not_sent(failure: Failure) -> Outcome {
-    let why = if failure.status() == Status::Refused { Why::Denied } else { Why::Unreachable };
+    let why = if failure.status() == Status::Refused { NoReplyCause::Denied } else { NoReplyCause::Unreachable };
     Outcome::Unanswered(why, failure)
 }
 
@@ -371,7 +370,7 @@ pub(super) fn timed_out(request: &Request, broker: &str, is_sent: bool) -> Outco
         Failure::new(Status::Deadline, format!("{broker} took too long: nothing was sent"))
             .hint("--timeout waits longer")
     };
-    Outcome::Unanswered(Why::Timeout, failure)
+    Outcome::Unanswered(NoReplyCause::Timeout, failure)
 }
 
 /// The outcome of a call of which nothing more will be heard, because of `what`.
@@ -382,5 +381,5 @@ pub(super) fn unknown(request: &Request, what: &str) -> Outcome {
         format!("{what} before the reply came: the call may have been placed (transID {id})"),
     )
     .hint("look for the session's events before you place it again");
-    Outcome::Unanswered(Why::Unknown, failure)
+    Outcome::Unanswered(NoReplyCause::Unknown, failure)
 }

@@ -7,32 +7,34 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use uuid::Uuid;
 
-use super::Voice;
 use super::connection::{self, Asking};
+use super::ui::Ui;
 use crate::cli::CallArgs;
+use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
-use crate::inbox::{Inbox, Notice, deadline_in};
-use crate::logfile::Input;
 use crate::output::escape::escaped;
-use crate::output::outcome::{Called, Outcome};
+use crate::recording::Input;
+
 use crate::output::report::Report;
-use crate::output::{self, json};
+use crate::output::{self, json, pretty};
 use crate::protocol::call::Request;
 
 mod batch;
 mod client;
 mod in_order;
+mod result;
 mod wishes;
 
 use batch::{Batch, Limits};
 use client::{CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, EventReceiver, Waker};
+use result::{CallResult, Outcome, status_of};
 use wishes::Parser;
 
 /// Places the call, or the calls, and prints how it went.
 ///
 /// # Errors
 /// Wrong usage, what cannot be read or written; and a call that was not answered, in the words for it.
-pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
+pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
     let CallArgs {
         caller,
         callee,
@@ -73,7 +75,7 @@ pub(crate) fn run(args: CallArgs, voice: Voice) -> Result<Status> {
         // The definition of the command line lets nobody get here.
         _ => return Err(Failure::usage("name either two endpoints or a batch").into()),
     };
-    let config = CallConfig { options, to, from_topic, max_payload, report: voice.report };
+    let config = CallConfig { options, to, from_topic, max_payload, report: ui.report };
     match (what, dry_run) {
         (What::One(request), true) => output::print(&format!("{}\n", request.payload())),
         (What::One(request), false) => single(config, &request, timeout, json),
@@ -96,34 +98,34 @@ fn single(config: CallConfig, request: &Request, timeout: Duration, json: bool) 
     let called = match wait(config, request, began, timeout)? {
         Ended::Interrupted(status, called) => {
             if let Some(called) = called.filter(|_| json) {
-                output::print(&json::called(&called))?;
+                output::print(&json::call_result(&called))?;
             }
             return Ok(status);
         }
         Ended::With(called) => called,
     };
     match (&called.outcome, json) {
-        (_, true) => output::print(&json::called(&called))?,
-        (Outcome::Answered { .. }, false) => output::print(&called.pretty())?,
+        (_, true) => output::print(&json::call_result(&called))?,
+        (Outcome::Answered { .. }, false) => output::print(&pretty::call_result(&called))?,
         (Outcome::Unanswered(..), false) => Status::Success,
     };
     match called.outcome {
         Outcome::Unanswered(_, failure) => Err(failure.into()),
-        answered @ Outcome::Answered { .. } => Ok(answered.status()),
+        answered @ Outcome::Answered { .. } => Ok(status_of(&answered)),
     }
 }
 
 /// How the wait for one call ended.
 enum Ended {
-    With(Box<Called>),
+    With(Box<CallResult>),
     /// By a signal; with the call where its request went out.
-    Interrupted(Status, Option<Box<Called>>),
+    Interrupted(Status, Option<Box<CallResult>>),
 }
 
 /// What the thread that places the call tells.
 enum News {
     /// It is over, and the connection closed.
-    Done(Box<Called>),
+    Done(Box<CallResult>),
     /// It was given up, and the connection closed.
     GivenUp,
 }
@@ -143,47 +145,47 @@ enum Decision {
 
 /// Places the call on a thread of its own, and waits for the outcome, the deadline or a signal.
 fn wait(config: CallConfig, request: &Request, began: Instant, timeout: Duration) -> Result<Ended> {
-    let inbox = Inbox::open()?;
+    let event_loop = EventLoop::new()?;
     let _spinner = Spinner::start(request, config.report);
     let receiver = EventReceiver::new();
     let waker = receiver.waker();
     let (broker, report) = (config.options.brokers[0].to_string(), config.report);
     let fate: Arc<Fate> = Arc::default();
-    let (news, asked, decided) = (inbox.news(), request.clone(), fate.clone());
+    let (news, asked, decided) = (event_loop.sender(), request.clone(), fate.clone());
     std::thread::spawn(move || {
         let called = connect_and_place(config, receiver, asked, began, &decided);
         news(called.map_or(News::GivenUp, News::Done));
     });
     let deadline = began.checked_add(timeout);
     let signal = loop {
-        match inbox.next(deadline) {
-            Some(Notice::News(News::Done(called))) => return Ok(Ended::With(called)),
-            Some(Notice::ReaderGone | Notice::News(News::GivenUp)) => {}
-            Some(Notice::Signal(signal)) => break Some(signal),
+        match event_loop.next(deadline) {
+            Some(LoopEvent::Custom(News::Done(called))) => return Ok(Ended::With(called)),
+            Some(LoopEvent::ReaderGone | LoopEvent::Custom(News::GivenUp)) => {}
+            Some(LoopEvent::Signal(signal)) => break Some(signal),
             None => break None,
         }
     };
     let is_sent = fate.set(Decision::GiveUp).is_err();
     let elapsed = began.elapsed();
-    cancel_and_wait(&waker, &inbox);
-    let ended = |outcome| Box::new(Called { request: request.clone(), outcome, elapsed });
+    cancel_and_wait(&waker, &event_loop);
+    let ended = |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed });
     let Some(signal) = signal else {
         return Ok(Ended::With(ended(client::timed_out(request, &broker, is_sent))));
     };
     if is_sent {
         report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
     } else {
-        report.note("nothing was sent");
+        report.info("nothing was sent");
     }
     let called = is_sent.then(|| ended(client::unknown(request, "interrupted")));
     Ok(Ended::Interrupted(signal.status(), called))
 }
 
 /// Has the thread that places the call give up, and waits, not for long, until it has disconnected.
-fn cancel_and_wait(waker: &Waker, inbox: &Inbox<News>) {
+fn cancel_and_wait(waker: &Waker, event_loop: &EventLoop<News>) {
     waker.cancel();
     let deadline = deadline_in(DISCONNECT_TIMEOUT);
-    while let Some(Notice::ReaderGone) = inbox.next(deadline) {}
+    while let Some(LoopEvent::ReaderGone) = event_loop.next(deadline) {}
 }
 
 /// Connects and places the call; `None` if nobody waits for it any longer.
@@ -193,8 +195,8 @@ fn connect_and_place(
     request: Request,
     began: Instant,
     fate: &Fate,
-) -> Option<Box<Called>> {
-    let ended = |outcome, request| Box::new(Called { request, outcome, elapsed: began.elapsed() });
+) -> Option<Box<CallResult>> {
+    let ended = |outcome, request| Box::new(CallResult { request, outcome, elapsed: began.elapsed() });
     let mut client = match CallClient::connect(config, receiver) {
         Ok(client) => client,
         Err(failure) => return Some(ended(client::not_sent(failure), request)),
@@ -205,8 +207,8 @@ fn connect_and_place(
     }
     client.place(request.clone(), began);
     match client.next_event(None) {
-        CallEvent::Lost => {
-            let what = format!("lost {}", client.broker());
+        CallEvent::Lost(reason) => {
+            let what = format!("lost {} ({reason})", client.broker());
             client.close();
             Some(ended(client::unknown(&request, &what), request))
         }

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::client::Waker;
-use crate::logfile::{Input, Item, Reader, Start, Stop};
 use crate::output::report::Report;
 use crate::protocol::call::Request;
 use crate::protocol::topic::{EndpointId, TopicName};
+use crate::recording::{Input, Item, Reader, Start, Stop};
 
 /// How many lines are read ahead.
 const AHEAD: usize = 1_024;
@@ -168,7 +168,7 @@ pub(super) fn next_line(reader: &mut Reader) -> Result<Option<Line>> {
             None => return Ok(None),
             Some(Item::Line(line)) => return Ok(Some(Line::Whole(line.bytes.to_vec()))),
             Some(Item::TooLong { .. }) => return Ok(Some(Line::TooLong)),
-            Some(Item::Idle | Item::Notice(_)) => {}
+            Some(Item::Idle | Item::FileChange(_)) => {}
         }
     }
 }

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::transport_error::{connect_failure, session_failure};
+use super::transport_error::{connect_failures, session_failure};
 use crate::cli::{DeliveryArgs, WindowArgs};
+use crate::event_loop::{EventLoop, FORCED_EXIT_GRACE, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
-use crate::inbox::{HURRY, Inbox, Notice, deadline_in};
 use crate::output::report::Report;
 use crate::output::target::Target;
 use crate::output::{self, Format, Printer, whole_millis};
 use crate::protocol::topic::{Root, TopicFilter, disjoint};
 use crate::transport::options::Options;
-use crate::transport::relay::{Ack, MessageHandler, Publish};
+use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish};
 use crate::transport::session::{self, Retries, Session, SessionError, SessionEvent};
 use crate::transport::subscription::Subscription;
 
@@ -126,8 +126,8 @@ impl Stream {
         if let Some(name) = durable_delete {
             let options = self.options.durable(name.clone(), durable_expiry);
             session::forget(options.clone(), Arc::new(Mutex::new(Discard)))
-                .map_err(|failure| connect_failure(&failure, &options))?;
-            report.note(format_args!("the broker now keeps no session named {name}"));
+                .map_err(|failures| connect_failures(&failures, &options, report))?;
+            report.info(format_args!("the broker now keeps no session named {name}"));
             return Ok(Status::Success);
         }
         if let Some(name) = durable {
@@ -154,18 +154,18 @@ impl Stream {
         let Delivery { qos, group, allow_partial, retries, target, tells_status } = delivery;
         let began = Instant::now();
         let deadline = window.duration.and_then(deadline_in);
-        let inbox = Inbox::open()?;
+        let event_loop = EventLoop::new()?;
         match &target {
-            Target::Stdout(stdout) => inbox.watch_reader(stdout)?,
-            Target::File { .. } => inbox.hear_hangup(|| StreamEvent::Rotated)?,
+            Target::Stdout(stdout) => event_loop.watch_reader(stdout)?,
+            Target::File { .. } => event_loop.on_hangup(|| StreamEvent::Rotated)?,
         }
         let name = target.to_string();
         let count = window.count.map(Into::into);
-        let recorder = Recorder::new(Printer::new(target, format), events, scope, count, report, inbox.news());
+        let recorder = Recorder::new(Printer::new(target, format), events, scope, count, report, event_loop.sender());
         let mut reporter =
             ConnectionReporter::new(options.clone(), qos, group.is_some(), recorder.clone(), tells_status, report);
         let subscription = Subscription { filters, qos, group, allow_partial };
-        let (ready, ended) = (inbox.news(), inbox.news());
+        let (ready, ended) = (event_loop.sender(), event_loop.sender());
         let follow = move |event: SessionEvent| {
             if let SessionEvent::Ready { .. } = event {
                 ready(StreamEvent::Ready);
@@ -180,12 +180,12 @@ impl Stream {
             follow,
             move |end| ended(StreamEvent::SessionEnded(end)),
         );
-        let wait = Wait { inbox, recorder, options, was_ready: false, is_over: false };
+        let wait = Wait { event_loop, recorder, options, report, was_ready: false, is_over: false };
         let (end, counters) = wait.run(deadline, &session).with_context(|| format!("cannot write to {name}"))?;
         match counters {
             // Nothing can have been seen before there was a connection.
             Some(Counters { seen: 0, .. }) if matches!(end, End::SessionFailed(_)) => {}
-            Some(counters) => report.note(counters.summary(began.elapsed())),
+            Some(counters) => report.info(counters.summary(began.elapsed())),
             None if matches!(end, End::ReaderGone) => {}
             None => report
                 .warn(format_args!("{name} may be blocked: what waits there is not written, and not acknowledged")),
@@ -202,7 +202,7 @@ impl MessageHandler for Discard {
         Ack::Send
     }
 
-    fn oversized(&mut self, _: &Publish<'_>, _: usize) -> Ack {
+    fn oversized(&mut self, _: &Publish<'_>, _: PacketSize) -> Ack {
         Ack::Send
     }
 
@@ -213,9 +213,10 @@ impl MessageHandler for Discard {
 
 /// The command's own thread, waiting.
 struct Wait {
-    inbox: Inbox<StreamEvent>,
+    event_loop: EventLoop<StreamEvent>,
     recorder: Recorder,
     options: Options,
+    report: Report,
     /// Whether the subscriptions ever stood.
     was_ready: bool,
     /// Whether the session has ended by itself.
@@ -237,30 +238,31 @@ impl Wait {
             return Ok((end, None));
         }
         self.recorder.finish();
-        let counters = if is_forced { self.await_flush(HURRY) } else { self.await_flush(SHUTDOWN_TIMEOUT / 2) }?;
+        let counters =
+            if is_forced { self.await_flush(FORCED_EXIT_GRACE) } else { self.await_flush(SHUTDOWN_TIMEOUT / 2) }?;
         Ok((self.checked(end, counters), counters))
     }
 
     fn await_end(&mut self, deadline: Option<Instant>) -> io::Result<End> {
         loop {
-            match self.inbox.next(deadline) {
+            match self.event_loop.next(deadline) {
                 None => return Ok(End::Deadline),
-                Some(Notice::Signal(signal)) => return Ok(End::Signal(signal.status())),
-                Some(Notice::ReaderGone) => return Ok(End::ReaderGone),
-                Some(Notice::News(StreamEvent::Rotated)) => self.recorder.reopen(),
-                Some(Notice::News(StreamEvent::Ready)) => self.was_ready = true,
-                Some(Notice::News(StreamEvent::SessionEnded(end))) => {
+                Some(LoopEvent::Signal(signal)) => return Ok(End::Signal(signal.status())),
+                Some(LoopEvent::ReaderGone) => return Ok(End::ReaderGone),
+                Some(LoopEvent::Custom(StreamEvent::Rotated)) => self.recorder.reopen(),
+                Some(LoopEvent::Custom(StreamEvent::Ready)) => self.was_ready = true,
+                Some(LoopEvent::Custom(StreamEvent::SessionEnded(end))) => {
                     self.is_over = true;
                     if let Err(error) = end {
-                        return Ok(End::SessionFailed(session_failure(&error, &self.options)));
+                        return Ok(End::SessionFailed(session_failure(&error, &self.options, self.report)));
                     }
                 }
-                Some(Notice::News(StreamEvent::Full)) => return Ok(End::Full),
-                Some(Notice::News(StreamEvent::CannotWrite(error))) => {
+                Some(LoopEvent::Custom(StreamEvent::Full)) => return Ok(End::Full),
+                Some(LoopEvent::Custom(StreamEvent::CannotWrite(error))) => {
                     let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
                     return if is_gone { Ok(End::ReaderGone) } else { Err(error) };
                 }
-                Some(Notice::News(StreamEvent::Finished(_))) => {}
+                Some(LoopEvent::Custom(StreamEvent::Finished(_))) => {}
             }
         }
     }
@@ -288,10 +290,10 @@ impl Wait {
     fn await_disconnect(&self) -> bool {
         let until = deadline_in(SHUTDOWN_TIMEOUT);
         loop {
-            match self.inbox.next(until) {
-                Some(Notice::Signal(_)) => return true,
-                None | Some(Notice::News(StreamEvent::SessionEnded(_))) => return false,
-                Some(Notice::ReaderGone | Notice::News(_)) => {}
+            match self.event_loop.next(until) {
+                Some(LoopEvent::Signal(_)) => return true,
+                None | Some(LoopEvent::Custom(StreamEvent::SessionEnded(_))) => return false,
+                Some(LoopEvent::ReaderGone | LoopEvent::Custom(_)) => {}
             }
         }
     }
@@ -300,14 +302,16 @@ impl Wait {
     fn await_flush(&self, timeout: Duration) -> io::Result<Option<Counters>> {
         let mut until = deadline_in(timeout);
         loop {
-            match self.inbox.next(until) {
-                Some(Notice::News(StreamEvent::Finished(counters))) => return Ok(Some(counters)),
-                Some(Notice::News(StreamEvent::CannotWrite(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
+            match self.event_loop.next(until) {
+                Some(LoopEvent::Custom(StreamEvent::Finished(counters))) => return Ok(Some(counters)),
+                Some(LoopEvent::Custom(StreamEvent::CannotWrite(error)))
+                    if error.kind() != io::ErrorKind::BrokenPipe =>
+                {
                     return Err(error);
                 }
-                None | Some(Notice::ReaderGone | Notice::News(StreamEvent::CannotWrite(_))) => return Ok(None),
-                Some(Notice::Signal(_)) => until = until.min(deadline_in(HURRY)),
-                Some(Notice::News(_)) => {}
+                None | Some(LoopEvent::ReaderGone | LoopEvent::Custom(StreamEvent::CannotWrite(_))) => return Ok(None),
+                Some(LoopEvent::Signal(_)) => until = until.min(deadline_in(FORCED_EXIT_GRACE)),
+                Some(LoopEvent::Custom(_)) => {}
             }
         }
     }

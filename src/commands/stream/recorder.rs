@@ -14,9 +14,9 @@ use crate::output::Printer;
 use crate::output::report::Report;
 use crate::output::target::Target;
 use crate::protocol::filter::Filter;
-use crate::protocol::record::{self, Content, Message, Payload, Record};
+use crate::protocol::record::{ConnectionStatus, Content, Message, Payload, Record};
 use crate::protocol::topic::{Root, TopicFilter};
-use crate::transport::relay::{Ack, MessageHandler, Publish};
+use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish};
 
 /// Which messages are printed.
 pub(crate) enum Scope {
@@ -30,7 +30,7 @@ impl Scope {
     /// What the topic of a message matches that may be printed or reported; `None` if any topic may.
     fn topics(&self, events: &Root) -> Option<Vec<TopicFilter>> {
         let (Self::Events(filter) | Self::Messages(filter)) = self;
-        (!filter.is_open()).then(|| filter.subscriptions(events))
+        (!filter.matches_everything()).then(|| filter.subscriptions(events))
     }
 }
 
@@ -83,7 +83,7 @@ impl Recorder {
     }
 
     /// Prints a change of the connection.
-    pub(super) fn status(&self, status: &record::Status<'_>) {
+    pub(super) fn status(&self, status: &ConnectionStatus<'_>) {
         let mut state = self.lock();
         let printed = state.printer.status(status).and_then(|()| state.printer.flush());
         drop(state);
@@ -156,7 +156,7 @@ impl MessageHandler for Recorder {
         self.acknowledge(written)
     }
 
-    fn oversized(&mut self, message: &Publish<'_>, size: usize) -> Ack {
+    fn oversized(&mut self, message: &Publish<'_>, size: PacketSize) -> Ack {
         let mut state = self.lock();
         if state.left == Some(0) {
             return Ack::Withhold;
@@ -207,20 +207,26 @@ impl State {
                 self.report.warn(format_args!("skipped a message on {topic}: its topic is not below the event root"));
                 false
             }
-            (Content::Malformed(_) | Content::Other, Scope::Messages(filter)) => filter.is_open(),
+            (Content::Malformed(_) | Content::Other, Scope::Messages(filter)) => filter.matches_everything(),
         };
         if is_wanted { self.print(&record) } else { Ok(()) }
     }
 
-    /// Prints that a message was too large: whatever the filter, it may have been an event that was wanted.
-    fn take_oversized(&mut self, message: &Publish<'_>, size: usize) -> io::Result<()> {
+    /// Reports that a message was too large, as any message that cannot be read is.
+    fn take_oversized(&mut self, message: &Publish<'_>, size: PacketSize) -> io::Result<()> {
         let received = self.received();
         let Publish { topic, qos, retain, .. } = *message;
-        let error = format!("the message is larger than --max-packet-size: its packet takes {size} bytes");
+        let PacketSize { packet, limit } = size;
+        let error = format!("the message takes {packet} bytes, and --max-packet-size accepts {limit}");
         self.report.warn(format_args!("dropped a message on {topic}: {error}"));
         self.counters.undecodable += 1;
-        let content = Content::Malformed(error.into());
-        self.print(&Record { received, topic, qos, retain, content, payload: Payload::Missing })
+        match &self.scope {
+            Scope::Messages(filter) if filter.matches_everything() => {
+                let content = Content::Malformed(error.into());
+                self.print(&Record { received, topic, qos, retain, content, payload: Payload::Missing })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn print(&mut self, record: &Record<'_>) -> io::Result<()> {

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use super::recorder::Recorder;
 use crate::commands::transport_error::{self, describe_end, describe_refusal};
 use crate::output::report::Report;
-use crate::protocol::record::{Change, Status};
+use crate::protocol::record::{ConnectionChange, ConnectionStatus};
 use crate::transport::client::{Connected, Granted};
 use crate::transport::codec::Version;
+use crate::transport::error::ConnectionEnd;
 use crate::transport::moment::Moment;
 use crate::transport::options::Options;
 use crate::transport::session::SessionEvent;
@@ -83,11 +84,14 @@ impl ConnectionReporter {
         match event {
             SessionEvent::Connected(connected) => self.connected(&connected),
             SessionEvent::Ready { granted, since } => self.ready(&granted, since),
-            SessionEvent::Lost { end, complete_until, repetitions } => {
-                self.lost(describe_end(&end), complete_until, repetitions);
+            SessionEvent::Lost { end, complete_until, repetitions, is_final } => {
+                if !is_final {
+                    self.report_loss(&end, repetitions, complete_until);
+                }
+                self.lost(describe_end(&end), complete_until);
             }
             SessionEvent::Retrying(error) => {
-                let failure = transport_error::session_failure(&error, &self.options);
+                let failure = transport_error::session_failure(&error, &self.options, self.report);
                 self.report.warn(format_args!("{failure}; trying again"));
             }
             SessionEvent::Stable => self.stable(),
@@ -99,13 +103,10 @@ impl ConnectionReporter {
         self.broker = broker.clone();
         if self.silenced.is_none() {
             transport_error::warn_if_insecure(&self.options, broker, self.report);
-            for failure in failures {
-                let error = transport_error::connect_failure(failure, &self.options);
-                self.report.warn(format_args!("{error}; trying the next broker"));
-            }
+            transport_error::warn_of_failures(failures, &self.options, self.report);
         }
         let session = if accepted.session_present { ", which had kept our session" } else { "" };
-        self.report.detail(format_args!("connected to {broker} with MQTT {version}{session}"));
+        self.report.debug(format_args!("connected to {broker} with MQTT {version}{session}"));
         if self.outage.is_none() {
             transport_error::warn_of_limits(&self.options, connected, self.report);
             if self.is_shared && *version == Version::V311 {
@@ -116,7 +117,7 @@ impl ConnectionReporter {
             }
         }
         self.is_resumed = accepted.session_present;
-        self.record(Change::Connected, None);
+        self.record(ConnectionChange::Connected, None);
     }
 
     fn ready(&mut self, granted: &Granted, since: Moment) {
@@ -134,19 +135,19 @@ impl ConnectionReporter {
             self.gap(&outage, since);
         }
         if self.silenced.is_none() {
-            self.report.note("ready");
+            self.report.info("ready");
         }
         let received = since.to_wall(Timestamp::now());
         self.ready = Some((since, received));
-        self.record_at(received, Change::Ready, None);
+        self.record_at(received, ConnectionChange::Ready, None);
     }
 
     fn warn_of_lower_qos(&self, qos: u8) {
         let lower = format!("{} grants QoS {qos} instead of {}", self.broker, self.qos);
         if qos == 0 && self.options.session_expiry.is_some() {
-            self.report.warn(format_args!("{lower}: with --durable, messages may be lost all the same"));
+            self.report.warn(format_args!("{lower}: --durable does not deliver at least once then"));
         } else {
-            self.report.detail(lower);
+            self.report.debug(lower);
         }
     }
 
@@ -156,37 +157,41 @@ impl ConnectionReporter {
         let Outage { complete_until, from, .. } = *outage;
         let length = complete_since.since(complete_until);
         let until = from.checked_add(length).unwrap_or(from).max(complete_since.to_wall(Timestamp::now()));
-        let reason = &outage.reason;
-        let reason = if self.is_resumed && self.qos > 0 {
-            format!(
-                "{reason}; the session was kept, so only what was published with QoS 0, or was too much for the broker to \
-                 keep, may be missing"
-            )
+        let kept = if self.is_resumed && self.qos > 0 {
+            "; the session was kept, so only what was published with QoS 0, or was too much for the broker to keep, may be \
+             missing"
         } else if self.options.session_expiry.is_some() {
-            format!("{reason}; the broker did not keep the session")
+            "; the broker did not keep the session"
         } else {
-            reason.clone()
+            ""
         };
         if self.silenced.is_none() {
-            self.report.warn(format_args!("messages published from {from:.3} to {until:.3} may be missing: {reason}"));
+            self.report.warn(format_args!("messages published from {from:.3} to {until:.3} may be missing{kept}"));
         }
-        self.record(Change::Gap { from, until }, Some(reason));
+        let reason = format!("{}{kept}", outage.reason);
+        self.record(ConnectionChange::Gap { from, until }, Some(reason));
     }
 
-    fn lost(&mut self, reason: String, complete_until: Option<Moment>, repetitions: u32) {
-        let complete_until = complete_until.unwrap_or_else(Moment::now);
-        let from = self.to_wall(complete_until);
-        if self.silenced.is_none() && repetitions >= MAX_REPETITIONS {
-            self.silenced = Some(from);
+    /// Warns of a loss; of one that repeats itself only until that is clear.
+    fn report_loss(&mut self, end: &ConnectionEnd, repetitions: u32, complete_until: Option<Moment>) {
+        let limit = if let ConnectionEnd::Protocol(_) = end { 1 } else { MAX_REPETITIONS };
+        if self.silenced.is_some() {
+        } else if repetitions >= limit {
+            self.silenced = Some(self.to_wall(complete_until.unwrap_or_else(Moment::now)));
             self.report.warn(format_args!(
-                "lost {} again: {reason}. Its connections do not last: reconnecting ever more slowly, until one does",
+                "lost {} again for the same reason: its connections do not last. Reconnecting ever more slowly, until one does",
                 self.broker
             ));
-        } else if self.silenced.is_none() {
-            self.report.warn(format_args!("lost {}: {reason}", self.broker));
+        } else {
+            self.report.warn(format_args!("lost {}: {}", self.broker, describe_end(end)));
         }
+    }
+
+    fn lost(&mut self, reason: String, complete_until: Option<Moment>) {
+        let complete_until = complete_until.unwrap_or_else(Moment::now);
+        let from = self.to_wall(complete_until);
         self.warn_client_id_clash();
-        self.record(Change::Disconnected, Some(reason.clone()));
+        self.record(ConnectionChange::Disconnected, Some(reason.clone()));
         // If the connection was not ready, messages have been missing since an earlier loss.
         if self.outage.is_none() {
             self.outage = Some(Outage { complete_until, from, reason });
@@ -208,7 +213,7 @@ impl ConnectionReporter {
             self.report.warn(format_args!(
                 "messages published from {from:.3} to {until:.3} may be missing: connections did not last"
             ));
-            self.report.note("ready");
+            self.report.info("ready");
         }
     }
 
@@ -229,13 +234,13 @@ impl ConnectionReporter {
         }
     }
 
-    fn record(&self, change: Change, reason: Option<String>) {
+    fn record(&self, change: ConnectionChange, reason: Option<String>) {
         self.record_at(Timestamp::now(), change, reason);
     }
 
-    fn record_at(&self, received: Timestamp, change: Change, reason: Option<String>) {
+    fn record_at(&self, received: Timestamp, change: ConnectionChange, reason: Option<String>) {
         if self.records_status {
-            self.recorder.status(&Status { received, change, reason: reason.map(Into::into) });
+            self.recorder.status(&ConnectionStatus { received, change, reason: reason.map(Into::into) });
         }
     }
 }

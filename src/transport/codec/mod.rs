@@ -395,9 +395,9 @@ fn connack(version: Version, mut body: &[u8]) -> Result<Connack<'_>, Malformed> 
     Ok(Connack { session_present: flags == 1, reason, properties })
 }
 
-/// Whether a CONNACK's body is one of MQTT 3.1.1: so brokers answer that do not know MQTT 5.
+/// Whether a CONNACK's body is a refusal of MQTT 3.1.1: so brokers answer that do not know MQTT 5.
 pub(crate) fn is_old_connack(body: &[u8]) -> bool {
-    matches!(body, [0 | 1, 0..=5])
+    matches!(body, [0, 1..=5])
 }
 
 fn publish(version: Version, first: u8, mut body: &[u8]) -> Result<Publish<'_>, Malformed> {

@@ -21,6 +21,8 @@ impl ReasonCode {
     pub(crate) const SERVER_UNAVAILABLE: Self = Self(0x88);
     pub(crate) const SERVER_BUSY: Self = Self(0x89);
     pub(crate) const BANNED: Self = Self(0x8a);
+    pub(crate) const SERVER_SHUTTING_DOWN: Self = Self(0x8b);
+    pub(crate) const KEEP_ALIVE_TIMEOUT: Self = Self(0x8d);
     pub(crate) const BAD_AUTHENTICATION_METHOD: Self = Self(0x8c);
     pub(crate) const SESSION_TAKEN_OVER: Self = Self(0x8e);
     pub(crate) const TOPIC_FILTER_INVALID: Self = Self(0x8f);

@@ -11,8 +11,8 @@ use super::codec::{
 };
 use super::library::LibraryAnswers;
 use super::{
-    Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, Limits, MessageHandler, Moment, Published,
-    RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
+    Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, Limits, MessageHandler, Moment, PacketSize,
+    Published, RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
 };
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
@@ -22,6 +22,9 @@ const READ_SLICE: Duration = Duration::from_secs(1);
 
 /// How much longer than [`READ_SLICE`] a read may take on a busy machine.
 const READ_SLACK: Duration = Duration::from_millis(250);
+
+/// If a read begins later after the one before, its bytes may have come before it began.
+const HANDLING_SLACK: Duration = Duration::from_millis(5);
 
 /// A read that takes longer has waited for the broker.
 const WAITED: Duration = Duration::from_micros(50);
@@ -170,17 +173,15 @@ impl Reader {
 
     /// Notes what the arrival of bytes proves: nothing is missing that was published before they were sent.
     ///
-    /// If the read had to wait they came when it returned, unless this process was stopped meanwhile. If not, they came
-    /// some time after the last moment at which nothing was left to read. And if a PINGREQ is unanswered, what comes may be
-    /// older than that.
+    /// If the last read had left nothing they came while this one waited, unless this process was stopped meanwhile. If much
+    /// was done since then, they came some time after that. And if a PINGREQ is unanswered, what comes may be older still.
     fn note_arrival(&self, before: Moment, after: Moment) {
-        let took = after.since(before);
-        let arrived = if took > READ_SLICE + READ_SLACK {
-            before
-        } else if took > WAITED {
-            after
-        } else {
+        let arrived = if before.since(self.drained) > HANDLING_SLACK {
             self.drained
+        } else if after.since(before) > READ_SLICE + READ_SLACK {
+            before
+        } else {
+            after
         };
         let asked = lock(&self.connection.pings).front().copied();
         self.prove(asked.map_or(arrived, |asked| asked.min(arrived)));
@@ -357,7 +358,8 @@ impl Reader {
         let Some((topic, id)) = head else { return Ok(0) };
         let (qos, retain) = (header.first >> 1 & 3, header.first & 1 == 1);
         let message = Publish { topic, qos, retain, id, properties: codec::Properties::default(), payload: &[] };
-        if handler.oversized(&message, header.packet_len()) == Ack::Withhold {
+        let size = PacketSize { packet: header.packet_len(), limit: self.options.max_packet_size };
+        if handler.oversized(&message, size) == Ack::Withhold {
             self.is_withheld = true;
             return Ok(0);
         }

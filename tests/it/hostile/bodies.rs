@@ -1,6 +1,6 @@
-//! What must hold of any bytes whatever: driven here over a corpus and by chance, and by the fuzz targets in `fuzz/`.
+//! Properties that hold for any input. The tests run them on a corpus and random input, and `fuzz/` runs them as targets.
 //!
-//! Each takes one input and panics where something does not hold.
+//! Each function takes one input, and panics if a property does not hold.
 
 use std::borrow::Cow;
 
@@ -12,13 +12,13 @@ use rtcomm::protocol::record::{Content, Entry, Message, Payload, Record};
 use rtcomm::protocol::topic::{EndpointId, EventTopic, Root, TopicFilter, TopicName, disjoint, intersect};
 use serde_json::value::RawValue;
 
-/// A topic, or filters and a topic, each on a line of its own.
+/// Checks a topic, or filters and a topic, one per line.
 pub(crate) fn topic(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for root in ["/rtcomm/event", "a", "/"] {
         let root: Root = root.parse().expect("a root");
         match EventTopic::parse(&root, text) {
-            Ok(topic) => assert_eq!(topic.under(&root), text, "a topic is put together as it was"),
+            Ok(topic) => assert_eq!(topic.under(&root), text, "a parsed topic is formatted as it was"),
             Err(error) => is_safe(&internals::shown(&error.to_string())),
         }
     }
@@ -28,17 +28,17 @@ pub(crate) fn topic(bytes: &[u8]) {
         if let Ok(name) = text.parse::<TopicName>()
             && !text.starts_with("$share/")
         {
-            assert!(name.and_below().matches(text) && text.parse::<TopicFilter>().is_ok(), "a name is a filter too");
+            assert!(name.and_below().matches(text) && text.parse::<TopicFilter>().is_ok(), "a name is also a filter");
         }
         if let Ok(id) = text.parse::<EndpointId>() {
             let root: Root = "r".parse().expect("a root");
             let topic = format!("r/registration/started/{id}");
-            assert_eq!(EventTopic::parse(&root, &topic).map(|it| it.from), Ok(text), "an ID is a level");
+            assert_eq!(EventTopic::parse(&root, &topic).map(|it| it.from), Ok(text), "an ID is one level");
         }
     }
     let filters: Vec<TopicFilter> = [first, second].iter().filter_map(|text| text.parse().ok()).collect();
     for filter in &filters {
-        assert_eq!(filter.as_str().parse().as_ref(), Ok(filter), "a filter is read as it is written");
+        assert_eq!(filter.as_str().parse().as_ref(), Ok(filter), "a filter is parsed as it is formatted");
         let _ = filter.matches(topic);
     }
     let covering = disjoint(&filters);
@@ -53,13 +53,13 @@ pub(crate) fn topic(bytes: &[u8]) {
     }
 }
 
-/// A topic on the first line, and a payload.
+/// Checks an event: a topic on the first line, and a payload.
 pub(crate) fn event(bytes: &[u8]) {
     let (topic, payload) = message(bytes);
     let root: Root = "/rtcomm/event".parse().expect("a root");
     match Event::decode(&root, &topic, payload) {
         Ok(event) => {
-            assert!(Filter::default().matches(&event), "an open filter lets every event pass");
+            assert!(Filter::default().matches(&event), "an empty filter matches every event");
             for field in [event.fields.reason, event.fields.app_context, event.fields.sig_sess_id].into_iter().flatten()
             {
                 is_safe(&internals::shown(&field.text()));
@@ -69,10 +69,10 @@ pub(crate) fn event(bytes: &[u8]) {
     }
     let record = record_of(&root, &topic, payload);
     let line = written(&record);
-    let Ok(Entry::Message(read)) = Entry::parse(&line) else { panic!("what was written is read: {line:?}") };
-    // White space around a payload is no part of it, and is written once.
+    let Ok(Entry::Message(read)) = Entry::parse(&line) else { panic!("a written line is parsed: {line:?}") };
+    // Whitespace around a payload is not part of it. It is written once, and not read back.
     let line = written(&read.record());
-    assert_eq!(written_again(&line), line, "a line is written as it was read");
+    assert_eq!(written_again(&line), line, "a line that is read and written stays the same");
     let again = read.record();
     assert_eq!((again.topic, again.qos, again.retain), (&*topic, 1, false), "nothing is lost");
     match (record.payload, again.payload) {
@@ -84,55 +84,57 @@ pub(crate) fn event(bytes: &[u8]) {
     }
 }
 
-/// A recorded line.
+/// Checks a recorded line.
 pub(crate) fn record(bytes: &[u8]) {
     match Entry::parse(bytes) {
         Ok(Entry::Message(read)) => {
             let line = written(&read.record());
-            assert_eq!(written_again(&line), line, "a line is written as it was read");
+            assert_eq!(written_again(&line), line, "a line that is read and written stays the same");
             pretty_is_safe(|pretty, line| pretty.record(&read.record(), line));
         }
-        Ok(Entry::Status(read)) => {
+        Ok(Entry::Connection(read)) => {
             let mut line = Vec::new();
             read.write_line(&mut line);
             is_json_line(&line);
-            let Ok(Entry::Status(again)) = Entry::parse(&line) else { panic!("what was written is read: {line:?}") };
+            let Ok(Entry::Connection(again)) = Entry::parse(&line) else {
+                panic!("a written line is parsed: {line:?}")
+            };
             let mut second = Vec::new();
             again.write_line(&mut second);
-            assert_eq!(second, line, "a line is written as it was read");
+            assert_eq!(second, line, "a line that is read and written stays the same");
             pretty_is_safe(|pretty, line| pretty.status(&read, line));
         }
         Err(error) => is_safe(&internals::shown(&error.to_string())),
     }
 }
 
-/// A broker's URL.
+/// Checks a broker's URL.
 pub(crate) fn broker_url(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match internals::broker_url(text) {
         Ok(url) => {
-            assert_eq!(internals::broker_url(&url).as_ref(), Ok(&url), "a URL is read as it is written");
-            assert!(!text.contains('@'), "no URL with credentials is taken: {text:?}");
+            assert_eq!(internals::broker_url(&url).as_ref(), Ok(&url), "a URL is parsed as it is formatted");
+            assert!(!text.contains('@'), "a URL with credentials is rejected: {text:?}");
             is_safe(&internals::shown(&url));
         }
         Err(error) => {
             let is_quoted = text.split_once('@').is_some_and(|(secret, _)| secret.len() > 8 && error.contains(secret));
-            assert!(!is_quoted, "what stands before an @ is not quoted: {error}");
+            assert!(!is_quoted, "text before an @ is not quoted: {error}");
             is_safe(&internals::shown(&error));
         }
     }
 }
 
-/// A topic on the first line, and a payload.
+/// Checks pretty lines: a topic on the first line, and a payload.
 pub(crate) fn pretty(bytes: &[u8]) {
     let (topic, payload) = message(bytes);
     let root: Root = "/rtcomm/event".parse().expect("a root");
     let record = record_of(&root, &topic, payload);
     pretty_is_safe(|pretty, line| pretty.record(&record, line));
-    // As a reply or a request of anybody, the same payload is shown otherwise.
+    // Replies and requests have other columns.
     let record = Record { content: Content::Other, retain: true, ..record };
     pretty_is_safe(|pretty, line| pretty.record(&record, line));
-    // A reader of fields alone.
+    // Fields on their own.
     if let Ok(fields) = Fields::read(payload) {
         for field in [fields.method, fields.orig, fields.result, fields.alias].into_iter().flatten() {
             is_safe(&internals::shown(&field.text()));
@@ -145,7 +147,7 @@ fn message(bytes: &[u8]) -> (Cow<'_, str>, &[u8]) {
     let payload = bytes.get(at + 1..).unwrap_or_default();
     let topic = String::from_utf8_lossy(&bytes[..at]);
     let topic = match topic.strip_prefix('!') {
-        // Any other topic is hardly ever an event's.
+        // Random topics are hardly ever those of events.
         None => format!("/rtcomm/event/session/failed/a/{topic}").into(),
         Some(_) => topic,
     };
@@ -167,11 +169,11 @@ fn written(record: &Record<'_>) -> Vec<u8> {
 fn written_again(line: &[u8]) -> Vec<u8> {
     match Entry::parse(line) {
         Ok(Entry::Message(read)) => written(&read.record()),
-        _ => panic!("what was written is read: {:?}", String::from_utf8_lossy(line)),
+        _ => panic!("a written line is parsed: {:?}", String::from_utf8_lossy(line)),
     }
 }
 
-/// One line of valid UTF-8 that is a JSON object.
+/// Asserts that `line` is one line of UTF-8 with a JSON object.
 fn is_json_line(line: &[u8]) {
     let text = std::str::from_utf8(line).expect("a line is UTF-8");
     let text = text.strip_suffix('\n').expect("a line ends");
@@ -180,7 +182,7 @@ fn is_json_line(line: &[u8]) {
     assert!(value.get().starts_with('{'), "an object: {text:?}");
 }
 
-/// One line of valid UTF-8 with nothing in it that a terminal obeys, but for the colours of our own.
+/// Asserts that the printed line has no control characters except our own color sequences.
 fn pretty_is_safe(print: impl Fn(&mut Pretty, &mut Vec<u8>)) {
     for color in [false, true] {
         let sphere: Root = "/rtcomm/sphere".parse().expect("a root");
@@ -192,7 +194,7 @@ fn pretty_is_safe(print: impl Fn(&mut Pretty, &mut Vec<u8>)) {
     }
 }
 
-/// The line without what begins and ends a colour of ours: `ESC [ number m`.
+/// Removes our own color sequences, `ESC [ number m`.
 pub(crate) fn without_colors(line: &str) -> Cow<'_, str> {
     if !line.contains('\u{1b}') {
         return line.into();
@@ -201,13 +203,13 @@ pub(crate) fn without_colors(line: &str) -> Cow<'_, str> {
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (number, rest) = piece.split_once('m').unwrap_or(("", "\u{1b}"));
-        assert!(matches!(number, "0" | "31" | "32" | "33" | "36" | "90"), "no colour of ours: {number:?}");
+        assert!(matches!(number, "0" | "31" | "32" | "33" | "36" | "90"), "not one of our colors: {number:?}");
         plain.push_str(rest);
     }
     plain.into()
 }
 
-/// No control character, nothing that reorders, nothing that is not seen. Said apart from the tool's own table.
+/// Asserts that a text has no control, bidirectional or invisible characters. Independent of the tool's own table.
 pub(crate) fn is_safe(text: &str) {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return;

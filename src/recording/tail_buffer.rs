@@ -1,32 +1,32 @@
-//! The last lines of what cannot be read from its end: a pipe, a terminal.
+//! The last lines of an input that cannot be read from its end, such as a pipe.
 
 use std::collections::VecDeque;
 use std::io;
 
-use super::stream::Stream;
+use super::line_stream::LineStream;
 use super::{Item, Line};
 
-/// Reads a stream to its end and keeps its last lines, then hands them out.
+/// Reads a stream to its end, keeps the last lines, and then returns them.
 #[derive(Debug)]
-pub(super) struct Backlog {
+pub(super) struct TailBuffer {
     limit: usize,
-    /// The bytes of each line; none for one that is too long.
+    /// The bytes of each line, `None` for a line that is too long.
     kept: VecDeque<Option<Box<[u8]>>>,
-    /// The line being looked at outside.
+    /// The line returned last.
     current: Box<[u8]>,
-    /// Lines of the stream so far.
+    /// Number of lines of the stream so far.
     seen: u64,
 }
 
-impl Backlog {
+impl TailBuffer {
     pub(super) fn new(limit: u64) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Self { limit, kept: VecDeque::new(), current: Box::default(), seen: 0 }
     }
 
-    /// The next of the last lines of `stream`, which has ended or failed once this returns; after them, how it did.
-    pub(super) fn next_item<'a>(&'a mut self, stream: &'a mut Stream) -> io::Result<Option<Item<'a>>> {
-        self.collect(stream)?;
+    /// Returns the next of the last lines of `stream`, and then its end or error. Reads the whole stream first.
+    pub(super) fn next_item<'a>(&'a mut self, stream: &'a mut LineStream) -> io::Result<Option<Item<'a>>> {
+        self.read_to_end(stream)?;
         if stream.is_stopped() {
             return Ok(None);
         }
@@ -37,20 +37,20 @@ impl Backlog {
         Ok(Some(Item::Line(Line { bytes: &self.current, taken: number, source: stream.source() })))
     }
 
-    fn collect(&mut self, stream: &mut Stream) -> io::Result<()> {
+    fn read_to_end(&mut self, stream: &mut LineStream) -> io::Result<()> {
         while !stream.is_failing()
             && let Some(item) = stream.next_item()?
         {
             match item {
-                Item::Line(line) => self.keep(Some(line.bytes)),
-                Item::TooLong { .. } => self.keep(None),
-                Item::Idle | Item::Notice(_) => {}
+                Item::Line(line) => self.push(Some(line.bytes)),
+                Item::TooLong { .. } => self.push(None),
+                Item::Idle | Item::FileChange(_) => {}
             }
         }
         Ok(())
     }
 
-    fn keep(&mut self, line: Option<&[u8]>) {
+    fn push(&mut self, line: Option<&[u8]>) {
         self.seen += 1;
         self.kept.push_back(line.map(Box::from));
         if self.kept.len() > self.limit {

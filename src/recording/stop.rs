@@ -1,4 +1,4 @@
-//! A request to stop, seen before every line and in every wait.
+//! A request to stop, checked before every line and during every wait.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
@@ -9,9 +9,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// Ends a reader's work from another thread. Clones share one request, which is never taken back.
+/// Stops a reader from another thread. Clones share one request, which is permanent.
 ///
-/// The flag is what is asked before each line; the pipe is what makes a wait in poll(2) end at once.
+/// The flag is checked before each line. The pipe wakes a wait in poll(2).
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(Arc<Shared>);
 
@@ -23,24 +23,24 @@ struct Shared {
 }
 
 impl Stop {
-    /// A stop that nobody has requested yet.
+    /// Makes a stop without a request.
     ///
     /// # Errors
-    /// Where the process can open no further files.
+    /// If the process cannot open more files.
     pub(crate) fn new() -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
         Ok(Self(Arc::new(Shared { requested: AtomicBool::new(false), wake, woken })))
     }
 
-    /// Requests the stop. Once is enough; more does no harm.
+    /// Requests the stop. Further calls have no effect.
     pub(crate) fn stop(&self) {
         if !self.0.requested.swap(true, Ordering::Relaxed) {
-            // Nobody takes the byte out, so later waits end at once too. It cannot fail: the pipe is empty, and open.
+            // The byte stays in the pipe, so later waits end at once too. This cannot fail: the pipe is empty and open.
             let _ = (&self.0.wake).write_all(&[0]);
         }
     }
 
-    /// Whether the stop was requested.
+    /// Returns whether the stop was requested.
     pub(crate) fn is_stopped(&self) -> bool {
         self.0.requested.load(Ordering::Relaxed)
     }
@@ -50,8 +50,9 @@ impl Stop {
         wait(&mut [self.poll_fd()], Some(limit))
     }
 
-    /// Waits until `input` can be read without blocking, the stop is requested or `limit` has passed (never, where
-    /// there is none), and says whether `input` can be read. Its end and its errors count: the read will tell them.
+    /// Waits until `input` is readable, the stop is requested or `limit` has passed.
+    ///
+    /// Returns whether `input` is readable. This includes its end and errors, which the read will return.
     pub(super) fn await_input(&self, input: &File, limit: Option<Duration>) -> io::Result<bool> {
         let mut fds = [PollFd::new(input, PollFlags::IN), self.poll_fd()];
         wait(&mut fds, limit)?;
@@ -63,14 +64,14 @@ impl Stop {
     }
 }
 
-/// Whether `input` can be read without blocking; its end and its errors count.
-pub(super) fn is_ready(input: &File) -> io::Result<bool> {
+/// Returns whether `input` can be read without blocking, including its end and errors.
+pub(super) fn is_readable(input: &File) -> io::Result<bool> {
     let mut fds = [PollFd::new(input, PollFlags::IN)];
     wait(&mut fds, Some(Duration::ZERO))?;
     Ok(!fds[0].revents().is_empty())
 }
 
-/// poll(2); a signal ends it early, with nothing ready.
+/// Calls poll(2). A signal ends the wait early, with nothing ready.
 fn wait(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
     let limit = limit.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
     match poll(fds, limit.as_ref()) {

@@ -1,31 +1,31 @@
-//! The one form in which lines tell a time: RFC 3339 in UTC, to the microsecond, `2026-11-23T03:34:12.798558Z`.
+//! The timestamp format of JSON lines: RFC 3339 in UTC with microseconds, `2026-11-23T03:34:12.798558Z`.
 //!
-//! Written and read for each message, so without the general ways of the date library, which take ten times as long; what
-//! does not fit the form is left to those.
+//! Every message needs one, so this code writes and reads the format directly, ten times as fast as the date library. All
+//! other formats and times before 1970 go to the date library.
 
 use std::io::Write as _;
 
 use jiff::Timestamp;
 
-const FORM: [u8; 27] = *b"0000-00-00T00:00:00.000000Z";
+const TEMPLATE: [u8; 27] = *b"0000-00-00T00:00:00.000000Z";
 
-const SECONDS_A_DAY: i64 = 86_400;
+const SECONDS_PER_DAY: i64 = 86_400;
 
-/// Where the form has its numbers, and how many digits each: year, month, day, hour, minute, second, microsecond.
-const PLACES: [(usize, usize); 7] = [(0, 4), (5, 2), (8, 2), (11, 2), (14, 2), (17, 2), (20, 6)];
+/// Offset and number of digits of year, month, day, hour, minute, second and microsecond.
+const DIGITS: [(usize, usize); 7] = [(0, 4), (5, 2), (8, 2), (11, 2), (14, 2), (17, 2), (20, 6)];
 
-/// Appends a time. What is below a microsecond is cut off.
+/// Appends a time, truncated to microseconds.
 pub(super) fn write(out: &mut Vec<u8>, at: Timestamp) {
     if at < Timestamp::UNIX_EPOCH {
-        return write!(out, "{at:.6}").expect("a Vec takes all that is written to it");
+        return write!(out, "{at:.6}").expect("writing to a Vec never fails");
     }
     let (seconds, micros) = (at.as_second(), i64::from(at.subsec_microsecond()));
-    let [year, month, day] = date(seconds / SECONDS_A_DAY);
-    let time = seconds % SECONDS_A_DAY;
+    let [year, month, day] = date(seconds / SECONDS_PER_DAY);
+    let time = seconds % SECONDS_PER_DAY;
     let numbers = [year, month, day, time / 3_600, time / 60 % 60, time % 60, micros];
-    let mut text = FORM;
-    for ((place, digits), mut number) in PLACES.into_iter().zip(numbers) {
-        for digit in text[place..place + digits].iter_mut().rev() {
+    let mut text = TEMPLATE;
+    for ((offset, digits), mut number) in DIGITS.into_iter().zip(numbers) {
+        for digit in text[offset..offset + digits].iter_mut().rev() {
             *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
             number /= 10;
         }
@@ -33,22 +33,22 @@ pub(super) fn write(out: &mut Vec<u8>, at: Timestamp) {
     out.extend_from_slice(&text);
 }
 
-/// Reads a time, in this form or any other of RFC 3339.
+/// Reads a time in any RFC 3339 format.
 pub(super) fn read(text: &str) -> Option<Timestamp> {
-    in_form(text).or_else(|| text.parse().ok())
+    read_fixed(text).or_else(|| text.parse().ok())
 }
 
-/// `None` where it is not in the form, or no time from 1970 on.
-fn in_form(text: &str) -> Option<Timestamp> {
+/// Reads a time from 1970 on in exactly the format that [`write()`] writes, else `None`.
+fn read_fixed(text: &str) -> Option<Timestamp> {
     let text: &[u8; 27] = text.as_bytes().try_into().ok()?;
     let mut numbers = [0; 7];
     let mut end = 0;
-    for (number, (place, digits)) in numbers.iter_mut().zip(PLACES) {
-        if text[end..place] != FORM[end..place] {
+    for (number, (offset, digits)) in numbers.iter_mut().zip(DIGITS) {
+        if text[end..offset] != TEMPLATE[end..offset] {
             return None;
         }
-        end = place + digits;
-        for digit in &text[place..end] {
+        end = offset + digits;
+        for digit in &text[offset..end] {
             *number = *number * 10 + i64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
         }
     }
@@ -56,34 +56,37 @@ fn in_form(text: &str) -> Option<Timestamp> {
     let days = days(year, month, day);
     let is_date = year >= 1970 && date(days) == [year, month, day];
     let is_time = text[end] == b'Z' && hour < 24 && minute < 60 && second < 60;
-    let seconds = days * SECONDS_A_DAY + hour * 3_600 + minute * 60 + second;
+    let seconds = days * SECONDS_PER_DAY + hour * 3_600 + minute * 60 + second;
     (is_date && is_time).then(|| Timestamp::from_microsecond(seconds * 1_000_000 + micros).ok()).flatten()
 }
 
-/// Days in 400 years, after which the calendar begins anew, and the days from the 1st of March of year 0 to 1970.
-const ERA: i64 = 146_097;
-const TO_1970: i64 = 719_468;
+/// Days in 400 years, the period of the calendar.
+const DAYS_PER_ERA: i64 = 146_097;
 
-/// Year, month and day of the so-manieth day after 1970-01-01. Counts years from March on, so that the day that not every
-/// year has is the last of its year.
+/// Days from March 1 of year 0 to 1970-01-01.
+const DAYS_TO_1970: i64 = 719_468;
+
+/// Returns year, month and day of the n-th day after 1970-01-01 (zero-based).
+///
+/// Years count from March here, so that a leap day is the last day of its year.
 fn date(days: i64) -> [i64; 3] {
-    let days = days + TO_1970;
-    let (era, day) = (days.div_euclid(ERA), days.rem_euclid(ERA));
+    let days = days + DAYS_TO_1970;
+    let (era, day) = (days.div_euclid(DAYS_PER_ERA), days.rem_euclid(DAYS_PER_ERA));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let is_next_year = month >= 10;
-    let shown = if is_next_year { month - 9 } else { month + 3 };
-    [era * 400 + year + i64::from(is_next_year), shown, day - (153 * month + 2) / 5 + 1]
+    let calendar_month = if is_next_year { month - 9 } else { month + 3 };
+    [era * 400 + year + i64::from(is_next_year), calendar_month, day - (153 * month + 2) / 5 + 1]
 }
 
-/// The reverse of [`date`], for a date that there is.
+/// Returns the days from 1970-01-01 to a valid date; the inverse of [`date`].
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
     let month = (month + 9) % 12;
     let day = (153 * month + 2) / 5 + day - 1;
-    era * ERA + year * 365 + year / 4 - year / 100 + day - TO_1970
+    era * DAYS_PER_ERA + year * 365 + year / 4 - year / 100 + day - DAYS_TO_1970
 }
 
 #[cfg(test)]
@@ -110,19 +113,19 @@ mod tests {
         }
 
         #[test]
-        fn every_time_is_read_again(micros in 0..=Timestamp::MAX.as_microsecond()) {
+        fn every_written_time_is_read_back(micros in 0..=Timestamp::MAX.as_microsecond()) {
             let at = Timestamp::from_microsecond(micros).expect("a time");
-            prop_assert_eq!(in_form(&written(at)), Some(at));
+            prop_assert_eq!(read_fixed(&written(at)), Some(at));
         }
 
         #[test]
-        fn what_is_read_is_what_the_date_library_reads(
+        fn times_are_read_as_the_date_library_reads_them(
             numbers in (0..10_000, 0..14, 0..33, 0..26, 0..62, 0..62, 0..1_000_000),
             end in prop::sample::select(vec!["Z", "z", "+", ""]),
         ) {
             let (year, month, day, hour, minute, second, micros) = numbers;
             let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}{end}");
-            if let Some(at) = in_form(&text) {
+            if let Some(at) = read_fixed(&text) {
                 prop_assert_eq!(text.parse::<Timestamp>().ok(), Some(at), "{}", text);
             }
             prop_assert_eq!(read(&text), text.parse::<Timestamp>().ok(), "{}", text);
@@ -130,8 +133,8 @@ mod tests {
     }
 
     #[test]
-    fn days_that_not_every_year_has_are_read_where_they_are() {
-        for (text, is_one) in [
+    fn leap_days_are_valid_in_leap_years_only() {
+        for (text, is_valid) in [
             ("2000-02-29T00:00:00.000000Z", true),
             ("2024-02-29T23:59:59.999999Z", true),
             ("2100-02-29T00:00:00.000000Z", false),
@@ -139,7 +142,7 @@ mod tests {
             ("2023-04-31T00:00:00.000000Z", false),
             ("1970-01-01T00:00:00.000000Z", true),
         ] {
-            assert_eq!(in_form(text).is_some(), is_one, "{text}");
+            assert_eq!(read_fixed(text).is_some(), is_valid, "{text}");
         }
     }
 }

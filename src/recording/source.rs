@@ -1,4 +1,4 @@
-//! An open input: where in it we are, and which number a line of it has.
+//! An open input: its position, its decompression and its line numbers.
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,36 +14,37 @@ use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr_iter, memrchr_iter};
 use rustix::fs::{Mode, OFlags};
 
-use super::stop::is_ready;
-use super::{BLOCK, Input};
+use super::stop::is_readable;
+use super::{BLOCK_SIZE, Input};
 
-/// A file, pipe or device that is being read.
+/// An open file, pipe or device.
 pub(super) struct Source {
     file: File,
-    form: Form,
-    /// Bytes from the beginning of the file to the next one to be read.
+    encoding: Encoding,
+    /// File offset of the next byte to read.
     offset: u64,
-    /// The offset at which reading began.
-    began: u64,
-    /// Lines before `began`, once somebody asked.
+    /// File offset of the first byte read.
+    first: u64,
+    /// Number of lines before `first`, once counted.
     lines_before: Cell<Option<u64>>,
-    /// Lines handed out since.
+    /// Number of lines returned or skipped since.
     taken: u64,
 }
 
-/// Bytes asked for by one read of what was compressed. A decoder that comes upon damage drops what it made of the bytes
-/// before in that same read: so this is no more than a few lines.
-const DECODED: usize = 4 << 10;
+/// Maximum bytes per read from a decoder, about a few lines.
+///
+/// A decoder that finds damaged data loses the output of that read, so a read must be short.
+const MAX_DECODED_READ: usize = 4 << 10;
 
-/// What the bytes of a file are.
-enum Form {
-    /// Not known yet, of a pipe: it began so, which was read and not handed out.
+/// How the bytes of a file are encoded.
+enum Encoding {
+    /// Not known yet: a pipe of which only these bytes have been read.
     Unknown(Vec<u8>),
     Plain,
     Compressed(Decoder),
 }
 
-/// Reads what was compressed.
+/// Decompresses a file.
 type Decoder = Box<dyn Read + Send>;
 
 impl fmt::Debug for Source {
@@ -57,7 +58,7 @@ impl Source {
     /// Opens `input`.
     ///
     /// # Errors
-    /// Where it does not exist, may not be read, or is a directory.
+    /// If it does not exist, is not readable, or is a directory.
     pub(super) fn open(input: &Input) -> io::Result<Self> {
         match input {
             Input::Stdin => Self::new(io::stdin().as_fd().try_clone_to_owned()?.into()),
@@ -65,95 +66,96 @@ impl Source {
         }
     }
 
-    /// Opens the file at `path`. Does not block, not even on a FIFO that nobody writes to yet: the wait for its bytes
-    /// is one that can be stopped.
+    /// Opens the file at `path`.
+    ///
+    /// Does not block on a FIFO without a writer. The wait for its bytes comes later, and can be stopped.
     pub(super) fn open_path(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Self::new(rustix::fs::open(path, flags, Mode::empty())?.into())
     }
 
-    /// Reads on from where `file` stands.
+    /// Reads `file` from its current position on.
     pub(super) fn new(mut file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(ErrorKind::IsADirectory.into());
         }
         let offset = if metadata.is_file() { file.stream_position()? } else { 0 };
-        let form = match offset {
-            0 if metadata.is_file() => form_of_file(&file)?,
-            0 => Form::Unknown(Vec::new()),
-            _ => Form::Plain,
+        let encoding = match offset {
+            0 if metadata.is_file() => encoding_of_file(&file)?,
+            0 => Encoding::Unknown(Vec::new()),
+            _ => Encoding::Plain,
         };
-        Ok(Self { file, form, offset, began: offset, lines_before: Cell::new(None), taken: 0 })
+        Ok(Self { file, encoding, offset, first: offset, lines_before: Cell::new(None), taken: 0 })
     }
 
-    /// Whether the file is known to be compressed, so that it can only be read from its beginning, and does not grow by
-    /// lines.
+    /// Returns whether the file is compressed. If so, it can be read only from the start, and does not grow by lines.
     pub(super) fn is_compressed(&self) -> bool {
-        matches!(self.form, Form::Compressed(_))
+        matches!(self.encoding, Encoding::Compressed(_))
     }
 
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// The open file's own metadata, whatever stands at its path by now.
+    /// Returns the metadata of the open file, which may no longer be the one at its path.
     pub(super) fn metadata(&self) -> io::Result<Metadata> {
         self.file.metadata()
     }
 
-    /// Begins with the last `count` lines of a regular file, without reading what stands before them. Where the file
-    /// is still `growing`, what follows its last line end is none of them, but the beginning of the next line.
+    /// Seeks to the last `count` lines of a regular file, without reading the lines before.
+    ///
+    /// If the file is `growing`, bytes after its last line end do not count as a line.
     pub(super) fn skip_to_last(&mut self, count: u64, growing: bool) -> io::Result<()> {
         let range = self.offset..self.metadata()?.len();
         let count = if growing && !ends_a_line(&self.file, range.end)? { count.saturating_add(1) } else { count };
-        let begin = last_lines(&self.file, range, count, BLOCK)?;
+        let begin = offset_of_last_lines(&self.file, range, count, BLOCK_SIZE)?;
         self.seek(begin)
     }
 
-    /// Begins again with the first line.
+    /// Seeks to the first line.
     pub(super) fn rewind(&mut self) -> io::Result<()> {
         self.seek(0)
     }
 
-    /// Whether the file ends before what was already read.
+    /// Returns whether the file is shorter than the part already read.
     pub(super) fn is_truncated(&self) -> io::Result<bool> {
         Ok(self.metadata()?.len() < self.offset)
     }
 
-    /// Counts a line as handed out, and returns which one it is, from 1.
+    /// Counts a returned line, and returns the count.
     pub(super) fn take_line(&mut self) -> u64 {
         self.taken += 1;
         self.taken
     }
 
-    /// Counts lines that nobody wants as handed out.
-    pub(super) fn pass_over(&mut self, lines: u64) {
+    /// Counts skipped lines.
+    pub(super) fn skip_lines(&mut self, lines: u64) {
         self.taken += lines;
     }
 
-    /// The number in the file of the `taken`-th line handed out. Counts the lines that were skipped, the first time.
+    /// Returns the number in the file of the `taken`-th line. The first call counts the lines before `first`.
     pub(super) fn line_number(&self, taken: u64) -> io::Result<u64> {
         let before = match self.lines_before.get() {
             Some(lines) => lines,
-            None => count_lines(&self.file, self.began)?,
+            None => count_lines(&self.file, self.first)?,
         };
         self.lines_before.set(Some(before));
         Ok(before + taken)
     }
 
-    /// Reads the first bytes of a pipe, as many as tell what it holds. They come with what is read, whatever it is.
+    /// Reads the first bytes of a pipe until its encoding is known, and then reads on with these bytes included.
     fn read_beginning(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Form::Unknown(beginning) = &mut self.form else { return Ok(0) };
-        let mut bytes = [0; MAGIC];
-        let read = self.file.read(&mut bytes[..MAGIC - beginning.len()])?;
+        let Encoding::Unknown(beginning) = &mut self.encoding else { return Ok(0) };
+        let mut bytes = [0; MAGIC_LEN];
+        let read = self.file.read(&mut bytes[..MAGIC_LEN - beginning.len()])?;
         beginning.extend_from_slice(&bytes[..read]);
         if read > 0 && is_undecided(beginning) {
             return Err(ErrorKind::WouldBlock.into());
         }
         let beginning = mem::take(beginning);
-        let input = Cursor::new(beginning.clone()).chain(Ready(self.file.try_clone()?));
-        self.form = form(&beginning, input)?;
+        let input = Cursor::new(beginning.clone()).chain(NonBlockingFile(self.file.try_clone()?));
+        self.encoding = encoding_of(&beginning, input)?;
         if self.is_compressed() {
             return self.read(buffer);
         }
@@ -164,7 +166,7 @@ impl Source {
 
     fn seek(&mut self, offset: u64) -> io::Result<()> {
         self.offset = self.file.seek(SeekFrom::Start(offset))?;
-        (self.began, self.taken) = (offset, 0);
+        (self.first, self.taken) = (offset, 0);
         self.lines_before.set(None);
         Ok(())
     }
@@ -172,65 +174,65 @@ impl Source {
 
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match &mut self.form {
-            Form::Plain => self.file.read(buffer)?,
-            Form::Compressed(decoder) => {
-                let some = buffer.len().min(DECODED);
-                decoder.read(&mut buffer[..some])?
+        let read = match &mut self.encoding {
+            Encoding::Plain => self.file.read(buffer)?,
+            Encoding::Compressed(decoder) => {
+                let len = buffer.len().min(MAX_DECODED_READ);
+                decoder.read(&mut buffer[..len])?
             }
-            Form::Unknown(_) => return self.read_beginning(buffer),
+            Encoding::Unknown(_) => return self.read_beginning(buffer),
         };
         self.offset += read as u64;
         Ok(read)
     }
 }
 
-/// How gzip begins [RFC 1952, 2.3.1].
+/// First bytes of gzip data [RFC 1952, 2.3.1].
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
-/// How Zstandard begins [RFC 8878, 3.1.1].
+/// First bytes of Zstandard data [RFC 8878, 3.1.1].
 const ZSTANDARD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
-/// How many bytes tell what a file is.
-const MAGIC: usize = ZSTANDARD.len();
+/// Number of bytes that identify the encoding.
+const MAGIC_LEN: usize = ZSTANDARD.len();
 
-fn form_of_file(file: &File) -> io::Result<Form> {
-    let mut beginning = [0; MAGIC];
+fn encoding_of_file(file: &File) -> io::Result<Encoding> {
+    let mut beginning = [0; MAGIC_LEN];
     let read = file.read_at(&mut beginning, 0)?;
-    form(&beginning[..read], Ready(file.try_clone()?))
+    encoding_of(&beginning[..read], NonBlockingFile(file.try_clone()?))
 }
 
-/// Whether the bytes to come after this beginning tell what it is.
+/// Returns whether more bytes are needed to identify the encoding.
 fn is_undecided(beginning: &[u8]) -> bool {
     [GZIP, ZSTANDARD].iter().any(|magic| magic.len() > beginning.len() && magic.starts_with(beginning))
 }
 
-/// What begins so, in one part or many; `input` gives the bytes to decode, from the first one on.
-fn form(beginning: &[u8], input: impl Read + Send + 'static) -> io::Result<Form> {
+/// Returns the encoding of data with this beginning. `input` reads the data from its first byte on.
+fn encoding_of(beginning: &[u8], input: impl Read + Send + 'static) -> io::Result<Encoding> {
     Ok(if beginning.starts_with(GZIP) {
-        Form::Compressed(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, input))))
+        Encoding::Compressed(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_SIZE, input))))
     } else if beginning.starts_with(ZSTANDARD) {
-        Form::Compressed(Box::new(zstd::Decoder::new(input)?))
+        Encoding::Compressed(Box::new(zstd::Decoder::new(input)?))
     } else {
-        Form::Plain
+        Encoding::Plain
     })
 }
 
-/// Reads a file without blocking: a decoder that has no more would wait for it where no stop is heard.
-struct Ready(File);
+/// Reads a file without blocking. A decoder that waits for input could not be stopped.
+struct NonBlockingFile(File);
 
-impl Read for Ready {
+impl Read for NonBlockingFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if is_ready(&self.0)? { self.0.read(buffer) } else { Err(ErrorKind::WouldBlock.into()) }
+        if is_readable(&self.0)? { self.0.read(buffer) } else { Err(ErrorKind::WouldBlock.into()) }
     }
 }
 
-/// Whether both speak of one file, by whatever name.
+/// Returns whether both belong to the same file.
 pub(super) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Whether a line ends right before `end`, as one does at the beginning of the file.
+/// Returns whether `end` is directly after a line end or at the start of the file.
 fn ends_a_line(file: &File, end: u64) -> io::Result<bool> {
     let Some(last) = end.checked_sub(1) else { return Ok(true) };
     let mut byte = [0];
@@ -238,8 +240,8 @@ fn ends_a_line(file: &File, end: u64) -> io::Result<bool> {
     Ok(byte == *b"\n")
 }
 
-/// Where in `range` its last `count` lines begin. A line end at its very end ends the last of them.
-fn last_lines(file: &File, range: Range<u64>, count: u64, block: usize) -> io::Result<u64> {
+/// Returns the offset of the last `count` lines in `range`. A line end at the end of `range` ends the last line.
+fn offset_of_last_lines(file: &File, range: Range<u64>, count: u64, block: usize) -> io::Result<u64> {
     if count == 0 || range.is_empty() {
         return Ok(range.end.max(range.start));
     }
@@ -263,10 +265,10 @@ fn last_lines(file: &File, range: Range<u64>, count: u64, block: usize) -> io::R
 
 /// Line ends in the first `end` bytes.
 fn count_lines(file: &File, end: u64) -> io::Result<u64> {
-    let mut buffer = vec![0; BLOCK];
+    let mut buffer = vec![0; BLOCK_SIZE];
     let (mut offset, mut lines) = (0, 0);
     while offset < end {
-        let length = usize::try_from(end - offset).map_or(BLOCK, |left| left.min(BLOCK));
+        let length = usize::try_from(end - offset).map_or(BLOCK_SIZE, |left| left.min(BLOCK_SIZE));
         let read = file.read_at(&mut buffer[..length], offset)?;
         if read == 0 {
             break;
@@ -293,7 +295,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_last_lines_are_the_end_of_all_lines(
+        fn the_offset_of_the_last_lines_matches_a_simple_split(
             content in prop::collection::vec(prop::sample::select(b"ab\n".as_slice()), 0..100),
             count in 0_u64..12,
             block in 1_usize..20,
@@ -303,7 +305,7 @@ mod tests {
             let expected: usize = lines[..last].iter().map(|line| line.len()).sum();
 
             let file = file_with(&content);
-            let begin = last_lines(&file, 0..content.len() as u64, count, block).expect("a readable file");
+            let begin = offset_of_last_lines(&file, 0..content.len() as u64, count, block).expect("a readable file");
             prop_assert_eq!(begin, expected as u64);
             if ends_a_line(&file, begin).expect("a readable file") {
                 prop_assert_eq!(count_lines(&file, begin).expect("a readable file"), last as u64);

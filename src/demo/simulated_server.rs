@@ -1,6 +1,6 @@
-//! The simulated Rtcomm server: tells the [`world`](super::world) to the broker, and answers requests.
+//! The simulated Rtcomm server: publishes the [`simulation`](super::simulation), and replies to requests.
 //!
-//! One thread does both, so that an answer is the world's as it stands and events keep their order.
+//! One thread does both, so that replies match the state of the simulation and events stay in order.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,33 +11,33 @@ use jiff::ZonedDateTime;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::broker::{Link, Message};
+use super::embedded_broker::{BrokerMessage, LocalClient};
 use super::guard;
-use super::world::{CallRequest, Event, Happening, Presence, World};
-use super::{Calls, registered_topic, services};
+use super::simulation::{CallRequest, Effect, Presence, SimulatedEvent, Simulation};
+use super::{CallBehavior, registered_topic, services};
 use crate::protocol::fields::{Field, Fields};
 use crate::protocol::presence::Document;
 use crate::protocol::topic::{TopicName, Topics};
 use crate::protocol::{VERSION, call, event};
 
-/// The `method` of the question which services a server has.
+/// The `method` of a query for the services of a server.
 const SERVICE_QUERY: &str = "SERVICE_QUERY";
 
-/// The longest wait. Beyond it the clock may not reach.
-const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// Maximum wait. The clock may not represent later times.
+const MAX_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// How soon the server sees that it is to stop.
-const STOP_CHECK: Duration = Duration::from_millis(50);
+/// Interval for checking the stop flag.
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A server at work.
-pub(super) struct Server {
-    link: Link,
-    world: World,
+/// A simulated Rtcomm server.
+pub(super) struct SimulatedServer {
+    client: LocalClient,
+    simulation: Simulation,
     topics: Topics,
-    calls: Calls,
+    calls: CallBehavior,
     interval: Duration,
-    /// Requests for calls that wait for their answer, and until when.
-    waiting: VecDeque<(Instant, Message)>,
+    /// Delayed call requests, with the time to reply.
+    delayed: VecDeque<(Instant, BrokerMessage)>,
 }
 
 /// An event's payload, keys in the order of the protocol's table.
@@ -56,14 +56,14 @@ struct EventPayload<'a> {
     session_id: Option<&'a str>,
 }
 
-/// An answer's payload.
+/// The payload of a reply.
 #[derive(Serialize)]
 struct Response<'a> {
     method: &'static str,
     orig: &'static str,
     #[serde(rename = "rtcommVer")]
     version: &'static str,
-    /// As it came: a number stays a number.
+    /// As in the request: a number stays a number.
     #[serde(rename = "transID")]
     trans_id: &'a RawValue,
     result: &'static str,
@@ -73,50 +73,56 @@ struct Response<'a> {
     services: Option<serde_json::Value>,
 }
 
-impl Server {
-    /// Sets a server up, subscribed to its topics.
-    pub(super) fn new(link: Link, seed: u64, topics: Topics, calls: Calls, interval: Duration) -> Result<Self> {
-        let (world, interval) = (World::new(seed), interval.min(A_CENTURY));
-        let mut server = Self { link, world, topics, calls, interval, waiting: VecDeque::new() };
-        server.link.subscribe(&server.topics.calls.and_below())?;
-        server.link.subscribe(&server.topics.management().everything())?;
+impl SimulatedServer {
+    /// Makes a server, and subscribes it to its topics.
+    pub(super) fn new(
+        client: LocalClient,
+        seed: u64,
+        topics: Topics,
+        calls: CallBehavior,
+        interval: Duration,
+    ) -> Result<Self> {
+        let (simulation, interval) = (Simulation::new(seed), interval.min(MAX_WAIT));
+        let mut server = Self { client, simulation, topics, calls, interval, delayed: VecDeque::new() };
+        server.client.subscribe(&server.topics.calls.and_below())?;
+        server.client.subscribe(&server.topics.management().everything())?;
         Ok(server)
     }
 
     /// Serves until `stop` is set.
     ///
     /// # Errors
-    /// Where the broker is gone.
+    /// If the broker is gone.
     pub(super) fn run(mut self, stop: &AtomicBool) -> Result<()> {
         let mut next_step = Instant::now() + self.interval;
         while !stop.load(Ordering::Relaxed) {
-            let next_answer = self.waiting.front().map_or(next_step, |(due, _)| *due);
-            let wake = next_step.min(next_answer).min(Instant::now() + STOP_CHECK);
-            if let Some(message) = self.link.receive_until(wake)? {
+            let next_reply = self.delayed.front().map_or(next_step, |(due, _)| *due);
+            let wake = next_step.min(next_reply).min(Instant::now() + STOP_POLL_INTERVAL);
+            if let Some(message) = self.client.receive_until(wake)? {
                 self.receive(message)?;
             }
             while let Some(message) = self.take_due() {
-                self.answer_call(&message)?;
+                self.reply_to_call(&message)?;
             }
             let now = Instant::now();
             if next_step <= now {
-                let happened = self.world.step();
-                self.tell(happened)?;
-                // After a pause, such as the machine's sleep, life goes on; it does not catch up.
+                let effects = self.simulation.step();
+                self.publish(effects)?;
+                // After a pause, such as suspend, continue without catching up.
                 next_step = now.max(next_step + self.interval);
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, happened: Vec<Happening>) -> Result<()> {
-        happened.into_iter().try_for_each(|it| match it {
-            Happening::Event(event) => self.tell_event(&event),
-            Happening::Presence(presence) => self.tell_presence(&presence),
+    fn publish(&mut self, effects: Vec<Effect>) -> Result<()> {
+        effects.into_iter().try_for_each(|it| match it {
+            Effect::Event(event) => self.publish_event(&event),
+            Effect::Presence(presence) => self.publish_presence(&presence),
         })
     }
 
-    fn tell_event(&mut self, event: &Event) -> Result<()> {
+    fn publish_event(&mut self, event: &SimulatedEvent) -> Result<()> {
         let payload = EventPayload {
             method: event::METHOD,
             rtcomm_ver: VERSION,
@@ -127,61 +133,61 @@ impl Server {
             session_id: event.session_id.as_deref(),
         };
         let topic = event.topic.under(&self.topics.events);
-        self.link.publish(&topic, serde_json::to_string(&payload)?, false)
+        self.client.publish(&topic, serde_json::to_string(&payload)?, false)
     }
 
-    /// A retained document says who is there; an empty one takes it back.
-    fn tell_presence(&mut self, presence: &Presence) -> Result<()> {
+    /// Publishes a retained document, or an empty payload, which removes it.
+    fn publish_presence(&mut self, presence: &Presence) -> Result<()> {
         let &Presence { endpoint, alias, app_context, registration } = presence;
         let document = registration.map_or_else(String::new, |(address, state)| {
             let address_topic = &registered_topic(&self.topics, address);
             Document { address_topic, app_context, state, alias }.payload()
         });
         let topic = self.topics.sphere().child(endpoint);
-        self.link.publish(topic.as_str(), document, true)
+        self.client.publish(topic.as_str(), document, true)
     }
 
-    fn receive(&mut self, message: Message) -> Result<()> {
+    fn receive(&mut self, message: BrokerMessage) -> Result<()> {
         if self.topics.management().strip(&message.topic).is_some() {
-            return self.answer_query(&message);
+            return self.reply_to_query(&message);
         }
         match self.calls {
-            Calls::Answer | Calls::Fail => self.answer_call(&message),
-            Calls::Silent => Ok(()),
-            Calls::Delay(delay) => {
-                self.waiting.push_back((Instant::now() + delay.min(A_CENTURY), message));
+            CallBehavior::Answer | CallBehavior::Fail => self.reply_to_call(&message),
+            CallBehavior::Silent => Ok(()),
+            CallBehavior::Delay(delay) => {
+                self.delayed.push_back((Instant::now() + delay.min(MAX_WAIT), message));
                 Ok(())
             }
         }
     }
 
-    fn take_due(&mut self) -> Option<Message> {
-        let (due, _) = self.waiting.front()?;
+    fn take_due(&mut self) -> Option<BrokerMessage> {
+        let (due, _) = self.delayed.front()?;
         if *due > Instant::now() {
             return None;
         }
-        self.waiting.pop_front().map(|(_, message)| message)
+        self.delayed.pop_front().map(|(_, message)| message)
     }
 
-    /// Answers a request for a call, and tells what comes of it. What says neither where to answer nor whom gets none.
-    fn answer_call(&mut self, message: &Message) -> Result<()> {
+    /// Replies to a call request, and publishes the effects. Ignores requests without a reply topic or a transaction ID.
+    fn reply_to_call(&mut self, message: &BrokerMessage) -> Result<()> {
         let Ok(fields) = Fields::read(&message.payload) else { return Ok(()) };
         let Some((topic, trans_id)) = reply_address(&fields) else { return Ok(()) };
-        let entrance = self.world.hurry();
-        self.tell(entrance)?;
+        let registrations = self.simulation.register_always_idle();
+        self.publish(registrations)?;
         let outcome = match self.calls {
-            Calls::Fail => Err("this service was started to refuse every call".to_owned()),
-            _ => place_call(&mut self.world, &fields),
+            CallBehavior::Fail => Err("the demo was started with --calls fail".to_owned()),
+            _ => place_call(&mut self.simulation, &fields),
         };
         let result = if outcome.is_ok() { "SUCCESS" } else { "FAILURE" };
         let reason = outcome.as_ref().err().map(String::as_str);
         let response = Response { reason, ..Response::new(call::METHOD, trans_id, result) };
-        self.link.publish(topic.as_str(), serde_json::to_string(&response)?, false)?;
-        self.tell(outcome.unwrap_or_default())
+        self.client.publish(topic.as_str(), serde_json::to_string(&response)?, false)?;
+        self.publish(outcome.unwrap_or_default())
     }
 
-    /// Answers which services there are, whichever endpoint was asked.
-    fn answer_query(&mut self, message: &Message) -> Result<()> {
+    /// Replies to a service query to any endpoint.
+    fn reply_to_query(&mut self, message: &BrokerMessage) -> Result<()> {
         let Ok(fields) = Fields::read(&message.payload) else { return Ok(()) };
         if !is(fields.method, SERVICE_QUERY) {
             return Ok(());
@@ -189,7 +195,7 @@ impl Server {
         let Some((topic, trans_id)) = reply_address(&fields) else { return Ok(()) };
         let services = Some(services(&self.topics));
         let response = Response { services, ..Response::new(SERVICE_QUERY, trans_id, "SUCCESS") };
-        self.link.publish(topic.as_str(), serde_json::to_string(&response)?, false)
+        self.client.publish(topic.as_str(), serde_json::to_string(&response)?, false)
     }
 }
 
@@ -199,12 +205,12 @@ impl<'a> Response<'a> {
     }
 }
 
-/// Reads a request, and asks the world for the call.
-fn place_call(world: &mut World, fields: &Fields<'_>) -> Result<Vec<Happening>, String> {
+/// Reads a request, and places the call in the simulation.
+fn place_call(simulation: &mut Simulation, fields: &Fields<'_>) -> Result<Vec<Effect>, String> {
     if !is(fields.method, call::METHOD) {
         return Err(format!("method is not {}", call::METHOD));
     }
-    world.place_call(&CallRequest {
+    simulation.place_call(&CallRequest {
         caller: &fields.caller.ok_or("callerEndpoint is missing")?.text(),
         callee: &fields.callee.ok_or("calleeEndpoint is missing")?.text(),
         session_id: fields.session_id.map(Field::text).as_deref(),
@@ -212,11 +218,11 @@ fn place_call(world: &mut World, fields: &Fields<'_>) -> Result<Vec<Happening>, 
     })
 }
 
-/// Where to answer and what to say it answers: a topic that can be published to, and the transaction as it came.
+/// Returns the reply topic, if it can be published to, and the transaction ID as in the request.
 fn reply_address<'a>(fields: &Fields<'a>) -> Option<(TopicName, &'a RawValue)> {
     let topic: TopicName = fields.from_topic?.text().parse().ok()?;
     let trans_id = serde_json::from_str(fields.trans_id?.json()).ok()?;
-    guard::can_carry(&topic).then_some((topic, trans_id))
+    guard::is_safe_for_rumqttd(&topic).then_some((topic, trans_id))
 }
 
 fn is(field: Option<Field<'_>>, text: &str) -> bool {

@@ -1,11 +1,10 @@
 //! An MQTT broker inside this process: rumqttd, for MQTT 5, 3.1.1 and 3.1 on one address.
 //!
-//! rumqttd listens for MQTT 5 and for 3.1.1 on a port each. Both are loopback ports that the system chooses; what the
-//! world sees is one listener before them, which reads a client's CONNECT, picks the port for its version and then
-//! passes packets on. Which of them may pass is for [`guard`] to say; sessions, subscriptions and
-//! messages are rumqttd's alone.
+//! rumqttd has separate ports for MQTT 5 and 3.1.1. Both are loopback ports that the system chooses. Clients connect to one
+//! listener in front of them, which reads the CONNECT, selects the port for its version, and forwards packets. [`guard`]
+//! decides which packets are forwarded; rumqttd does everything else.
 //!
-//! Nothing here stops: rumqttd has no way to, so a broker lives as long as its process.
+//! rumqttd cannot be stopped, so a broker runs until the process ends.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -20,26 +19,26 @@ use rumqttd::protocol::{self, Publish};
 use rumqttd::{ConnectionSettings, Notification, RouterConfig, ServerSettings};
 use uuid::Uuid;
 
-use super::guard::{self, Client, End, Refused, Version};
+use super::guard::{self, ClientEnd, GuardedClient, ProtocolLevel, Rejection};
 use super::packet::{CONNECT, PUBLISH, Packet, put_string};
 use crate::exit::{Failure, Status};
 use crate::protocol::topic::TopicFilter;
 
-/// Where MQTT brokers are expected, and where `rtcomm` looks for one unless it is told.
+/// The default address of MQTT brokers and of `--broker`.
 pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1883));
 
-/// How long a new client may take to say CONNECT.
+/// Maximum time for a new client to send CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long rumqttd may take to answer its first client.
+/// Maximum time for rumqttd to serve its first client.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The address that the broker is asked to listen on.
+/// The address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listen {
-    /// 127.0.0.1:1883, or any free port where that one is taken.
+    /// 127.0.0.1:1883, or any free port if that one is in use.
     Default,
-    /// This address or none: who names one has told others about it. Port 0 is any free port.
+    /// Exactly this address, because clients may already use it. Port 0 is any free port.
     At(SocketAddr),
 }
 
@@ -51,7 +50,7 @@ impl Listen {
         };
         bound.map_err(|error| {
             Failure::new(Status::Failure, format!("cannot listen on {address}: {error}"))
-                .hint("choose another address with --listen; port 0 takes any free port")
+                .hint("use another address with --listen; port 0 is any free port")
         })
     }
 }
@@ -64,59 +63,59 @@ fn bind_default() -> io::Result<TcpListener> {
 }
 
 /// A running broker.
-pub(super) struct Broker {
+pub(super) struct EmbeddedBroker {
     address: SocketAddr,
-    link: Link,
+    client: LocalClient,
 }
 
-impl Broker {
-    /// Starts the broker, and returns once clients of either version get through to it.
-    pub(super) fn start(listen: Listen) -> Result<Broker> {
+impl EmbeddedBroker {
+    /// Starts the broker, and returns once clients of both versions can connect.
+    pub(super) fn start(listen: Listen) -> Result<EmbeddedBroker> {
         let listener = listen.bind()?;
         let address = listener.local_addr()?;
-        // Once more, for the unlikely case that another process was quicker to a port.
-        let (ports, link) =
+        // Retry once, in case another process took a port in between.
+        let (ports, client) =
             start_rumqttd().or_else(|_| start_rumqttd()).context("cannot start the embedded MQTT broker")?;
         thread::Builder::new().name("demo-accept".to_owned()).spawn(move || accept(&listener, ports))?;
-        Ok(Broker { address, link })
+        Ok(EmbeddedBroker { address, client })
     }
 
-    /// Where clients connect.
+    /// Returns the address of the broker.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The one client that needs no socket.
-    pub(super) fn into_link(self) -> Link {
-        self.link
+    /// Returns the client that needs no socket.
+    pub(super) fn into_local_client(self) -> LocalClient {
+        self.client
     }
 }
 
-/// A client inside the process.
-pub(super) struct Link {
+/// An MQTT client in this process, without a socket.
+pub(super) struct LocalClient {
     tx: LinkTx,
     rx: LinkRx,
 }
 
-/// A message that the link received.
-pub(super) struct Message {
-    /// Where it was published.
+/// A message that a [`LocalClient`] received.
+pub(super) struct BrokerMessage {
+    /// Its topic.
     pub(super) topic: String,
-    /// What was published.
+    /// Its payload.
     pub(super) payload: Vec<u8>,
 }
 
-impl Link {
-    /// Subscribes, in effect before whatever is published after the return.
+impl LocalClient {
+    /// Subscribes. Includes everything published after this returns.
     pub(super) fn subscribe(&mut self, filter: &TopicFilter) -> Result<()> {
         self.tx.subscribe(filter.as_str())?;
         Ok(())
     }
 
-    /// Publishes a message. rumqttd delivers it in the quality that the subscriber asked for, whatever its own.
+    /// Publishes a message. rumqttd delivers it with the QoS of the subscription.
     pub(super) fn publish(&mut self, topic: &str, payload: String, retain: bool) -> Result<()> {
         let publish = Publish::new(topic.to_owned(), payload, retain);
-        // An `async fn` that waits for nothing but a channel, and for that without a runtime.
+        // This `async fn` only waits for a channel, so one poll without a runtime is enough.
         let sent = pin!(self.tx.send(protocol::Packet::Publish(publish, None)));
         match sent.poll(&mut task::Context::from_waker(Waker::noop())) {
             Poll::Ready(sent) => sent.map(drop).context("the embedded MQTT broker is gone"),
@@ -124,15 +123,15 @@ impl Link {
         }
     }
 
-    /// The next message, or `None` at the deadline.
-    pub(super) fn receive_until(&mut self, deadline: Instant) -> Result<Option<Message>> {
+    /// Returns the next message, or `None` at the deadline.
+    pub(super) fn receive_until(&mut self, deadline: Instant) -> Result<Option<BrokerMessage>> {
         loop {
             match self.rx.recv_deadline(deadline) {
                 Ok(Some(Notification::Forward(forward))) => {
                     let topic = String::from_utf8_lossy(&forward.publish.topic).into_owned();
-                    return Ok(Some(Message { topic, payload: forward.publish.payload.into() }));
+                    return Ok(Some(BrokerMessage { topic, payload: forward.publish.payload.into() }));
                 }
-                // What was ready has been handed over: rumqttd pauses until it is told to go on.
+                // rumqttd delivered everything it had, and pauses until `ready` is called.
                 Ok(Some(Notification::Unschedule)) => self.rx.ready()?,
                 Ok(_) => {}
                 Err(_) if Instant::now() >= deadline => return Ok(None),
@@ -142,7 +141,7 @@ impl Link {
     }
 }
 
-/// rumqttd's own listeners.
+/// The ports of rumqttd.
 #[derive(Clone, Copy)]
 struct Ports {
     v4: SocketAddr,
@@ -150,28 +149,28 @@ struct Ports {
 }
 
 impl Ports {
-    fn of(self, version: Version) -> SocketAddr {
+    fn of(self, version: ProtocolLevel) -> SocketAddr {
         match version {
-            Version::V4 => self.v4,
-            Version::V5 => self.v5,
+            ProtocolLevel::V4 => self.v4,
+            ProtocolLevel::V5 => self.v5,
         }
     }
 }
 
-fn start_rumqttd() -> Result<(Ports, Link)> {
+fn start_rumqttd() -> Result<(Ports, LocalClient)> {
     let ports = free_ports()?;
     let mut broker = rumqttd::Broker::new(config(ports));
-    // A name that no client can know: a second client of the same name would end this link.
+    // A random ID, because a second client with the same ID would disconnect this one.
     let (tx, rx) = broker.link(&format!("rtcomm-demo-{}", Uuid::new_v4()))?;
-    let mut link = Link { tx, rx };
+    let mut client = LocalClient { tx, rx };
     thread::Builder::new().name("demo-broker".to_owned()).spawn(move || drop(broker.start()))?;
-    for version in [Version::V4, Version::V5] {
-        wait_until_it_listens(version, ports.of(version), &mut link)?;
+    for version in [ProtocolLevel::V4, ProtocolLevel::V5] {
+        wait_until_ready(version, ports.of(version), &mut client)?;
     }
-    Ok((ports, link))
+    Ok((ports, client))
 }
 
-/// rumqttd binds by number, and only logs where it cannot: the numbers have to be found beforehand.
+/// Finds two free ports. rumqttd needs port numbers, and only logs if it cannot bind them.
 fn free_ports() -> io::Result<Ports> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let (v4, v5) = (bind()?, bind()?);
@@ -200,7 +199,7 @@ fn config(ports: Ports) -> rumqttd::Config {
         router: RouterConfig {
             max_connections: 10_010,
             max_outgoing_packet_count: 1000,
-            // Every filter that is subscribed to keeps its messages for slow readers: 16 MiB at most.
+            // Messages kept per subscribed filter for slow readers: at most 16 MiB.
             max_segment_size: 1024 * 1024,
             max_segment_count: 16,
             ..RouterConfig::default()
@@ -211,16 +210,17 @@ fn config(ports: Ports) -> rumqttd::Config {
     }
 }
 
-/// Connects as a client and publishes what the link then has to see. A connection alone would prove little: between
-/// finding the port and using it, another process may have taken it.
-fn wait_until_it_listens(version: Version, port: SocketAddr, link: &mut Link) -> Result<()> {
+/// Publishes through `port`, and waits until the local client receives the message.
+///
+/// A connection alone is not enough: another process may have taken the port since it was found.
+fn wait_until_ready(version: ProtocolLevel, port: SocketAddr, local: &mut LocalClient) -> Result<()> {
     let topic = format!("rtcomm-demo/ready/{}", Uuid::new_v4());
     let deadline = Instant::now() + START_TIMEOUT;
-    link.tx.subscribe(topic.as_str())?;
+    local.tx.subscribe(topic.as_str())?;
     let mut client = connect_until(port, deadline)?;
-    greet(version, &topic, &mut client)?;
-    link.receive_until(deadline)?.with_context(|| format!("no answer from {port}"))?;
-    link.tx.unsubscribe(topic)?;
+    send_probe(version, &topic, &mut client)?;
+    local.receive_until(deadline)?.with_context(|| format!("no answer from {port}"))?;
+    local.tx.unsubscribe(topic)?;
     Ok(())
 }
 
@@ -233,9 +233,9 @@ fn connect_until(port: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
     }
 }
 
-/// Says CONNECT, with a clean session and a keep alive of a minute, and publishes one message to `topic`.
-fn greet(version: Version, topic: &str, to: &mut impl Write) -> io::Result<()> {
-    let no_properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+/// Sends CONNECT with a clean session, and publishes one message to `topic`.
+fn send_probe(version: ProtocolLevel, topic: &str, to: &mut impl Write) -> io::Result<()> {
+    let no_properties: &[u8] = if version == ProtocolLevel::V5 { &[0] } else { &[] };
     let mut connect = b"\0\x04MQTT".to_vec();
     connect.extend([version as u8, 0b10, 0, 60]);
     connect.extend(no_properties);
@@ -251,32 +251,34 @@ fn greet(version: Version, topic: &str, to: &mut impl Write) -> io::Result<()> {
 fn accept(listener: &TcpListener, ports: Ports) {
     loop {
         if let Ok((client, _)) = listener.accept() {
-            // A client that goes wrong is let go, and there is nobody else to tell.
+            // An error ends only this client, and nobody else needs to know.
             let serving = thread::Builder::new().name("demo-client".to_owned());
             drop(serving.spawn(move || serve(&client, ports)));
         } else {
-            // No descriptor is left, most likely: to try again at once would only burn a core.
+            // Probably no file descriptor is left. Wait, instead of spinning.
             thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-/// Serves one client until both sides are done.
+/// Serves one client until both sides have closed.
 fn serve(mut client: &TcpStream, ports: Ports) -> io::Result<()> {
     client.set_nodelay(true)?;
-    let guarded = match Client::read(&mut UntilDeadline(client, Instant::now() + CONNECT_TIMEOUT)) {
+    let guarded = match GuardedClient::read(&mut DeadlineReader(client, Instant::now() + CONNECT_TIMEOUT)) {
         Ok(guarded) => guarded,
-        Err(Refused(answer)) => return client.write_all(answer),
+        Err(Rejection(connack)) => return client.write_all(connack),
     };
     client.set_read_timeout(None)?;
     let mut broker = &TcpStream::connect(ports.of(guarded.version))?;
     broker.set_nodelay(true)?;
     broker.write_all(&guarded.connect)?;
     thread::scope(|scope| {
-        thread::Builder::new().name("demo-client".to_owned()).spawn_scoped(scope, || answer(broker, client))?;
-        match guarded.pass_packets(&mut BufReader::new(client), &mut BufWriter::new(broker)) {
-            Ok(End::Disconnect) => Ok(()),
-            Ok(End::Connection) => broker.shutdown(Shutdown::Write),
+        thread::Builder::new()
+            .name("demo-client".to_owned())
+            .spawn_scoped(scope, || forward_to_client(broker, client))?;
+        match guarded.forward_packets(&mut BufReader::new(client), &mut BufWriter::new(broker)) {
+            Ok(ClientEnd::Disconnect) => Ok(()),
+            Ok(ClientEnd::Connection) => broker.shutdown(Shutdown::Write),
             Err(_) => {
                 client.shutdown(Shutdown::Both).ok();
                 broker.shutdown(Shutdown::Write)
@@ -285,19 +287,21 @@ fn serve(mut client: &TcpStream, ports: Ports) -> io::Result<()> {
     })
 }
 
-/// Passes on what rumqttd says. Where the client is gone, somebody still has to listen: rumqttd would wait for ever to
-/// be rid of its words, and never see that nobody is there.
-fn answer(mut broker: &TcpStream, mut client: &TcpStream) -> io::Result<u64> {
-    let passed = io::copy(&mut Prompt(broker), &mut client);
+/// Forwards packets from rumqttd to the client.
+///
+/// If the client is gone, continues to read: otherwise rumqttd would block on writing and never notice.
+fn forward_to_client(mut broker: &TcpStream, mut client: &TcpStream) -> io::Result<u64> {
+    let passed = io::copy(&mut QuickAck(broker), &mut client);
     client.shutdown(Shutdown::Both).ok();
     passed.or_else(|_| io::copy(&mut broker, &mut io::sink()))
 }
 
-/// A stream that acknowledges at once what it reads. rumqttd leaves Nagle's algorithm on, so its second word waits until
-/// the first is acknowledged: 40 ms, where Linux is left to itself.
-struct Prompt<'a>(&'a TcpStream);
+/// A stream that acknowledges data at once.
+///
+/// rumqttd does not disable Nagle's algorithm, so its second packet would wait 40 ms for Linux's delayed acknowledgement.
+struct QuickAck<'a>(&'a TcpStream);
 
-impl Read for Prompt<'_> {
+impl Read for QuickAck<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         #[cfg(target_os = "linux")]
         std::os::linux::net::TcpStreamExt::set_quickack(self.0, true)?;
@@ -305,14 +309,14 @@ impl Read for Prompt<'_> {
     }
 }
 
-/// A stream that fails to read once the deadline has passed, however slowly the bytes drop in.
-struct UntilDeadline<'a>(&'a TcpStream, Instant);
+/// A stream whose reads fail after a deadline, even if bytes arrive slowly.
+struct DeadlineReader<'a>(&'a TcpStream, Instant);
 
-impl Read for UntilDeadline<'_> {
+impl Read for DeadlineReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Self(stream, deadline) = self;
         let left = deadline.saturating_duration_since(Instant::now());
-        // A timeout of zero is an error, and that is what is wanted of it.
+        // A timeout of zero is an error, as intended.
         stream.set_read_timeout(Some(left))?;
         stream.read(buffer)
     }

@@ -1,7 +1,12 @@
 //! Third-party call control (3PCC): a client asks a server to connect two endpoints (protocol, section 4).
 //!
-//! A request goes to the service's topic and names the topic where it wants its answer. Whether something that arrives
-//! there is the answer is decided here ([`Request::reply`]); waiting for it is not.
+//! A request goes to the service's topic, and names the topic for the reply. [`Request::reply`] decides whether a message
+//! on that topic is the reply. This module does not wait or send.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | request and reply |
+//! | `result` | how a call went |
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,32 +18,36 @@ use super::VERSION;
 use super::fields::{Field, Fields, FieldsError};
 use super::topic::{EndpointId, TopicName};
 
-/// The `method` of a request, and the `orig` of its answer.
+mod result;
+
+pub use result::{CallResult, INVALID, NoReplyCause, Outcome, Verdict};
+
+/// The `method` of a request, and the `orig` of its reply.
 pub const METHOD: &str = "3PCC_PLACE_CALL";
 
-/// The `method` of an answer.
+/// The `method` of a reply.
 pub const RESPONSE: &str = "RESPONSE";
 
-/// The request to connect two endpoints.
+/// A request to connect two endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// This transaction's ID.
+    /// The ID of this transaction.
     pub trans_id: Uuid,
-    /// The endpoint that is to place the call.
+    /// The endpoint that places the call.
     pub caller: EndpointId,
-    /// The endpoint that is to be called.
+    /// The endpoint that is called.
     pub callee: EndpointId,
-    /// Where the answer is to be published.
+    /// The topic for the reply.
     pub from_topic: TopicName,
-    /// The ID that the resulting session is to have.
+    /// The requested ID of the new session.
     pub session_id: Option<Uuid>,
-    /// The application whose registrations are meant.
+    /// The application that both endpoints must be registered for.
     pub app_context: Option<String>,
 }
 
-/// A request as it stands in a payload.
+/// The payload of a request.
 #[derive(Serialize)]
-struct Wire<'a> {
+struct RequestPayload<'a> {
     method: &'static str,
     #[serde(rename = "rtcommVer")]
     version: &'static str,
@@ -56,51 +65,51 @@ struct Wire<'a> {
     app_context: Option<&'a str>,
 }
 
-/// What the service answered.
+/// The service's answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<'a> {
     /// The call is placed.
     Success,
-    /// It is not; with the service's reason where it gave one.
+    /// The call is not placed; with the service's reason, if it gave one.
     Failure(Option<Cow<'a, str>>),
-    /// A `result` that the protocol does not know, as it came (missing: empty). No success.
+    /// An unknown `result`, or an empty text if it is missing. Not a success.
     Other(Cow<'a, str>),
 }
 
-/// Why a message on the reply topic is not this request's answer.
+/// Why a message on the reply topic is not the reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotOurs {
-    /// It was retained: an answer to somebody's earlier request.
+pub enum ReplyMismatch {
+    /// It is retained: the reply to an earlier request.
     Retained,
-    /// It is no message of the protocol.
+    /// It is not a message of the protocol.
     Payload(FieldsError),
     /// Its `method` is not `RESPONSE`.
     Method,
-    /// It answers another method.
+    /// It replies to another method.
     Orig,
-    /// It answers another transaction.
+    /// It replies to another transaction.
     TransId,
 }
 
-impl fmt::Display for NotOurs {
+impl fmt::Display for ReplyMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Retained => f.write_str("it was retained, so it answers an earlier request"),
+            Self::Retained => f.write_str("it is retained, so it replies to an earlier request"),
             Self::Payload(error) => error.fmt(f),
             Self::Method => write!(f, "method is not {RESPONSE}"),
             Self::Orig => write!(f, "orig is not {METHOD}"),
-            Self::TransId => f.write_str("transID is another transaction's"),
+            Self::TransId => f.write_str("transID belongs to another transaction"),
         }
     }
 }
 
-impl std::error::Error for NotOurs {}
+impl std::error::Error for ReplyMismatch {}
 
 impl Request {
-    /// The payload to publish: one JSON object, keys in the order of the protocol's table.
+    /// Returns the payload: one JSON object, keys in the order of the protocol's table.
     #[must_use]
     pub fn payload(&self) -> String {
-        let wire = Wire {
+        let payload = RequestPayload {
             method: METHOD,
             version: VERSION,
             trans_id: self.trans_id,
@@ -110,34 +119,29 @@ impl Request {
             session_id: self.session_id,
             app_context: self.app_context.as_deref(),
         };
-        serde_json::to_string(&wire).expect("text and UUIDs always serialize")
+        serde_json::to_string(&payload).expect("text and UUIDs always serialize")
     }
 
     /// Reads a message from the reply topic.
     ///
     /// # Errors
-    /// Where it is not this request's answer: says what is another's.
-    pub fn reply<'a>(&self, payload: &'a [u8], retained: bool) -> Result<Answer<'a>, NotOurs> {
+    /// If the message is not the reply to this request.
+    pub fn reply<'a>(&self, payload: &'a [u8], retained: bool) -> Result<Answer<'a>, ReplyMismatch> {
         if retained {
-            return Err(NotOurs::Retained);
+            return Err(ReplyMismatch::Retained);
         }
-        let fields = Fields::read(payload).map_err(NotOurs::Payload)?;
+        let fields = Fields::read(payload).map_err(ReplyMismatch::Payload)?;
         let is = |field: Option<Field<'_>>, text: &str| field.is_some_and(|it| it.is(text));
         if !is(fields.method, RESPONSE) {
-            Err(NotOurs::Method)
+            Err(ReplyMismatch::Method)
         } else if !is(fields.orig, METHOD) {
-            Err(NotOurs::Orig)
-        } else if !fields.trans_id.is_some_and(|it| is_same_id(it, &self.trans_id.to_string())) {
-            Err(NotOurs::TransId)
+            Err(ReplyMismatch::Orig)
+        } else if !is(fields.trans_id, &self.trans_id.to_string()) {
+            Err(ReplyMismatch::TransId)
         } else {
             Ok(Answer::from_fields(&fields))
         }
     }
-}
-
-/// Whether an ID that came back is the one that was sent, as text or as number.
-fn is_same_id(came: Field<'_>, sent: &str) -> bool {
-    came.is(sent)
 }
 
 impl<'a> Answer<'a> {
@@ -167,14 +171,14 @@ mod tests {
         }
     }
 
-    fn reply(payload: &str) -> Result<Answer<'_>, NotOurs> {
+    fn reply(payload: &str) -> Result<Answer<'_>, ReplyMismatch> {
         request().reply(payload.as_bytes(), false)
     }
 
     const ID: &str = "00000000-0000-0000-0000-000000000007";
 
     #[test]
-    fn a_request_is_written_in_the_tables_order() {
+    fn a_request_has_the_keys_of_the_protocol_in_order() {
         let optional =
             Request { session_id: Some(Uuid::from_u128(9)), app_context: Some("a \"b\"".into()), ..request() };
         assert_eq!(
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read() {
+    fn a_reply_is_read() {
         let head = format!(r#""method":"RESPONSE","orig":"3PCC_PLACE_CALL","transID":"{ID}""#);
         assert_eq!(reply(&format!(r#"{{{head},"result":"SUCCESS","x":1}}"#)), Ok(Answer::Success));
         assert_eq!(
@@ -202,28 +206,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_says_why() {
+    fn the_error_says_why_a_message_is_not_the_reply() {
         for (payload, error) in [
             ("pong", None),
-            (r#"{"method":"3PCC_PLACE_CALL"}"#, Some(NotOurs::Method)),
-            (r#"{"method":"RESPONSE","orig":"SERVICE_QUERY"}"#, Some(NotOurs::Orig)),
-            (r#"{"method":"RESPONSE","orig":"3PCC_PLACE_CALL","transID":"x"}"#, Some(NotOurs::TransId)),
-            (r#"{"method":"RESPONSE","orig":"3PCC_PLACE_CALL"}"#, Some(NotOurs::TransId)),
+            (r#"{"method":"3PCC_PLACE_CALL"}"#, Some(ReplyMismatch::Method)),
+            (r#"{"method":"RESPONSE","orig":"SERVICE_QUERY"}"#, Some(ReplyMismatch::Orig)),
+            (r#"{"method":"RESPONSE","orig":"3PCC_PLACE_CALL","transID":"x"}"#, Some(ReplyMismatch::TransId)),
+            (r#"{"method":"RESPONSE","orig":"3PCC_PLACE_CALL"}"#, Some(ReplyMismatch::TransId)),
         ] {
             let came = reply(payload).expect_err(payload);
             match error {
                 Some(error) => assert_eq!(came, error),
-                None => assert!(matches!(came, NotOurs::Payload(_)), "{came}"),
+                None => assert!(matches!(came, ReplyMismatch::Payload(_)), "{came}"),
             }
         }
         let ours = format!(r#"{{"method":"RESPONSE","orig":"3PCC_PLACE_CALL","transID":"{ID}","result":"SUCCESS"}}"#);
-        assert_eq!(request().reply(ours.as_bytes(), true), Err(NotOurs::Retained));
+        assert_eq!(request().reply(ours.as_bytes(), true), Err(ReplyMismatch::Retained));
     }
 
     #[test]
-    fn an_id_may_come_back_as_text_or_as_number() {
-        let number = Fields::read(br#"{"transID":100}"#).expect("an object").trans_id.expect("an ID");
-        let text = Fields::read(br#"{"transID":"100"}"#).expect("an object").trans_id.expect("an ID");
-        assert!(is_same_id(number, "100") && is_same_id(text, "100") && !is_same_id(text, "1000"));
+    fn a_transaction_id_may_be_text_or_a_number() {
+        let fields = |payload: &'static [u8]| Fields::read(payload).expect("an object").trans_id.expect("an ID");
+        let (number, text) = (fields(br#"{"transID":100}"#), fields(br#"{"transID":"100"}"#));
+        assert!(number.is("100") && text.is("100") && !text.is("1000"));
     }
 }

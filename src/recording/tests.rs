@@ -1,5 +1,6 @@
-//! Whole readers, on real files and pipes. What follows runs in a thread and reports through a channel; a test waits
-//! for reports alone, never for time to pass.
+//! Tests of whole readers on real files and pipes.
+//!
+//! A following reader runs in a thread and sends its items through a channel. Tests wait for items, never for time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{PipeWriter, Write as _, pipe};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// An item that outlives its reader's buffer.
+/// An item with owned data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
     Line(u64, String),
@@ -34,9 +35,9 @@ impl Seen {
             }
             Item::TooLong { number } => Self::TooLong(*number),
             Item::Idle => Self::Idle,
-            Item::Notice(Notice::Truncated) => Self::Truncated,
-            Item::Notice(Notice::Replaced) => Self::Replaced,
-            Item::Notice(Notice::Lost(_)) => Self::Lost,
+            Item::FileChange(FileChange::Truncated) => Self::Truncated,
+            Item::FileChange(FileChange::Replaced) => Self::Replaced,
+            Item::FileChange(FileChange::Lost(_)) => Self::Lost,
         }
     }
 }
@@ -49,15 +50,15 @@ fn stop() -> Stop {
     Stop::new().expect("a pipe")
 }
 
-/// A reader of a pipe, and the pipe's other end.
+/// Returns a reader of a pipe, and the pipe's write end.
 fn piped(start: Start, stop: Stop) -> (Reader, PipeWriter) {
     let (read, write) = pipe().expect("a pipe");
     let source = Source::new(OwnedFd::from(read).into()).expect("an open pipe");
     (Reader::new(Input::Stdin, source, start, false, stop).expect("a reader"), write)
 }
 
-/// All that a reader hands out, to its end.
-fn everything(mut reader: Reader) -> Vec<Seen> {
+/// Returns all items of a reader.
+fn all_items(mut reader: Reader) -> Vec<Seen> {
     let mut all = Vec::new();
     while let Some(item) = reader.next_item().expect("a readable input") {
         all.push(Seen::of(&item));
@@ -65,12 +66,12 @@ fn everything(mut reader: Reader) -> Vec<Seen> {
     all
 }
 
-/// The lines of a file in a directory of its own.
+/// Returns the lines of a file with this content.
 fn lines_of_file(content: &[u8], start: Start) -> Vec<Seen> {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("log");
     fs::write(&path, content).expect("a file");
-    everything(Reader::open(path.into(), start, false, stop()).expect("a reader"))
+    all_items(Reader::open(path.into(), start, false, stop()).expect("a reader"))
 }
 
 /// The lines of a pipe.
@@ -78,7 +79,7 @@ fn lines_of_pipe(content: &[u8], start: Start) -> Vec<Seen> {
     let (reader, mut write) = piped(start, stop());
     thread::scope(|scope| {
         scope.spawn(move || write.write_all(content).expect("a reader at the other end"));
-        everything(reader).into_iter().filter(|seen| *seen != Seen::Idle).collect()
+        all_items(reader).into_iter().filter(|seen| *seen != Seen::Idle).collect()
     })
 }
 
@@ -105,7 +106,7 @@ proptest! {
 #[test]
 fn lines_keep_their_numbers_over_many_blocks() {
     let content: Vec<u8> = (0..100_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
-    assert!(content.len() > 4 * BLOCK);
+    assert!(content.len() > 4 * BLOCK_SIZE);
     let all = number_lines(&content);
     assert_eq!(lines_of_file(&content, Start::Everything), all);
     assert_eq!(lines_of_file(&content, Start::Last(3)), all[all.len() - 3..]);
@@ -130,7 +131,7 @@ fn a_dash_is_standard_input() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_an_error_that_names_it() {
+fn an_error_on_opening_names_the_file() {
     let directory = TempDir::new().expect("a directory");
     let missing = directory.path().join("missing");
     for (path, reason) in [(missing.as_path(), "No such file or directory"), (directory.path(), "is a directory")] {
@@ -141,22 +142,22 @@ fn what_cannot_be_opened_is_an_error_that_names_it() {
     }
 }
 
-/// A reader at work in a thread of its own.
+/// A reader that runs in a thread.
 struct Running {
     seen: Receiver<Seen>,
     stop: Stop,
 }
 
-/// Longer than anything here takes on the slowest machine.
-const LONG: Duration = Duration::from_secs(60);
+/// Longer than any step takes on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Running {
-    /// Runs the reader that `open` makes: it is opened in its thread, so that even that may not block the test.
+    /// Runs the reader that `open` returns. Opening also happens in the thread, so that it cannot block the test.
     fn new(open: impl FnOnce(Stop) -> Reader + Send + 'static) -> Self {
         let (sender, seen) = channel();
         let stop = stop();
-        let theirs = stop.clone();
-        thread::spawn(move || report(open(theirs), &sender));
+        let reader_stop = stop.clone();
+        thread::spawn(move || send_items(open(reader_stop), &sender));
         Self { seen, stop }
     }
 
@@ -166,23 +167,23 @@ impl Running {
     }
 
     fn next(&self) -> Seen {
-        self.seen.recv_timeout(LONG).expect("an item")
+        self.seen.recv_timeout(TIMEOUT).expect("an item")
     }
 
-    /// The next item that is not [`Seen::Idle`] is the expected one.
+    /// Asserts that the next item other than [`Seen::Idle`] is the expected one.
     #[track_caller]
     fn expect(&self, expected: &Seen) {
         let item = std::iter::repeat_with(|| self.next()).find(|seen| *seen != Seen::Idle);
         assert_eq!(item.as_ref(), Some(expected));
     }
 
-    /// The next item is [`Seen::Idle`]: all that was there is read.
+    /// Asserts that the next item is [`Seen::Idle`], so everything has been read.
     #[track_caller]
     fn expect_idle(&self) {
         assert_eq!(self.next(), Seen::Idle);
     }
 
-    /// The lines to come, up to `last`.
+    /// Returns the next lines, up to and including `last`.
     fn lines_until(&self, last: &str) -> Vec<(u64, String)> {
         let mut lines = Vec::new();
         loop {
@@ -207,17 +208,17 @@ impl Running {
     }
 }
 
-fn report(mut reader: Reader, seen: &Sender<Seen>) {
+fn send_items(mut reader: Reader, seen: &Sender<Seen>) {
     while let Some(item) = reader.next_item().expect("a readable input") {
         if seen.send(Seen::of(&item)).is_err() {
             return;
         }
     }
-    // A test that has seen enough is gone by now.
+    // The test may already have ended.
     let _ = seen.send(Seen::End);
 }
 
-/// A file that is followed from its beginning, `content` of it read.
+/// Returns a followed file whose `content` has been read.
 fn followed(content: &str) -> (TempDir, PathBuf, Running) {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("log");
@@ -239,7 +240,7 @@ fn write(mut to: impl std::io::Write, text: &str) {
 }
 
 #[test]
-fn before_a_wait_for_a_pipe_comes_idle() {
+fn idle_comes_before_waiting_for_a_pipe() {
     let (read, mut pipe_end) = pipe().expect("a pipe");
     write(&mut pipe_end, "one\ntwo\npar");
     let running = Running::new(move |stop| {
@@ -256,7 +257,7 @@ fn before_a_wait_for_a_pipe_comes_idle() {
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_a_pipe_without_its_half_line() {
+fn a_stop_ends_the_wait_for_a_pipe_and_discards_a_partial_line() {
     let (read, mut pipe_end) = pipe().expect("a pipe");
     let running = Running::new(move |stop| {
         let source = Source::new(OwnedFd::from(read).into()).expect("an open pipe");
@@ -267,7 +268,7 @@ fn a_stop_ends_the_wait_for_a_pipe_without_its_half_line() {
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_a_fifo_that_nobody_opened() {
+fn a_stop_ends_the_wait_for_a_fifo_without_a_writer() {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
@@ -283,7 +284,7 @@ fn a_stop_ends_the_wait_for_a_fifo_that_nobody_opened() {
 }
 
 #[test]
-fn a_stop_comes_before_lines_already_read() {
+fn a_stop_takes_effect_before_lines_already_read() {
     let stop = stop();
     let (mut reader, mut pipe_end) = piped(Start::Everything, stop.clone());
     write(&mut pipe_end, "one\ntwo\n");
@@ -294,7 +295,7 @@ fn a_stop_comes_before_lines_already_read() {
 }
 
 #[test]
-fn a_followed_file_goes_on_as_it_grows_and_a_partial_line_waits_for_its_rest() {
+fn a_followed_file_returns_appended_lines_once_they_are_complete() {
     let (_directory, path, running) = followed("one\npar");
     write(append(&path), "tial\nthree\n");
     running.expect(&line(2, "partial"));
@@ -303,7 +304,7 @@ fn a_followed_file_goes_on_as_it_grows_and_a_partial_line_waits_for_its_rest() {
 }
 
 #[test]
-fn following_from_the_last_lines_goes_on_with_their_numbers() {
+fn line_numbers_continue_when_following_from_the_last_lines() {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("log");
     fs::write(&path, "one\ntwo\nthree\n").expect("a file");
@@ -316,7 +317,7 @@ fn following_from_the_last_lines_goes_on_with_their_numbers() {
 }
 
 #[test]
-fn a_half_line_is_none_of_the_last_lines_of_a_followed_file_but_the_next_to_come() {
+fn a_partial_line_does_not_count_as_one_of_the_last_lines_of_a_followed_file() {
     for (count, before) in [(0, vec![]), (1, vec![line(2, "two")])] {
         let directory = TempDir::new().expect("a directory");
         let path = directory.path().join("log");
@@ -333,7 +334,7 @@ fn a_half_line_is_none_of_the_last_lines_of_a_followed_file_but_the_next_to_come
 }
 
 #[test]
-fn a_truncated_file_is_read_again_from_its_beginning() {
+fn a_truncated_file_is_read_again_from_the_start() {
     let (_directory, path, running) = followed("one\ntwo\nhalf");
     let file = append(&path);
     file.set_len(0).expect("the file");
@@ -364,7 +365,7 @@ fn a_replaced_file_is_read_to_its_end_before_the_new_one() {
 }
 
 #[test]
-fn a_deleted_file_is_waited_for() {
+fn a_deleted_file_is_followed_once_it_exists_again() {
     let (_directory, path, running) = followed("one\n");
     fs::remove_file(&path).expect("the file");
     running.expect(&Seen::Lost);
@@ -379,7 +380,7 @@ fn a_deleted_file_is_waited_for() {
 }
 
 #[test]
-fn a_followed_file_whose_place_a_directory_takes_is_waited_for() {
+fn a_file_replaced_by_a_directory_is_followed_once_it_is_back() {
     let (_directory, path, running) = followed("one\n");
     let aside = path.with_extension("aside");
     fs::rename(&path, &aside).expect("the file");
@@ -393,7 +394,7 @@ fn a_followed_file_whose_place_a_directory_takes_is_waited_for() {
 }
 
 #[test]
-fn rotations_under_load_lose_no_line_and_repeat_none() {
+fn rotation_under_load_neither_loses_nor_repeats_lines() {
     let (directory, path, running) = followed("");
     let mut expected = Vec::new();
     let mut lines = Vec::new();
@@ -404,7 +405,7 @@ fn rotations_under_load_lose_no_line_and_repeat_none() {
             write(&mut log, &format!("{text}\n"));
             expected.push((n, text));
         }
-        // The next rotation comes while most lines of this file are still to be handed out.
+        // The next rotation happens while most lines of this file have not been returned.
         let first = format!("line 1 of file {file}");
         lines.extend(running.lines_until(&first));
         fs::rename(&path, directory.path().join(format!("log.{file}"))).expect("the file");
@@ -417,22 +418,22 @@ fn rotations_under_load_lose_no_line_and_repeat_none() {
 
 fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(content).expect("a Vec takes all");
-    encoder.finish().expect("a Vec takes all")
+    encoder.write_all(content).expect("writing to a Vec never fails");
+    encoder.finish().expect("writing to a Vec never fails")
 }
 
 fn zstd(content: &[u8]) -> Vec<u8> {
-    zstd::encode_all(content, 1).expect("a Vec takes all")
+    zstd::encode_all(content, 1).expect("writing to a Vec never fails")
 }
 
 type Compress = fn(&[u8]) -> Vec<u8>;
 
-const WAYS: [Compress; 2] = [gzip, zstd];
+const COMPRESSIONS: [Compress; 2] = [gzip, zstd];
 
 #[test]
-fn a_compressed_file_is_read_as_what_was_compressed() {
+fn a_compressed_file_is_decompressed() {
     let (all, content) = (number_lines(b"one\ntwo\nthree\n"), [&b"one\n"[..], b"two\nthree\n"]);
-    for compress in WAYS {
+    for compress in COMPRESSIONS {
         let bytes = content.map(compress).concat();
         assert_eq!(lines_of_file(&bytes, Start::Everything), all);
         assert_eq!(lines_of_file(&bytes, Start::Last(2)), all[1..]);
@@ -441,7 +442,7 @@ fn a_compressed_file_is_read_as_what_was_compressed() {
     }
 }
 
-/// A reader at work on a pipe, and the pipe's other end.
+/// Returns a running reader of a pipe, and the pipe's write end.
 fn running_on_pipe() -> (Running, PipeWriter) {
     let (read, pipe_end) = pipe().expect("a pipe");
     let running = Running::new(move |stop| {
@@ -452,9 +453,9 @@ fn running_on_pipe() -> (Running, PipeWriter) {
 }
 
 #[test]
-fn a_compressed_pipe_is_known_by_bytes_that_come_one_by_one() {
+fn compression_of_a_pipe_is_detected_from_single_bytes() {
     let content: Vec<u8> = (0..20_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
-    for compress in WAYS {
+    for compress in COMPRESSIONS {
         let (running, mut pipe_end) = running_on_pipe();
         let bytes = compress(&content);
         for byte in &bytes[..6] {
@@ -462,7 +463,7 @@ fn a_compressed_pipe_is_known_by_bytes_that_come_one_by_one() {
             pipe_end.write_all(&[*byte]).expect("a reader");
         }
         pipe_end.write_all(&bytes[6..]).expect("a reader");
-        // The pipe stays open, and yet all that came is handed out.
+        // All lines are returned while the pipe is still open.
         for seen in number_lines(&content) {
             running.expect(&seen);
         }
@@ -472,7 +473,7 @@ fn a_compressed_pipe_is_known_by_bytes_that_come_one_by_one() {
 }
 
 #[test]
-fn a_pipe_that_only_begins_like_a_compressed_one_loses_nothing() {
+fn a_pipe_that_only_starts_like_compressed_data_loses_nothing() {
     for content in ["(", "(\n", "(a\nb\n", "\u{1f}\n", "a\nb", "\n"] {
         let all = number_lines(content.as_bytes());
         assert_eq!(lines_of_pipe(content.as_bytes(), Start::Everything), all, "{content:?}");
@@ -483,8 +484,8 @@ fn a_pipe_that_only_begins_like_a_compressed_one_loses_nothing() {
     running.expect(&line(1, ""));
 }
 
-/// What a reader of a file hands out before its error, which must come.
-fn before_the_error(content: &[u8], start: Start) -> Vec<Seen> {
+/// Returns the items of a file before its error. Panics if there is no error.
+fn items_before_error(content: &[u8], start: Start) -> Vec<Seen> {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("log");
     fs::write(&path, content).expect("a file");
@@ -493,31 +494,31 @@ fn before_the_error(content: &[u8], start: Start) -> Vec<Seen> {
     while let Ok(item) = reader.next_item() {
         all.push(Seen::of(&item.expect("an error before the end")));
     }
-    assert!(reader.next_item().expect("one error alone").is_none());
+    assert!(reader.next_item().expect("only one error").is_none());
     all
 }
 
 #[test]
-fn what_was_decoded_before_damage_is_handed_out_and_flushed_before_the_error() {
+fn what_was_decoded_before_damage_is_handed_out_and_flushed_items_before_error() {
     let content = b"one\ntwo\nthree\nrest";
     let mut expected = number_lines(content);
     expected.push(Seen::Idle);
-    for compress in WAYS {
+    for compress in COMPRESSIONS {
         let garbage_after = [&compress(content)[..], b"garbage after it"].concat();
-        assert_eq!(before_the_error(&garbage_after, Start::Everything), expected);
-        assert_eq!(before_the_error(&garbage_after, Start::Last(2)), expected[2..]);
+        assert_eq!(items_before_error(&garbage_after, Start::Everything), expected);
+        assert_eq!(items_before_error(&garbage_after, Start::Last(2)), expected[2..]);
     }
 }
 
 #[test]
-fn a_compressed_file_that_was_cut_off_gives_the_lines_it_still_has() {
+fn a_truncated_compressed_file_returns_its_complete_lines() {
     let content: Vec<u8> = (0..100_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
     let all = number_lines(&content);
-    for compress in WAYS {
+    for compress in COMPRESSIONS {
         let mut bytes = compress(&content);
         bytes.truncate(bytes.len() / 2);
-        let lines = before_the_error(&bytes, Start::Everything);
-        // The last two are the half line and the time to flush.
+        let lines = items_before_error(&bytes, Start::Everything);
+        // The last two items are the partial line and `Idle`.
         assert!(lines.len() > 10_000, "{} lines", lines.len());
         assert_eq!(lines[..lines.len() - 2], all[..lines.len() - 2]);
     }

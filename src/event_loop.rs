@@ -1,0 +1,126 @@
+//! The event loop of a command: one place that waits for signals, deadlines and the command's own threads.
+//!
+//! The main thread of a command only waits here. Network and output block other threads, so signals and deadlines are
+//! always handled.
+
+use std::ffi::c_int;
+use std::fs::File;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::exit::Status;
+
+/// Time left for shutdown after a second signal. Enough to finish everything that is not blocked.
+pub(crate) const FORCED_EXIT_GRACE: Duration = Duration::from_millis(50);
+
+/// A signal that ends the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: `kill`, or a service manager.
+    Terminate,
+}
+
+impl Signal {
+    /// Returns the exit status of a run that the signal ended.
+    pub(crate) fn status(self) -> Status {
+        match self {
+            Self::Interrupt => Status::Interrupted,
+            Self::Terminate => Status::Terminated,
+        }
+    }
+}
+
+/// An event of an [`EventLoop`].
+#[derive(Debug)]
+pub(crate) enum LoopEvent<T> {
+    /// A signal arrived.
+    Signal(Signal),
+    /// The reader of standard output closed the pipe.
+    ReaderGone,
+    /// An event of the command's own.
+    Custom(T),
+}
+
+/// Receives signals and the command's own events of type `T`.
+pub(crate) struct EventLoop<T> {
+    sender: Sender<LoopEvent<T>>,
+    receiver: Receiver<LoopEvent<T>>,
+}
+
+impl<T: Send + 'static> EventLoop<T> {
+    /// Makes an event loop that handles SIGINT and SIGTERM from now on.
+    ///
+    /// # Errors
+    /// If the signal handlers cannot be installed.
+    pub(crate) fn new() -> Result<Self> {
+        let (sender, receiver) = channel();
+        let events = Self { sender, receiver };
+        events.on_signals(&[SIGINT, SIGTERM], |signal| {
+            LoopEvent::Signal(if signal == SIGINT { Signal::Interrupt } else { Signal::Terminate })
+        })?;
+        Ok(events)
+    }
+
+    /// Turns each SIGHUP into an event. Without this, SIGHUP ends the process.
+    ///
+    /// # Errors
+    /// See [`EventLoop::new`].
+    pub(crate) fn on_hangup(&self, event: fn() -> T) -> Result<()> {
+        self.on_signals(&[SIGHUP], move |_| LoopEvent::Custom(event()))
+    }
+
+    fn on_signals(&self, signals: &[c_int], event: impl Fn(c_int) -> LoopEvent<T> + Send + 'static) -> Result<()> {
+        let mut signals = Signals::new(signals).context("cannot handle signals")?;
+        let sender = self.sender.clone();
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                if sender.send(event(signal)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Reports [`LoopEvent::ReaderGone`] once the reader of `output` is gone, even if nothing is written.
+    ///
+    /// # Errors
+    /// If `output` cannot be watched.
+    pub(crate) fn watch_reader(&self, output: &File) -> Result<()> {
+        let output = output.try_clone().context("cannot watch standard output")?;
+        let sender = self.sender.clone();
+        thread::spawn(move || {
+            // Without requested events, poll returns only for a hangup or an error of the other end.
+            while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(&output, PollFlags::empty())], None) {}
+            let _ = sender.send(LoopEvent::ReaderGone);
+        });
+        Ok(())
+    }
+
+    /// Returns a function that sends the command's own events. It has no effect after the command has ended.
+    pub(crate) fn sender(&self) -> impl Fn(T) + Clone + Send + Sync + 'static {
+        let sender = self.sender.clone();
+        move |event| drop(sender.send(LoopEvent::Custom(event)))
+    }
+
+    /// Waits for the next event, and returns `None` at `deadline`.
+    pub(crate) fn next(&self, deadline: Option<Instant>) -> Option<LoopEvent<T>> {
+        let Some(deadline) = deadline else {
+            return self.receiver.recv().ok();
+        };
+        self.receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+    }
+}
+
+/// Returns the time after `duration`, or `None` if the clock cannot represent it.
+pub(crate) fn deadline_in(duration: Duration) -> Option<Instant> {
+    Instant::now().checked_add(duration)
+}

@@ -1,0 +1,313 @@
+//! A message as one JSON line: written and read.
+//!
+//! The line of an event, with its keys in this order (`to` for sessions only):
+//!
+//! ```json
+//! {"received":"2026-11-23T03:34:12.798558Z","category":"session","action":"failed","from":"a","to":"b","topic":"/rtcomm/event/session/failed/a/b","qos":1,"retain":false,"payload":{}}
+//! ```
+//!
+//! A message below the event root that is not an event has `"error":"…"` in place of `category` to `to`. A message from
+//! any other topic has neither. The payload keeps its bytes. It is written as `payload` if it is valid JSON (its line ends
+//! are outside strings, and become spaces), as `payload_text` if it is other UTF-8, and as `payload_base64` otherwise.
+//!
+//! A stream can also contain changes of its connection, as [`ConnectionStatus`] lines:
+//!
+//! ```json
+//! {"received":"2026-11-23T03:34:15.1Z","status":"gap","from":"2026-11-23T03:34:12.8Z","until":"2026-11-23T03:34:15.1Z","reason":"the connection broke"}
+//! ```
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | a message and what it is |
+//! | `connection` | a change of the connection |
+//! | `write` | appends lines |
+//! | `read` | parses lines |
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::event::{Event, EventError};
+use super::fields::{Fields, is_json, text_of};
+use super::topic::{EventTopic, Root, TopicError};
+
+mod connection;
+mod read;
+mod write;
+
+pub use connection::{ConnectionChange, ConnectionStatus};
+pub use read::{Entry, LineError, RecordedMessage};
+
+/// A message as the broker delivered it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// When this client received it.
+    pub received: Timestamp,
+    /// Its topic.
+    pub topic: &'a str,
+    /// The quality of service of the delivery: 0, 1 or 2.
+    pub qos: u8,
+    /// Whether it is a retained message, sent because of a new subscription.
+    pub retain: bool,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+/// What a message is, relative to the event root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and a box would be an allocation for each")]
+pub enum Content<'a> {
+    /// An event.
+    Event(Event<'a>),
+    /// A message below the event root that is not an event; with the reason.
+    Malformed(Cow<'a, str>),
+    /// A message from another topic: a third-party call, a presence document, or anything else.
+    Other,
+}
+
+impl Content<'_> {
+    fn malformed(error: &EventError) -> Self {
+        Self::Malformed(error.to_string().into())
+    }
+}
+
+/// A payload, in the form that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// Valid JSON.
+    Json(&'a str),
+    /// Other UTF-8, or no bytes at all.
+    Text(&'a str),
+    /// Bytes that are not UTF-8.
+    Binary(&'a [u8]),
+    /// Nothing: the message was too large to be received.
+    Missing,
+}
+
+impl<'a> Payload<'a> {
+    /// Determines the form of a payload.
+    #[must_use]
+    pub fn of(bytes: &'a [u8]) -> Self {
+        text_of(bytes).map_or(Self::Binary(bytes), Self::of_text)
+    }
+
+    fn of_text(text: &'a str) -> Self {
+        if is_json(text) { Self::Json(text) } else { Self::Text(text) }
+    }
+}
+
+/// A message and what it is. Records are filtered, printed and recorded.
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    /// When this client received it.
+    pub received: Timestamp,
+    /// Its topic.
+    pub topic: &'a str,
+    /// The quality of service of the delivery: 0, 1 or 2.
+    pub qos: u8,
+    /// Whether it is a retained message.
+    pub retain: bool,
+    /// What it is.
+    pub content: Content<'a>,
+    /// Its payload.
+    pub payload: Payload<'a>,
+}
+
+impl<'a> Record<'a> {
+    /// Determines what a message is.
+    #[must_use]
+    pub fn of(event_root: &Root, message: &Message<'a>) -> Self {
+        let Message { received, topic, qos, retain, payload } = *message;
+        let (content, payload) = match EventTopic::parse(event_root, topic) {
+            Ok(event_topic) => decode(event_topic, payload),
+            Err(TopicError::OutsideRoot) => (Content::Other, Payload::of(payload)),
+            Err(error) => (Content::malformed(&EventError::Topic(error)), Payload::of(payload)),
+        };
+        Self { received, topic, qos, retain, content, payload }
+    }
+
+    /// Returns the event, if the message is one.
+    #[must_use]
+    pub fn event(&self) -> Option<&Event<'a>> {
+        match &self.content {
+            Content::Event(event) => Some(event),
+            Content::Malformed(_) | Content::Other => None,
+        }
+    }
+}
+
+/// Decodes a payload that came on the topic of an event.
+fn decode<'a>(topic: EventTopic<'a>, payload: &'a [u8]) -> (Content<'a>, Payload<'a>) {
+    let text = match text_of(payload) {
+        Ok(text) => text,
+        Err(error) => return (Content::malformed(&EventError::Payload(error)), Payload::Binary(payload)),
+    };
+    let event =
+        Fields::read_text(text).map_err(EventError::Payload).and_then(|fields| Event::with_fields(topic, fields));
+    match event {
+        Ok(event) => (Content::Event(event), Payload::Json(text)),
+        Err(error) => (Content::malformed(&error), Payload::of_text(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::fields::Field;
+    use proptest::prelude::*;
+
+    fn root() -> Root {
+        "/rtcomm/event".parse().expect("a root")
+    }
+
+    fn line_of(topic: &str, payload: &[u8]) -> String {
+        let received = "2026-11-23T03:34:12.798558Z".parse().expect("a time");
+        let message = Message { received, topic, qos: 1, retain: false, payload };
+        let mut line = Vec::new();
+        Record::of(&root(), &message).write_line(&mut line);
+        String::from_utf8(line).expect("a line is UTF-8")
+    }
+
+    fn written_again(line: &str) -> String {
+        let mut again = Vec::new();
+        match Entry::parse(line.as_bytes()).expect("a record") {
+            Entry::Message(line) => line.record().write_line(&mut again),
+            Entry::Connection(status) => status.write_line(&mut again),
+        }
+        String::from_utf8(again).expect("a line is UTF-8")
+    }
+
+    #[test]
+    fn an_event_is_a_line_with_its_keys_in_order() {
+        assert_eq!(
+            line_of("/rtcomm/event/session/failed/iggy_pop/david_bowie", br#"{"method":"RTCOMM_EVENT_FIRED"}"#),
+            concat!(
+                r#"{"received":"2026-11-23T03:34:12.798558Z","category":"session","action":"failed","from":"iggy_pop","#,
+                r#""to":"david_bowie","topic":"/rtcomm/event/session/failed/iggy_pop/david_bowie","qos":1,"retain":false,"#,
+                r#""payload":{"method":"RTCOMM_EVENT_FIRED"}}"#,
+                "\n"
+            )
+        );
+        let registration = line_of("/rtcomm/event/registration/started/a", br#"{"method":"RTCOMM_EVENT_FIRED"}"#);
+        assert!(registration.contains(r#""from":"a","topic":"#), "{registration}");
+    }
+
+    #[test]
+    fn a_malformed_event_has_an_error_and_a_message_from_elsewhere_has_none() {
+        let malformed = line_of("/rtcomm/event/session/start/a/b", b"ring ring");
+        assert!(malformed.contains(r#"Z","error":"unknown action \"start\""#), "{malformed}");
+        assert!(malformed.ends_with(",\"payload_text\":\"ring ring\"}\n"), "{malformed}");
+        let elsewhere = line_of("/rtcomm/sphere/a", b"\xff\x00");
+        assert!(elsewhere.contains(r#"Z","topic":"/rtcomm/sphere/a","qos":1"#), "{elsewhere}");
+        assert!(elsewhere.ends_with(",\"payload_base64\":\"/wA=\"}\n"), "{elsewhere}");
+    }
+
+    #[test]
+    fn an_error_in_the_topic_comes_before_one_in_the_payload() {
+        for (topic, error) in [
+            ("/rtcomm/event/session/start/a/b", r#"unknown action \"start\""#),
+            ("/rtcomm/event/registration/started/a", "payload is not UTF-8 from byte 1 on"),
+        ] {
+            let line = line_of(topic, b"{\xff");
+            assert!(line.contains(&format!(r#""error":"{error}"#)), "{line}");
+            assert!(line.ends_with(",\"payload_base64\":\"e/8=\"}\n"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_payload_keeps_its_bytes() {
+        let payload = r#"{"z":12345678901234567890, "a":1.0e400,"method":"RTCOMM_EVENT_FIRED","z":"\u00e9é𝄞","e":{}}"#;
+        let line = line_of("/rtcomm/event/registration/started/a", payload.as_bytes());
+        assert!(line.ends_with(&format!(",\"payload\":{payload}}}\n")), "{line}");
+        assert_eq!(written_again(&line), line);
+        let spread = line_of("/rtcomm/sphere/a", b"{\r\n \"a\": 1\n}\n");
+        assert!(spread.ends_with(",\"payload\":{   \"a\": 1 } }\n"), "{spread}");
+    }
+
+    #[test]
+    fn a_connection_change_is_written_and_read_back() {
+        let time = |text: &str| text.parse().expect("a time");
+        let received = time("2026-11-23T03:34:15Z");
+        let gap = ConnectionChange::Gap { from: time("2026-11-23T03:34:12.5Z"), until: received };
+        for (change, reason) in [
+            (ConnectionChange::Connected, None),
+            (ConnectionChange::Ready, None),
+            (ConnectionChange::Disconnected, Some("b\u{e9}\n")),
+            (gap, Some("x")),
+        ] {
+            let mut line = Vec::new();
+            ConnectionStatus { received, change, reason: reason.map(Cow::Borrowed) }.write_line(&mut line);
+            let line = String::from_utf8(line).expect("a line is UTF-8");
+            assert_eq!(written_again(&line), line);
+        }
+        let error = Entry::parse(br#"{"received":"2026-11-23T03:34:15Z","status":"gap","from":"x"}"#)
+            .expect_err("not a valid gap");
+        assert_eq!(error, LineError::Invalid("from"));
+    }
+
+    #[test]
+    fn the_last_payload_of_a_line_counts() {
+        let line = |payloads: &str| {
+            format!(
+                r#"{{"received":"2026-11-23T03:34:12Z","category":"registration","action":"started","from":"a","topic":"t","qos":0,"retain":false,{payloads}}}"#
+            )
+        };
+        let line = line(r#""payload":{"reason":"first","appContext":"x"},"payload":{"reason":"second"}"#);
+        let Ok(Entry::Message(message)) = Entry::parse(line.as_bytes()) else { panic!("a message: {line}") };
+        let record = message.record();
+        let fields = record.event().expect("an event").fields;
+        assert_eq!((fields.reason.map(Field::text).as_deref(), fields.app_context), (Some("second"), None));
+    }
+
+    #[test]
+    fn a_null_payload_is_kept() {
+        let line = line_of("/rtcomm/sphere/a", b"null");
+        assert!(line.ends_with(",\"payload\":null}\n"), "{line}");
+        assert_eq!(written_again(&line), line);
+    }
+
+    #[test]
+    fn the_error_of_a_damaged_line_names_the_key() {
+        let whole = r#"{"received":"2026-11-23T03:34:12Z","topic":"a","qos":0,"retain":false,"payload_text":"x"}"#;
+        assert!(Entry::parse(whole.as_bytes()).is_ok());
+        for (from, to, error) in [
+            ("\"received\":\"2026-11-23T03:34:12Z\",", "", LineError::Missing("received")),
+            ("2026-11", "yesterday", LineError::Invalid("received")),
+            ("\"a\"", "7", LineError::Invalid("topic")),
+            ("\"qos\":0", "\"qos\":3", LineError::Invalid("qos")),
+            ("false", "\"no\"", LineError::Invalid("retain")),
+            ("payload_text", "pay", LineError::Missing("payload")),
+            ("payload_text\":\"x", "payload_base64\":\"*", LineError::Invalid("payload_base64")),
+            ("\"topic\"", "\"category\":\"x\",\"topic\"", LineError::Invalid("category")),
+            ("\"topic\"", "\"category\":\"session\",\"topic\"", LineError::Missing("action")),
+        ] {
+            let damaged = whole.replace(from, to);
+            assert_eq!(Entry::parse(damaged.as_bytes()).err(), Some(error), "{damaged}");
+        }
+        assert_eq!(Entry::parse(b"\xff").err(), Some(LineError::NotUtf8));
+        for line in [&whole[..40], "", "[]", "12"] {
+            let error = Entry::parse(line.as_bytes()).expect_err(line);
+            assert!(matches!(error, LineError::NotAnObject(_)), "{error} for {line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_that_is_read_and_written_stays_the_same(
+            topic in prop_oneof![
+                "/rtcomm/event/session/failed/[^/+#\0]{1,6}/[^/+#\0]{1,6}",
+                "/rtcomm/event/registration/started/[^/+#\0]{1,6}",
+                "[^+#\0]{1,12}",
+            ],
+            payload in prop_oneof![
+                "[^\r\n]*".prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..40),
+                "[a-z0-9\u{80}-\u{10ffff}]*".prop_map(|text| format!(r#"{{"method":"RTCOMM_EVENT_FIRED","x":"{text}"}}"#).into_bytes()),
+            ],
+        ) {
+            let line = line_of(&topic, &payload);
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert_eq!(written_again(&line), line);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Reads JSON lines back as records and connection changes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+
+use super::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
+use crate::protocol::event::Event;
+use crate::protocol::fields::{Field, Fields, KeyTable as _, key_table};
+use crate::protocol::topic::{Action, Category, EventTopic, Subject};
+use crate::protocol::{scan, timestamp};
+
+key_table! {
+    /// The values of a line's keys.
+    struct LineKeys, nulls kept:
+
+    received: "received",
+    status: "status",
+    until: "until",
+    reason: "reason",
+    category: "category",
+    action: "action",
+    from: "from",
+    to: "to",
+    error: "error",
+    topic: "topic",
+    qos: "qos",
+    retain: "retain",
+    payload: "payload",
+    payload_text: "payload_text",
+    payload_base64: "payload_base64",
+}
+
+/// A line's keys, and the fields of its payload if the scanner could read them.
+#[derive(Default)]
+struct ParsedLine<'a> {
+    keys: LineKeys<'a>,
+    fields: Fields<'a>,
+    /// Whether `fields` are those of the payload.
+    has_fields: bool,
+}
+
+impl<'a> ParsedLine<'a> {
+    fn parse(line: &'a str) -> Result<Self, LineError> {
+        if let Some(line) = Self::scan(line) {
+            return Ok(line);
+        }
+        let keys = serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?;
+        Ok(Self { keys, ..Self::default() })
+    }
+
+    /// Scans the line and its payload in one pass. Returns `None` if the scanner gives up.
+    fn scan(line: &'a str) -> Option<Self> {
+        const PAYLOAD: &str = "payload";
+        let mut parsed = Self::default();
+        let Self { keys, fields, has_fields } = &mut parsed;
+        scan::object(line, |member| match member.parent {
+            None => {
+                if member.key == PAYLOAD {
+                    // If there are two payloads, `fields` is a mix of both.
+                    *has_fields = member.json.starts_with('{') && keys.payload.is_none();
+                }
+                keys.set(member.key, member.json);
+            }
+            Some(PAYLOAD) => fields.set(member.key, member.json),
+            Some(_) => {}
+        })?;
+        Some(parsed)
+    }
+}
+
+/// Why a line is not a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineError {
+    /// The line is not UTF-8.
+    NotUtf8,
+    /// The line is not a JSON object; with the parser's message.
+    NotAnObject(String),
+    /// A key is missing.
+    Missing(&'static str),
+    /// A key has an invalid value.
+    Invalid(&'static str),
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => f.write_str("not UTF-8"),
+            Self::NotAnObject(message) => write!(f, "not a JSON object: {message}"),
+            Self::Missing(key) => write!(f, "\"{key}\" is missing"),
+            Self::Invalid(key) => write!(f, "\"{key}\" has an invalid value"),
+        }
+    }
+}
+
+impl std::error::Error for LineError {}
+
+/// A recorded line.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages, and a box would be an allocation for each")]
+pub enum Entry<'a> {
+    /// A message.
+    Message(RecordedMessage<'a>),
+    /// A change of the connection.
+    Connection(ConnectionStatus<'a>),
+}
+
+impl<'a> Entry<'a> {
+    /// Returns when the message was received, or when the change was noticed.
+    #[must_use]
+    pub fn received(&self) -> Timestamp {
+        match self {
+            Self::Message(message) => message.received,
+            Self::Connection(status) => status.received,
+        }
+    }
+
+    /// Parses a line, with or without its line end. Skips unknown keys, and accepts keys in any order.
+    ///
+    /// # Errors
+    /// If a key is missing or invalid, or if the line is not a JSON object.
+    pub fn parse(line: &'a [u8]) -> Result<Self, LineError> {
+        let line = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
+        let line = ParsedLine::parse(line)?;
+        match line.keys.status {
+            Some(status) => ConnectionStatus::from_keys(status, &line.keys).map(Self::Connection),
+            None => RecordedMessage::from_line(&line).map(Self::Message),
+        }
+    }
+}
+
+impl<'a> ConnectionStatus<'a> {
+    fn from_keys(status: Field<'a>, keys: &LineKeys<'a>) -> Result<Self, LineError> {
+        let change = match &*status.text() {
+            "connected" => ConnectionChange::Connected,
+            "disconnected" => ConnectionChange::Disconnected,
+            "ready" => ConnectionChange::Ready,
+            "gap" => ConnectionChange::Gap {
+                from: required("from", keys.from, time_of)?,
+                until: required("until", keys.until, time_of)?,
+            },
+            _ => return Err(LineError::Invalid("status")),
+        };
+        Ok(Self {
+            received: required("received", keys.received, time_of)?,
+            change,
+            reason: keys.reason.and_then(string_of),
+        })
+    }
+}
+
+/// A message read from a line. [`RecordedMessage::record`] returns it as a [`Record`].
+#[derive(Debug, Clone)]
+pub struct RecordedMessage<'a> {
+    received: Timestamp,
+    topic: Cow<'a, str>,
+    qos: u8,
+    retain: bool,
+    content: RecordedContent<'a>,
+    payload: RecordedPayload<'a>,
+    fields: Option<Fields<'a>>,
+}
+
+/// [`Content`], with owned strings if the line has escapes.
+#[derive(Debug, Clone)]
+enum RecordedContent<'a> {
+    Event { action: Action, from: Cow<'a, str>, to: Option<Cow<'a, str>> },
+    Malformed(Cow<'a, str>),
+    Other,
+}
+
+/// [`Payload`], with owned data if the line has escapes or base64.
+#[derive(Debug, Clone)]
+enum RecordedPayload<'a> {
+    Json(&'a str),
+    Text(Cow<'a, str>),
+    Binary(Vec<u8>),
+    Missing,
+}
+
+impl<'a> RecordedMessage<'a> {
+    fn from_line(line: &ParsedLine<'a>) -> Result<Self, LineError> {
+        let ParsedLine { keys, fields, has_fields } = line;
+        let payload = RecordedPayload::from_keys(keys)?;
+        Ok(Self {
+            received: required("received", keys.received, time_of)?,
+            topic: required("topic", keys.topic, string_of)?,
+            qos: required("qos", keys.qos, |it| it.json().parse().ok().filter(|qos| *qos <= 2))?,
+            retain: required("retain", keys.retain, |it| it.json().parse().ok())?,
+            content: RecordedContent::from_keys(keys, &payload)?,
+            payload,
+            fields: has_fields.then_some(*fields),
+        })
+    }
+
+    /// Returns the message as a record. Reads an event's payload if parsing the line did not.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        let content = match &self.content {
+            RecordedContent::Event { action, from, to } => {
+                let fields = match (self.fields, &self.payload) {
+                    (Some(fields), _) => fields,
+                    (None, RecordedPayload::Json(json)) => Fields::read_text(json).unwrap_or_default(),
+                    (None, RecordedPayload::Text(_) | RecordedPayload::Binary(_) | RecordedPayload::Missing) => {
+                        Fields::default()
+                    }
+                };
+                let subject = to.as_deref().map_or(Subject::Registration, |to| Subject::Session { to });
+                Content::Event(Event { topic: EventTopic { subject, action: *action, from }, fields })
+            }
+            RecordedContent::Malformed(error) => Content::Malformed(Cow::Borrowed(error)),
+            RecordedContent::Other => Content::Other,
+        };
+        let payload = match &self.payload {
+            RecordedPayload::Json(json) => Payload::Json(json),
+            RecordedPayload::Text(text) => Payload::Text(text),
+            RecordedPayload::Binary(bytes) => Payload::Binary(bytes),
+            RecordedPayload::Missing => Payload::Missing,
+        };
+        let Self { received, qos, retain, .. } = *self;
+        Record { received, topic: &self.topic, qos, retain, content, payload }
+    }
+}
+
+impl<'a> RecordedContent<'a> {
+    fn from_keys(keys: &LineKeys<'a>, payload: &RecordedPayload<'a>) -> Result<Self, LineError> {
+        if let Some(error) = keys.error {
+            return string_of(error).map(Self::Malformed).ok_or(LineError::Invalid("error"));
+        }
+        if keys.category.is_none() {
+            return Ok(Self::Other);
+        }
+        let id = |it: Field<'a>| string_of(it).filter(|id| !id.is_empty());
+        let category = required("category", keys.category, |it| Category::from_level(&it.text()))?;
+        let action = required("action", keys.action, |it| Action::from_level(&it.text()))?;
+        let from = required("from", keys.from, id)?;
+        let to = match category {
+            Category::Registration => None,
+            Category::Session => Some(required("to", keys.to, id)?),
+        };
+        match payload {
+            RecordedPayload::Json(json) if json.starts_with('{') => Ok(Self::Event { action, from, to }),
+            RecordedPayload::Json(_) => Err(LineError::Invalid("payload")),
+            RecordedPayload::Text(_) | RecordedPayload::Binary(_) | RecordedPayload::Missing => {
+                Err(LineError::Missing("payload"))
+            }
+        }
+    }
+}
+
+impl<'a> RecordedPayload<'a> {
+    fn from_keys(keys: &LineKeys<'a>) -> Result<Self, LineError> {
+        if let Some(json) = keys.payload {
+            Ok(Self::Json(json.json()))
+        } else if let Some(text) = keys.payload_text {
+            string_of(text).map(Self::Text).ok_or(LineError::Invalid("payload_text"))
+        } else if keys.payload_base64.is_none() && keys.error.is_some() {
+            // A message that was too large to be received has no payload.
+            Ok(Self::Missing)
+        } else {
+            let decode = |it: Field<'_>| BASE64.decode(it.text().as_ref()).ok();
+            required("payload", keys.payload_base64, decode).map(Self::Binary).map_err(|error| match error {
+                LineError::Invalid(_) => LineError::Invalid("payload_base64"),
+                missing => missing,
+            })
+        }
+    }
+}
+
+/// Returns the content of a field if it is a string.
+fn string_of(field: Field<'_>) -> Option<Cow<'_, str>> {
+    field.json().starts_with('"').then(|| field.text())
+}
+
+/// Returns the value of a field if it is an RFC 3339 time.
+fn time_of(field: Field<'_>) -> Option<Timestamp> {
+    timestamp::read(&field.text())
+}
+
+/// Reads a key's value, or returns an error that names the key.
+fn required<'a, T>(
+    key: &'static str,
+    field: Option<Field<'a>>,
+    read: impl FnOnce(Field<'a>) -> Option<T>,
+) -> Result<T, LineError> {
+    read(field.ok_or(LineError::Missing(key))?).ok_or(LineError::Invalid(key))
+}
