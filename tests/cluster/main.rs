@@ -181,8 +181,9 @@ const CALLS: usize = 2_000;
 const JOBS: usize = 32;
 
 fn batch(url: &str) -> Rtcomm {
-    let lines = (0..CALLS).map(|number| format!("{}\n", json!({ "caller": format!("c{number}"), "callee": "b" })));
-    rtcomm_at(&format!("call --batch - --jobs {JOBS} --timeout 30s"), url).stdin(lines.collect::<String>())
+    let line = |number| format!("{}\n", json!({ "caller": format!("c{number}"), "callee": "b" }));
+    let lines: Vec<_> = (0..CALLS).map(line).collect();
+    rtcomm_at(&format!("call --batch - --jobs {JOBS} --timeout 30s"), url).stdin(lines.concat())
 }
 
 /// The transactions of each caller.
