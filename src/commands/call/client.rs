@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::result::{CallResult, Outcome};
@@ -137,7 +138,7 @@ struct ReplyHandler {
 }
 
 impl MessageHandler for ReplyHandler {
-    fn message(&mut self, message: &Publish<'_>) -> Ack {
+    fn message(&mut self, message: &Publish<'_>, _: Timestamp) -> Ack {
         let event = match message.payload.len() {
             size if size > self.max_payload => ClientEvent::Oversized(size),
             _ => ClientEvent::Reply { payload: message.payload.to_vec(), retained: message.retain },
@@ -147,7 +148,7 @@ impl MessageHandler for ReplyHandler {
         Ack::Send
     }
 
-    fn oversized(&mut self, _: &Publish<'_>, size: PacketSize) -> Ack {
+    fn oversized(&mut self, _: &Publish<'_>, size: PacketSize, _: Timestamp) -> Ack {
         let _ = self.events.send(ClientEvent::Oversized(size.packet));
         Ack::Send
     }

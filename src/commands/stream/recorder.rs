@@ -62,8 +62,6 @@ struct State {
     /// How many records are still to be printed, if that is limited.
     left: Option<u64>,
     counters: Counters,
-    /// When the messages came that are not committed yet: they were read together.
-    received: Option<Timestamp>,
 }
 
 impl Recorder {
@@ -78,7 +76,7 @@ impl Recorder {
     ) -> Self {
         let topics = scope.topics(&events);
         let counters = Counters::default();
-        let state = State { printer, events, scope, topics, report, left: count, counters, received: None };
+        let state = State { printer, events, scope, topics, report, left: count, counters };
         Self { state: Arc::new(Mutex::new(state)), notify: Arc::new(notify) }
     }
 
@@ -142,7 +140,7 @@ impl Recorder {
 
 impl MessageHandler for Recorder {
     /// Withholds the acknowledgement of a message that comes after the last requested record.
-    fn message(&mut self, message: &Publish<'_>) -> Ack {
+    fn message(&mut self, message: &Publish<'_>, received: Timestamp) -> Ack {
         let mut state = self.lock();
         if state.left == Some(0) {
             return Ack::Withhold;
@@ -151,25 +149,24 @@ impl MessageHandler for Recorder {
         if !state.may_matter(message.topic) {
             return Ack::Send;
         }
-        let written = state.take(message);
+        let written = state.take(message, received);
         drop(state);
         self.acknowledge(written)
     }
 
-    fn oversized(&mut self, message: &Publish<'_>, size: PacketSize) -> Ack {
+    fn oversized(&mut self, message: &Publish<'_>, size: PacketSize, received: Timestamp) -> Ack {
         let mut state = self.lock();
         if state.left == Some(0) {
             return Ack::Withhold;
         }
         state.counters.seen += 1;
-        let written = if state.may_matter(message.topic) { state.take_oversized(message, size) } else { Ok(()) };
+        let written = if state.may_matter(message.topic) { state.take_oversized(message, size, received) } else { Ok(()) };
         drop(state);
         self.acknowledge(written)
     }
 
     fn commit(&mut self) -> Ack {
         let mut state = self.lock();
-        state.received = None;
         let written = state.printer.flush();
         let is_full = state.left == Some(0);
         drop(state);
@@ -186,13 +183,8 @@ impl State {
         self.topics.as_ref().is_none_or(|topics| topics.iter().any(|it| it.matches(topic)))
     }
 
-    fn received(&mut self) -> Timestamp {
-        *self.received.get_or_insert_with(Timestamp::now)
-    }
-
     /// Prints a message if it is wanted.
-    fn take(&mut self, message: &Publish<'_>) -> io::Result<()> {
-        let received = self.received();
+    fn take(&mut self, message: &Publish<'_>, received: Timestamp) -> io::Result<()> {
         let Publish { topic, qos, retain, payload, .. } = *message;
         let record = Record::of(&self.events, &Message { received, topic, qos, retain, payload });
         let is_wanted = match (&record.content, &self.scope) {
@@ -213,8 +205,7 @@ impl State {
     }
 
     /// Reports that a message was too large, as any message that cannot be read is.
-    fn take_oversized(&mut self, message: &Publish<'_>, size: PacketSize) -> io::Result<()> {
-        let received = self.received();
+    fn take_oversized(&mut self, message: &Publish<'_>, size: PacketSize, received: Timestamp) -> io::Result<()> {
         let Publish { topic, qos, retain, .. } = *message;
         let PacketSize { packet, limit } = size;
         let error = format!("the message takes {packet} bytes, and --max-packet-size accepts {limit}");
