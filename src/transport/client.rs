@@ -290,6 +290,11 @@ impl Client {
         let accepted = accepted.and_then(|accepted| self.await_library(version).map(|()| accepted));
         match accepted {
             Ok(accepted) => Ok(Connection { relay, version, accepted }),
+            // A kept session may have delivered already: it is left in order.
+            Err(ConnectError::Cancelled) if self.gate.is_connected() => {
+                self.connection = Some(Connection { relay, version, accepted: Accepted::default() });
+                Err(ConnectError::Cancelled)
+            }
             Err(error) => {
                 relay.close();
                 relay.await_broker(Instant::now() + LIBRARY_TIMEOUT);
@@ -549,8 +554,9 @@ impl Client {
         self.gate.close();
         let Some(Connection { relay, version, .. }) = self.connection.take() else { return };
         self.gate.await_idle(deadline);
+        // It has been answered all the time, so it is connected, or will be.
+        let _ = self.await_library(version);
         let library = self.library(version);
-        // It has been answered all the time, so it is connected.
         let _ = library.inner.disconnect(None);
         library.link.await_disconnect(deadline);
         // A connection that is closed while bytes are unread is reset, and the broker drops the acknowledgements that it

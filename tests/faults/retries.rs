@@ -47,7 +47,8 @@ fn tries_are_counted_anew_after_each_success() {
         0 => Plan::default(),
         _ => Plan::cut_after_down(2),
     });
-    let process = rtcomm_at("watch --json --status-events --max-retries 3 --mqtt-version 5", &proxy.url()).start().until_ready();
+    let process =
+        rtcomm_at("watch --json --status-events --max-retries 3 --mqtt-version 5", &proxy.url()).start().until_ready();
     // A connection that does not last leaves the pauses long: two rounds are enough.
     for round in 1..=2 {
         proxy.cut();

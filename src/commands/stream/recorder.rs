@@ -160,7 +160,8 @@ impl MessageHandler for Recorder {
             return Ack::Withhold;
         }
         state.counters.seen += 1;
-        let written = if state.may_matter(message.topic) { state.take_oversized(message, size, received) } else { Ok(()) };
+        let written =
+            if state.may_matter(message.topic) { state.take_oversized(message, size, received) } else { Ok(()) };
         drop(state);
         self.acknowledge(written)
     }

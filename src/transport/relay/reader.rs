@@ -19,11 +19,13 @@ use super::{
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
 
-/// How long a read waits at most. A read that takes longer was held up: this process was stopped.
-const READ_SLICE: Duration = Duration::from_secs(1);
+/// How long the first read waits at most, and how long later ones do while nothing comes. A read that takes longer was held
+/// up: this process was stopped.
+const FIRST_SLICE: Duration = Duration::from_millis(20);
+const LONGEST_SLICE: Duration = Duration::from_secs(1);
 
-/// How much longer than [`READ_SLICE`] a read may take on a busy machine.
-const READ_SLACK: Duration = Duration::from_millis(250);
+/// How much longer than its slice a read may take on a busy machine.
+const READ_SLACK: Duration = Duration::from_millis(100);
 
 /// If a read begins so long after everything was read, the handling of messages was held up.
 const STALL: Duration = Duration::from_millis(50);
@@ -65,7 +67,7 @@ pub(super) struct Reader {
     received: Timestamp,
     /// When all that had come was known to be read.
     drained: Moment,
-    /// Whether nothing is proved by what comes, until a PINGREQ that was sent at this time is answered.
+    /// When nothing began to be proved by what comes, until a later PINGREQ is answered.
     unproven: Option<Moment>,
     /// Whether to let messages collect before the next read.
     is_busy: bool,
@@ -143,7 +145,7 @@ impl Reader {
             thread::sleep(MODERATION);
         }
         let patience = self.connection.times.keepalive().mul_f64(SILENCE_FACTOR);
-        let mut silence = Duration::ZERO;
+        let (mut silence, mut slice) = (Duration::ZERO, FIRST_SLICE);
         let packet_len = FixedHeader::decode(buffer.unhandled()).ok().flatten().map(|header| header.packet_len());
         loop {
             if self.options.acknowledges_at_once || self.is_idle {
@@ -152,14 +154,14 @@ impl Reader {
             let before = Moment::now();
             let room = buffer.room(packet_len);
             let room_len = room.len();
-            let read = self.stream.read(room, READ_SLICE);
+            let read = self.stream.read(room, slice);
             self.received = Timestamp::now();
             let after = Moment::now();
             match read.map_err(ConnectionEnd::from_io)? {
                 Some(0) => return Err(ConnectionEnd::Closed),
                 Some(count) => {
                     buffer.fill(count);
-                    self.note_arrival(before, after);
+                    self.note_arrival(before, after, slice);
                     let is_short = count < room_len;
                     if is_short {
                         self.drained = after;
@@ -171,7 +173,11 @@ impl Reader {
                 None => {
                     self.drained = after;
                     // The time for which this process was stopped does not count.
-                    silence += after.since(before).min(READ_SLICE);
+                    silence += after.since(before).min(slice);
+                    slice = LONGEST_SLICE.min(slice * 2);
+                    if silence > LONGEST_SLICE {
+                        self.unproven = None;
+                    }
                     if silence >= patience {
                         return Err(ConnectionEnd::Silent(silence));
                     }
@@ -184,13 +190,13 @@ impl Reader {
     ///
     /// They came while the read waited, unless this process was stopped meanwhile. But if a PINGREQ is unanswered, what comes
     /// may be older than that. And if the handling of messages was held up before, much may have collected on the way: then
-    /// nothing is proved before a PINGREQ that is sent now is answered.
-    fn note_arrival(&mut self, before: Moment, after: Moment) {
-        if before.since(self.drained) > STALL && self.unproven.is_none() {
-            self.connection.ping();
+    /// nothing is proved before a later PINGREQ is answered, or nothing more comes. (To send one at once would have a broker
+    /// that has closed the connection drop what is still on its way.)
+    fn note_arrival(&mut self, before: Moment, after: Moment, slice: Duration) {
+        if before.since(self.drained) > STALL {
             self.unproven = Some(before);
         }
-        let arrived = if after.since(before) > READ_SLICE + READ_SLACK { before } else { after };
+        let arrived = if after.since(before) > slice + READ_SLACK { before } else { after };
         let asked = lock(&self.connection.pings).front().copied();
         self.prove(asked.map_or(arrived, |asked| asked.min(arrived)));
         Times::set(&self.connection.times.read, after);
