@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::{Canceller, Client, ClientEvent, Connected, Granted, OnEnded, Purpose};
-use super::error::{ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, SubscribeError};
+use super::error::{ConnectError, ConnectFailures, ConnectionEnd, SubscribeError};
 use super::gate::Gate;
 use super::moment::Moment;
 use super::options::Options;
@@ -162,13 +162,12 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
         let since = self.client.proof().unwrap_or_else(Moment::now);
         (self.report)(SessionEvent::Ready { granted, since });
         let stable = Instant::now() + STABLE_AFTER;
-        let event = match self.client.await_end(Some(stable)) {
-            Some(event) => event,
-            None => {
-                (self.pauses, self.short) = (Pauses::new(), None);
-                (self.report)(SessionEvent::Stable);
-                self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
-            }
+        let event = if let Some(event) = self.client.await_end(Some(stable)) {
+            event
+        } else {
+            (self.pauses, self.short) = (Pauses::new(), None);
+            (self.report)(SessionEvent::Stable);
+            self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
         };
         match event {
             ClientEvent::Ended(end) => Ok((end, self.client.proof())),
@@ -229,10 +228,8 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
 /// How an error ends the session: not at all if it is that the session was stopped.
 fn stopped(error: SessionError) -> Stopped {
     match error {
-        SessionError::Connect(ConnectFailures {
-            last: ConnectFailure { error: ConnectError::Cancelled, .. }, ..
-        })
-        | SessionError::Subscribe(SubscribeError::Cancelled) => Ok(()),
+        SessionError::Subscribe(SubscribeError::Cancelled) => Ok(()),
+        SessionError::Connect(failures) if failures.last.error == ConnectError::Cancelled => Ok(()),
         error => Err(error),
     }
 }

@@ -182,11 +182,6 @@ impl BrokerUrl {
         Self { scheme: Scheme::Mqtt, address, path: String::new() }
     }
 
-    /// The host as it was typed.
-    pub(crate) fn host(&self) -> &str {
-        &self.address.host
-    }
-
     /// The canonical form of the host.
     pub(crate) fn server_name(&self) -> &ServerName {
         &self.address.name

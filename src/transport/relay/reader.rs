@@ -157,7 +157,7 @@ impl Reader {
             let read = self.stream.read(room, slice);
             self.received = Timestamp::now();
             let after = Moment::now();
-            match read.map_err(ConnectionEnd::from_io)? {
+            match read.map_err(|error| ConnectionEnd::from_io(&error))? {
                 Some(0) => return Err(ConnectionEnd::Closed),
                 Some(count) => {
                     buffer.fill(count);
