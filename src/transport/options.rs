@@ -126,6 +126,7 @@ impl Options {
     pub(crate) const MAX_PACKET_SIZE: u32 = 268_435_460;
 
     /// Options for a broker on this machine: no credentials, no TLS, no proxy.
+    #[cfg(feature = "demo")]
     pub(crate) fn for_local(address: SocketAddr) -> Self {
         Self {
             brokers: vec![BrokerUrl::for_address(address)],
