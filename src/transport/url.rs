@@ -176,7 +176,7 @@ pub(crate) struct BrokerUrl {
 
 impl BrokerUrl {
     /// The URL of a broker at this address, without TLS.
-    #[cfg(feature = "demo")]
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) fn for_address(address: SocketAddr) -> Self {
         let name = ServerName::Ip(address.ip());
         let address = HostPort { host: address.ip().to_string(), name, port: address.port() };

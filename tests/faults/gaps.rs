@@ -290,6 +290,7 @@ fn no_gap_ends_before_it_begins() {
         });
         let process = rtcomm_at("watch --json --status-events", &peer.url()).start();
         wait_for_event(&process, 2);
+        process.wait_for_stdout("two gaps", |text| text.matches(r#""status":"gap""#).count() == 2);
         let outcome = process.terminate();
         outcome.check(gaps(&outcome).len() == 2, "two gaps");
     }
