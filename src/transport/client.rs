@@ -546,6 +546,11 @@ impl Client {
         }
     }
 
+    /// When the broker was read from last.
+    pub(crate) fn read_at(&self) -> Option<Moment> {
+        self.connection.as_ref().map(|connection| connection.relay.read_at())
+    }
+
     /// The last proof that the stream is complete.
     pub(crate) fn proof(&self) -> Option<Moment> {
         self.connection.as_ref().map(|connection| connection.relay.proof())

@@ -304,6 +304,11 @@ impl Relay {
         }
     }
 
+    /// When the broker was read from last.
+    pub(super) fn read_at(&self) -> Moment {
+        Times::get(&self.connection.times.read)
+    }
+
     /// The last proof that the stream is complete.
     pub(super) fn proof(&self) -> Moment {
         Times::get(&self.connection.times.proof)

@@ -35,15 +35,17 @@ pub(crate) enum SessionEvent {
     /// Every filter is subscribed to, but for the refused ones: what is published from now on arrives.
     Ready {
         granted: Granted,
-        /// The last proof that the stream is complete: that of the SUBACK.
+        /// When the SUBACK was read: nothing is promised of what was published before.
         since: Moment,
     },
     /// The connection was lost. If it had been ready, nothing is missing that was published before `complete_until`.
     Lost {
         end: ConnectionEnd,
         complete_until: Option<Moment>,
-        /// How many connections in a row ended soon, without use and for this reason, before this one.
+        /// How many connections in a row ended soon and for this reason before this one.
         repetitions: u32,
+        /// Whether it delivered nothing, or always ends at the same message.
+        was_useless: bool,
         /// Whether no reconnect is allowed, so that the session ends.
         is_final: bool,
     },
@@ -159,7 +161,7 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
     /// Waits until a connection that is ready ends; returns how, and up to when the stream is complete.
     fn stay_ready(&mut self, granted: Granted) -> Result<(ConnectionEnd, Option<Moment>), Stopped> {
         self.granted = Some(granted.clone());
-        let since = self.client.proof().unwrap_or_else(Moment::now);
+        let since = self.client.read_at().unwrap_or_else(Moment::now);
         (self.report)(SessionEvent::Ready { granted, since });
         let stable = Instant::now() + STABLE_AFTER;
         let event = if let Some(event) = self.client.await_end(Some(stable)) {
@@ -170,17 +172,17 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
             self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
         };
         match event {
-            ClientEvent::Ended(end) => Ok((end, self.client.proof())),
+            ClientEvent::Ended(end) => Ok((end, self.client.proof().map(|proof| proof.max(since)))),
             ClientEvent::Cancelled => Err(Ok(())),
         }
     }
 
     /// Reconnects until the subscription stands again.
     fn recover(&mut self, end: ConnectionEnd, complete_until: Option<Moment>) -> Result<Granted, Stopped> {
-        // A connection that delivered something was of use, unless it ends at the same message each time.
         let is_poisoned = matches!(end, ConnectionEnd::Protocol(_));
+        let was_useless = is_poisoned || self.client.messages() == 0;
         let repetitions = match &self.short {
-            Some((before, count)) if *before == end && (is_poisoned || self.client.messages() == 0) => count + 1,
+            Some((before, count)) if *before == end => count + 1,
             _ => 0,
         };
         if !is_poisoned || repetitions == 0 {
@@ -188,7 +190,7 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
         }
         self.short = Some((end.clone(), repetitions));
         let is_final = !self.retries.allow(self.tries);
-        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, repetitions, is_final });
+        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, repetitions, was_useless, is_final });
         let mut last = SessionError::Lost(end);
         loop {
             if !self.retries.allow(self.tries) {

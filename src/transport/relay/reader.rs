@@ -42,8 +42,9 @@ const MODERATION: Duration = Duration::from_micros(500);
 /// A read of so many bytes is worth its system call: there is nothing to collect for.
 const WORTHWHILE: usize = 48 * 1024;
 
-/// How many bytes may wait for a broker that does not read: acknowledgements of every packet identifier there is.
-const MAX_UNSENT: usize = 4 * 65_536 + 64 * 1024;
+/// How many bytes may wait for a broker that does not read: the acknowledgements of four million messages. It may be
+/// blocked itself while it writes to us, so to wait for it could last for ever.
+const MAX_UNSENT: usize = 16 * 1024 * 1024;
 
 /// How many times the keep-alive interval the broker may be silent [MQTT-3.1.2-22].
 const SILENCE_FACTOR: f64 = 1.5;
@@ -67,6 +68,8 @@ pub(super) struct Reader {
     received: Timestamp,
     /// When all that had come was known to be read.
     drained: Moment,
+    /// How long the last answer took.
+    round_trip: Duration,
     /// When nothing began to be proved by what comes, until a later PINGREQ is answered.
     unproven: Option<Moment>,
     /// Whether to let messages collect before the next read.
@@ -103,6 +106,7 @@ impl Reader {
             is_withheld: false,
             received: Timestamp::UNIX_EPOCH,
             drained: Moment::now(),
+            round_trip: Duration::ZERO,
             unproven: None,
             is_busy: false,
             is_idle: true,
@@ -188,8 +192,8 @@ impl Reader {
 
     /// Notes what the arrival of bytes proves: nothing is missing that was published before they were sent.
     ///
-    /// They came while the read waited, unless this process was stopped meanwhile. But if a PINGREQ is unanswered, what comes
-    /// may be older than that. And if the handling of messages was held up before, much may have collected on the way: then
+    /// They came while the read waited, unless this process was stopped meanwhile, and were on their way for no longer than
+    /// the last answer took. But if a PINGREQ is unanswered, what comes may be older than that. And if the handling of messages was held up before, much may have collected on the way: then
     /// nothing is proved before a later PINGREQ is answered, or nothing more comes. (To send one at once would have a broker
     /// that has closed the connection drop what is still on its way.)
     fn note_arrival(&mut self, before: Moment, after: Moment, slice: Duration) {
@@ -197,8 +201,9 @@ impl Reader {
             self.unproven = Some(before);
         }
         let arrived = if after.since(before) > slice + READ_SLACK { before } else { after };
+        let sent = arrived - self.round_trip;
         let asked = lock(&self.connection.pings).front().copied();
-        self.prove(asked.map_or(arrived, |asked| asked.min(arrived)));
+        self.prove(asked.map_or(sent, |asked| asked.min(sent)));
         Times::set(&self.connection.times.read, after);
     }
 
@@ -206,6 +211,7 @@ impl Reader {
     fn answered(&mut self) {
         if let Some(asked) = lock(&self.connection.pings).pop_front() {
             self.unproven = self.unproven.filter(|since| asked < *since);
+            self.round_trip = asked.elapsed();
             self.prove(asked);
         }
     }
@@ -303,6 +309,7 @@ impl Reader {
             )));
         }
         let accepted = Accepted { session_present: connack.session_present, limits: limits(&connack) };
+        self.round_trip = Times::get(&self.connection.times.sent).elapsed();
         if !accepted.session_present {
             lock(&self.options.unreleased).clear();
         }
