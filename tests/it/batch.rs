@@ -80,7 +80,7 @@ fn what_is_json_but_no_object_is_no_request() {
     let lines = "[\"iggy_pop\",\"david_bowie\",null,null]\nnull\n42\n\"x\"\njunk\n";
     let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
     outcome.check(each(&outcome, "outcome") == vec![json!("invalid"); 5], "no call");
-    let why = "the line is no request: a request is a JSON object";
+    let why = "the line is not a valid request: it must be a JSON object";
     outcome.check(each(&outcome, "reason") == vec![json!(why); 5], "what a request is");
 }
 
@@ -88,7 +88,8 @@ fn what_is_json_but_no_object_is_no_request() {
 fn what_is_wrong_with_a_line_is_told_with_its_place_in_that_line() {
     let lines = "\n\r\n \n{\"caller\":\"iggy_pop\"}\n";
     let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
-    let (empty, missing) = ("the line is empty", "the line is no request: missing field `callee` at column 21");
+    let (empty, missing) =
+        ("the line is empty", "the line is not a valid request: missing field `callee` at column 21");
     outcome.check(each(&outcome, "reason") == [empty, empty, empty, missing], "no number of a line but its own");
     outcome.check(each(&outcome, "line") == [1, 2, 3, 4], "the numbers");
 }
@@ -214,7 +215,7 @@ fn a_batch_that_ends_while_its_output_is_blocked_says_what_has_no_line() {
     }
     batch.signal(Signal::TERM);
     let outcome = batch.end().has_status(143).says("standard output may be blocked");
-    outcome.says("2 calls may have been placed that have no line").says("1 lines are done: --skip 1 goes on");
+    outcome.says("2 calls may have been placed but have no output line").says("1 line is done: resume with --skip 1");
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn a_batch_that_ends_while_it_connects_has_no_blocked_output() {
             batch.signal(*signal);
         }
         let outcome = batch.end().prints("").never_says("blocked").never_says("may have been placed");
-        drop(outcome.says("0 lines are done: --skip 0 goes on"));
+        drop(outcome.says("0 lines are done: resume with --skip 0"));
     }
 }
 
@@ -285,7 +286,7 @@ fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on
     let outcome = batch.start_onto(full).end().has_status(1);
     outcome
         .says("cannot write to standard output")
-        .says("3 calls may have been placed that have no line")
+        .says("3 calls may have been placed but have no output line")
         .says("--skip 0");
     // CONNECT, SUBSCRIBE, three PUBLISH, DISCONNECT.
     peer.wait_for_packets(6);

@@ -269,7 +269,8 @@ fn where_the_broker_denies() {
     let outcome = guarded.rtcomm("replies", "3.1.1", "call a b --timeout 500ms").run().has_status(124).prints("");
     let (text, hint) = sentence(&outcome);
     outcome.check(text.contains("no 3PCC service response"), "the deadline");
-    outcome.check(hint.contains("dropped the request") && hint.contains("only MQTT 5 brokers say"), "this may be why");
+    outcome
+        .check(hint.contains("dropped the request") && hint.contains("only MQTT 5 brokers report"), "this may be why");
     // A broker of MQTT 3.1.1 alone refuses as well.
     let script = Script {
         to_version_5: ToVersion5::Close,
