@@ -22,12 +22,13 @@ SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 # Servers live where an ordinary user's PATH does not lead.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help deps deps-rust deps-build deps-test deps-bench demo test test-faults bench build install uninstall man clean
+.PHONY: help deps deps-rust deps-build deps-test deps-bench demo test test-faults test-cluster bench build install uninstall man clean
 
 help:
 	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
 	@echo 'make test       build and run all tests but the slow ones'
 	@echo 'make test-faults  all that must hold through kills, bad networks and long runs'
+	@echo 'make test-cluster  three broker nodes, one of which is killed or frozen under load'
 	@echo 'make bench      build, then measure against other programs, and print the table'
 	@echo 'make build      build $(BINARY)'
 	@echo 'make install    install program, man pages and completions (PREFIX=$(PREFIX) DESTDIR=)'
@@ -46,7 +47,7 @@ deps-build:
 
 deps-test:
 	$(call need,mosquitto:mosquitto mosquitto_pub:mosquitto-clients mosquitto_sub:mosquitto-clients jq:jq \
-	    script:bsdutils)
+	    script:bsdutils unshare:util-linux ip:iproute2 faketime:faketime nats-server:nats-server)
 
 deps-bench:
 	$(call need,mosquitto:mosquitto mosquitto_sub:mosquitto-clients mosquitto_rr:mosquitto-clients jq:jq rg:ripgrep hyperfine:hyperfine)
@@ -100,6 +101,10 @@ demo: build
 # Killed brokers, bad networks, long runs: also what takes longer than some seconds.
 test-faults: deps deps-test
 	$(CARGO) test --locked --test faults -- --include-ignored --nocapture --test-threads 2
+
+# A distributed engine: nats-server nodes on loopback addresses.
+test-cluster: deps deps-test
+	$(CARGO) test --locked --test cluster -- --include-ignored --nocapture --test-threads 1
 
 # nextest knows no doctests.
 test: deps deps-test

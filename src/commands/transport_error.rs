@@ -112,15 +112,15 @@ fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
         .hint("name the user with --username"),
         ConnectError::Local(reason) => {
             Failure::unreachable(format!("cannot set up a connection to {broker}: {reason}"))
-                .hint("a socket needs a directory that can be written to: TMPDIR names one")
         }
         ConnectError::Cancelled => Failure::unreachable(format!("the connection to {broker} was given up")),
     }
 }
 
 fn not_mqtt_hint(broker: &BrokerUrl, options: &Options) -> &'static str {
-    if options.version == MqttVersion::V5 {
-        "is it an MQTT broker, and is this its MQTT port? one that speaks MQTT 3.1.1 alone needs --mqtt-version 3.1.1"
+    if options.version == MqttVersion::V5 && !broker.scheme.is_websocket() {
+        "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://, and a broker that speaks MQTT 3.1.1 \
+         alone --mqtt-version 3.1.1"
     } else if broker.scheme.is_websocket() {
         "does an MQTT broker speak WebSockets at this port and path?"
     } else {

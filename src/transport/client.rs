@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 use std::mem::ManuallyDrop;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -303,10 +304,20 @@ impl Client {
         if self.libraries.slot(version).is_some() {
             return Ok(());
         }
-        let local = |error: std::io::Error| ConnectError::Local(error.to_string());
-        let endpoint = Endpoint::open().map_err(local)?;
-        let inner = create(&endpoint.uri(), &self.options.client_id, version)
-            .map_err(|error| ConnectError::Local(error.to_string()))?;
+        // On a host whose only addresses are of IPv6 the library does not resolve 127.0.0.1.
+        let library = self
+            .connect_library(version, Ipv4Addr::LOCALHOST.into())
+            .or_else(|_| self.connect_library(version, Ipv6Addr::LOCALHOST.into()))
+            .map_err(ConnectError::Local)?;
+        *self.libraries.slot(version) = Some(library);
+        Ok(())
+    }
+
+    fn connect_library(&self, version: Version, address: IpAddr) -> Result<Library, String> {
+        let local = |error: std::io::Error| error.to_string();
+        let endpoint = Endpoint::open(address).map_err(local)?;
+        let uri = endpoint.uri().map_err(local)?;
+        let inner = create(&uri, endpoint.secret(), version).map_err(|error| error.to_string())?;
         let inner = ManuallyDrop::new(inner);
         let (succeeded, connected) = channel();
         let failed = succeeded.clone();
@@ -315,10 +326,11 @@ impl Client {
             move |_, _| send(&succeeded, true),
             move |_, _, _| send(&failed, false),
         );
-        let socket = endpoint.accept(Instant::now() + LIBRARY_TIMEOUT).map_err(local)?;
-        let link = LibraryLink::start(socket, version).map_err(local)?;
-        *self.libraries.slot(version) = Some(Library { inner, link, connected, is_connected: false });
-        Ok(())
+        let has_failed = || matches!(connected.try_recv(), Ok(false) | Err(TryRecvError::Disconnected));
+        let deadline = Instant::now() + LIBRARY_TIMEOUT;
+        let (socket, connect) = endpoint.accept(&self.options.client_id, deadline, has_failed).map_err(local)?;
+        let link = LibraryLink::start(socket, connect, version).map_err(local)?;
+        Ok(Library { inner, link, connected, is_connected: false })
     }
 
     /// Waits until the library knows that it is connected, which the relay lets it be in any case.

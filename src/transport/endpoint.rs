@@ -1,134 +1,185 @@
-//! Where the MQTT library connects to: a Unix socket of this process that admits nobody else.
+//! Where the MQTT library connects to: a loopback port of this process that admits the library alone.
 //!
-//! A Unix socket works without a network, on a host with IPv6 alone and inside a firewall, needs no name resolution, and
-//! the kernel says which process is at its other end. Its name exists only while the library connects.
+//! Anybody on this machine can connect to a loopback port, and our certificate or the proxy's password may have opened the
+//! way to the broker. So the library's client identifier is a secret of this process, and the relay puts ours in its place
+//! in the CONNECT that it passes on. A Unix socket would be quicker to connect to, but needs a file system that can be
+//! written to, and the library looks at a new one only after 10 ms in every third run.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read as _};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use uuid::Uuid;
 
-/// How long a path may be on any system [unix(7): 108 bytes, on macOS 104, the final NUL included].
-const MAX_PATH: usize = 103;
+use super::codec::{
+    FixedHeader, Malformed, put_binary, put_length, take_array, take_binary, take_properties, take_string,
+};
 
-/// A listening socket. It disappears when this is dropped.
+/// How many bytes the library's CONNECT may take: identifier, user name and password take up to 64 KiB each.
+const MAX_CONNECT: usize = 256 * 1024;
+
+/// How many strangers are listened to at a time.
+const MAX_CALLERS: usize = 32;
+
+/// The protocol level of MQTT 5 (MQTT 5, 3.1.2.2).
+const LEVEL_OF_MQTT_5: u8 = 5;
+
+/// A listening port. It closes when this is dropped.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    /// A directory that only this user may enter.
-    directory: PathBuf,
-    socket: UnixListener,
+    listener: TcpListener,
+    secret: String,
+}
+
+/// Somebody who has connected.
+struct Caller {
+    socket: TcpStream,
+    /// What came.
+    bytes: Vec<u8>,
+}
+
+/// What a caller turns out to be.
+enum Identity {
+    /// The library; with its CONNECT, in which our client identifier is.
+    Library(Vec<u8>),
+    Stranger,
+    /// More bytes are needed.
+    Unknown,
 }
 
 impl Endpoint {
-    /// Listens in the first directory for temporary files that can be written to.
+    /// Listens on any free port of this address.
     ///
     /// # Errors
-    /// If no such directory can be written to.
-    pub(super) fn open() -> io::Result<Self> {
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        let name = format!("rtcomm-{}", Uuid::new_v4().simple());
-        for parent in candidates() {
-            let directory = parent.join(&name);
-            if socket_in(&directory).as_os_str().len() > MAX_PATH {
-                continue;
-            }
-            match listen(&directory) {
-                Ok(socket) => return Ok(Self { directory, socket }),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    /// If the system has none.
+    pub(super) fn open(address: IpAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, secret: Uuid::new_v4().simple().to_string() })
     }
 
     /// The address as the library takes it.
-    pub(super) fn uri(&self) -> String {
-        format!("unix://{}", socket_in(&self.directory).display())
-    }
-
-    /// Waits for the library, and turns everybody else away.
     ///
     /// # Errors
-    /// If it does not come before the deadline.
-    pub(super) fn accept(&self, deadline: Instant) -> io::Result<UnixStream> {
+    /// If the system does not say it.
+    pub(super) fn uri(&self) -> io::Result<String> {
+        Ok(format!("mqtt://{}", self.listener.local_addr()?))
+    }
+
+    /// The client identifier that the library is to use.
+    pub(super) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// Waits for the library, and turns everybody else away. Returns its connection and its CONNECT, with this client
+    /// identifier. Asks `has_failed` now and then whether to give up.
+    ///
+    /// # Errors
+    /// If it does not come before the deadline, or has failed.
+    pub(super) fn accept(
+        &self,
+        client_id: &str,
+        deadline: Instant,
+        has_failed: impl Fn() -> bool,
+    ) -> io::Result<(TcpStream, Vec<u8>)> {
+        const ASK_INTERVAL: Duration = Duration::from_millis(50);
+        let mut callers = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if !is_readable(&self.socket, left)? {
+            if left.is_zero() || has_failed() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let (stream, _) = self.socket.accept()?;
-            if is_own_process(&stream) {
-                return Ok(stream);
+            self.await_bytes(&callers, left.min(ASK_INTERVAL))?;
+            while let Ok((socket, _)) = self.listener.accept() {
+                socket.set_nonblocking(true)?;
+                callers.truncate(MAX_CALLERS - 1);
+                callers.push(Caller { socket, bytes: Vec::new() });
             }
+            let mut strangers = Vec::with_capacity(callers.len());
+            for mut caller in callers {
+                match caller.identify(&self.secret, client_id) {
+                    Identity::Library(connect) => {
+                        caller.socket.set_nonblocking(false)?;
+                        caller.socket.set_nodelay(true)?;
+                        return Ok((caller.socket, connect));
+                    }
+                    Identity::Unknown => strangers.push(caller),
+                    Identity::Stranger => {}
+                }
+            }
+            callers = strangers;
+        }
+    }
+
+    /// Waits until somebody connects or sends something.
+    fn await_bytes(&self, callers: &[Caller], wait: Duration) -> io::Result<()> {
+        let wait: Timespec = wait.try_into().map_err(io::Error::other)?;
+        let sockets = callers.iter().map(|caller| PollFd::new(&caller.socket, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> =
+            [PollFd::new(&self.listener, PollFlags::IN)].into_iter().chain(sockets).collect();
+        match poll(&mut fds, Some(&wait)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 }
 
-/// Directories that may be written to, the most private first.
-fn candidates() -> impl Iterator<Item = PathBuf> {
-    let variables = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let usual = ["/tmp", "/dev/shm", "/run", "/var/tmp"].into_iter().map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    variables.chain(usual).chain(home).filter(|directory| directory.is_absolute() && is_text(directory))
-}
-
-/// The library takes text.
-fn is_text(path: &Path) -> bool {
-    path.to_str().is_some()
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        remove(&self.directory);
+impl Caller {
+    /// Reads what has come, and finds out who it is.
+    fn identify(&mut self, secret: &str, client_id: &str) -> Identity {
+        let mut chunk = [0; 4096];
+        loop {
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Identity::Stranger,
+                Ok(count) => self.bytes.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Identity::Stranger,
+            }
+            if self.bytes.len() > MAX_CONNECT {
+                return Identity::Stranger;
+            }
+        }
+        match FixedHeader::decode(&self.bytes) {
+            Ok(Some(header)) if self.bytes.len() >= header.packet_len() => {
+                let body = &self.bytes[header.len..header.packet_len()];
+                let connect = with_client_id(header.first, body, secret, client_id);
+                connect.ok().flatten().map_or(Identity::Stranger, Identity::Library)
+            }
+            Ok(_) => Identity::Unknown,
+            Err(_) => Identity::Stranger,
+        }
     }
 }
 
-fn socket_in(directory: &Path) -> PathBuf {
-    directory.join("mqtt")
-}
-
-fn listen(directory: &Path) -> io::Result<UnixListener> {
-    DirBuilder::new().mode(0o700).create(directory)?;
-    UnixListener::bind(socket_in(directory)).inspect_err(|_| remove(directory))
-}
-
-/// Removes the directory and the socket in it. What is gone already needs no removing.
-fn remove(directory: &Path) {
-    let _ = fs::remove_file(socket_in(directory));
-    let _ = fs::remove_dir(directory);
-}
-
-fn is_readable(socket: &UnixListener, wait: Duration) -> io::Result<bool> {
-    let wait = wait.try_into().map_err(io::Error::other)?;
-    match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&wait)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
+/// A CONNECT with another client identifier (MQTT 5, 3.1.3.1); `None` if it has not the secret one.
+fn with_client_id(first: u8, body: &[u8], secret: &str, client_id: &str) -> Result<Option<Vec<u8>>, Malformed> {
+    let mut rest = body;
+    take_binary(&mut rest)?;
+    // Level, flags and keep-alive interval.
+    let [level, ..]: [u8; 4] = take_array(&mut rest)?;
+    if level == LEVEL_OF_MQTT_5 {
+        take_properties(&mut rest)?;
     }
-}
-
-/// Whether the other end belongs to this process.
-#[cfg(target_os = "linux")]
-fn is_own_process(stream: &UnixStream) -> bool {
-    let peer = rustix::net::sockopt::socket_peercred(stream.as_fd());
-    peer.is_ok_and(|peer| peer.pid == rustix::process::getpid())
-}
-
-/// Other systems do not tell the process: there the directory's mode keeps other users out.
-#[cfg(not(target_os = "linux"))]
-fn is_own_process(stream: &UnixStream) -> bool {
-    let _ = stream.as_fd();
-    true
+    let before = &body[..body.len() - rest.len()];
+    if take_string(&mut rest)? != secret {
+        return Ok(None);
+    }
+    let mut replaced = before.to_vec();
+    put_binary(&mut replaced, client_id.as_bytes());
+    replaced.extend_from_slice(rest);
+    let mut packet = vec![first];
+    put_length(&mut packet, replaced.len());
+    packet.extend(replaced);
+    Ok(Some(packet))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::io::Write as _;
+    use std::net::Ipv4Addr;
 
     use super::*;
 
@@ -136,29 +187,58 @@ mod tests {
         Instant::now() + Duration::from_secs(30)
     }
 
-    #[test]
-    fn this_process_is_admitted_and_leaves_nothing_behind() {
-        let endpoint = Endpoint::open().expect("some directory can be written to");
-        let directory = endpoint.directory.clone();
-        let _ours = UnixStream::connect(socket_in(&directory)).expect("it listens");
-        endpoint.accept(soon()).expect("we are admitted");
-        drop(endpoint);
-        assert!(!directory.exists());
+    /// A CONNECT of either version, with what follows the client identifier.
+    fn connect(level: u8, client_id: &str, after: &[u8]) -> Vec<u8> {
+        let mut body = b"\0\x04MQTT".to_vec();
+        body.extend([level, 2, 0, 30]);
+        if level == LEVEL_OF_MQTT_5 {
+            body.extend([5, 0x27, 0, 1, 0, 0]);
+        }
+        put_binary(&mut body, client_id.as_bytes());
+        body.extend_from_slice(after);
+        let mut packet = vec![0x10];
+        put_length(&mut packet, body.len());
+        packet.extend(body);
+        packet
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
-    fn another_process_is_turned_away() {
-        const SCRIPT: &str = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)";
-        let endpoint = Endpoint::open().expect("some directory can be written to");
-        let path = socket_in(&endpoint.directory);
-        let mut stranger = std::process::Command::new("python3");
-        let mut stranger = stranger.args(["-c", SCRIPT]).arg(&path).spawn().expect("python3 is installed");
-        assert!(is_readable(&endpoint.socket, Duration::from_secs(30)).expect("a socket"), "the stranger connects");
-        let mut ours = UnixStream::connect(&path).expect("it listens");
-        let accepted = endpoint.accept(soon()).expect("we are admitted");
-        assert!(stranger.wait().expect("our own child").success(), "the stranger reads the end of the stream");
-        drop(accepted);
-        assert_eq!(ours.read(&mut [0]).expect("closed by the other end"), 0, "ours was the one");
+    fn the_library_is_admitted_with_our_client_identifier() {
+        for level in [4, LEVEL_OF_MQTT_5] {
+            let endpoint = Endpoint::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
+            let mut library = TcpStream::connect(endpoint.listener.local_addr().expect("bound")).expect("it listens");
+            library.write_all(&connect(level, endpoint.secret(), b"\0\x04user")).expect("it is open");
+            let (_socket, passed_on) = endpoint.accept("archive", soon(), || false).expect("it knows the secret");
+            assert_eq!(passed_on, connect(level, "archive", b"\0\x04user"));
+        }
+    }
+
+    #[test]
+    fn strangers_are_turned_away_and_delay_nobody() {
+        let endpoint = Endpoint::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
+        let address = endpoint.listener.local_addr().expect("bound");
+        let stranger = |bytes: &[u8]| {
+            let mut socket = TcpStream::connect(address).expect("it listens");
+            socket.write_all(bytes).expect("it is open");
+            socket
+        };
+        let mut turned_away =
+            [stranger(&connect(5, "guess", b"")), stranger(b"GET / HTTP/1.1\r\n\r\n"), stranger(&[0x10, 2, 0, 0])];
+        let _silent = stranger(b"");
+        let _slow = stranger(&[0x10, 0x7f]);
+        let mut library = stranger(&connect(4, endpoint.secret(), b""));
+        let (mut socket, _) = endpoint.accept("us", soon(), || false).expect("it knows the secret");
+        for socket in &mut turned_away {
+            // What was not read makes the end a reset.
+            assert!(socket.read(&mut [0]).map_or(true, |count| count == 0));
+        }
+        socket.write_all(b"x").expect("it is open");
+        assert_eq!(library.read(&mut [0]).expect("it is open"), 1, "the library's is the connection");
+    }
+
+    #[test]
+    fn a_library_that_has_failed_is_not_waited_for() {
+        let endpoint = Endpoint::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
+        assert!(endpoint.accept("us", soon(), || true).is_err());
     }
 }

@@ -33,9 +33,10 @@ impl Moment {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The wall time of this moment, given what the wall clock shows now.
-    pub(crate) fn to_wall(self, now: Timestamp) -> Timestamp {
-        now.checked_sub(self.elapsed()).unwrap_or(Timestamp::MIN)
+    /// The wall time of this moment, by what the wall clock shows now. It is never too early: the wall clock is read last.
+    pub(crate) fn to_wall(self) -> Timestamp {
+        let elapsed = self.elapsed();
+        Timestamp::now().checked_sub(elapsed).unwrap_or(Timestamp::MIN)
     }
 
     /// In nanoseconds, to be shared between threads.

@@ -1,6 +1,6 @@
 //! Owns the connection to the broker, and stands between it and the MQTT library.
 //!
-//! The library keeps the conversation: CONNECT, SUBSCRIBE, PUBLISH, DISCONNECT. It is connected to the relay by a Unix
+//! The library keeps the conversation: CONNECT, SUBSCRIBE, PUBLISH, DISCONNECT. It is connected to the relay over loopback
 //! socket. Messages never reach it: the relay takes them off the wire, has them handled and acknowledges them. The reasons:
 //! the library needs 8 to 11 system calls for a message, acknowledges inside a callback under a lock of the whole process,
 //! trusts the bytes that it receives, and keeps to itself what the broker says.
@@ -23,6 +23,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use super::codec::{self, Version};
 use super::error::{BrokerReason, ConnectionEnd};
@@ -50,11 +52,11 @@ pub(crate) enum Ack {
 
 /// Handles messages, one after the other, on the reader's thread. It may wait for as long as it likes.
 pub(crate) trait MessageHandler: Send {
-    /// Handles a message. It need not be safe before [`MessageHandler::commit`] returns.
-    fn message(&mut self, message: &Publish<'_>) -> Ack;
+    /// Handles a message, which was read at this time. It need not be safe before [`MessageHandler::commit`] returns.
+    fn message(&mut self, message: &Publish<'_>, received: Timestamp) -> Ack;
 
     /// Handles a message that is too large to be received: its payload is missing.
-    fn oversized(&mut self, message: &Publish<'_>, size: PacketSize) -> Ack;
+    fn oversized(&mut self, message: &Publish<'_>, size: PacketSize, received: Timestamp) -> Ack;
 
     /// Makes safe all that was handled: acknowledgements are sent after it.
     fn commit(&mut self) -> Ack;
@@ -329,6 +331,15 @@ impl Relay {
 }
 
 impl Connection {
+    /// Asks the broker for a sign of life.
+    fn ping(&self) {
+        let now = Moment::now();
+        // Before it is sent, so that the answer cannot come first.
+        lock(&self.pings).push_back(now);
+        Times::set(&self.times.pinged, now);
+        self.send(&codec::PINGREQ);
+    }
+
     fn requests(&self) -> MutexGuard<'_, Requests> {
         lock(&self.requests)
     }

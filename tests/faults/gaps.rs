@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::rig::proxy::Plan;
-use crate::rig::{LONG, Mosquitto, Proxy, figures, publisher, rtcomm_at, wait_on};
+use crate::rig::{LONG, Load, Mosquitto, Proxy, figures, publisher, rtcomm_at, wait_on};
 use crate::support::client::Client;
 use crate::support::mqtt::property::SERVER_KEEP_ALIVE;
 use crate::support::mqtt::{Message, PINGREQ, PINGRESP, Packet, Properties};
@@ -223,36 +223,23 @@ fn a_loss_while_the_output_was_blocked_is_spanned() {
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
 fn what_is_lost_on_a_slow_way_is_spanned() {
-    const PACE: Duration = Duration::from_millis(20);
+    const COUNT: u64 = 200;
+    const PER_SECOND: u32 = 50;
     for latency in [Duration::from_millis(150), Duration::from_millis(500)] {
         let broker = Mosquitto::start();
         let proxy = Proxy::before(broker.address(), 1, move |_| Plan { latency: Some(latency), ..Plan::default() });
         let words = "watch --json --status-events --qos 0";
         let process = rtcomm_at(words, &proxy.url()).start().until_ready();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let over = is_over.clone();
-        let mut client = Client::connect(broker.port());
-        let publisher = thread::spawn(move || {
-            let mut published = Vec::new();
-            for number in 0_u64.. {
-                let before = Timestamp::now();
-                client.send_message(&message(number));
-                published.push((before, Timestamp::now()));
-                if over.load(Ordering::SeqCst) {
-                    return (client, published);
-                }
-                thread::sleep(PACE);
-            }
-            unreachable!("there are enough numbers")
-        });
+        let limit = Arc::new(AtomicU64::new(COUNT - 1));
+        let load = Load::to(broker.address(), 0..COUNT).per_second(PER_SECOND).up_to(limit.clone()).timed();
+        let publisher = load.start();
         wait_for_event(&process, 50);
         proxy.cut();
         process.wait_for_stderr("ready again", |text| text.matches("rtcomm: ready").count() == 2);
-        is_over.store(true, Ordering::SeqCst);
-        let (mut client, published) = publisher.join().expect("the publisher does not panic");
         // What comes last shows that nothing is on its way any more.
-        client.send_message(&message(1_000_000));
-        wait_for_event(&process, 1_000_000);
+        limit.store(COUNT, Ordering::SeqCst);
+        let published = publisher.finish(LONG).times;
+        wait_for_event(&process, COUNT - 1);
         let outcome = process.terminate();
         let printed: HashSet<u64> =
             outcome.json_lines().iter().filter_map(|line| line["payload"]["n"].as_u64()).collect();
@@ -260,7 +247,7 @@ fn what_is_lost_on_a_slow_way_is_spanned() {
         outcome.check(gaps.len() == 1, "one gap");
         let (from, until) = gaps[0];
         let lost: Vec<_> = (0_u64..).zip(&published).filter(|(number, _)| !printed.contains(number)).collect();
-        let outside: Vec<_> = lost.iter().filter(|(_, (before, after))| *after < from || *before > until).collect();
+        let outside: Vec<_> = lost.iter().filter(|(_, it)| it.acknowledged < from || it.sent > until).collect();
         figures(format_args!(
             "{latency:?} one way: {} of {} lost, {} outside the gap",
             lost.len(),

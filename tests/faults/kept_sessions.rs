@@ -109,10 +109,25 @@ fn a_run_whose_window_closes_acknowledges_what_it_printed() {
 #[test]
 fn a_run_whose_reader_leaves_says_disconnect() {
     for version in VERSIONS {
-        let peer = kept(version, || {});
+        let messages = waiting(version);
+        let (accepted, is_accepted) = channel();
+        let (left, has_left) = channel();
+        let (accepted, has_left) = (Mutex::new(accepted), Mutex::new(has_left));
+        let peer = Peer::start(move |connection| {
+            connection.wait_for(crate::support::mqtt::CONNECT)?;
+            connection.send(&Packet::connack(version, true, 0, &Properties::none()))?;
+            connection.grant()?;
+            accepted.lock().expect("no panic").send(()).expect("the test waits");
+            has_left.lock().expect("no panic").recv().expect("the test says so");
+            connection.send_bytes(&messages)?;
+            connection.serve()
+        });
         let words = format!("watch --json --durable archive --mqtt-version {version}");
         let (process, stdout) = rtcomm_at(&words, &peer.url()).start_unread();
+        is_accepted.recv_timeout(PATIENCE).expect("it connects");
+        let process = process.until_ready();
         drop(stdout);
+        left.send(()).expect("the peer waits");
         process.end().has_status(0);
         peer.wait_for_end();
         assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT));

@@ -7,27 +7,37 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::rig::proxy::Plan;
-use crate::rig::{Mosquitto, Proxy, rtcomm_at};
-use crate::support::{Outcome, rtcomm};
+use crate::rig::{Mosquitto, Proxy, rtcomm_at, wait_on};
+use crate::support::{Outcome, PATIENCE, rtcomm};
+
+/// How many complete lines have this text in them; an event has its endpoint's name in several places.
+fn lines_with(text: &str, needle: &str) -> usize {
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains(needle)).count()
+}
 
 /// A run whose connection was cut twice, with an event before, between and after.
 fn cut_twice(words: &str) -> Outcome {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::start_with("allow_anonymous true\nlog_type debug\n");
     let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at(words, &proxy.url()).start().until_ready();
-    // What is said of it comes a moment before the record.
+    // Standard error reports it a moment before the record.
     let wait_for_record = |count| {
         if words.contains("--status-events") {
-            process.wait_for_stdout("the record of it", |text| text.matches("ready").count() >= count);
+            process.wait_for_stdout("the record of it", |text| lines_with(text, "ready") >= count);
         }
     };
     wait_for_record(1);
     for round in 1..=3 {
         broker.publish(1);
-        process.wait_for_stdout("an event", |text| text.matches("iggy_pop").count() >= round);
+        process.wait_for_stdout("an event", |text| lines_with(text, "iggy_pop") >= round);
         if round < 3 {
+            if !words.contains("--qos 0") {
+                // What the broker has no acknowledgement of it delivers again.
+                let has_acknowledgement = || broker.log().matches("Received PUBACK from").count() >= round;
+                wait_on(&process, "the acknowledgement", PATIENCE, has_acknowledgement);
+            }
             proxy.cut();
-            process.wait_for_stderr("ready again", |text| text.matches("rtcomm: ready").count() > round);
+            process.wait_for_stderr("ready again", |text| lines_with(text, "rtcomm: ready") > round);
             wait_for_record(round + 1);
         }
     }

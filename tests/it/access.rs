@@ -61,7 +61,7 @@ fn a_publication_that_is_denied_is_4_or_else_ends_by_the_deadline() {
     let guarded = Guarded::new();
     guarded.grant("ops", &[("subscribePattern", "/rtcomm/reply/#"), ("publishClientSend", "/rtcomm/callControl/iggy")]);
     for (flags, topic) in [("", "/rtcomm/callControl"), ("--as david", "/rtcomm/callControl/david")] {
-        let call = |version| guarded.rtcomm("ops", version, &format!("call a b --json --timeout 1s {flags}")).run();
+        let call = |version| guarded.rtcomm("ops", version, &format!("call a b --json --timeout 5s {flags}")).run();
         let outcome = call("5").has_status(4).says(&format!("refuses the publication to {topic}: "));
         outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
         let outcome = call("3.1.1").has_status(124).says("the broker dropped the request");
@@ -89,8 +89,8 @@ const ROLES: [(&str, &str, &[&str]); 4] = [
             "tail --topic /rtcomm/event/#",
         ],
     ),
-    ("rtcomm-call", "/rtcomm/callControl", &["call a b --timeout 2s"]),
-    ("rtcomm-call-as-iggy_pop", "/rtcomm/callControl/iggy_pop", &["call a b --as iggy_pop --timeout 2s"]),
+    ("rtcomm-call", "/rtcomm/callControl", &["call a b --timeout 4s"]),
+    ("rtcomm-call-as-iggy_pop", "/rtcomm/callControl/iggy_pop", &["call a b --as iggy_pop --timeout 4s"]),
     ("rtcomm-tail", "", &["tail"]),
 ];
 
@@ -229,12 +229,12 @@ fn the_access_list_of_readme_is_enough_and_none_of_it_is_too_much() {
                 None => drop(at(&broker, user, "5", "tail --for 2s --fail-empty").has_status(7)),
                 Some((_, words, topic)) if line.starts_with("topic write ") => {
                     drop(at(&broker, user, "5", words).has_status(4).says(topic));
-                    drop(at(&broker, user, "3.1.1", &format!("{words} --timeout 500ms")).has_status(124));
+                    drop(at(&broker, user, "3.1.1", &format!("{words} --timeout 3s")).has_status(124));
                 }
                 Some((_, words, topic)) => {
                     let service =
                         service::serve(Client::connect_with_password(broker.port(), "service", "service"), topic, 1);
-                    at(&broker, user, "5", &format!("{words} --timeout 500ms")).has_status(124);
+                    at(&broker, user, "5", &format!("{words} --timeout 3s")).has_status(124);
                     service.join().expect("the service was asked");
                 }
             }

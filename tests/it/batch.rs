@@ -172,7 +172,7 @@ fn the_worst_outcome_is_the_status() {
         _ => None,
     });
     let input = [wish("good", "b"), wish("slow", "b"), wish("bad", "b")].concat();
-    let outcome = rtcomm("call --batch - --timeout 1s").at(&broker).stdin(input).run().has_status(124);
+    let outcome = rtcomm("call --batch - --timeout 5s").at(&broker).stdin(input).run().has_status(124);
     outcome.check(each(&outcome, "outcome") == ["success", "timeout", "failure"], "each its own");
 }
 

@@ -10,7 +10,7 @@ use crate::support::guarded::Guarded;
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::pki::{Authority, Identity};
 use crate::support::relay::{Answer, Relay};
-use crate::support::{Broker, Outcome, rtcomm};
+use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
 /// What may go wrong, and what is to be said of it.
 struct Row {
@@ -62,19 +62,20 @@ fn sentence(outcome: &Outcome) -> (String, String) {
 /// Drives a row with every command that connects, in either version, and gives the sentences that it was told in.
 fn drive(row: &Row) -> Vec<String> {
     let Row { cause, url, flags, status, says, hint } = row;
+    let start = |(version, command): (&str, &str)| {
+        let run = rtcomm(command).arg("--broker").arg(url).env("RTCOMM_MQTT_VERSION", version);
+        flags.iter().fold(run, Rtcomm::arg).start()
+    };
+    let commands = ["watch", "tail", "call a b"];
+    let running: Vec<_> =
+        ["5", "3.1.1"].iter().flat_map(|version| commands.map(|command| start((version, command)))).collect();
     let mut sentences = Vec::new();
-    for version in ["5", "3.1.1"] {
-        for command in ["watch", "tail", "call a b"] {
-            let mut run = rtcomm(command).arg("--broker").arg(url).env("RTCOMM_MQTT_VERSION", version);
-            for flag in flags {
-                run = run.arg(flag);
-            }
-            let outcome = run.run().has_status(*status).prints("");
-            let (sentence, advice) = sentence(&outcome);
-            outcome.check(sentence.contains(says), &format!("{cause}: `{says}` in the sentence"));
-            outcome.check(advice.contains(hint), &format!("{cause}: `{hint}` in the hint"));
-            sentences.push(sentence.replace(url, "URL"));
-        }
+    for process in running {
+        let outcome = process.end().has_status(*status).prints("");
+        let (sentence, advice) = sentence(&outcome);
+        outcome.check(sentence.contains(says), &format!("{cause}: `{says}` in the sentence"));
+        outcome.check(advice.contains(hint), &format!("{cause}: `{hint}` in the hint"));
+        sentences.push(sentence.replace(url, "URL"));
     }
     sentences
 }
@@ -118,19 +119,13 @@ fn where_there_is_no_way_to_a_broker() {
     let plain = Broker::mosquitto();
     let relay = |answer| format!("http://127.0.0.1:{}", Relay::proxy(answer).port());
     let nobody = format!("http://127.0.0.1:{}", free_port());
-    let timeout = |row: Row| row.flag("--connect-timeout", "400ms");
+    let timeout = |row: Row| row.flag("--connect-timeout", "1s");
     check_all(&[
         row("no such host", "mqtt://no-such-host.invalid", 5, "no such host", "--broker"),
         row("refused", refused, 5, "connection refused", "is a broker listening there?"),
-        timeout(row("timed out", format!("mqtt://127.0.0.1:{full}"), 5, "no answer within 400ms", "firewall")),
-        timeout(row("silent", silent.url(), 5, "does not answer within 400ms", "is it an MQTT broker")),
-        timeout(row(
-            "silent",
-            silent.url().replace("mqtt", "mqtts"),
-            5,
-            "does not answer within 400ms",
-            "is it an MQTT",
-        )),
+        timeout(row("timed out", format!("mqtt://127.0.0.1:{full}"), 5, "no answer within 1s", "firewall")),
+        timeout(row("silent", silent.url(), 5, "does not answer within 1s", "is it an MQTT broker")),
+        timeout(row("silent", silent.url().replace("mqtt", "mqtts"), 5, "does not answer within 1s", "is it an MQTT")),
         row("not an MQTT broker", http.url(), 5, "instead of answering", "is it an MQTT broker"),
         row("not an MQTT broker", plain.url_as("ws", "127.0.0.1"), 5, "instead of answering", "speak WebSockets"),
         row(
@@ -266,7 +261,7 @@ fn where_the_broker_denies() {
     let (text, hint) = sentence(&outcome);
     outcome.check(text.contains("refuses the publication to /rtcomm/callControl: "), "the topic");
     outcome.check(hint.contains("access list") && hint.contains("--as"), "what to check");
-    let outcome = guarded.rtcomm("replies", "3.1.1", "call a b --timeout 500ms").run().has_status(124).prints("");
+    let outcome = guarded.rtcomm("replies", "3.1.1", "call a b --timeout 5s").run().has_status(124).prints("");
     let (text, hint) = sentence(&outcome);
     outcome.check(text.contains("no 3PCC service response"), "the deadline");
     outcome

@@ -67,6 +67,10 @@ fn limits_are_those_of_the_connection_and_not_of_the_one_before() {
         };
         connection.accept_with(false, &limits)?;
         connection.grant()?;
+        // Each numbered filter comes in a SUBSCRIBE of its own.
+        if connection.number != 1 {
+            connection.grant()?;
+        }
         connection.deliver(&started(connection.number))?;
         if connection.number < 2 { Ok(()) } else { connection.serve() }
     });

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::result::{CallResult, NotSent, Outcome};
@@ -142,7 +143,7 @@ struct ReplyHandler {
 }
 
 impl MessageHandler for ReplyHandler {
-    fn message(&mut self, message: &Publish<'_>) -> Ack {
+    fn message(&mut self, message: &Publish<'_>, _: Timestamp) -> Ack {
         let reply = match message.payload.len() {
             size if size > self.max_payload => Incoming::Oversized(size),
             _ => Incoming::Reply { payload: message.payload.to_vec(), retained: message.retain },
@@ -152,7 +153,7 @@ impl MessageHandler for ReplyHandler {
         Ack::Send
     }
 
-    fn oversized(&mut self, _: &Publish<'_>, size: PacketSize) -> Ack {
+    fn oversized(&mut self, _: &Publish<'_>, size: PacketSize, _: Timestamp) -> Ack {
         let _ = self.incoming.send(Incoming::Oversized(size.packet));
         Ack::Send
     }

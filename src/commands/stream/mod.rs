@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::transport_error::{connect_failures, session_failure};
 use super::ui::{self, CANNOT_WRITE};
@@ -200,11 +201,11 @@ impl Stream {
 struct Discard;
 
 impl MessageHandler for Discard {
-    fn message(&mut self, _: &Publish<'_>) -> Ack {
+    fn message(&mut self, _: &Publish<'_>, _: Timestamp) -> Ack {
         Ack::Send
     }
 
-    fn oversized(&mut self, _: &Publish<'_>, _: PacketSize) -> Ack {
+    fn oversized(&mut self, _: &Publish<'_>, _: PacketSize, _: Timestamp) -> Ack {
         Ack::Send
     }
 

@@ -63,8 +63,6 @@ struct State {
     /// Number of records left to print, if limited.
     left: Option<u64>,
     counters: Counters,
-    /// Reception time of the messages since the last commit, which were read together.
-    received: Option<Timestamp>,
 }
 
 impl Recorder {
@@ -79,7 +77,7 @@ impl Recorder {
     ) -> Self {
         let topics = scope.topics(&events);
         let counters = Counters::default();
-        let state = State { printer, events, scope, topics, report, left: count, counters, received: None };
+        let state = State { printer, events, scope, topics, report, left: count, counters };
         Self { state: Arc::new(Mutex::new(state)), notify: Arc::new(notify) }
     }
 
@@ -143,7 +141,7 @@ impl Recorder {
 
 impl MessageHandler for Recorder {
     /// Prints a message. Withholds the acknowledgement after the last record of `--count`.
-    fn message(&mut self, message: &Publish<'_>) -> Ack {
+    fn message(&mut self, message: &Publish<'_>, received: Timestamp) -> Ack {
         let mut state = self.lock();
         if state.left == Some(0) {
             return Ack::Withhold;
@@ -152,25 +150,25 @@ impl MessageHandler for Recorder {
         if !state.may_matter(message.topic) {
             return Ack::Send;
         }
-        let written = state.take(message);
+        let written = state.take(message, received);
         drop(state);
         self.acknowledge(written)
     }
 
-    fn oversized(&mut self, message: &Publish<'_>, size: PacketSize) -> Ack {
+    fn oversized(&mut self, message: &Publish<'_>, size: PacketSize, received: Timestamp) -> Ack {
         let mut state = self.lock();
         if state.left == Some(0) {
             return Ack::Withhold;
         }
         state.counters.seen += 1;
-        let written = if state.may_matter(message.topic) { state.take_oversized(message, size) } else { Ok(()) };
+        let written =
+            if state.may_matter(message.topic) { state.take_oversized(message, size, received) } else { Ok(()) };
         drop(state);
         self.acknowledge(written)
     }
 
     fn commit(&mut self) -> Ack {
         let mut state = self.lock();
-        state.received = None;
         let written = state.printer.flush();
         let is_full = state.left == Some(0);
         drop(state);
@@ -187,13 +185,8 @@ impl State {
         self.topics.as_ref().is_none_or(|topics| topics.iter().any(|it| it.matches(topic)))
     }
 
-    fn received(&mut self) -> Timestamp {
-        *self.received.get_or_insert_with(Timestamp::now)
-    }
-
     /// Prints a message if it is in scope.
-    fn take(&mut self, message: &Publish<'_>) -> io::Result<()> {
-        let received = self.received();
+    fn take(&mut self, message: &Publish<'_>, received: Timestamp) -> io::Result<()> {
         let Publish { topic, qos, retain, payload, .. } = *message;
         let record = Record::of(&self.events, &Message { received, topic, qos, retain, payload });
         let is_selected = match (&record.content, &self.scope) {
@@ -214,8 +207,7 @@ impl State {
     }
 
     /// Reports a message that is too large, like any message that cannot be decoded.
-    fn take_oversized(&mut self, message: &Publish<'_>, size: PacketSize) -> io::Result<()> {
-        let received = self.received();
+    fn take_oversized(&mut self, message: &Publish<'_>, size: PacketSize, received: Timestamp) -> io::Result<()> {
         let Publish { topic, qos, retain, .. } = *message;
         let PacketSize { packet, limit } = size;
         let error = format!("the message takes {packet} bytes, and --max-packet-size accepts {limit}");

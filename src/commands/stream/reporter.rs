@@ -137,7 +137,7 @@ impl ConnectionReporter {
         if self.silenced.is_none() {
             self.report.info("ready");
         }
-        let received = since.to_wall(Timestamp::now());
+        let received = since.to_wall();
         self.ready = Some((since, received));
         self.record_at(received, ConnectionChange::Ready, None);
     }
@@ -156,7 +156,7 @@ impl ConnectionReporter {
     fn gap(&self, outage: &Outage, complete_since: Moment) {
         let Outage { complete_until, from, .. } = *outage;
         let length = complete_since.since(complete_until);
-        let until = from.checked_add(length).unwrap_or(from).max(complete_since.to_wall(Timestamp::now()));
+        let until = from.checked_add(length).unwrap_or(from).max(complete_since.to_wall());
         let kept = if self.is_resumed && self.qos > 0 {
             "; the session was kept, so only what was published with QoS 0, or was too much for the broker to keep, may be \
              missing"
@@ -202,7 +202,7 @@ impl ConnectionReporter {
     fn to_wall(&self, moment: Moment) -> Timestamp {
         match self.ready {
             Some((ready, received)) if moment >= ready => received.checked_add(moment.since(ready)).unwrap_or(received),
-            _ => moment.to_wall(Timestamp::now()),
+            _ => moment.to_wall(),
         }
     }
 

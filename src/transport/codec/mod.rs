@@ -173,14 +173,14 @@ impl FixedHeader {
     /// The reserved type 0; a length of more than 4 bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((&first, mut rest)) = bytes.split_first() else { return Ok(None) };
-        if PacketType::of(first).is_none() {
-            return Err(ProtocolError::unframed("a packet of the reserved type 0: is it an MQTT broker?"));
-        }
+        let Some(packet) = PacketType::of(first) else {
+            return Err(ProtocolError::unframed("a packet of the reserved type 0"));
+        };
         let before = rest.len();
         match take_length(&mut rest) {
             Ok(remaining) => Ok(Some(Self { first, len: 1 + before - rest.len(), remaining })),
             Err(_) if before < MAX_LENGTH_BYTES => Ok(None),
-            Err(_) => Err(ProtocolError::unframed("a packet whose length takes more than 4 bytes")),
+            Err(_) => Err(ProtocolError::new(packet, "whose length takes more than 4 bytes")),
         }
     }
 

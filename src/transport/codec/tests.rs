@@ -38,7 +38,7 @@ fn a_fixed_header_needs_its_whole_length() {
     assert_eq!(header(&[0x30]), Ok(None));
     assert_eq!(header(&[0x30, 0x80]), Ok(None));
     assert_eq!(header(&[0x30, 0x80, 1]), Ok(Some(FixedHeader { first: 0x30, len: 3, remaining: 128 })));
-    let too_long = "a packet whose length takes more than 4 bytes".to_owned();
+    let too_long = "a PUBLISH whose length takes more than 4 bytes".to_owned();
     assert_eq!(header(&[0x30, 0xff, 0xff, 0xff, 0xff]), Err(too_long));
     assert!(header(&[0x00]).is_err(), "the reserved type 0");
 }

@@ -1,6 +1,7 @@
 //! The library's end of the relay: passes on what it sends, and keeps the connection to the broker alive.
 
 use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::codec::{self, FixedHeader, Malformed, PacketType, take_array, take_binary, take_properties, take_string};
-use super::{Connection, Moment, Published, Times, Version, Worker, lock};
+use super::{Connection, Published, Times, Version, Worker, lock};
 
 /// How many bytes may wait for the broker before no more are taken from the library.
 const MAX_UNSENT: usize = 256 * 1024;
@@ -33,12 +34,11 @@ pub(in crate::transport) struct LibraryLink {
 }
 
 /// What the forwarder and those who attach connections have in common.
-#[derive(Default)]
 struct State {
     /// The connection that the library's packets go to.
     connection: Option<Arc<Connection>>,
-    /// The library's CONNECT, once it has come.
-    connect: Option<Vec<u8>>,
+    /// The library's CONNECT, with our client identifier.
+    connect: Vec<u8>,
 }
 
 /// Sends to the library.
@@ -48,22 +48,22 @@ pub(super) struct LibraryAnswers {
 }
 
 struct Answering {
-    socket: UnixStream,
+    socket: TcpStream,
     /// Whether it has its CONNACK: it gets no other one.
     is_connected: bool,
 }
 
 impl LibraryLink {
-    /// Serves the library, which is at the other end of this socket.
+    /// Serves the library, which is at the other end of this socket and has sent its CONNECT.
     ///
     /// # Errors
     /// If the system does not let us.
-    pub(in crate::transport) fn start(library: UnixStream, version: Version) -> io::Result<Self> {
+    pub(in crate::transport) fn start(library: TcpStream, connect: Vec<u8>, version: Version) -> io::Result<Self> {
         let (waker, wakeups) = UnixStream::pair()?;
         wakeups.set_nonblocking(true)?;
         let socket = Mutex::new(Answering { socket: library.try_clone()?, is_connected: false });
         let answers = Arc::new(LibraryAnswers { version, socket });
-        let state: Arc<Mutex<State>> = Arc::default();
+        let state = Arc::new(Mutex::new(State { connection: None, connect }));
         let forwarder =
             Forwarder { state: state.clone(), answers: answers.clone(), library, wakeups, buffer: Vec::new() };
         let forwarder = Worker::start("mqtt-forwarder", move || forwarder.run())?;
@@ -77,9 +77,7 @@ impl LibraryLink {
     /// Has the library's packets go to this connection from now on, its CONNECT first.
     pub(super) fn attach(&self, connection: Arc<Connection>) {
         let mut state = lock(&self.state);
-        if let Some(connect) = &state.connect {
-            send_connect(&connection, connect);
-        }
+        send_connect(&connection, &state.connect);
         state.connection = Some(connection);
         drop(state);
         // If nothing can be written it is awake already.
@@ -117,7 +115,7 @@ impl LibraryAnswers {
 struct Forwarder {
     state: Arc<Mutex<State>>,
     answers: Arc<LibraryAnswers>,
-    library: UnixStream,
+    library: TcpStream,
     wakeups: UnixStream,
     /// What came from the library and is not forwarded yet.
     buffer: Vec<u8>,
@@ -139,7 +137,7 @@ impl Forwarder {
             let connection = lock(&self.state).connection.clone();
             match self.await_event(connection.as_deref()) {
                 Due::Nothing => {}
-                Due::Ping => connection.iter().for_each(|connection| ping(connection)),
+                Due::Ping => connection.iter().for_each(|connection| connection.ping()),
                 Due::Library => match self.library.read(&mut chunk) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(0) | Err(_) => break,
@@ -187,7 +185,7 @@ impl Forwarder {
     /// Forwards every whole packet; whether the library has disconnected.
     fn forward(&mut self) -> bool {
         let (mut begin, mut end, mut is_over) = (0, 0, false);
-        let (mut state, version) = (lock(&self.state), self.answers.version);
+        let (state, version) = (lock(&self.state), self.answers.version);
         while let Ok(Some(header)) = FixedHeader::decode(&self.buffer[end..]) {
             let Some(packet) = self.buffer[end..].get(..header.packet_len()) else { break };
             let body = &packet[header.len..];
@@ -197,13 +195,6 @@ impl Forwarder {
                     send(&self.buffer[begin..end]);
                     begin = end + header.packet_len();
                     self.answers.send(&codec::PINGRESP);
-                }
-                Some(PacketType::Connect) => {
-                    if let Some(connection) = &state.connection {
-                        send_connect(connection, packet);
-                    }
-                    begin = end + header.packet_len();
-                    state.connect = Some(packet.to_vec());
                 }
                 Some(PacketType::Disconnect) => is_over = true,
                 Some(PacketType::Publish) => {
@@ -247,15 +238,6 @@ fn until_ping(connection: &Connection) -> Duration {
     let asked = Times::get(&times.read).max(Times::get(&times.pinged));
     let last = Times::get(&times.sent).min(asked);
     interval.saturating_sub(last.elapsed())
-}
-
-fn ping(connection: &Connection) {
-    let now = Moment::now();
-    // Before it is sent, so that the answer cannot come first.
-    lock(&connection.pings).push_back(now);
-    Times::set(&connection.times.pinged, now);
-    Times::set(&connection.times.sent, now);
-    connection.send(&codec::PINGREQ);
 }
 
 /// Notes which packet identifier the next publication has. Before it is sent, so that the answer cannot come first.

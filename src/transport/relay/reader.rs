@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::codec::{
     self, Connack, FixedHeader, Inbound, PacketType, Property, ProtocolError, Publish, ReasonCode, Suback,
 };
@@ -23,8 +25,8 @@ const READ_SLICE: Duration = Duration::from_secs(1);
 /// How much longer than [`READ_SLICE`] a read may take on a busy machine.
 const READ_SLACK: Duration = Duration::from_millis(250);
 
-/// If a read begins later after the one before, its bytes may have come before it began.
-const HANDLING_SLACK: Duration = Duration::from_millis(5);
+/// If a read begins so long after everything was read, the handling of messages was held up.
+const STALL: Duration = Duration::from_millis(50);
 
 /// A read that takes longer has waited for the broker.
 const WAITED: Duration = Duration::from_micros(50);
@@ -59,8 +61,12 @@ pub(super) struct Reader {
     messages: u64,
     /// Whether nothing more is acknowledged, so that nothing more is handled.
     is_withheld: bool,
+    /// When the bytes in the buffer were read.
+    received: Timestamp,
     /// When all that had come was known to be read.
     drained: Moment,
+    /// Whether nothing is proved by what comes, until a PINGREQ that was sent at this time is answered.
+    unproven: Option<Moment>,
     /// Whether to let messages collect before the next read.
     is_busy: bool,
     /// Whether the last read had to wait for long. A broker with Nagle's algorithm, as mosquitto, holds a second message back
@@ -93,7 +99,9 @@ impl Reader {
             to_library: Vec::new(),
             messages: 0,
             is_withheld: false,
+            received: Timestamp::UNIX_EPOCH,
             drained: Moment::now(),
+            unproven: None,
             is_busy: false,
             is_idle: true,
         }
@@ -145,6 +153,7 @@ impl Reader {
             let room = buffer.room(packet_len);
             let room_len = room.len();
             let read = self.stream.read(room, READ_SLICE);
+            self.received = Timestamp::now();
             let after = Moment::now();
             match read.map_err(ConnectionEnd::from_io)? {
                 Some(0) => return Err(ConnectionEnd::Closed),
@@ -173,22 +182,32 @@ impl Reader {
 
     /// Notes what the arrival of bytes proves: nothing is missing that was published before they were sent.
     ///
-    /// If the last read had left nothing they came while this one waited, unless this process was stopped meanwhile. If much
-    /// was done since then, they came some time after that. And if a PINGREQ is unanswered, what comes may be older still.
-    fn note_arrival(&self, before: Moment, after: Moment) {
-        let arrived = if before.since(self.drained) > HANDLING_SLACK {
-            self.drained
-        } else if after.since(before) > READ_SLICE + READ_SLACK {
-            before
-        } else {
-            after
-        };
+    /// They came while the read waited, unless this process was stopped meanwhile. But if a PINGREQ is unanswered, what comes
+    /// may be older than that. And if the handling of messages was held up before, much may have collected on the way: then
+    /// nothing is proved before a PINGREQ that is sent now is answered.
+    fn note_arrival(&mut self, before: Moment, after: Moment) {
+        if before.since(self.drained) > STALL && self.unproven.is_none() {
+            self.connection.ping();
+            self.unproven = Some(before);
+        }
+        let arrived = if after.since(before) > READ_SLICE + READ_SLACK { before } else { after };
         let asked = lock(&self.connection.pings).front().copied();
         self.prove(asked.map_or(arrived, |asked| asked.min(arrived)));
         Times::set(&self.connection.times.read, after);
     }
 
+    /// Notes that the oldest PINGREQ is answered.
+    fn answered(&mut self) {
+        if let Some(asked) = lock(&self.connection.pings).pop_front() {
+            self.unproven = self.unproven.filter(|since| asked < *since);
+            self.prove(asked);
+        }
+    }
+
     fn prove(&self, complete_until: Moment) {
+        if self.unproven.is_some() {
+            return;
+        }
         let proof = &self.connection.times.proof;
         Times::set(proof, Times::get(proof).max(complete_until));
     }
@@ -210,10 +229,11 @@ impl Reader {
             };
             if header.packet_len() > self.options.max_packet_size {
                 match self.begin_skip(header, rest, handler) {
+                    Ok(0) => break Ok(()),
                     Ok(taken) => at += taken,
                     Err(end) => break Err(end),
                 }
-                break Ok(());
+                continue;
             }
             let Some(packet) = rest.get(..header.packet_len()) else { break Ok(()) };
             if let Err(end) = self.handle_packet(packet, header.len, handler) {
@@ -250,11 +270,7 @@ impl Reader {
                 self.suback(&answer)?;
                 self.to_library.extend_from_slice(packet);
             }
-            Inbound::Pingresp => {
-                if let Some(asked) = lock(&self.connection.pings).pop_front() {
-                    self.prove(asked);
-                }
-            }
+            Inbound::Pingresp => self.answered(),
             Inbound::Connack(_) => return Err(ProtocolError::new(PacketType::Connack, "twice").into()),
             Inbound::Disconnect { reason, properties } => {
                 return Err(ConnectionEnd::Disconnected(BrokerReason::new(reason, properties)));
@@ -298,7 +314,7 @@ impl Reader {
     fn publish(&mut self, message: &Publish<'_>, handler: &mut dyn MessageHandler) {
         let is_wanted = self.deduplicator.as_ref().is_none_or(|it| it.accepts(message.topic, message.properties));
         let is_handled = message.qos == 2 && lock(&self.options.unreleased).contains(&message.id);
-        if is_wanted && !is_handled && handler.message(message) == Ack::Withhold {
+        if is_wanted && !is_handled && handler.message(message, self.received) == Ack::Withhold {
             self.is_withheld = true;
             return;
         }
@@ -359,12 +375,15 @@ impl Reader {
         let (qos, retain) = (header.first >> 1 & 3, header.first & 1 == 1);
         let message = Publish { topic, qos, retain, id, properties: codec::Properties::default(), payload: &[] };
         let size = PacketSize { packet: header.packet_len(), limit: self.options.max_packet_size };
-        if handler.oversized(&message, size) == Ack::Withhold {
+        if handler.oversized(&message, size, self.received) == Ack::Withhold {
             self.is_withheld = true;
             return Ok(0);
         }
         let taken = bytes.len().min(header.packet_len());
-        self.skipped = Some(Skipped { left: header.packet_len() - taken, qos, id });
+        match header.packet_len() - taken {
+            0 => self.acknowledge(qos, id),
+            left => self.skipped = Some(Skipped { left, qos, id }),
+        }
         Ok(taken)
     }
 

@@ -51,8 +51,8 @@ impl Network {
         if !may_unshare("--net") {
             return None;
         }
-        let commands: String = commands.lines().map(|line| format!("ip {line}\n")).collect();
-        let script = format!("{commands}echo made >&2\nexec sleep 600");
+        let commands: Vec<_> = commands.lines().map(|line| format!("ip {line}\n")).collect();
+        let script = format!("{}echo made >&2\nexec sleep 600", commands.concat());
         let mut command = Command::new(installed("unshare"));
         command.args(["--net", "sh", "-euc", &script]).stdin(Stdio::null()).stdout(Stdio::null());
         let holder = Process::start(&mut command);

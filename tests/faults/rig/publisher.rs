@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::support::PATIENCE;
 use crate::support::mqtt::{CONNACK, CONNECT, Message, PUBACK, Packet, string};
 
@@ -27,11 +29,21 @@ pub(crate) struct Load {
     numbers: Range<u64>,
     per_second: Option<u32>,
     limit: Option<Arc<AtomicU64>>,
+    times: Option<Vec<Published>>,
+}
+
+/// When a number was published.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    /// When it was sent first.
+    pub(crate) sent: Timestamp,
+    /// When the broker acknowledged it.
+    pub(crate) acknowledged: Timestamp,
 }
 
 impl Load {
     pub(crate) fn to(to: SocketAddr, numbers: Range<u64>) -> Self {
-        Self { to, numbers, per_second: None, limit: None }
+        Self { to, numbers, per_second: None, limit: None, times: None }
     }
 
     /// At a pace.
@@ -42,6 +54,11 @@ impl Load {
     /// Nothing from this number on, as long as it does not grow.
     pub(crate) fn up_to(self, limit: Arc<AtomicU64>) -> Self {
         Self { limit: Some(limit), ..self }
+    }
+
+    /// Notes the times of each number.
+    pub(crate) fn timed(self) -> Self {
+        Self { times: Some(Vec::new()), ..self }
     }
 
     /// Starts in the background.
@@ -59,10 +76,12 @@ pub(crate) struct Publisher {
 }
 
 /// What a publisher did.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sent {
     /// How many were published again, because the connection broke before they were acknowledged.
     pub(crate) again: u64,
+    /// The times of each number, if they were to be noted.
+    pub(crate) times: Vec<Published>,
 }
 
 impl Publisher {
@@ -106,7 +125,7 @@ impl Run {
         while self.over_one_connection().is_err() {
             thread::sleep(LOOK_AGAIN);
         }
-        Sent { again: self.again }
+        Sent { again: self.again, times: self.load.times.unwrap_or_default() }
     }
 
     /// Publishes until everything is acknowledged, or the connection breaks.
@@ -140,7 +159,10 @@ impl Run {
                 assert_eq!(ack[..2], [PUBACK, 2], "a publisher is sent acknowledgements alone");
                 let id = u16::from_be_bytes([ack[2], ack[3]]);
                 if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == id) {
-                    self.waiting.remove(at);
+                    let number = self.waiting.remove(at).expect("it was found").1;
+                    if let Some(times) = &mut self.load.times {
+                        times[index(number - self.first)].acknowledged = Timestamp::now();
+                    }
                     self.acknowledged.fetch_add(1, Ordering::SeqCst);
                 }
             }
@@ -160,6 +182,13 @@ impl Run {
     fn add(&mut self, number: u64, bytes: &mut Vec<u8>) {
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         self.waiting.push_back((self.last_id, number));
+        let first = self.first;
+        if let Some(times) = &mut self.load.times
+            && index(number - first) == times.len()
+        {
+            let now = Timestamp::now();
+            times.push(Published { sent: now, acknowledged: now });
+        }
         let message = Message::new(TOPIC, payload(number));
         message.packet(self.last_id.to_be_bytes()).write(bytes).expect("a Vec takes all");
     }
@@ -168,6 +197,10 @@ impl Run {
 /// An event that says which it is.
 pub(crate) fn payload(number: u64) -> String {
     format!(r#"{{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","n":{number}}}"#)
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("the numbers fit in memory")
 }
 
 /// A connection of MQTT 3.1.1 with a clean session.

@@ -1,7 +1,7 @@
 //! An ordinary MQTT 3.1.1 client, which shares no code with the program under test.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::PATIENCE;
@@ -16,22 +16,26 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(port: u16) -> Self {
-        Self::connect_as(port, "MQTT", 4, None)
+        Self::connect_at((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    pub(crate) fn connect_at(broker: SocketAddr) -> Self {
+        Self::connect_as(broker, "MQTT", 4, None)
     }
 
     pub(crate) fn connect_with_password(port: u16, user: &str, password: &str) -> Self {
-        Self::connect_as(port, "MQTT", 4, Some((user, password)))
+        Self::connect_as((Ipv4Addr::LOCALHOST, port).into(), "MQTT", 4, Some((user, password)))
     }
 
     /// Speaks MQTT 3.1, as browsers do: the same packets, announced by another name.
     pub(crate) fn connect_3_1(port: u16) -> Self {
-        Self::connect_as(port, "MQIsdp", 3, None)
+        Self::connect_as((Ipv4Addr::LOCALHOST, port).into(), "MQIsdp", 3, None)
     }
 
-    fn connect_as(port: u16, protocol: &str, level: u8, credentials: Option<(&str, &str)>) -> Self {
+    fn connect_as(broker: SocketAddr, protocol: &str, level: u8, credentials: Option<(&str, &str)>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let id = format!("peer{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the broker accepts connections");
+        let stream = TcpStream::connect(broker).expect("the broker accepts connections");
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         // A clean session, a keep alive of an hour.

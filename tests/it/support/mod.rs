@@ -173,6 +173,16 @@ impl Process {
         assert!(came, "waited in vain for {what}\n{}", self.so_far("still running, or just ended"));
     }
 
+    /// Whether this many complete lines are on standard output.
+    pub(crate) fn has_lines(&self, count: usize) -> bool {
+        self.stdout.text().matches('\n').count() >= count
+    }
+
+    /// Whether its streams are closed, as they are once it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stdout.lock().is_over && self.stderr.lock().is_over
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("our own child can be signalled");
     }

@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
+
+use super::{LOOK_AGAIN, PATIENCE};
 
 /// Passes bytes on between those who connect to it and somebody else.
 pub(crate) struct Relay {
@@ -54,7 +57,8 @@ impl Relay {
                 return None;
             }
             let target = head.strip_prefix("CONNECT ")?.split(' ').next()?;
-            let server = TcpStream::connect(target).ok()?;
+            // A final dot makes a name absolute; resolvers of this machine's own names do not know that.
+            let server = TcpStream::connect(target.replace(".:", ":")).ok()?;
             client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").ok()?;
             Some(server)
         })
@@ -85,6 +89,15 @@ impl Relay {
     /// What each client sent first. A client that only looked whether somebody listens sent nothing.
     pub(crate) fn heads(&self) -> Vec<String> {
         lock(&self.state).heads.iter().filter(|head| !head.is_empty()).cloned().collect()
+    }
+
+    /// Waits until so many clients have sent something.
+    pub(crate) fn wait_for_heads(&self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.heads().len() < count {
+            assert!(Instant::now() < deadline, "waited in vain for {count} clients: {:?}", self.heads());
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// Breaks every connection there is.
