@@ -81,7 +81,7 @@ fn two_processes_that_take_one_session_from_each_other_are_told_what_may_be_wron
     let start = || broker.rtcomm("watch --durable archive").start().until_ready();
     let processes = [start(), start()];
     for process in &processes {
-        process.wait_for_stderr("the suspicion", |text| text.contains("another process with --durable archive?"));
+        process.wait_for_stderr("the suspicion", |text| text.contains("another process may use --durable archive too"));
     }
     for process in processes {
         let outcome = process.terminate();

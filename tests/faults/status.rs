@@ -48,7 +48,7 @@ fn cut_twice(words: &str) -> Outcome {
 fn every_loss_is_a_record_with_its_gap() {
     for (flags, reason) in [
         ("", "the connection broke"),
-        (" --durable archive", "the connection broke; the session was kept"),
+        (" --durable archive", "the connection broke; the broker kept the session"),
         (" --durable archive --qos 0", "the connection broke"),
     ] {
         let outcome = cut_twice(&format!("watch --json --status-events{flags}"));

@@ -35,9 +35,10 @@ fn a_refused_subscription_is_named_also_where_others_are_granted() {
             guarded.client("service").publish(STARTED, event(&json!({})));
             let outcome = process.end().has_status(0);
             outcome.check(outcome.json_lines()[0]["topic"] == STARTED, "what is granted comes");
-            let outcome =
-                outcome.says(&format!("refuses the subscription to {denied} (")).says("what it matches is missing");
-            outcome.check(outcome.stderr.matches("is missing").count() == 1, "one filter is missing");
+            let outcome = outcome
+                .says(&format!("refuses the subscription to {denied} ("))
+                .says("messages that match only this filter are missing");
+            outcome.check(outcome.stderr.matches("are missing").count() == 1, "one filter is missing");
         }
         // Nothing at all is no part.
         let outcome = guarded.rtcomm("ops", version, "watch --failed --allow-partial").run().has_status(4).prints("");
@@ -64,7 +65,7 @@ fn a_publication_that_is_denied_is_4_or_else_ends_by_the_deadline() {
         let call = |version| guarded.rtcomm("ops", version, &format!("call a b --json --timeout 5s {flags}")).run();
         let outcome = call("5").has_status(4).says(&format!("refuses the publication to {topic}: "));
         outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
-        let outcome = call("3.1.1").has_status(124).says("the broker dropped the request");
+        let outcome = call("3.1.1").has_status(124).says("the broker may have dropped the request");
         outcome.check(outcome.json_lines()[0]["outcome"] == "timeout", "the outcome");
     }
 }
