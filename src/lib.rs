@@ -10,8 +10,11 @@
 //! | --- | --- |
 //! | `commands` | one module per command |
 //! | `cli`, `event_loop` | flags, and waiting for signals and events |
-//! | `output`, `recording`, `transport`, `demo` | input and output |
-//! | `protocol`, `exit` | message formats, and exit statuses |
+//! | `demo` | embedded broker and simulated server |
+//! | `output`, `recording`, `transport` | input and output |
+//! | `protocol`, `exit`, `sync` | message formats, exit statuses, locking |
+//!
+//! A module imports only lower layers; ARCHITECTURE.md has the details.
 
 use std::ffi::OsString;
 

@@ -436,7 +436,7 @@ impl Client {
         if subscription.group.is_some() && !limits.shared_subscriptions {
             return Err(SubscribeError::Unsupported(Feature::SharedSubscriptions));
         }
-        let requests = subscription.deduplicator(connection.version, limits).subscriptions();
+        let requests = subscription.deduplicator(connection.version, limits.subscription_identifiers).subscriptions();
         if !limits.wildcard_subscriptions && requests.iter().any(|(_, filter)| filter.has_wildcard()) {
             return Err(SubscribeError::Unsupported(Feature::WildcardSubscriptions));
         }

@@ -6,6 +6,7 @@
 
 use rtcomm::Status;
 
+mod architecture;
 mod chapters;
 mod generated;
 mod man;

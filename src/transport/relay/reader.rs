@@ -303,7 +303,8 @@ impl Reader {
         if let Some(interval) = accepted.limits.server_keep_alive.filter(|interval| !interval.is_zero()) {
             self.connection.times.set_keepalive(interval);
         }
-        self.deduplicator = Some(self.options.subscription.deduplicator(version, &accepted.limits));
+        self.deduplicator =
+            Some(self.options.subscription.deduplicator(version, accepted.limits.subscription_identifiers));
         self.library.accept(packet);
         self.connection.gate.set_connected(true);
         (self.options.report)(RelayEvent::Accepted(accepted));
