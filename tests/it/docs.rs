@@ -9,6 +9,7 @@ use rtcomm::Status;
 mod architecture;
 mod chapters;
 mod generated;
+mod json_keys;
 mod man;
 mod readme;
 mod shown;
