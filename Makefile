@@ -22,13 +22,14 @@ SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 # Servers live where an ordinary user's PATH does not lead.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help deps deps-rust deps-build deps-test deps-bench demo test test-faults test-cluster bench build install uninstall man clean
+.PHONY: help deps deps-rust deps-build deps-test deps-bench demo test test-faults test-cluster sanitize bench build install uninstall man clean
 
 help:
 	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
 	@echo 'make test       build and run all tests but the slow ones'
 	@echo 'make test-faults  all that must hold through kills, bad networks and long runs'
 	@echo 'make test-cluster  three broker nodes, one of which is killed or frozen under load'
+	@echo 'make sanitize   unit, malformed and hostile tests, with the C code under AddressSanitizer'
 	@echo 'make bench      build, then measure against other programs, and print the table'
 	@echo 'make build      build $(BINARY)'
 	@echo 'make install    install program, man pages and completions (PREFIX=$(PREFIX) DESTDIR=)'
@@ -97,6 +98,20 @@ deps-rust:
 
 demo: build
 	$(BINARY) demo $(ARGS)
+
+# GCC instruments the C code (the MQTT library, zstd) and replaces malloc; the Rust code has no unsafe blocks. libasan is linked
+# as a whole and statically, because the runtime must come before libc and rustc passes -nodefaultlibs. With --target, the flags
+# apply neither to build scripts nor to macros. SANITIZE_TESTS chooses tests with nextest's or libtest's substrings.
+SANITIZE_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
+SANITIZE_TESTS = malformed:: hostile::
+sanitize: deps deps-test
+	set -eu; \
+	export TARGET_CFLAGS='-fsanitize=address -fno-omit-frame-pointer -g'; \
+	export RUSTFLAGS='-C link-arg=-Wl,--push-state,--whole-archive,-Bstatic,-lasan,--pop-state -C link-arg=-lstdc++ -C link-arg=-lm'; \
+	export ASAN_OPTIONS=detect_leaks=0; \
+	test="$(CARGO) test --locked --target $(SANITIZE_TARGET) --target-dir $(TARGET_DIR)/sanitize"; \
+	$$test --lib; \
+	$$test --test it -- --test-threads 4 $(SANITIZE_TESTS)
 
 # Killed brokers, bad networks, long runs: also what takes longer than some seconds.
 test-faults: deps deps-test
