@@ -106,7 +106,7 @@ SANITIZE_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZE_TESTS = malformed:: hostile::
 sanitize: deps deps-test
 	set -eu; \
-	export TARGET_CFLAGS='-fsanitize=address -fno-omit-frame-pointer -g'; \
+	export CFLAGS_$(subst -,_,$(SANITIZE_TARGET))='-fsanitize=address -fno-omit-frame-pointer -g'; \
 	export RUSTFLAGS='-C link-arg=-Wl,--push-state,--whole-archive,-Bstatic,-lasan,--pop-state -C link-arg=-lstdc++ -C link-arg=-lm'; \
 	export ASAN_OPTIONS=detect_leaks=0; \
 	test="$(CARGO) test --locked --target $(SANITIZE_TARGET) --target-dir $(TARGET_DIR)/sanitize"; \
