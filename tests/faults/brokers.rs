@@ -63,7 +63,7 @@ fn five_restarts_of_the_broker_lose_nothing() {
 /// that is measured, and only that nothing hangs and each loss is told is required.
 #[test]
 #[ignore = "takes 50 s; make test-faults"]
-fn five_kills_of_the_broker_are_survived_and_told() {
+fn five_kills_of_the_broker_are_survived_and_reported() {
     let loss = while_messages_come(5, Signal::KILL, KEEPING);
     assert!(loss.missing < 20_000, "it goes on");
 }

@@ -108,24 +108,24 @@ fn broken_anywhere(flags: &str, step: usize) {
 }
 
 #[test]
-fn a_call_that_breaks_anywhere_is_placed_once_at_most() {
+fn a_call_is_placed_at_most_once_wherever_the_connection_breaks() {
     broken_anywhere("--mqtt-version 5", 17);
 }
 
 #[test]
-fn a_call_that_breaks_anywhere_is_placed_once_at_most_in_either_version() {
+fn a_call_is_placed_at_most_once_in_both_versions() {
     broken_anywhere("", 17);
     broken_anywhere("--mqtt-version 3.1.1", 17);
 }
 
 #[test]
 #[ignore = "takes 60 s; make test-faults"]
-fn a_call_that_breaks_after_any_byte_is_placed_once_at_most() {
+fn a_call_is_placed_at_most_once_after_whichever_byte_it_breaks() {
     broken_anywhere("--mqtt-version 5", 2);
 }
 
 #[test]
-fn a_call_that_breaks_after_the_request_says_that_it_may_have_been_placed() {
+fn a_call_that_breaks_after_the_request_may_have_been_placed() {
     // A broker that takes the request and is gone.
     let script = Script {
         to_version_5: ToVersion5::ReasonCode,
@@ -146,7 +146,7 @@ fn a_call_that_breaks_after_the_request_says_that_it_may_have_been_placed() {
 }
 
 #[test]
-fn a_call_that_breaks_before_the_subscription_stands_sends_nothing() {
+fn a_call_that_breaks_before_the_suback_sends_nothing() {
     let broker = Mosquitto::start();
     let served = service(&broker);
     for flags in ["--mqtt-version 5", "--mqtt-version 3.1.1"] {
@@ -162,7 +162,7 @@ fn a_call_that_breaks_before_the_subscription_stands_sends_nothing() {
 
 /// A batch whose connection breaks, gone on with as it says, until it is done.
 #[test]
-fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
+fn a_resumed_batch_places_each_call_at_most_once() {
     const LINES: usize = 300;
     let broker = Mosquitto::start();
     let served = service(&broker);
@@ -216,7 +216,7 @@ fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
 
 /// The library frees twice what it could not write: not where we stand in between.
 #[test]
-fn a_burst_of_calls_that_breaks_is_told_of_whatever_the_connection_is_made_of() {
+fn every_call_of_a_broken_batch_is_reported_on_every_transport() {
     const CALLS: usize = 2_000;
     let authority = Authority::new("our CA");
     let batch = authority.dir().join("batch.jsonl");

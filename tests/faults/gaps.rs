@@ -85,7 +85,7 @@ fn falls_silent(pings: usize, limits: Properties) -> Peer {
 
 #[test]
 #[ignore = "takes 40 s; make test-faults"]
-fn a_gap_begins_with_the_last_thing_that_a_silent_broker_sent() {
+fn a_gap_begins_with_the_last_packet_of_a_silent_broker() {
     for (pings, server_keep_alive, flags) in
         [(0, None, ""), (2, None, ""), (0, Some(5), ""), (1, Some(4), ""), (0, None, "--durable archive --qos 0")]
     {
@@ -144,7 +144,7 @@ fn a_gap_of_an_idle_stream_begins_no_earlier_than_the_ping_before_the_last() {
 
 /// Has the process stopped while the peer sends an event and closes; what is published before it goes on is lost.
 #[test]
-fn a_loss_while_the_process_was_stopped_is_spanned() {
+fn a_gap_covers_a_loss_while_the_process_was_stopped() {
     for reset in [false, true] {
         let is_stopped = Arc::new(AtomicBool::new(false));
         let gate = is_stopped.clone();
@@ -187,7 +187,7 @@ fn a_loss_while_the_process_was_stopped_is_spanned() {
 
 /// The same if it is the output that stands still: what is read late was sent early.
 #[test]
-fn a_loss_while_the_output_was_blocked_is_spanned() {
+fn a_gap_covers_a_loss_while_the_output_was_blocked() {
     const COUNT: u64 = 3_000;
     let has_closed = Arc::new(AtomicBool::new(false));
     let closed = has_closed.clone();
@@ -222,7 +222,7 @@ fn a_loss_while_the_output_was_blocked_is_spanned() {
 /// What was published while earlier messages were on their way is lost with them.
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
-fn what_is_lost_on_a_slow_way_is_spanned() {
+fn a_gap_covers_what_is_lost_on_a_slow_network() {
     const COUNT: u64 = 200;
     const PER_SECOND: u32 = 50;
     for latency in [Duration::from_millis(150), Duration::from_millis(500)] {
@@ -337,7 +337,7 @@ fn with_a_step_of(seconds: &str) -> Outcome {
 }
 
 #[test]
-fn a_clock_that_is_set_does_not_turn_a_gap_around() {
+fn setting_the_clock_does_not_reverse_a_gap() {
     for step in ["-3600", "+3600", "-5"] {
         let outcome = with_a_step_of(step);
         let gaps = gaps(&outcome);

@@ -51,7 +51,7 @@ fn check_acknowledged(outcome: &Outcome, peer: &Peer) -> usize {
 }
 
 #[test]
-fn a_run_that_is_ended_in_its_first_milliseconds_acknowledges_what_it_printed() {
+fn a_run_of_milliseconds_acknowledges_what_it_printed() {
     for version in VERSIONS {
         let mut counts = Vec::new();
         for milliseconds in [0, 0, 0, 1, 2, 3, 5, 8, 13, 21, 34, 55] {
@@ -87,7 +87,7 @@ fn a_run_with_a_count_acknowledges_what_it_printed() {
 }
 
 #[test]
-fn a_run_whose_window_closes_acknowledges_what_it_printed() {
+fn a_run_with_a_duration_acknowledges_what_it_printed() {
     for version in VERSIONS {
         let mut counts = Vec::new();
         for milliseconds in [1, 10, 20, 30, 50, 80, 130, 210] {
@@ -107,7 +107,7 @@ fn a_run_whose_window_closes_acknowledges_what_it_printed() {
 
 /// A reader that goes away ends the run as well.
 #[test]
-fn a_run_whose_reader_leaves_says_disconnect() {
+fn a_run_whose_reader_closes_the_pipe_sends_disconnect() {
     for version in VERSIONS {
         let messages = waiting(version);
         let (accepted, is_accepted) = channel();
@@ -137,7 +137,7 @@ fn a_run_whose_reader_leaves_says_disconnect() {
 
 /// A broker may deliver a kept session before it answers SUBSCRIBE [MQTT 5, 3.8.4].
 #[test]
-fn a_session_that_delivers_before_suback_is_printed() {
+fn messages_before_the_suback_are_printed() {
     for version in VERSIONS {
         let messages = waiting(version);
         let peer = Peer::start(move |connection| {

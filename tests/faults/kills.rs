@@ -74,7 +74,7 @@ fn six_kills_lose_nothing_at_qos_2() {
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
-fn six_kills_lose_nothing_with_mqtt_3_1_1_whatever_qos_is_asked_for() {
+fn six_kills_lose_nothing_with_mqtt_3_1_1_at_any_qos() {
     for qos in ["1 --mqtt-version 3.1.1", "2 --mqtt-version 3.1.1"] {
         while_messages_come(6, Signal::KILL, qos).0.tape.check_is_whole();
     }
@@ -82,7 +82,7 @@ fn six_kills_lose_nothing_with_mqtt_3_1_1_whatever_qos_is_asked_for() {
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
-fn six_kills_lose_nothing_of_a_file_that_is_synced() {
+fn six_kills_lose_nothing_of_a_synced_file() {
     // Standard output is empty: the records are in the file.
     let broker = Mosquitto::start();
     let mut recording = Recording::of(MANY / 10);
@@ -120,7 +120,7 @@ fn ten_restarts_lose_nothing_and_repeat_at_most_one_message_each() {
 }
 
 #[test]
-fn runs_that_each_take_a_number_divide_the_stream_without_a_repetition() {
+fn runs_with_a_count_divide_the_stream_without_duplicates() {
     const EACH: u64 = 500;
     let broker = Mosquitto::start();
     let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(10 * EACH) };
@@ -138,7 +138,7 @@ fn runs_that_each_take_a_number_divide_the_stream_without_a_repetition() {
 }
 
 #[test]
-fn a_run_that_was_killed_leaves_its_messages_to_the_next() {
+fn a_killed_run_leaves_its_messages_to_the_next() {
     let broker = Mosquitto::start();
     let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(200) };
     let process = consumer.start().until_ready();
@@ -154,7 +154,7 @@ fn a_run_that_was_killed_leaves_its_messages_to_the_next() {
 }
 
 #[test]
-fn a_run_that_keeps_no_session_misses_what_comes_while_it_is_away() {
+fn a_run_without_a_session_misses_messages_while_disconnected() {
     let broker = Mosquitto::start();
     for _ in 0..2 {
         let process = broker.rtcomm("watch --json").start().until_ready();

@@ -21,7 +21,7 @@ const LOOKS: u64 = 100;
 
 #[test]
 #[ignore = "takes 120 s; make test-faults"]
-fn two_million_messages_leave_memory_as_it_was() {
+fn memory_does_not_grow_with_two_million_messages() {
     let broker = Mosquitto::start();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();

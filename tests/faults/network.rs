@@ -76,7 +76,7 @@ impl<'a> Supervised<'a> {
 
 #[test]
 #[ignore = "takes 75 s; make test-faults"]
-fn a_minute_of_mischief_loses_nothing_and_every_gap_is_told() {
+fn a_minute_of_faults_loses_nothing_and_every_gap_is_reported() {
     let broker = Mosquitto::start();
     let count = 400 * MISCHIEF.as_secs();
     let is_calm = Arc::new(AtomicBool::new(false));
@@ -181,7 +181,7 @@ fn check_order(statuses: &[Value]) {
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
-fn a_handshake_that_breaks_anywhere_is_tried_again() {
+fn a_handshake_that_breaks_anywhere_is_repeated() {
     let broker = Mosquitto::start();
     // Every other connection is cut ever later in its handshake: a clean session, so that there is a SUBACK to cut.
     let policy = |nth| match nth % 2 {

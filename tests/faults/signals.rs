@@ -41,7 +41,7 @@ fn ends(process: Process, signal: Signal) -> (Outcome, Duration) {
 }
 
 #[test]
-fn an_idle_run_says_goodbye_sums_up_and_is_gone() {
+fn a_signal_ends_an_idle_run_with_a_disconnect_and_a_summary() {
     let broker = Mosquitto::start();
     for command in ["watch", "watch --durable archive", "tail --json"] {
         for (signal, status) in SIGNALS {
@@ -57,7 +57,7 @@ fn an_idle_run_says_goodbye_sums_up_and_is_gone() {
 /// The library's threads may be anywhere then: so many runs, and more at a time than there is room for, that some end where
 /// it would hurt.
 #[test]
-fn a_run_that_ends_while_it_connects_ends_in_order() {
+fn a_run_that_ends_while_connecting_ends_cleanly() {
     const THREADS: usize = 8;
     const RUNS: usize = 100;
     let broker = Mosquitto::start();
@@ -72,7 +72,7 @@ fn a_run_that_ends_while_it_connects_ends_in_order() {
 }
 
 #[test]
-fn what_was_acknowledged_is_printed_before_the_end() {
+fn acknowledged_messages_are_printed_before_the_end() {
     let broker = Mosquitto::start();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();
@@ -124,7 +124,7 @@ fn blocked(broker: &Mosquitto) -> (Process, std::process::ChildStdout) {
 }
 
 #[test]
-fn a_run_whose_output_is_blocked_ends_all_the_same_and_acknowledges_nothing_that_it_did_not_write() {
+fn a_run_with_blocked_output_ends_and_acknowledges_only_what_it_wrote() {
     for (signal, status) in SIGNALS {
         let broker = Mosquitto::start();
         let (process, stdout) = blocked(&broker);
@@ -146,7 +146,7 @@ fn a_run_whose_output_is_blocked_ends_all_the_same_and_acknowledges_nothing_that
 }
 
 #[test]
-fn a_second_signal_ends_a_run_at_once_whose_output_is_blocked() {
+fn a_second_signal_ends_a_run_with_blocked_output_at_once() {
     let start = || {
         let broker = Mosquitto::start();
         let (process, stdout) = blocked(&broker);
@@ -184,7 +184,7 @@ fn threads(process: &Process) -> usize {
 }
 
 #[test]
-fn a_run_whose_connection_hangs_ends_all_the_same() {
+fn a_run_with_a_hanging_connection_ends() {
     for command in ["watch", "tail", "watch --durable archive", "call iggy_pop david_bowie"] {
         for (signal, status) in SIGNALS {
             let silent = Peer::silent();
@@ -211,7 +211,7 @@ fn a_run_whose_connection_hangs_ends_all_the_same() {
 }
 
 #[test]
-fn a_second_signal_ends_a_run_at_once_whose_connection_hangs() {
+fn a_second_signal_ends_a_run_with_a_hanging_connection_at_once() {
     let subscribing = || {
         let broker = Mosquitto::start();
         // The answer to the connection passes, and the one to the subscription does not.
@@ -232,7 +232,7 @@ fn a_second_signal_ends_a_run_at_once_whose_connection_hangs() {
 }
 
 #[test]
-fn a_run_that_waits_to_connect_again_ends_at_once() {
+fn a_run_that_waits_to_reconnect_ends_at_once() {
     let mut broker = Mosquitto::start();
     let process = broker.rtcomm("watch").start().until_ready();
     broker.stop(Signal::KILL);
@@ -244,7 +244,7 @@ fn a_run_that_waits_to_connect_again_ends_at_once() {
 }
 
 #[test]
-fn a_run_that_connects_again_to_a_broker_that_swallows_all_ends_soon() {
+fn a_run_that_reconnects_to_an_address_that_drops_packets_ends_soon() {
     let broker = Mosquitto::start();
     let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at("watch", &proxy.url()).start().until_ready();
@@ -257,7 +257,7 @@ fn a_run_that_connects_again_to_a_broker_that_swallows_all_ends_soon() {
 }
 
 #[test]
-fn a_call_that_is_interrupted_says_that_it_may_have_been_placed() {
+fn an_interrupted_call_is_reported_as_perhaps_placed() {
     let broker = Mosquitto::start();
     let mut service = crate::support::client::Client::connect(broker.port());
     service.subscribe("/rtcomm/callControl");
@@ -273,7 +273,7 @@ fn a_call_that_is_interrupted_says_that_it_may_have_been_placed() {
 }
 
 #[test]
-fn a_blocked_output_that_is_to_be_opened_anew_does_not_keep_a_run_from_ending() {
+fn reopening_a_blocked_output_does_not_keep_a_run_from_ending() {
     let dir = TempDir::new().expect("a temporary directory");
     let path = dir.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo can be started");

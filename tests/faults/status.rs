@@ -45,7 +45,7 @@ fn cut_twice(words: &str) -> Outcome {
 }
 
 #[test]
-fn every_loss_is_a_record_with_its_gap() {
+fn every_loss_has_a_disconnected_and_a_gap_record() {
     for (flags, reason) in [
         ("", "the connection broke"),
         (" --durable archive", "the connection broke; the broker kept the session"),
@@ -125,14 +125,14 @@ fn a_gap_begins_no_earlier_than_one_and_a_half_keepalives_before_its_loss() {
 }
 
 #[test]
-fn without_the_flag_a_loss_is_told_on_standard_error_alone() {
+fn without_status_events_a_loss_is_reported_on_standard_error_only() {
     let outcome = cut_twice("watch --json");
     outcome.check(outcome.json_lines().len() == 3, "events alone");
     outcome.check(outcome.stderr.matches("messages published from").count() == 2, "each gap");
 }
 
 #[test]
-fn tail_passes_records_of_the_connection_on_and_shows_them() {
+fn tail_prints_connection_records() {
     let recorded = cut_twice("watch --json --status-events");
     rtcomm("tail - --json").stdin(&recorded.stdout).run().has_status(0).prints(&recorded.stdout).never_says("warning");
     let shown = rtcomm("tail -").stdin(&recorded.stdout).run().has_status(0).never_says("warning");
@@ -147,13 +147,13 @@ fn tail_passes_records_of_the_connection_on_and_shows_them() {
 }
 
 #[test]
-fn a_live_view_shows_what_became_of_the_connection() {
+fn pretty_output_shows_connection_changes() {
     let outcome = cut_twice("watch --status-events");
     outcome.check(outcome.stdout.lines().count() == 13, "a line for each of 10 records and 3 events");
 }
 
 #[test]
-fn status_records_go_to_the_file_too() {
+fn connection_records_are_written_to_the_file_too() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let path = dir.path().join("events.jsonl");
     let broker = Mosquitto::start();

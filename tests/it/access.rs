@@ -19,7 +19,7 @@ const ALL: [(&str, &str); 2] = [("subscribePattern", "#"), ("publishClientSend",
 const STARTED: &str = "/rtcomm/event/session/started/iggy_pop/david_bowie";
 
 #[test]
-fn a_refused_subscription_is_named_also_where_others_are_granted() {
+fn a_refused_subscription_is_named_even_if_others_are_granted() {
     let guarded = Guarded::new();
     guarded.grant("service", &ALL);
     guarded.grant("ops", &[("subscribePattern", "/rtcomm/event/session/started/#")]);
@@ -58,7 +58,7 @@ fn several_refused_subscriptions_are_all_named() {
 }
 
 #[test]
-fn a_publication_that_is_denied_is_4_or_else_ends_by_the_deadline() {
+fn a_denied_publication_exits_with_4_or_at_the_deadline() {
     let guarded = Guarded::new();
     guarded.grant("ops", &[("subscribePattern", "/rtcomm/reply/#"), ("publishClientSend", "/rtcomm/callControl/iggy")]);
     for (flags, topic) in [("", "/rtcomm/callControl"), ("--as david", "/rtcomm/callControl/david")] {
@@ -111,7 +111,7 @@ fn check_that_it_works(guarded: &Guarded, (role, topic, commands): (&str, &str, 
 }
 
 #[test]
-fn the_grants_of_readme_for_dynamic_security_are_enough_and_none_is_too_much() {
+fn the_dynamic_security_grants_in_readme_are_sufficient_and_minimal() {
     let guarded = Guarded::new();
     guarded.grant("service", &ALL);
     let script = block_of_readme("mosquitto_ctrl dynsec createRole rtcomm-watch");
@@ -182,7 +182,7 @@ fn at(broker: &Broker, user: &str, version: &str, words: &str) -> Outcome {
 }
 
 #[test]
-fn the_access_list_of_readme_is_enough_and_none_of_it_is_too_much() {
+fn the_access_list_in_readme_is_sufficient_and_minimal() {
     let dir = TempDir::new().expect("a temporary directory");
     let list = block_of_readme("user watcher\n");
     let users: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix("user ")).collect();
@@ -244,7 +244,7 @@ fn the_access_list_of_readme_is_enough_and_none_of_it_is_too_much() {
 }
 
 #[test]
-fn a_reply_prefix_of_its_own_keeps_a_caller_apart() {
+fn a_reply_prefix_separates_callers() {
     let guarded = Guarded::new();
     guarded.grant("service", &ALL);
     guarded

@@ -54,7 +54,7 @@ fn each(outcome: &Outcome, key: &str) -> Vec<Value> {
 }
 
 #[test]
-fn lines_come_out_in_the_order_of_the_input_whatever_the_order_of_the_answers() {
+fn output_has_the_order_of_the_input_not_of_the_replies() {
     let broker = Broker::mosquitto();
     backwards(&broker, 20, |_| Some(json!({"result": "SUCCESS"})));
     let input: String = (0..20).map(|i| wish(&format!("caller{i}"), "b")).collect();
@@ -65,7 +65,7 @@ fn lines_come_out_in_the_order_of_the_input_whatever_the_order_of_the_answers() 
 }
 
 #[test]
-fn a_line_that_is_no_request_is_told_with_its_number_and_the_rest_goes_on() {
+fn an_invalid_line_is_reported_with_its_number_and_the_batch_continues() {
     let broker = Broker::mosquitto();
     backwards(&broker, 2, |_| Some(json!({"result": "FAILURE", "reason": "busy"})));
     let input = format!("{}junk\n\n{}{{\"caller\":\"a/b\",\"callee\":\"c\"}}\n", wish("a", "b"), wish("c", "d"));
@@ -76,7 +76,7 @@ fn a_line_that_is_no_request_is_told_with_its_number_and_the_rest_goes_on() {
 }
 
 #[test]
-fn what_is_json_but_no_object_is_no_request() {
+fn json_that_is_not_an_object_is_not_a_request() {
     let lines = "[\"iggy_pop\",\"david_bowie\",null,null]\nnull\n42\n\"x\"\njunk\n";
     let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
     outcome.check(each(&outcome, "outcome") == vec![json!("invalid"); 5], "no call");
@@ -85,7 +85,7 @@ fn what_is_json_but_no_object_is_no_request() {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_is_told_with_its_place_in_that_line() {
+fn an_error_names_the_column_in_the_line() {
     let lines = "\n\r\n \n{\"caller\":\"iggy_pop\"}\n";
     let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
     let (empty, missing) =
@@ -95,7 +95,7 @@ fn what_is_wrong_with_a_line_is_told_with_its_place_in_that_line() {
 }
 
 #[test]
-fn a_batch_ends_when_its_input_does_though_nothing_is_in_flight() {
+fn a_batch_without_pending_calls_ends_with_its_input() {
     let broker = Broker::mosquitto();
     // Whether the end is overlooked is a matter of which of two threads is faster: now and then the other one.
     for _ in 0..60 {
@@ -108,7 +108,7 @@ fn a_batch_ends_when_its_input_does_though_nothing_is_in_flight() {
 }
 
 #[test]
-fn an_input_that_breaks_ends_the_batch_after_the_calls_that_it_asked_for() {
+fn a_damaged_input_ends_the_batch_after_the_calls_before_the_damage() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl.gz");
     let calls: String = (0..10).map(|i| wish(&format!("caller{i}"), "b")).collect();
@@ -136,7 +136,7 @@ fn compressed(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_fifo_is_opened_once_and_nobody_need_write_to_it_yet() {
+fn a_fifo_is_opened_once_and_may_have_no_writer_yet() {
     let broker = Broker::mosquitto();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let fifo = dir.path().join("calls");
@@ -149,7 +149,7 @@ fn a_fifo_is_opened_once_and_nobody_need_write_to_it_yet() {
 }
 
 #[test]
-fn a_terminal_shows_how_many_calls_of_all_are_done_unless_it_shows_the_outcomes_or_the_run_is_quiet() {
+fn a_progress_bar_is_shown_unless_results_go_to_the_terminal_or_quiet_is_given() {
     let broker = Broker::mosquitto();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl.gz");
@@ -164,7 +164,7 @@ fn a_terminal_shows_how_many_calls_of_all_are_done_unless_it_shows_the_outcomes_
 }
 
 #[test]
-fn the_worst_outcome_is_the_status() {
+fn the_worst_outcome_decides_the_status() {
     let broker = Broker::mosquitto();
     backwards(&broker, 3, |request| match request["callerEndpoint"].as_str() {
         Some("good") => Some(json!({"result": "SUCCESS"})),
@@ -177,7 +177,7 @@ fn the_worst_outcome_is_the_status() {
 }
 
 #[test]
-fn a_batch_is_summed_up_at_its_end() {
+fn a_batch_ends_with_a_summary() {
     let broker = Broker::mosquitto();
     let input = [&wish("a", "b"), "no request\n", &wish("c", "d")].concat();
     let call =
@@ -201,7 +201,7 @@ fn full_pipe() -> (std::io::PipeReader, std::fs::File) {
 }
 
 #[test]
-fn a_batch_that_ends_while_its_output_is_blocked_says_what_has_no_line() {
+fn a_batch_that_ends_with_blocked_output_reports_calls_without_a_line() {
     let broker = Broker::mosquitto();
     let mut service = broker.client();
     service.subscribe("/rtcomm/callControl");
@@ -219,7 +219,7 @@ fn a_batch_that_ends_while_its_output_is_blocked_says_what_has_no_line() {
 }
 
 #[test]
-fn a_batch_that_ends_while_it_connects_has_no_blocked_output() {
+fn a_batch_that_ends_while_connecting_reports_no_blocked_output() {
     let silent = Peer::silent();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("batch.jsonl");
@@ -237,7 +237,7 @@ fn a_batch_that_ends_while_it_connects_has_no_blocked_output() {
 }
 
 #[test]
-fn each_call_that_nobody_hears_is_told_apart_where_the_broker_says_so() {
+fn each_call_without_a_subscriber_is_no_responder_with_mqtt_5() {
     let broker = Broker::mosquitto();
     let input: String = (0..50).map(|i| wish(&format!("caller{i}"), "b")).collect();
     let outcome = rtcomm("call --batch - --mqtt-version 5").at(&broker).stdin(input).run().has_status(6);
@@ -245,7 +245,7 @@ fn each_call_that_nobody_hears_is_told_apart_where_the_broker_says_so() {
 }
 
 #[test]
-fn a_batch_that_was_interrupted_tells_what_it_sent_and_goes_on_with_skip() {
+fn an_interrupted_batch_reports_what_it_sent_and_resumes_with_skip() {
     let broker = Broker::mosquitto();
     let mut service = broker.client();
     service.subscribe("/rtcomm/callControl");
@@ -268,7 +268,7 @@ fn a_batch_that_was_interrupted_tells_what_it_sent_and_goes_on_with_skip() {
 }
 
 #[test]
-fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on() {
+fn a_batch_that_cannot_write_reports_calls_without_a_line_and_how_to_resume() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl");
     let input = [wish("first", "b"), wish("second", "b"), "junk\n".to_owned(), wish("third", "b")].concat();
@@ -294,7 +294,7 @@ fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on
 }
 
 #[test]
-fn leaving_out_more_lines_than_there_are_is_warned_of() {
+fn skipping_more_lines_than_there_are_is_warned_of() {
     let broker = Broker::mosquitto();
     for flags in ["", "--dry-run"] {
         let skip = |count: usize| {
@@ -308,7 +308,7 @@ fn leaving_out_more_lines_than_there_are_is_warned_of() {
 }
 
 #[test]
-fn session_and_application_of_a_line_stand_in_its_request() {
+fn a_request_has_the_session_and_application_of_its_line() {
     let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let lines = format!(
         "{{\"caller\":\"a\",\"callee\":\"b\",\"session_id\":\"{session}\",\"app_context\":\"own\"}}\n{}",
@@ -320,7 +320,7 @@ fn session_and_application_of_a_line_stand_in_its_request() {
 }
 
 #[test]
-fn an_outcome_that_is_placed_again_keeps_its_session() {
+fn a_result_placed_again_keeps_its_session() {
     let broker = Broker::mosquitto();
     let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let line = json!({"caller": "a", "callee": "b", "session_id": session}).to_string();
@@ -331,7 +331,7 @@ fn an_outcome_that_is_placed_again_keeps_its_session() {
 }
 
 #[test]
-fn a_broker_that_goes_leaves_the_calls_unknown_and_says_where_to_go_on() {
+fn a_lost_broker_leaves_calls_unknown_and_reports_how_to_resume() {
     let broker = Broker::mosquitto();
     let mut service = broker.client();
     service.subscribe("/rtcomm/callControl");
@@ -346,7 +346,7 @@ fn a_broker_that_goes_leaves_the_calls_unknown_and_says_where_to_go_on() {
 }
 
 #[test]
-fn a_batch_at_a_rate_begins_no_call_before_its_time() {
+fn a_rate_delays_calls() {
     let broker = Broker::mosquitto();
     backwards(&broker, 1, |_| Some(json!({"result": "SUCCESS"})));
     let input = [wish("a", "b"), wish("c", "d")].concat();

@@ -110,7 +110,7 @@ fn full_port() -> (u16, TcpListener, Vec<TcpStream>) {
 }
 
 #[test]
-fn where_there_is_no_way_to_a_broker() {
+fn errors_of_connecting() {
     let refused = format!("mqtt://127.0.0.1:{}", free_port());
     let (full, _listener, _waiting) = full_port();
     let silent = Peer::silent();
@@ -146,7 +146,7 @@ fn where_there_is_no_way_to_a_broker() {
 }
 
 #[test]
-fn a_window_that_closes_before_there_is_a_subscription_is_not_one_in_which_nothing_happened() {
+fn a_duration_that_ends_before_the_subscription_is_a_failure() {
     let silent = Peer::silent();
     for flags in ["", "--fail-empty", "--count 1"] {
         let run = rtcomm(&format!("watch --for 300ms {flags} --broker")).arg(silent.url()).run();
@@ -155,7 +155,7 @@ fn a_window_that_closes_before_there_is_a_subscription_is_not_one_in_which_nothi
 }
 
 #[test]
-fn where_tls_fails() {
+fn errors_of_tls() {
     let ours = Authority::new("our CA");
     let other = Authority::new("another CA");
     let good = Broker::mosquitto_with(&ours.server().mosquitto());
@@ -204,7 +204,7 @@ fn where_tls_fails() {
 }
 
 #[test]
-fn where_the_broker_takes_nobody() {
+fn errors_of_connack() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let users = password_file(dir.path(), "iggy", "right");
     let guarded = Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
@@ -242,7 +242,7 @@ fn where_the_broker_takes_nobody() {
 }
 
 #[test]
-fn where_the_broker_denies() {
+fn errors_of_access() {
     let guarded = Guarded::new();
     guarded.grant("nothing", &[]);
     guarded.grant("replies", &[("subscribePattern", "/rtcomm/reply/#")]);

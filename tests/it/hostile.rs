@@ -138,7 +138,7 @@ fn check_safe(outcome: &Outcome, count: usize, is_colored: bool) {
     }
 }
 
-fn every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(setup: &Setup) {
+fn every_payload_of_the_corpus_is_handled(setup: &Setup) {
     let corpus = corpus();
     let events: Vec<_> = corpus.iter().filter(|(_, kind, _)| *kind == Kind::Event).collect();
     let all: Vec<_> = corpus.iter().collect();
@@ -181,20 +181,20 @@ fn every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(setup: &Setup)
 }
 
 #[test]
-fn every_payload_from_mosquitto_is_survived_with_mqtt_5() {
+fn every_payload_from_mosquitto_is_handled_with_mqtt_5() {
     let setup = Setup { broker: Broker::mosquitto(), version: "5" };
-    every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(&setup);
+    every_payload_of_the_corpus_is_handled(&setup);
 }
 
 #[test]
-fn every_payload_from_the_demo_is_survived_with_mqtt_3_1_1() {
+fn every_payload_from_the_demo_is_handled_with_mqtt_3_1_1() {
     let setup = Setup { broker: Broker::demo(), version: "3.1.1" };
-    every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(&setup);
+    every_payload_of_the_corpus_is_handled(&setup);
 }
 
 /// Gives the program's lines to another reader of JSON.
 #[test]
-fn jq_reads_what_the_corpus_becomes() {
+fn jq_reads_the_lines_of_the_corpus() {
     let broker = Broker::mosquitto();
     // jq reads no deeper than 256 levels, and jq 1.6 no escape of half a surrogate pair.
     let is_read = |name: &str| !name.starts_with("deep") && !name.contains("surrogate");
@@ -210,7 +210,7 @@ fn jq_reads_what_the_corpus_becomes() {
 }
 
 #[test]
-fn the_corpus_is_no_record_either_and_the_lines_after_it_are_read() {
+fn the_corpus_as_recorded_lines_is_skipped() {
     let good = fs::read_to_string(crate::pretty::recorded()).expect("recorded lines");
     let mut file = Vec::new();
     let mut count = 0;
@@ -228,7 +228,7 @@ fn the_corpus_is_no_record_either_and_the_lines_after_it_are_read() {
 }
 
 #[test]
-fn a_line_that_is_longer_than_any_message_is_skipped() {
+fn a_line_above_the_limit_is_skipped() {
     let good = fs::read_to_string(crate::pretty::recorded()).expect("recorded lines");
     let long = format!("{{\"x\":\"{}\"}}\n{good}", "x".repeat(65 << 20));
     let path = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -351,7 +351,7 @@ const PLACES: [&str; 31] = [
 ];
 
 #[test]
-fn no_field_of_a_message_breaks_its_line_or_reaches_a_terminal() {
+fn every_field_is_escaped_on_its_line() {
     let mut lines = String::new();
     for place in PLACES {
         for text in NASTY {
@@ -424,7 +424,7 @@ fn nasty_topics() -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn topics_of_a_broker_that_lets_all_pass_are_safe() {
+fn topics_are_escaped() {
     let payload = event(&json!({}));
     let mut messages = Vec::new();
     for text in nasty_topics() {
@@ -469,7 +469,7 @@ fn answering(answers: impl Fn(&Message) -> Vec<Message> + Send + Sync + 'static)
 }
 
 #[test]
-fn replies_are_shown_safely() {
+fn replies_are_escaped() {
     for text in NASTY {
         for key in ["reason", "result"] {
             let peer = answering(move |request| vec![reply(request, &with_failure(key, text))]);
@@ -483,7 +483,7 @@ fn replies_are_shown_safely() {
 }
 
 #[test]
-fn what_is_no_reply_of_ours_is_ignored_and_told() {
+fn a_message_that_is_not_the_reply_is_ignored_and_reported() {
     let big = "x".repeat(2_000);
     let peer = answering(move |request| {
         let ours = |more: Value| reply(request, &more);
@@ -514,7 +514,7 @@ fn what_is_no_reply_of_ours_is_ignored_and_told() {
 }
 
 #[test]
-fn a_reply_may_have_a_mebibyte_and_no_more() {
+fn a_reply_has_at_most_a_mebibyte() {
     for (size, status) in [(1 << 20, 0), ((1 << 20) + 1, 124)] {
         let peer = answering(move |request| {
             let mut reply = reply(request, &json!({ "result": "SUCCESS" }));
@@ -527,7 +527,7 @@ fn a_reply_may_have_a_mebibyte_and_no_more() {
 }
 
 #[test]
-fn nobody_can_guess_where_a_reply_is_wanted() {
+fn reply_topics_are_random() {
     let mut seen = BTreeMap::new();
     for _ in 0..20 {
         let outcome = rtcomm("call a b --dry-run").run().has_status(0);
@@ -544,7 +544,7 @@ fn nobody_can_guess_where_a_reply_is_wanted() {
 }
 
 #[test]
-fn the_fuzz_targets_bodies_hold_for_the_corpus() {
+fn the_fuzz_targets_pass_with_the_corpus() {
     // The largest take their time in a build without optimisation, and have been through the program itself.
     for (_, _, payload) in corpus().into_iter().filter(|(_, _, payload)| payload.len() < 1 << 20) {
         bodies::topic(&payload);
@@ -619,7 +619,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn the_fuzz_targets_bodies_hold_for_what_chance_makes(bytes in pieces()) {
+    fn the_fuzz_targets_pass_with_random_input(bytes in pieces()) {
         bodies::topic(&bytes);
         bodies::event(&bytes);
         bodies::record(&bytes);

@@ -59,7 +59,7 @@ fn without_subscription_identifiers_overlapping_filters_are_merged() {
 }
 
 #[test]
-fn limits_are_those_of_the_connection_and_not_of_the_one_before() {
+fn limits_are_those_of_the_current_connection() {
     let peer = Peer::start(|connection| {
         let limits = match connection.number {
             1 => Properties::none().byte(SUBSCRIPTION_IDS_AVAILABLE, 0),
@@ -92,7 +92,7 @@ fn without(limit: u8, reason: u8) -> Peer {
 }
 
 #[test]
-fn what_a_broker_does_not_have_ends_the_run_at_its_first_connection() {
+fn a_missing_feature_ends_the_run_at_the_first_connection() {
     for (limit, reason, command, words) in [
         (SHARED_AVAILABLE, 0x9e, "watch --share group", "shared subscriptions"),
         (SHARED_AVAILABLE, 0x9e, "tail --share group", "shared subscriptions"),
@@ -109,7 +109,7 @@ fn what_a_broker_does_not_have_ends_the_run_at_its_first_connection() {
 
 /// A call needs neither: its reply topic has no wildcard, or the broker may allow them.
 #[test]
-fn a_broker_without_shared_subscriptions_is_good_for_everything_else() {
+fn a_broker_without_shared_subscriptions_works_otherwise() {
     let script =
         Script { to_subscriber: vec![started(0)], ..Script::connack(Properties::none().byte(SHARED_AVAILABLE, 0)) };
     at(&Peer::broker(script), "watch -c 1").run().has_status(0);
@@ -119,7 +119,7 @@ fn a_broker_without_shared_subscriptions_is_good_for_everything_else() {
 }
 
 #[test]
-fn a_call_is_published_with_the_qos_that_the_broker_has() {
+fn a_call_is_published_with_the_maximum_qos_of_the_broker() {
     let script = || {
         let limits = Properties::none().byte(MAXIMUM_QOS, 0);
         Script::connack(limits).replying(|request| vec![reply(request, &json!({}))])
@@ -141,7 +141,7 @@ fn a_call_is_published_with_the_qos_that_the_broker_has() {
 }
 
 #[test]
-fn a_request_that_is_larger_than_the_broker_takes_is_not_sent() {
+fn a_request_above_the_maximum_packet_size_is_not_sent() {
     let peer = Peer::broker(Script::connack(Properties::none().four_bytes(MAXIMUM_PACKET_SIZE, 150)));
     let outcome = at(&peer, "call a b --json").run().says("150");
     outcome.check(outcome.status_code().is_some_and(|it| [1, 2, 4].contains(&it)), "1, 2 or 4");
@@ -189,7 +189,7 @@ fn answer_in_blocks(connection: &mut Connection, most: &AtomicUsize) -> io::Resu
 }
 
 #[test]
-fn a_batch_has_no_more_unacknowledged_requests_than_the_broker_takes() {
+fn a_batch_respects_the_receive_maximum() {
     const CALLS: usize = 20;
     for maximum in [1, 3] {
         let most = Arc::new(AtomicUsize::new(0));

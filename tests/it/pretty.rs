@@ -24,12 +24,12 @@ fn every_kind_of_message_has_its_line() {
 }
 
 #[test]
-fn colours_are_those_of_the_time_and_the_action() {
+fn colors_depend_on_the_action() {
     insta::assert_snapshot!(shown("--color=always").stdout.replace('\u{1b}', "␛"));
 }
 
 #[test]
-fn colour_changes_nothing_but_colour() {
+fn color_changes_only_color() {
     let colored = shown("--color=always").stdout;
     let mut plain = String::new();
     let mut pieces = colored.split('\u{1b}');
@@ -47,7 +47,7 @@ fn colour_changes_nothing_but_colour() {
 }
 
 #[test]
-fn times_are_in_the_operators_zone() {
+fn times_are_in_the_local_time_zone() {
     let outcome = rtcomm("tail -n 1").arg(recorded()).env("TZ", "XYZ-03:30").run().has_status(0);
     outcome.check(outcome.stdout.starts_with("2026-11-23 07:05:02.500  "), "three and a half hours later");
 }
@@ -79,7 +79,7 @@ fn timeless(text: &str) -> Vec<&str> {
     text.lines().map(|line| line.get(TIME..).unwrap_or(line)).collect()
 }
 
-fn what_was_recorded_looks_like_what_was_watched_and_comes_out_as_it_went_in(setup: &Setup) {
+fn recorded_and_live_output_are_equal(setup: &Setup) {
     for (command, count) in [("watch", 3), ("tail", MESSAGES.len())] {
         let start = |flags: &str| setup.rtcomm(&format!("{command} {flags} --root law")).start();
         let [json, pretty] = [start("--json"), start("")].map(Process::until_ready);
@@ -101,4 +101,4 @@ fn what_was_recorded_looks_like_what_was_watched_and_comes_out_as_it_went_in(set
         again.check(again.stderr.is_empty(), "no complaint");
     }
 }
-on_every_broker!(what_was_recorded_looks_like_what_was_watched_and_comes_out_as_it_went_in);
+on_every_broker!(recorded_and_live_output_are_equal);

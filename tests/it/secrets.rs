@@ -61,7 +61,7 @@ fn a_password_file_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn the_file_wins_over_the_environment_and_standard_input_is_a_file() {
+fn a_password_file_overrides_the_environment_and_may_be_standard_input() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());
     let run = || rtcomm("watch -u ops").at(&broker);
@@ -78,7 +78,7 @@ fn the_file_wins_over_the_environment_and_standard_input_is_a_file() {
 }
 
 #[test]
-fn a_password_that_mqtt_cannot_carry_is_refused_unseen() {
+fn an_invalid_password_is_refused_and_not_shown() {
     let long = SECRET.repeat(6_000);
     for text in ["", "\n", &format!("{SECRET}\0"), &long] {
         let outcome = rtcomm("watch -u ops --password-file -").stdin(text).run().has_status(2).prints("");
@@ -94,7 +94,7 @@ fn a_password_that_mqtt_cannot_carry_is_refused_unseen() {
 }
 
 #[test]
-fn what_follows_a_password_on_standard_input_is_a_batch() {
+fn a_batch_follows_the_password_on_standard_input() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());
     let outcome =
@@ -105,7 +105,7 @@ fn what_follows_a_password_on_standard_input_is_a_batch() {
 }
 
 #[test]
-fn nobody_is_asked_where_there_is_no_terminal() {
+fn no_password_is_requested_without_a_terminal() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());
     let outcome = rtcomm("watch -u ops").at(&broker).stdin(SECRET).run().has_status(4).prints("");
@@ -113,7 +113,7 @@ fn nobody_is_asked_where_there_is_no_terminal() {
 }
 
 #[test]
-fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
+fn a_password_is_requested_on_a_terminal_and_not_shown() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());
     for (typed, status) in [(SECRET, 0), ("", 4)] {
@@ -134,7 +134,7 @@ fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
 }
 
 #[test]
-fn nobody_is_asked_for_a_password_that_nobody_is_shown() {
+fn no_password_is_requested_for_a_dry_run() {
     for command in ["watch --dry-run", "tail --dry-run", "call a b --dry-run"] {
         let script = format!("script -qefc 'rtcomm {command} -u ops --broker mqtt://localhost' /dev/null");
         let (terminal, _keys) = shell(&script).start_fed();

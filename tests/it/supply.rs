@@ -66,7 +66,7 @@ fn one_of<'a, 'w>(words: &'a [&'w str], allowed: &[&str]) -> (bool, &'a [&'w str
 }
 
 #[test]
-fn expressions_of_licences_are_understood() {
+fn license_expressions_are_parsed() {
     let allowed = ["MIT", "Apache-2.0 WITH LLVM-exception"];
     for (expression, met) in [
         ("MIT", true),
@@ -84,7 +84,7 @@ fn expressions_of_licences_are_understood() {
 }
 
 #[test]
-fn every_dependency_has_a_licence_that_is_allowed() {
+fn every_dependency_has_an_allowed_license() {
     let cargo = |args: &[&str]| {
         let output = Command::new(env!("CARGO")).args(args).current_dir(ROOT).output().expect("cargo runs");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -64,7 +64,7 @@ fn secret_file(dir: &Path, name: &str, text: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_broker_whose_chain_and_name_are_right_is_spoken_to() {
+fn a_broker_with_a_valid_chain_and_name_is_accepted() {
     let authority = Authority::new("our CA");
     for scheme in ["mqtts", "wss"] {
         let broker = broker(scheme, &authority.server(), "");
@@ -82,7 +82,7 @@ fn a_broker_whose_chain_and_name_are_right_is_spoken_to() {
 }
 
 #[test]
-fn what_is_said_over_tls_arrives() {
+fn messages_arrive_over_tls() {
     let authority = Authority::new("our CA");
     for scheme in ["mqtts", "wss"] {
         let broker = broker(scheme, &authority.server(), "");
@@ -101,7 +101,7 @@ fn what_is_said_over_tls_arrives() {
 }
 
 #[test]
-fn without_flags_the_systems_authorities_count() {
+fn without_flags_the_authorities_of_the_system_are_used() {
     let authority = Authority::new("our CA");
     let broker = broker("mqtts", &authority.server(), "");
     let url = broker.url_as("mqtts", "localhost");
@@ -120,7 +120,7 @@ fn without_flags_the_systems_authorities_count() {
 }
 
 #[test]
-fn a_client_certificate_is_shown_also_where_its_key_is_encrypted() {
+fn a_client_certificate_works_with_an_encrypted_key() {
     let authority = Authority::new("our CA");
     let broker = broker(
         "mqtts",
@@ -184,7 +184,7 @@ fn tls_flags_with_a_plain_scheme_are_wrong_usage() {
 }
 
 #[test]
-fn insecure_takes_any_certificate_and_says_so_on_every_connection() {
+fn insecure_accepts_any_certificate_with_a_warning_on_each_connection() {
     let authority = Authority::new("our CA");
     for scheme in ["mqtts", "wss"] {
         for identity in [authority.server_elsewhere(), authority.expired_server(), authority.early_server()] {
@@ -234,7 +234,7 @@ fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAccepto
 }
 
 #[test]
-fn alpn_offers_what_was_asked_for_and_nothing_else() {
+fn alpn_offers_only_the_given_protocols() {
     let authority = Authority::new("our CA");
     // Every handshake offers the same; what says why one failed makes another.
     for (flags, offer) in [
@@ -334,7 +334,7 @@ fn tls_before_1_2_is_refused() {
 }
 
 #[test]
-fn websockets_have_a_path() {
+fn a_websocket_request_has_the_path_of_the_url() {
     let broker = Broker::mosquitto_with("allow_anonymous true\nprotocol websockets\n");
     let relay = Relay::to(broker.port());
     for (path, asked) in [
@@ -354,7 +354,7 @@ fn websockets_have_a_path() {
 }
 
 #[test]
-fn a_websockets_server_is_asked_by_its_own_name() {
+fn a_websocket_request_names_the_host() {
     let broker = Broker::mosquitto_with("allow_anonymous true\nprotocol websockets\n");
     let relay = Relay::to(broker.port());
     let name = format!("localhost:{}", relay.port());
@@ -368,7 +368,7 @@ fn a_websockets_server_is_asked_by_its_own_name() {
 }
 
 #[test]
-fn packets_that_share_a_websockets_frame_all_arrive() {
+fn all_packets_of_a_websocket_frame_arrive() {
     const EVENTS: usize = 50;
     for version in VERSIONS {
         let broker = Broker::demo();
@@ -393,7 +393,7 @@ fn one_of_each(authority: &Authority) -> [(&'static str, Broker); 4] {
 }
 
 #[test]
-fn a_proxy_is_gone_through_where_it_is_asked_for() {
+fn a_proxy_is_used_if_it_is_given() {
     let authority = Authority::new("our CA");
     for (scheme, broker) in one_of_each(&authority) {
         for version in VERSIONS {
@@ -421,7 +421,7 @@ fn a_proxy_is_gone_through_where_it_is_asked_for() {
 }
 
 #[test]
-fn that_nobody_subscribes_is_known_whatever_the_connection_is_made_of() {
+fn status_6_works_over_every_transport() {
     let authority = Authority::new("our CA");
     for (scheme, broker) in one_of_each(&authority) {
         trusting(&authority, scheme, call(&broker.url_as(scheme, "localhost"))).run().has_status(6);
@@ -429,7 +429,7 @@ fn that_nobody_subscribes_is_known_whatever_the_connection_is_made_of() {
 }
 
 #[test]
-fn the_environments_proxy_is_for_tls_and_not_for_excepted_hosts() {
+fn the_proxy_of_the_environment_is_for_tls_only_and_has_exceptions() {
     let authority = Authority::new("our CA");
     let plain = Broker::mosquitto();
     let tls = broker("mqtts", &authority.server(), "");
@@ -462,7 +462,7 @@ fn the_environments_proxy_is_for_tls_and_not_for_excepted_hosts() {
 }
 
 #[test]
-fn a_proxy_of_the_environment_that_cannot_be_gone_through_is_not_passed_over() {
+fn an_unusable_proxy_of_the_environment_is_an_error() {
     let authority = Authority::new("our CA");
     let tls = broker("mqtts", &authority.server(), "");
     let proxy = Relay::proxy(Answer::Connect);
@@ -479,7 +479,7 @@ fn a_proxy_of_the_environment_that_cannot_be_gone_through_is_not_passed_over() {
 }
 
 #[test]
-fn what_is_escaped_in_the_proxys_credentials_is_the_same_to_each_command() {
+fn escaped_proxy_credentials_work_for_each_command() {
     let authority = Authority::new("our CA");
     let tls = broker("mqtts", &authority.server(), "");
     let url = tls.url_as("mqtts", "localhost");
@@ -495,7 +495,7 @@ fn what_is_escaped_in_the_proxys_credentials_is_the_same_to_each_command() {
 }
 
 #[test]
-fn the_librarys_own_variable_for_a_proxy_is_not_heard() {
+fn the_proxy_variable_of_the_library_is_ignored() {
     let broker = Broker::mosquitto();
     let proxy = Relay::proxy(Answer::Connect);
     let url = format!("http://127.0.0.1:{}", proxy.port());
@@ -505,7 +505,7 @@ fn the_librarys_own_variable_for_a_proxy_is_not_heard() {
 }
 
 #[test]
-fn what_drips_is_waited_for_no_longer_than_the_connect_timeout() {
+fn a_server_that_sends_single_bytes_is_awaited_until_the_connect_timeout() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
     let port = listener.local_addr().expect("it is bound").port();
     thread::spawn(move || {
@@ -533,7 +533,7 @@ fn what_drips_is_waited_for_no_longer_than_the_connect_timeout() {
 }
 
 #[test]
-fn a_typed_proxy_holds_no_credentials_and_is_a_url() {
+fn a_proxy_flag_is_a_url_without_credentials() {
     for (url, words) in [
         ("http://ops:hunter2@127.0.0.1:3128", "https_proxy"),
         ("127.0.0.1:3128", "http://HOST:PORT"),

@@ -49,10 +49,7 @@ const CHAPTERS: &[Chapter] = &[
                      or to the file of `--output`. So no acknowledged message is lost if the program is killed. The broker \
                      delivers unacknowledged messages again if it keeps the session.",
                 ),
-                (
-                    "`--qos 2`",
-                    "Like 1. Also, a running program gets no message twice, with MQTT 5 and 3.1.1.",
-                ),
+                ("`--qos 2`", "Like 1. Also, a running program gets no message twice, with MQTT 5 and 3.1.1."),
                 (
                     "without `--durable`",
                     "The broker forgets the session when the connection ends. Messages published before the next `ready` \
@@ -224,7 +221,9 @@ const CHAPTERS: &[Chapter] = &[
                 "If `--password-file` or `--key-password-file` reads standard input too, the secrets come first, one per \
                  line, the passphrase of the key before the password.",
             ),
-            Paragraph("At the end, the number of calls per outcome is printed on standard error, unless `--quiet` is given."),
+            Paragraph(
+                "At the end, the number of calls per outcome is printed on standard error, unless `--quiet` is given.",
+            ),
             Paragraph(
                 "At most `--jobs` calls wait for their replies, each for `--timeout` from its request. `--rate` limits how \
                  fast calls start: `50/s`, `100/m`, `1000/h`. If standard error is a terminal and standard output is not, a \

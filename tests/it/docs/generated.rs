@@ -11,12 +11,12 @@ use super::man;
 use super::readme::readme;
 
 #[test]
-fn man_pages_are_as_the_commands_are() {
+fn man_pages_match_the_commands() {
     compare("man", &man::pages());
 }
 
 #[test]
-fn completions_are_as_the_commands_are() {
+fn completions_match_the_commands() {
     let scripts = [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut rtcomm::internals::command(), "rtcomm", &mut script);
@@ -26,7 +26,7 @@ fn completions_are_as_the_commands_are() {
 }
 
 #[test]
-fn the_environment_in_readme_is_that_of_the_flags() {
+fn the_environment_table_in_readme_matches_the_flags() {
     const HEAD: &str = "| Name | Flag |\n| --- | --- |\n";
     let readme = readme();
     let (before, table) = readme.split_once(HEAD).expect("README has a table of the environment");

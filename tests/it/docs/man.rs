@@ -47,8 +47,7 @@ const OUTPUT: (&str, &str) = (
     "Records are appended to it. SIGHUP reopens it, after logrotate or another program has renamed it.",
 );
 
-const TIME_ZONE: (&str, &str) =
-    ("/etc/localtime", "The time zone of pretty output, unless `TZ` is set.");
+const TIME_ZONE: (&str, &str) = ("/etc/localtime", "The time zone of pretty output, unless `TZ` is set.");
 
 const PAGES: [Prose; 5] = [
     Prose {
@@ -155,10 +154,7 @@ const PAGES: [Prose; 5] = [
             ("Who is registered: the retained presence documents", "rtcomm tail --topic '/rtcomm/sphere/#' --for 1s"),
             ("Record ten messages", "rtcomm tail --json -c 10 > messages.jsonl"),
             ("Read the last three", "rtcomm tail -n 3 messages.jsonl"),
-            (
-                "Failures of the last hour, as JSON lines",
-                "rtcomm tail messages.jsonl --failed --since 1h --json",
-            ),
+            ("Failures of the last hour, as JSON lines", "rtcomm tail messages.jsonl --failed --since 1h --json"),
             ("Follow a file that another process writes", "rtcomm tail -f messages.jsonl"),
             ("Record and show at the same time", "rtcomm watch --json -c 5 | tee events.jsonl | rtcomm tail -"),
         ],
@@ -320,7 +316,8 @@ fn environment(args: &[&Arg]) -> Roff {
         roff.text([bold(name)]);
         roff.text(marked(text));
     };
-    let flag = |arg: &Arg| format!("`--{}`", arg.get_long().expect("an argument with an environment variable is a flag"));
+    let flag =
+        |arg: &Arg| format!("`--{}`", arg.get_long().expect("an argument with an environment variable is a flag"));
     let mut seen = BTreeSet::new();
     for arg in args {
         let Some(name) = arg.get_env().map(|it| it.to_string_lossy()) else { continue };
@@ -420,7 +417,10 @@ fn records(roff: &mut Roff) {
             ("action", "`started`, `modified`, `stopped` or `failed`."),
             ("from", "Endpoint that registers, or that starts the session."),
             ("to", "Endpoint that is called. Registrations do not have it."),
-            ("error", "Instead of these four, for a message below the event root that is not a valid event: the reason."),
+            (
+                "error",
+                "Instead of these four, for a message below the event root that is not a valid event: the reason.",
+            ),
             ("topic", "Topic of the message."),
             ("qos", "Quality of service of the delivery."),
             ("retain", "Whether it is a retained message from before the subscription."),
@@ -513,7 +513,10 @@ fn hostile_input(command: &str) -> Roff {
     );
     for (term, text) in [
         ("nesting of any depth", "Parsed without recursion, and kept."),
-        ("long strings, keys and numbers", "Kept up to `--max-packet-size`. `rtcomm tail FILE` skips lines of more than 64 MiB."),
+        (
+            "long strings, keys and numbers",
+            "Kept up to `--max-packet-size`. `rtcomm tail FILE` skips lines of more than 64 MiB.",
+        ),
         ("numbers of any size", "All digits are kept."),
         ("a duplicate key", "The last value counts. Both are kept."),
         (
@@ -524,10 +527,7 @@ fn hostile_input(command: &str) -> Roff {
             "`NaN`, `Infinity`, a byte order mark, comments, raw control characters, two values, half a value",
             "Not valid JSON, so not an event: `payload_text`.",
         ),
-        (
-            "invalid UTF-8: overlong forms, encoded surrogates, UTF-16, Latin-1",
-            "Not an event: `payload_base64`.",
-        ),
+        ("invalid UTF-8: overlong forms, encoded surrogates, UTF-16, Latin-1", "Not an event: `payload_base64`."),
         (
             "control characters (C0, C1, `\\u0000`), line breaks, ANSI, OSC 8 and OSC 52 sequences",
             "JSON lines keep them, escaped as in JSON. Pretty output and standard error show them as `\\n` or `\\u{1b}`, in every \

@@ -52,7 +52,7 @@ impl Shown<'_> {
 }
 
 #[test]
-fn every_command_in_readme_does_what_it_says() {
+fn every_command_in_readme_works() {
     let readme = readme();
     let tasks = commands_of(&readme);
     let count = tasks.iter().map(Vec::len).sum::<usize>();
@@ -61,12 +61,12 @@ fn every_command_in_readme_does_what_it_says() {
 }
 
 #[test]
-fn every_example_of_the_man_pages_runs() {
+fn every_example_in_the_man_pages_works() {
     run_all(man::examples().map(|lines| lines.into_iter().map(|line| Shown::new(None, line)).collect()).collect());
 }
 
 #[test]
-fn a_topic_in_readme_is_what_the_command_beside_it_subscribes_to() {
+fn a_topic_in_readme_matches_the_command_next_to_it() {
     let readme = readme();
     let mut desk = Desk::new();
     let mut count = 0;
@@ -85,7 +85,7 @@ fn a_topic_in_readme_is_what_the_command_beside_it_subscribes_to() {
 }
 
 #[test]
-fn the_statuses_in_readme_are_those_of_the_man_pages() {
+fn the_statuses_in_readme_match_the_man_pages() {
     let readme = readme();
     let rows: Vec<_> =
         readme.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).collect();
@@ -95,7 +95,7 @@ fn the_statuses_in_readme_are_those_of_the_man_pages() {
 }
 
 #[test]
-fn readme_names_the_rust_that_is_needed() {
+fn readme_names_the_required_rust_version() {
     assert!(readme().contains(concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), " or newer")));
 }
 
