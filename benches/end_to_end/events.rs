@@ -1,4 +1,4 @@
-//! Events as a deployment of 100,000 endpoints has them: seeded, so that every run sees the same.
+//! Generates the events of a deployment with 100,000 endpoints, with a seed, so that every run has the same.
 
 use std::fmt::Write as _;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Runs programs and takes their figures. Every child is killed when its handle is dropped.
+//! Runs programs and measures them. Every child is killed when its handle is dropped.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -126,7 +126,7 @@ impl Process {
 
     /// Waits for its end; the wall time is taken from `since`, or from its beginning.
     pub(crate) fn finish(mut self, since: Option<Instant>) -> Result<Run> {
-        // What it used is told for as long as nobody has taken its status.
+        // Its resource usage is available until its status is collected.
         waitid(WaitId::Pid(self.pid()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
         let wall = since.unwrap_or(self.began).elapsed();
         let cpu = self.cpu()?;

@@ -1,4 +1,4 @@
-//! The other programs that `rtcomm` is measured against or with: a real broker, and a service that answers calls.
+//! The peers of `rtcomm` in the benchmark: a real broker, and a service that answers calls.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -52,7 +52,7 @@ pub(crate) enum Purpose {
     Request,
 }
 
-/// What a client that waits is told.
+/// What ends the wait of a client.
 #[derive(Debug)]
 pub(crate) enum ClientEvent {
     /// The connection ended.

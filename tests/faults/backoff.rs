@@ -1,4 +1,4 @@
-//! A connection that never lasts is tried again ever more slowly, and reported once.
+//! Connections that do not last are retried with growing pauses, and reported once.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::rig::{LONG, Load, Mosquitto, Recording, Tape, figures, wait_on};
-use crate::support::PATIENCE;
+use crate::support::TIMEOUT;
 
 const MANY: u64 = 5_000;
 
@@ -34,7 +34,7 @@ impl Small {
 impl Drop for Small {
     fn drop(&mut self) {
         if self.is_mounted {
-            // Where it stays mounted there is nobody to tell.
+            // Ignore errors: a failed unmount affects only this test.
             let _ = Command::new("umount").arg(self.path()).output();
         }
     }
@@ -58,7 +58,7 @@ fn a_full_disk(flags: &str) {
     let outcome = process.end().has_status(1).prints("");
     let outcome =
         outcome.says(&format!("rtcomm: error: cannot write to {}: ", path.display())).says("No space left on device");
-    outcome.check(outcome.stderr.matches("rtcomm: error:").count() == 1, "the error told once");
+    outcome.check(outcome.stderr.matches("rtcomm: error:").count() == 1, "the error once");
     publisher.finish(LONG);
     let mut fitted = Tape::of(MANY);
     if small.is_mounted {
@@ -112,12 +112,12 @@ fn sighup_reopens_a_renamed_file_and_nothing_is_lost() {
         std::fs::rename(&path, &old).expect("the file can be renamed");
         files.push(old);
         process.signal(Signal::HUP);
-        wait_on(&process, "a new file", PATIENCE, || path.exists());
+        wait_on(&process, "a new file", TIMEOUT, || path.exists());
     }
     publisher.finish(LONG);
     files.push(path);
     let union = || {
-        let mut union = Tape::in_order(MANY);
+        let mut union = Tape::ordered(MANY);
         for file in &files {
             union.take(&std::fs::read(file).expect("the file can be read"));
         }

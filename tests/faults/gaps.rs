@@ -1,4 +1,4 @@
-//! A gap spans everything that may be missing: from the last proof that the stream was complete until it is whole again.
+//! A gap covers everything that may be missing: from the last proof that the stream was complete to the next `ready`.
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -18,7 +18,7 @@ use crate::support::client::Client;
 use crate::support::mqtt::property::SERVER_KEEP_ALIVE;
 use crate::support::mqtt::{Message, PINGREQ, PINGRESP, Packet, Properties};
 use crate::support::peer::{Connection, Peer, Script};
-use crate::support::{Outcome, PATIENCE, Process};
+use crate::support::{Outcome, Process, TIMEOUT};
 
 fn message(number: u64) -> Message {
     Message::new(publisher::TOPIC, publisher::payload(number))
@@ -170,7 +170,7 @@ fn a_gap_covers_a_loss_while_the_process_was_stopped() {
         wait_for_event(&process, 0);
         process.signal(Signal::STOP);
         is_stopped.store(true, Ordering::SeqCst);
-        wait_on(&process, "the close", PATIENCE, || has_closed.load(Ordering::SeqCst));
+        wait_on(&process, "the close", TIMEOUT, || has_closed.load(Ordering::SeqCst));
         peer.wait_for_end();
         // Published now, which no connection delivers.
         thread::sleep(Duration::from_millis(300));
@@ -201,7 +201,7 @@ fn a_gap_covers_a_loss_while_the_output_was_blocked() {
         Ok(())
     });
     let (process, mut stdout) = rtcomm_at("watch --json --status-events --qos 0", &peer.url()).start_unread();
-    wait_on(&process, "the close", PATIENCE, || has_closed.load(Ordering::SeqCst));
+    wait_on(&process, "the close", TIMEOUT, || has_closed.load(Ordering::SeqCst));
     thread::sleep(Duration::from_millis(500));
     let lost = Timestamp::now();
     thread::sleep(Duration::from_millis(500));

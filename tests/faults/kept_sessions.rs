@@ -1,4 +1,4 @@
-//! A kept session delivers before its client has read CONNACK: what a short run prints, it acknowledges.
+//! A kept session delivers before the client reads CONNACK. A short run acknowledges what it prints.
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::rig::{figures, publisher, rtcomm_at};
 use crate::support::mqtt::{DISCONNECT, Message, PUBACK, Packet, Properties, SUBSCRIBE, VERSIONS, Version};
 use crate::support::peer::{Peer, Script};
-use crate::support::{Outcome, PATIENCE};
+use crate::support::{Outcome, TIMEOUT};
 
 /// What waits in the session: more than one buffer, less than two sockets hold.
 const WAITING: u16 = 3_000;
@@ -55,15 +55,15 @@ fn a_run_of_milliseconds_acknowledges_what_it_printed() {
     for version in VERSIONS {
         let mut counts = Vec::new();
         for milliseconds in [0, 0, 0, 1, 2, 3, 5, 8, 13, 21, 34, 55] {
-            let (tell, told) = channel();
-            let tell = Mutex::new(tell);
+            let (sender, sent) = channel();
+            let sender = Mutex::new(sender);
             let peer = kept(version, move || {
                 // The test is over if nobody listens.
-                let _ = tell.lock().expect("nobody panicked").send(());
+                let _ = sender.lock().expect("nobody panicked").send(());
             });
             let words = format!("watch --json --durable archive --mqtt-version {version}");
             let process = rtcomm_at(&words, &peer.url()).start();
-            told.recv_timeout(PATIENCE).expect("the session's messages are sent");
+            sent.recv_timeout(TIMEOUT).expect("the session's messages are sent");
             // Any moment will do: each is another test.
             std::thread::sleep(Duration::from_millis(milliseconds));
             process.signal(Signal::TERM);
@@ -124,7 +124,7 @@ fn a_run_whose_reader_closes_the_pipe_sends_disconnect() {
         });
         let words = format!("watch --json --durable archive --mqtt-version {version}");
         let (process, stdout) = rtcomm_at(&words, &peer.url()).start_unread();
-        is_accepted.recv_timeout(PATIENCE).expect("it connects");
+        is_accepted.recv_timeout(TIMEOUT).expect("it connects");
         let process = process.until_ready();
         drop(stdout);
         left.send(()).expect("the peer waits");

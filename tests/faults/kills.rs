@@ -1,4 +1,4 @@
-//! The consumer dies, or is restarted, while messages come.
+//! The consumer is killed or restarted while messages arrive.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,18 +37,18 @@ fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, V
     let mut process = consumer.start().until_ready();
     let limit = Arc::new(AtomicU64::new(0));
     let publisher = Load::to(broker.address(), 0..MANY).up_to(limit.clone()).start();
-    let mut told = Vec::new();
+    let mut messages = Vec::new();
     for time in 1..=times {
         limit.store(MANY * time / (times + 1), Ordering::SeqCst);
         consumer.wait_for(&process, MANY * (2 * time - 1) / (times + 1) / 2);
         process.signal(signal);
-        told.push(process.end().stderr);
+        messages.push(process.end().stderr);
         process = consumer.start();
     }
     limit.store(MANY, Ordering::SeqCst);
     publisher.finish(LONG);
     consumer.wait_for(&process, MANY);
-    told.push(process.terminate().stderr);
+    messages.push(process.terminate().stderr);
     consumer.recording.read();
     let tape = &consumer.recording.tape;
     figures(format_args!(
@@ -57,7 +57,7 @@ fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, V
         tape.missing().len(),
         tape.duplicates()
     ));
-    (consumer.recording, told)
+    (consumer.recording, messages)
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn six_kills_lose_nothing_of_a_synced_file() {
 #[ignore = "takes 10 s; make test-faults"]
 fn ten_restarts_lose_nothing_and_repeat_at_most_one_message_each() {
     const TIMES: u64 = 10;
-    let (recording, told) = while_messages_come(TIMES, Signal::TERM, "1");
+    let (recording, messages) = while_messages_come(TIMES, Signal::TERM, "1");
     recording.tape.check_is_whole();
     assert!(recording.tape.duplicates() <= TIMES, "at most one for each restart: {}", recording.tape.duplicates());
-    assert!(told.iter().all(|text| text.contains(" printed, ")), "a summary of each run: {told:?}");
+    assert!(messages.iter().all(|text| text.contains(" printed, ")), "a summary of each run: {messages:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A long run takes no more memory at its end than at its beginning, and a message little more than its size.
+//! Memory does not grow during a long run, and a message needs little more than its size.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;

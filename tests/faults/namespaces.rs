@@ -1,4 +1,4 @@
-//! Hosts of other kinds: without IPv4, with loopback alone, without a writable file, with several addresses for one name.
+//! Unusual hosts: without IPv4, with only loopback, with a read-only file system, with several addresses per name.
 
 use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

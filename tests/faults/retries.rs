@@ -1,4 +1,4 @@
-//! What is tried again, how often, and what it costs.
+//! Which failures are retried, how often, and at which cost.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -26,8 +26,8 @@ fn without_reconnects_a_loss_ends_the_run() {
     let process = broker.rtcomm("watch --json --status-events --no-reconnect").start().until_ready();
     broker.stop(Signal::KILL);
     let outcome = process.end().has_status(5).says("lost ");
-    let told: Vec<_> = outcome.json_lines().iter().map(|line| line["status"].clone()).collect();
-    outcome.check(told == ["connected", "ready", "disconnected"], "each told");
+    let statuses: Vec<_> = outcome.json_lines().iter().map(|line| line["status"].clone()).collect();
+    outcome.check(statuses == ["connected", "ready", "disconnected"], "each change once");
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn max_retries_ends_the_run_and_the_reason_is_reported_once() {
     let process = broker.rtcomm("watch --max-retries 4").start().until_ready();
     broker.stop(Signal::TERM);
     let outcome = process.end().has_status(5).says("rtcomm: error: cannot connect to ").says("connection refused");
-    outcome.check(outcome.stderr.matches("trying again").count() == 1, "the reason told once, not with each try");
+    outcome.check(outcome.stderr.matches("trying again").count() == 1, "the reason once, not for each attempt");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sessions that the broker keeps: what is acknowledged, what waits, and how a session ends.
+//! Kept sessions: what is acknowledged, what is stored, and how a session ends.
 
 use serde_json::json;
 
@@ -85,7 +85,7 @@ fn two_processes_with_one_session_name_are_warned() {
     }
     for process in processes {
         let outcome = process.terminate();
-        outcome.check(outcome.stderr.matches("another process").count() == 1, "it is told once");
+        outcome.check(outcome.stderr.matches("another process").count() == 1, "it is reported once");
     }
 }
 

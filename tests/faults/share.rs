@@ -1,4 +1,4 @@
-//! Several runs divide one stream, and one of them dies.
+//! Several runs share one stream, and one of them is killed.
 
 use rustix::process::Signal;
 

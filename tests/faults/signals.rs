@@ -1,4 +1,4 @@
-//! Signals end a run cleanly, and soon, whatever it waits for.
+//! Signals end a run cleanly and soon, whatever it waits for.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
@@ -13,7 +13,7 @@ use crate::rig::proxy::{Plan, swallow_all};
 use crate::rig::tape::read_on;
 use crate::rig::{LONG, Mosquitto, Proxy, Tape, figures, name, rtcomm_at, wait_on};
 use crate::support::peer::Peer;
-use crate::support::{Outcome, PATIENCE, Process};
+use crate::support::{Outcome, Process, TIMEOUT};
 
 /// Longer than any run may take to end, on a machine that is busy with other things.
 const SOON: Duration = Duration::from_secs(4);
@@ -108,7 +108,7 @@ fn is_cut_short<T>(what: &str, patience: Duration, start: impl Fn() -> (Process,
 fn wait_until_full(process: &Process, pipe: &impl AsRawFd) {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let input = std::fs::OpenOptions::new().write(true).open(path).expect("a pipe can be opened again");
-    wait_on(process, "the pipe to be full", PATIENCE, || {
+    wait_on(process, "the pipe to be full", TIMEOUT, || {
         let mut fds = [PollFd::new(&input, PollFlags::OUT)];
         poll(&mut fds, Some(&Timespec::default())).expect("a pipe can be polled") == 0
     });
@@ -155,17 +155,17 @@ fn a_second_signal_ends_a_run_with_blocked_output_at_once() {
     assert!(is_cut_short("output blocked", BLOCKED, start));
 }
 
-/// Waits for a run to ask for a connection at an address where nobody answers.
+/// Waits until a run tries to connect to an address that does not answer.
 fn wait_until_it_asks(process: &Process, address: SocketAddr) {
     let folder = PathBuf::from(format!("/proc/{}", process.child.id()));
     // As in proc_pid_net(5): the other end's address and port, the state, of which 02 is SYN_SENT, and the socket's inode.
-    // Every process's are told there: also what a child of another test has for a moment of ours, before it is a program.
+    // The list has the sockets of all processes, including copies in children of other tests before they exec.
     let port = format!(":{:04X}", address.port());
     let asks = |row: &str| {
         let row: Vec<&str> = row.split_ascii_whitespace().collect();
         row[2].ends_with(&port) && row[3] == "02" && has_socket(&folder, row[9])
     };
-    wait_on(process, "an attempt to connect", PATIENCE, || {
+    wait_on(process, "an attempt to connect", TIMEOUT, || {
         let sockets = std::fs::read_to_string(folder.join("net/tcp"));
         sockets.is_ok_and(|text| text.lines().skip(1).any(asks))
     });
@@ -218,7 +218,7 @@ fn a_second_signal_ends_a_run_with_a_hanging_connection_at_once() {
         let proxy = Proxy::before(broker.address(), 1, |_| Plan { stall: Some((1, LONG)), ..Plan::default() });
         let process = rtcomm_at("watch", &proxy.url()).start();
         let stalls = || proxy.stories().iter().any(|it| it.stalled.is_some());
-        wait_on(&process, "the answer that does not pass", PATIENCE, stalls);
+        wait_on(&process, "the answer that does not pass", TIMEOUT, stalls);
         (process, (broker, proxy))
     };
     assert!(is_cut_short("watch, no answer", Duration::from_secs(1), subscribing));
@@ -252,7 +252,7 @@ fn a_run_that_reconnects_to_an_address_that_drops_packets_ends_soon() {
     wait_until_it_asks(&process, proxy.address());
     let (outcome, took) = ends(process, Signal::TERM);
     outcome.has_status(143).says("0 messages seen").never_says("blocked");
-    figures(format_args!("connecting again where nobody answers: gone {took:.1?} after SIGTERM"));
+    figures(format_args!("reconnecting to an address that does not answer: exit {took:.1?} after SIGTERM"));
     assert!(took < SOON, "{took:?}");
 }
 
@@ -286,7 +286,7 @@ fn reopening_a_blocked_output_does_not_keep_a_run_from_ending() {
     wait_until_full(&process, &held);
     let before = threads(&process);
     process.signal(Signal::HUP);
-    wait_on(&process, "the thread that opens it anew", PATIENCE, || threads(&process) > before);
+    wait_on(&process, "the thread that opens it anew", TIMEOUT, || threads(&process) > before);
     let (outcome, took) = ends(process, Signal::TERM);
     outcome.has_status(143).says("blocked: what waits there is not written");
     assert!(took < SOON, "{took:?}");

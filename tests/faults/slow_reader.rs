@@ -1,4 +1,4 @@
-//! The reader of standard output stops reading, for longer than the broker waits for a sign of life.
+//! The reader of standard output stops reading for longer than the keep-alive interval.
 
 use std::io;
 use std::sync::mpsc::channel;

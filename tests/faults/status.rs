@@ -1,4 +1,4 @@
-//! What became of the connection is told, in records that `tail` passes on and shows.
+//! Connection records: `--status-events`, and how `tail` prints them.
 
 use std::thread;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::rig::proxy::Plan;
 use crate::rig::{Mosquitto, Proxy, rtcomm_at, wait_on};
-use crate::support::{Outcome, PATIENCE, rtcomm};
+use crate::support::{Outcome, TIMEOUT, rtcomm};
 
 /// How many complete lines have this text in them; an event has its endpoint's name in several places.
-fn lines_with(text: &str, needle: &str) -> usize {
-    text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains(needle)).count()
+fn lines_with(text: &str, ending: &str) -> usize {
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains(ending)).count()
 }
 
 /// A run whose connection was cut twice, with an event before, between and after.
@@ -34,7 +34,7 @@ fn cut_twice(words: &str) -> Outcome {
             if !words.contains("--qos 0") {
                 // What the broker has no acknowledgement of it delivers again.
                 let has_acknowledgement = || broker.log().matches("Received PUBACK from").count() >= round;
-                wait_on(&process, "the acknowledgement", PATIENCE, has_acknowledgement);
+                wait_on(&process, "the acknowledgement", TIMEOUT, has_acknowledgement);
             }
             proxy.cut();
             process.wait_for_stderr("ready again", |text| lines_with(text, "rtcomm: ready") > round);
@@ -53,10 +53,10 @@ fn every_loss_has_a_disconnected_and_a_gap_record() {
     ] {
         let outcome = cut_twice(&format!("watch --json --status-events{flags}"));
         let lines = outcome.json_lines();
-        let told: Vec<&str> = lines.iter().map(|line| line["status"].as_str().unwrap_or("event")).collect();
+        let statuses: Vec<&str> = lines.iter().map(|line| line["status"].as_str().unwrap_or("event")).collect();
         let once = ["event", "disconnected", "connected", "gap", "ready"];
         let expected = [&["connected", "ready"][..], &once, &once, &["event"]].concat();
-        outcome.check(told == expected, &format!("{expected:?}"));
+        outcome.check(statuses == expected, &format!("{expected:?}"));
         for gap in lines.iter().filter(|line| line["status"] == "gap") {
             let keys: Vec<_> = gap.as_object().expect("a record is an object").keys().collect();
             outcome.check(
@@ -65,15 +65,12 @@ fn every_loss_has_a_disconnected_and_a_gap_record() {
             );
             let (from, until, received) = (gap["from"].as_str(), gap["until"].as_str(), gap["received"].as_str());
             outcome.check(from < until && until <= received, "a time of some length that is over");
-            let told = gap["reason"].as_str().unwrap_or_default();
-            outcome.check(told.starts_with(reason), &format!("the reason {reason}, not {told}"));
+            let actual = gap["reason"].as_str().unwrap_or_default();
+            outcome.check(actual.starts_with(reason), &format!("the reason {reason}, not {actual}"));
         }
         let order = r#","status":"gap","from":""#;
         outcome.check(outcome.stdout.matches(order).count() == 2, "the keys in their order");
-        outcome.check(
-            outcome.stderr.matches("messages published from").count() == 2,
-            "each gap told on standard error too",
-        );
+        outcome.check(outcome.stderr.matches("messages published from").count() == 2, "each gap on standard error too");
     }
 }
 

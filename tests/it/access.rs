@@ -1,4 +1,4 @@
-//! What a broker denies is told, and what README has it grant is enough and no more than that.
+//! Denied subscriptions and publications are reported, and the grants in README are sufficient and minimal.
 
 use serde_json::json;
 use tempfile::TempDir;

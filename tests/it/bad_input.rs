@@ -1,4 +1,4 @@
-//! Bad input: the right status, one or two lines that say what to do about it, and nothing on standard output.
+//! Wrong usage: the right status, one error line, one hint line, and nothing on standard output.
 
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,4 +1,4 @@
-//! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
+//! `rtcomm call --batch`: many calls over one connection, one output line per input line, in the order of the input.
 
 use std::io::Write as _;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ use crate::support::service::{reply, request_of};
 use crate::support::{Broker, Outcome, rtcomm, shell};
 
 /// A line of the input.
-fn wish(caller: &str, callee: &str) -> String {
+fn batch_line(caller: &str, callee: &str) -> String {
     json!({"caller": caller, "callee": callee}).to_string() + "\n"
 }
 
@@ -57,7 +57,7 @@ fn each(outcome: &Outcome, key: &str) -> Vec<Value> {
 fn output_has_the_order_of_the_input_not_of_the_replies() {
     let broker = Broker::mosquitto();
     backwards(&broker, 20, |_| Some(json!({"result": "SUCCESS"})));
-    let input: String = (0..20).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let input: String = (0..20).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(0);
     let callers: Vec<_> = (0..20).map(|i| json!(format!("caller{i}"))).collect();
     outcome.check(each(&outcome, "caller") == callers, "the order of the input");
@@ -68,7 +68,8 @@ fn output_has_the_order_of_the_input_not_of_the_replies() {
 fn an_invalid_line_is_reported_with_its_number_and_the_batch_continues() {
     let broker = Broker::mosquitto();
     backwards(&broker, 2, |_| Some(json!({"result": "FAILURE", "reason": "busy"})));
-    let input = format!("{}junk\n\n{}{{\"caller\":\"a/b\",\"callee\":\"c\"}}\n", wish("a", "b"), wish("c", "d"));
+    let input =
+        format!("{}junk\n\n{}{{\"caller\":\"a/b\",\"callee\":\"c\"}}\n", batch_line("a", "b"), batch_line("c", "d"));
     let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(3);
     outcome.check(each(&outcome, "outcome") == ["failure", "invalid", "invalid", "failure", "invalid"], "one for each");
     outcome.check(each(&outcome, "line") == [Value::Null, json!(2), json!(3), Value::Null, json!(5)], "the numbers");
@@ -111,7 +112,7 @@ fn a_batch_without_pending_calls_ends_with_its_input() {
 fn a_damaged_input_ends_the_batch_after_the_calls_before_the_damage() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl.gz");
-    let calls: String = (0..10).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let calls: String = (0..10).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let mut packed = compressed(&calls);
     // What stands at its end says that it is whole.
     packed.truncate(packed.len() - 8);
@@ -125,7 +126,7 @@ fn a_damaged_input_ends_the_batch_after_the_calls_before_the_damage() {
     // CONNECT, SUBSCRIBE, a PUBLISH each, DISCONNECT.
     peer.wait_for_packets(13);
     outcome.check(peer.published().len() == 10, "no more calls than lines");
-    outcome.check(peer.seen().last().is_some_and(|packet| packet.kind() == DISCONNECT), "a goodbye");
+    outcome.check(peer.seen().last().is_some_and(|packet| packet.kind() == DISCONNECT), "a DISCONNECT");
 }
 
 /// This text as gzip writes it.
@@ -158,8 +159,8 @@ fn a_progress_bar_is_shown_unless_results_go_to_the_terminal_or_quiet_is_given()
         let inside = format!("rtcomm call {flags} --batch {} {onto}", file.display());
         let outcome =
             shell(r#"script -qefc "$INSIDE" /dev/null"#).env("INSIDE", inside).env("TERM", "xterm").at(&broker).run();
-        outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, where it is shown");
-        outcome.check(outcome.stdout.contains(" calls") == is_shown, "nothing of it, where it is not");
+        outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, if it is shown");
+        outcome.check(outcome.stdout.contains(" calls") == is_shown, "nothing, if it is not");
     }
 }
 
@@ -171,7 +172,7 @@ fn the_worst_outcome_decides_the_status() {
         Some("bad") => Some(json!({"result": "FAILURE"})),
         _ => None,
     });
-    let input = [wish("good", "b"), wish("slow", "b"), wish("bad", "b")].concat();
+    let input = [batch_line("good", "b"), batch_line("slow", "b"), batch_line("bad", "b")].concat();
     let outcome = rtcomm("call --batch - --timeout 5s").at(&broker).stdin(input).run().has_status(124);
     outcome.check(each(&outcome, "outcome") == ["success", "timeout", "failure"], "each its own");
 }
@@ -179,7 +180,7 @@ fn the_worst_outcome_decides_the_status() {
 #[test]
 fn a_batch_ends_with_a_summary() {
     let broker = Broker::mosquitto();
-    let input = [&wish("a", "b"), "no request\n", &wish("c", "d")].concat();
+    let input = [&batch_line("a", "b"), "no request\n", &batch_line("c", "d")].concat();
     let call =
         |flags: &str, input: &str| rtcomm(&format!("call --batch - --mqtt-version 5 {flags}")).at(&broker).stdin(input);
     let outcome = call("", &input).run().has_status(6);
@@ -207,7 +208,8 @@ fn a_batch_that_ends_with_blocked_output_reports_calls_without_a_line() {
     service.subscribe("/rtcomm/callControl");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("batch.jsonl");
-    std::fs::write(&path, [wish("a", "b"), wish("c", "d"), wish("e", "f")].concat()).expect("it can be written");
+    std::fs::write(&path, [batch_line("a", "b"), batch_line("c", "d"), batch_line("e", "f")].concat())
+        .expect("it can be written");
     let (_reader, full) = full_pipe();
     let batch = rtcomm("call --jobs 2 --skip 1 --batch").arg(&path).at(&broker).start_onto(full);
     for _ in 0..2 {
@@ -223,7 +225,7 @@ fn a_batch_that_ends_while_connecting_reports_no_blocked_output() {
     let silent = Peer::silent();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("batch.jsonl");
-    std::fs::write(&path, wish("a", "b")).expect("it can be written");
+    std::fs::write(&path, batch_line("a", "b")).expect("it can be written");
     for signals in [&[Signal::TERM][..], &[Signal::TERM, Signal::INT]] {
         let seen = silent.seen().len();
         let batch = rtcomm("call --batch").arg(&path).arg("--broker").arg(silent.url()).start();
@@ -239,7 +241,7 @@ fn a_batch_that_ends_while_connecting_reports_no_blocked_output() {
 #[test]
 fn each_call_without_a_subscriber_is_no_responder_with_mqtt_5() {
     let broker = Broker::mosquitto();
-    let input: String = (0..50).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let input: String = (0..50).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let outcome = rtcomm("call --batch - --mqtt-version 5").at(&broker).stdin(input).run().has_status(6);
     outcome.check(each(&outcome, "outcome") == vec![json!("no_responder"); 50], "each of them");
 }
@@ -251,7 +253,7 @@ fn an_interrupted_batch_reports_what_it_sent_and_resumes_with_skip() {
     service.subscribe("/rtcomm/callControl");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl");
-    let input: String = (0..10).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let input: String = (0..10).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     std::fs::write(&file, input).expect("room for it");
     let path = file.display();
     let batch = rtcomm(&format!("call --batch {path} --jobs 3")).at(&broker).start();
@@ -271,7 +273,8 @@ fn an_interrupted_batch_reports_what_it_sent_and_resumes_with_skip() {
 fn a_batch_that_cannot_write_reports_calls_without_a_line_and_how_to_resume() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl");
-    let input = [wish("first", "b"), wish("second", "b"), "junk\n".to_owned(), wish("third", "b")].concat();
+    let input =
+        [batch_line("first", "b"), batch_line("second", "b"), "junk\n".to_owned(), batch_line("third", "b")].concat();
     std::fs::write(&file, input).expect("room for it");
     let first = Mutex::new(None);
     let peer = Peer::broker(Script::default().replying(move |request| {
@@ -290,7 +293,7 @@ fn a_batch_that_cannot_write_reports_calls_without_a_line_and_how_to_resume() {
         .says("--skip 0");
     // CONNECT, SUBSCRIBE, three PUBLISH, DISCONNECT.
     peer.wait_for_packets(6);
-    assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT), "a goodbye");
+    assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT), "a DISCONNECT");
 }
 
 #[test]
@@ -312,7 +315,7 @@ fn a_request_has_the_session_and_application_of_its_line() {
     let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let lines = format!(
         "{{\"caller\":\"a\",\"callee\":\"b\",\"session_id\":\"{session}\",\"app_context\":\"own\"}}\n{}",
-        wish("c", "d")
+        batch_line("c", "d")
     );
     let outcome = rtcomm("call --batch - --dry-run --app-context common").stdin(lines).run().has_status(0);
     outcome.check(each(&outcome, "sessionID") == [json!(session), Value::Null], "the line's session");
@@ -335,7 +338,7 @@ fn a_lost_broker_leaves_calls_unknown_and_reports_how_to_resume() {
     let broker = Broker::mosquitto();
     let mut service = broker.client();
     service.subscribe("/rtcomm/callControl");
-    let input: String = (0..5).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let input: String = (0..5).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let batch = rtcomm("call --batch - --jobs 2").at(&broker).stdin(input).start();
     for _ in 0..2 {
         request(&mut service);
@@ -349,7 +352,7 @@ fn a_lost_broker_leaves_calls_unknown_and_reports_how_to_resume() {
 fn a_rate_delays_calls() {
     let broker = Broker::mosquitto();
     backwards(&broker, 1, |_| Some(json!({"result": "SUCCESS"})));
-    let input = [wish("a", "b"), wish("c", "d")].concat();
+    let input = [batch_line("a", "b"), batch_line("c", "d")].concat();
     let batch = rtcomm("call --batch - --rate 1/h").at(&broker).stdin(input).start();
     batch.wait_for_lines(1);
     batch.signal(Signal::TERM);

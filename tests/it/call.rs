@@ -1,4 +1,4 @@
-//! `rtcomm call`: one request, at most one answer that counts, and a status for every way it may go.
+//! `rtcomm call`: one request, at most one reply, and a status for each outcome.
 
 use std::thread;
 use std::time::Duration;
@@ -353,7 +353,7 @@ fn a_cancelled_call_is_either_not_sent_or_reported() {
         gate.open();
         let outcome = call.end().has_status(status).prints("");
         gate.wait_for_end();
-        // On a slow machine the broker may be faster than whoever gives up; then the transaction is told.
+        // On a slow machine the broker may be faster; then the transaction is reported.
         outcome
             .check(peer.published().is_empty() || outcome.stderr.contains("transID"), "nothing sent, or a word of it");
     }
@@ -369,7 +369,7 @@ fn a_spinner_is_shown_on_a_terminal_unless_quiet_is_given() {
             .env("TERM", "xterm")
             .env("RTCOMM_BROKER", peer.url());
         let outcome = waiting.run().has_status(124);
-        outcome.check(outcome.stdout.contains("waiting for the reply") == is_shown, "a word where it is wanted");
+        outcome.check(outcome.stdout.contains("waiting for the reply") == is_shown, "a spinner unless --quiet");
     }
 }
 

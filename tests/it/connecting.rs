@@ -19,7 +19,7 @@ use crate::support::mqtt::{CONNECT, Connect, Message, PINGREQ, VERSIONS, Version
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::relay::{Answer, Relay};
 use crate::support::service::reply;
-use crate::support::{PATIENCE, Rtcomm, rtcomm};
+use crate::support::{Rtcomm, TIMEOUT, rtcomm};
 
 fn started() -> Message {
     Message::new("/rtcomm/event/session/started/a/b", event(&json!({})))
@@ -299,11 +299,11 @@ const STRANGER: &[u8] = b"\x10\x14\0\x04MQTT\x04\x02\0\0\0\x08stranger";
 fn intrude(endpoint: &Endpoint) -> Option<String> {
     match endpoint {
         Endpoint::Tcp(address) => TcpStream::connect(address).map_or(None, |stream| {
-            stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
+            stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
             wrong_answer(&stream, &stream)
         }),
         Endpoint::Unix(address) => UnixStream::connect_addr(address).map_or(None, |stream| {
-            stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
+            stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
             wrong_answer(&stream, &stream)
         }),
     }

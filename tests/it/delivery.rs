@@ -1,4 +1,4 @@
-//! What a message looks like after its way through a real broker: once, with its own bytes.
+//! A message that passes a real broker is printed once, byte for byte.
 
 use serde_json::json;
 
@@ -170,8 +170,8 @@ fn a_burst_arrives_whole_and_in_order() {
         client.send_message(&message.with_qos(u8::from(n % 100 == 99)));
     }
     let outcome = watch.end().has_status(0);
-    let in_order = outcome.json_lines().iter().enumerate().all(|(n, line)| line["payload"]["n"] == n);
-    outcome.check(in_order, "each, in its place");
+    let is_ordered = outcome.json_lines().iter().enumerate().all(|(n, line)| line["payload"]["n"] == n);
+    outcome.check(is_ordered, "each, in its place");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `rtcomm demo`: the embedded default, which serves every other command.
+//! `rtcomm demo`: the embedded broker and the simulated server.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -38,7 +38,7 @@ fn a_signal_ends_the_demo_with_its_status() {
 
 #[test]
 fn if_the_default_port_is_in_use_a_free_one_is_used() {
-    // Whoever holds the port, this test or another program: it is taken.
+    // The port is in use, by this test or by another program.
     let _holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 1883));
     let demo = rtcomm("demo --serve").start();
     demo.wait_for_lines(1);
@@ -86,9 +86,9 @@ fn story(outcome: &Outcome) -> Vec<(Value, Value)> {
 
 #[test]
 fn the_same_seed_gives_the_same_events() {
-    let tell =
+    let run =
         |seed: &str| rtcomm(&format!("demo --listen 127.0.0.1:0 --json --interval 30ms -c 60 --seed {seed}")).start();
-    let demos = [tell("7"), tell("7"), tell("8")];
+    let demos = [run("7"), run("7"), run("8")];
     let [one, same, other] = demos.map(|demo| story(&demo.end().has_status(0)));
     // The story begins before its first listener is there; where each came in is chance.
     let from_where_both_listen = |a: &[_], b: &[_]| {

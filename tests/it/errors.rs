@@ -1,5 +1,5 @@
-//! Errors that tell the cause: each its own sentence, one line on what to check, and its exit status, in either MQTT
-//! version; from a real broker, or from a scripted peer where mosquitto cannot be brought to it.
+//! Each cause of an error has its own message, hint and exit status, in both MQTT versions. The peer is a real broker, or a
+//! scripted one for errors that mosquitto does not produce.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -59,7 +59,7 @@ fn sentence(outcome: &Outcome) -> (String, String) {
     (error.to_owned(), hint.to_owned())
 }
 
-/// Drives a row with every command that connects, in either version, and gives the sentences that it was told in.
+/// Runs a row with every command that connects, in both versions, and returns the error messages.
 fn drive(row: &Row) -> Vec<String> {
     let Row { cause, url, flags, status, says, hint } = row;
     let start = |(version, command): (&str, &str)| {
@@ -80,14 +80,14 @@ fn drive(row: &Row) -> Vec<String> {
     sentences
 }
 
-/// No two causes are told in the same words.
+/// Checks that no two causes have the same message.
 fn check_all(rows: &[Row]) {
-    let mut told: HashMap<String, &str> = HashMap::new();
+    let mut seen: HashMap<String, &str> = HashMap::new();
     for row in rows {
         for sentence in drive(row) {
-            let before = told.insert(sentence.clone(), row.cause);
+            let before = seen.insert(sentence.clone(), row.cause);
             let is_its_own = before.is_none_or(|cause| cause == row.cause);
-            assert!(is_its_own, "{before:?} and {} are both told so: {sentence}", row.cause);
+            assert!(is_its_own, "{before:?} and {} have the same message: {sentence}", row.cause);
         }
     }
 }

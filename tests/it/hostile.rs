@@ -1,8 +1,8 @@
-//! Input that somebody made to hurt: payloads, topics, reasons, replies. None of it ends a run, breaks a line, or reaches
-//! a terminal as it came; what follows it is printed as ever.
+//! Malicious input: payloads, topics, reasons, replies. None of it ends a run, breaks a line or reaches a terminal unescaped,
+//! and later messages are printed.
 //!
-//! The payloads are in `tests/data/hostile/`; what would be too large to keep is made here. A name's ending says what the
-//! payload is: `event` (JSON that is an event's), `json` (another's), `text` (UTF-8 but no JSON), `bytes` (neither).
+//! The payloads are in `tests/data/hostile/`; large ones are made here. The ending of a name is the kind of payload: `event` (JSON
+//! of an event), `json` (other JSON), `text` (other UTF-8), `bytes` (other bytes).
 
 mod bodies;
 
@@ -164,7 +164,7 @@ fn every_payload_of_the_corpus_is_handled(setup: &Setup) {
     let outcome = watch_json.end().has_status(0);
     check_lines(&outcome, &events.iter().collect::<Vec<_>>());
     let skipped = outcome.stderr.lines().filter(|line| line.contains("skipped a message on")).count();
-    assert_eq!(skipped, all.len() - events.len(), "each that is no event is told once");
+    assert_eq!(skipped, all.len() - events.len(), "each other message is reported once");
     check_safe(&watch_pretty.end().has_status(0), events.len(), true);
     check_safe(&tail_pretty.end().has_status(0), all.len(), false);
     let recorded = tail_json.end().has_status(0);
@@ -175,7 +175,7 @@ fn every_payload_of_the_corpus_is_handled(setup: &Setup) {
     fs::write(file.path(), &recorded.stdout).expect("it can be written");
     let again = rtcomm("tail --json").arg(file.path()).run().has_status(0);
     assert!(again.stdout == recorded.stdout, "byte for byte");
-    assert!(again.stderr.is_empty(), "without a complaint");
+    assert!(again.stderr.is_empty(), "without an error");
     check_safe(&rtcomm("tail").arg(file.path()).run().has_status(0), all.len(), false);
     check_safe(&rtcomm("tail --color=always -n 9").arg(file.path()).run().has_status(0), 9, true);
 }
@@ -362,7 +362,7 @@ fn every_field_is_escaped_on_its_line() {
     check_safe(&rtcomm("tail -").stdin(&lines).run().has_status(0), count, false);
     check_safe(&rtcomm("tail - --color=always").stdin(&lines).run().has_status(0), count, true);
     let outcome = rtcomm("tail - --json").stdin(&lines).run().has_status(0).prints(&lines);
-    assert!(outcome.stderr.is_empty(), "without a complaint");
+    assert!(outcome.stderr.is_empty(), "without an error");
 }
 
 #[test]
@@ -504,13 +504,13 @@ fn a_message_that_is_not_the_reply_is_ignored_and_reported() {
     let outcome = run("--json --verbose").has_status(0);
     let lines = outcome.json_lines();
     outcome.check(lines.len() == 1 && lines[0]["response"]["n"] == 1, "the first that is valid, and no other");
-    let told = outcome.stderr.lines().filter(|line| line.contains("ignored a message on the reply topic")).count();
-    outcome.check(told == 6, "the six before it");
+    let ignored = outcome.stderr.lines().filter(|line| line.contains("ignored a message on the reply topic")).count();
+    outcome.check(ignored == 6, "the six before it");
     let outcome =
         outcome.says("it is retained").says("transID belongs to another").says("orig is not").says("(--max-payload)");
     drop(outcome.says("method is not"));
     let quiet = run("").has_status(0);
-    quiet.check(quiet.stderr.is_empty(), "told only where somebody looks for a fault");
+    quiet.check(quiet.stderr.is_empty(), "reported only with --verbose");
 }
 
 #[test]
@@ -522,7 +522,7 @@ fn a_reply_has_at_most_a_mebibyte() {
             vec![reply]
         });
         let run = rtcomm("call a b -v --timeout 2s --broker").arg(peer.url()).run().has_status(status);
-        run.check(run.stderr.contains("(--max-payload)") == (status == 124), "told where it is too large");
+        run.check(run.stderr.contains("(--max-payload)") == (status == 124), "reported if it is too large");
     }
 }
 

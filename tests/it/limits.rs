@@ -1,4 +1,4 @@
-//! What a broker's CONNACK says it does not do is not requested of it, and what it lowers is reported.
+//! Limits in a broker's CONNACK are respected and reported.
 
 use std::io;
 use std::sync::Arc;
@@ -221,8 +221,8 @@ fn a_session_that_is_kept_for_less_than_requested_is_warned_of() {
         };
         let peer = Peer::broker(script);
         let outcome = at(&peer, "watch --durable archive --durable-expiry 7d -c 1").run().has_status(0);
-        let is_told = warnings(&outcome).iter().any(|line| line.contains("session"));
-        outcome.check(is_told == is_less, &format!("a warning only if it is less: {seconds} s"));
+        let is_expected = warnings(&outcome).iter().any(|line| line.contains("session"));
+        outcome.check(is_expected == is_less, &format!("a warning only if it is less: {seconds} s"));
         let connect = Connect::parse(&peer.seen_of(CONNECT)[0]);
         assert_eq!(connect.properties.number(SESSION_EXPIRY), Some(7 * 24 * 60 * 60), "the request");
     }
@@ -236,7 +236,7 @@ fn a_session_that_is_kept_for_less_than_requested_is_warned_of() {
 #[test]
 fn a_qos_that_is_lower_than_requested_is_warned_of_if_the_session_is_kept() {
     for version in VERSIONS {
-        for (flags, granted, is_told) in [
+        for (flags, granted, is_expected) in [
             ("--durable archive", 0, true),
             ("--durable archive", 1, false),
             ("--durable archive --qos 2", 1, false),
@@ -247,8 +247,8 @@ fn a_qos_that_is_lower_than_requested_is_warned_of_if_the_session_is_kept() {
             let peer = Peer::broker(script);
             let outcome = at(&peer, &format!("watch -c 1 --mqtt-version {version} {flags}")).run().has_status(0);
             let is_warned = |line: &String| line.replace('-', " ").contains("at least once");
-            let told = warnings(&outcome).iter().filter(|line| is_warned(line)).count();
-            outcome.check(told == usize::from(is_told), &format!("the warning {is_told} with QoS {granted}"));
+            let count = warnings(&outcome).iter().filter(|line| is_warned(line)).count();
+            outcome.check(count == usize::from(is_expected), &format!("the warning {is_expected} with QoS {granted}"));
         }
     }
 }
@@ -298,8 +298,8 @@ fn a_shared_subscription_with_mqtt_3_1_1_is_warned_of() {
     for version in VERSIONS {
         let peer = Peer::broker(Script { to_subscriber: vec![started(0)], ..Script::default() });
         let outcome = at(&peer, &format!("watch --share group -c 1 --mqtt-version {version}")).run().has_status(0);
-        let is_told = warnings(&outcome).iter().any(|line| line.contains("3.1.1") && line.contains("topic"));
-        outcome.check(is_told == (version == Version::V3_1_1), "a warning with MQTT 3.1.1 alone");
+        let is_expected = warnings(&outcome).iter().any(|line| line.contains("3.1.1") && line.contains("topic"));
+        outcome.check(is_expected == (version == Version::V3_1_1), "a warning with MQTT 3.1.1 alone");
         let peer = Peer::broker(Script { to_subscriber: vec![started(0)], ..Script::default() });
         let outcome = at(&peer, &format!("watch -c 1 --mqtt-version {version}")).run().has_status(0);
         outcome.check(warnings(&outcome).is_empty(), "no warning without --share");

@@ -1,4 +1,4 @@
-//! Malformed and forbidden packets from the broker end a run with a sentence, and never with a signal.
+//! Malformed and forbidden packets from the broker end a run with an error, never with a crash.
 //!
 //! Each row is one packet in one or both MQTT versions, with the section of the standard that forbids it.
 

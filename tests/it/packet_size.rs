@@ -1,4 +1,4 @@
-//! The size of incoming packets is bounded: by the broker in MQTT 5, by the program in MQTT 3.1.1.
+//! The size of incoming packets is limited: by the broker with MQTT 5, by the program with MQTT 3.1.1.
 
 use serde_json::json;
 

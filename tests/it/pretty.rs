@@ -1,7 +1,6 @@
-//! What people see: the lines of every kind of message, and that recorded and live ones look alike.
+//! Pretty output: a line of every kind of message, and equal output for recorded and live messages.
 //!
-//! The snapshots in `snapshots/` are written anew by `INSTA_UPDATE=always cargo test --test it pretty`; look at them
-//! before they are committed.
+//! `INSTA_UPDATE=always cargo test --test it pretty` rewrites the snapshots in `snapshots/`. Review them before you commit.
 
 use std::path::PathBuf;
 
@@ -35,12 +34,12 @@ fn color_changes_only_color() {
     let mut pieces = colored.split('\u{1b}');
     plain.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
-        plain.push_str(piece.split_once('m').expect("a colour ends with m").1);
+        plain.push_str(piece.split_once('m').expect("a color ends with m").1);
     }
     shown("").prints(&plain);
     for colorless in ["--color=never", "--color=auto", "--json --color=always"] {
         let outcome = shown(colorless);
-        outcome.check(!outcome.stdout.contains('\u{1b}'), "no colour");
+        outcome.check(!outcome.stdout.contains('\u{1b}'), "no color");
     }
     let outcome = rtcomm("tail").arg(recorded()).env("RTCOMM_COLOR", "always").env("NO_COLOR", "1").run();
     outcome.has_status(0).prints(&colored);
@@ -98,7 +97,7 @@ fn recorded_and_live_output_are_equal(setup: &Setup) {
             timeless(&again.stdout) == timeless(&pretty.stdout),
             &format!("but for the time\n{}", pretty.stdout),
         );
-        again.check(again.stderr.is_empty(), "no complaint");
+        again.check(again.stderr.is_empty(), "no error");
     }
 }
 on_every_broker!(recorded_and_live_output_are_equal);

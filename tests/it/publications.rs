@@ -1,4 +1,4 @@
-//! What a broker says of a published request counts, whatever happens to the connection right after.
+//! The broker's answer to a publication counts, even if the connection ends right after it.
 
 use serde_json::json;
 

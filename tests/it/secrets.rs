@@ -1,4 +1,4 @@
-//! Secrets: where a password comes from, and that no failing path shows it.
+//! Secrets: sources of passwords, and no error shows a password.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::guarded::Guarded;
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::pki::Authority;
 use crate::support::relay::{Answer, Relay};
-use crate::support::{Broker, Outcome, PATIENCE, Rtcomm, rtcomm, shell};
+use crate::support::{Broker, Outcome, Rtcomm, TIMEOUT, rtcomm, shell};
 
 /// What nobody may see: as it is, and as HTTP carries it (Base64 of `ops:` and it, and of it alone).
 const SECRET: &str = "hunter2-Zq8xV";
@@ -159,7 +159,7 @@ fn a_crash_leaves_no_secret_behind() {
 }
 
 fn wait_until_keys_are_not_shown(terminal: &str) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let settings = Command::new(installed("stty")).arg("-F").arg(terminal).arg("-a").output().expect("it runs");
         if String::from_utf8_lossy(&settings.stdout).contains(" -echo ") {
@@ -171,8 +171,8 @@ fn wait_until_keys_are_not_shown(terminal: &str) {
 }
 
 /// What fails in the end, in every way that we know of: how it is run, and its status.
-fn failing_paths(world: &World) -> Vec<(Rtcomm, i32)> {
-    let World { dir, guarded, plain, tls, asking, authority, other, http, silent, unavailable, proxy, .. } = world;
+fn failing_paths(peers: &Peers) -> Vec<(Rtcomm, i32)> {
+    let Peers { dir, guarded, plain, tls, asking, authority, other, http, silent, unavailable, proxy, .. } = peers;
     let nobody = format!("mqtt://127.0.0.1:{}", free_port());
     let secret = file(dir.path(), 0o600);
     let open = file(dir.path(), 0o644);
@@ -250,7 +250,7 @@ fn failing_paths(world: &World) -> Vec<(Rtcomm, i32)> {
     paths
 }
 
-struct World {
+struct Peers {
     dir: TempDir,
     guarded: Guarded,
     plain: Broker,
@@ -273,7 +273,7 @@ fn no_failing_path_shows_a_secret() {
         authority.server().mosquitto(),
         authority.cafile().display()
     );
-    let world = World {
+    let peers = Peers {
         plain: broker(dir.path()),
         dir,
         guarded: Guarded::new(),
@@ -286,7 +286,7 @@ fn no_failing_path_shows_a_secret() {
         unavailable: Peer::refusing(0x88, 3),
         proxy: Relay::proxy(Answer::Refuse("407 Proxy Authentication Required")),
     };
-    let paths = failing_paths(&world);
+    let paths = failing_paths(&peers);
     assert!(paths.len() > 100, "{} ways to fail", paths.len());
     // Half of them wait for something.
     let mut left = paths.into_iter();

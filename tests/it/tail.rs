@@ -1,4 +1,4 @@
-//! `rtcomm tail` of recorded lines: from a file, from standard input, and following what is appended.
+//! `rtcomm tail` of recordings: from a file, from standard input, and following a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -251,7 +251,7 @@ fn an_appended_line_is_printed_when_it_is_complete() {
     recording.append(lines(4..6));
     tail.wait_for_lines(6);
     let outcome = tail.terminate().prints(&lines(0..6));
-    outcome.check(outcome.stderr.is_empty(), "no complaint of the half line");
+    outcome.check(outcome.stderr.is_empty(), "no error about the incomplete line");
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_file_that_is_renamed_and_replaced_is_followed_by_name() {
     let tail = following(&recording, "", 3);
     let old = recording.dir.path().join("recorded.jsonl.1");
     std::fs::rename(&recording.path, &old).expect("it can be renamed");
-    // Whoever writes still has the old file open for a moment.
+    // The writer still has the old file open for a moment.
     append(&old, lines(3..5));
     tail.wait_for_lines(5);
     std::fs::write(&recording.path, lines(5..8)).expect("it can be written");
@@ -321,7 +321,7 @@ fn a_closed_pipe_ends_following() {
         let (process, stdout) = recording.tail(flags).start_unread();
         drop(stdout);
         let outcome = process.end().has_status(0);
-        outcome.check(outcome.stderr.is_empty(), "no complaint");
+        outcome.check(outcome.stderr.is_empty(), "no error");
     }
     let long = Recording::of(lines(0..10_000));
     let (process, stdout) = rtcomm("tail").arg(&long.path).start_unread();

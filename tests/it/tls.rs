@@ -1,4 +1,4 @@
-//! TLS that verifies, and the ways to the broker: the scheme alone decides, WebSockets, proxies.
+//! TLS verification, WebSockets and proxies.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -105,7 +105,7 @@ fn without_flags_the_authorities_of_the_system_are_used() {
     let authority = Authority::new("our CA");
     let broker = broker("mqtts", &authority.server(), "");
     let url = broker.url_as("mqtts", "localhost");
-    // So OpenSSL is told where a system keeps them.
+    // OpenSSL reads the directory of the system from here.
     let (file, folder) = (("SSL_CERT_FILE", authority.cafile()), ("SSL_CERT_DIR", authority.capath()));
     for (name, value) in [&file, &folder] {
         succeeds(watch(&url).env(name, value));
@@ -208,15 +208,15 @@ fn insecure_accepts_any_certificate_with_a_warning_on_each_connection() {
     }
 }
 
-/// A server that makes one handshake after another, and tells of each what was offered for ALPN.
+/// A server that makes one handshake after another, and sends the offered ALPN protocols of each to the receiver.
 fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAcceptorBuilder)) -> (u16, Receiver<Vec<u8>>) {
-    let (tell, told) = channel();
+    let (sender, received) = channel();
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("an acceptor");
     builder.set_certificate_chain_file(&identity.cert).expect("it is a certificate");
     builder.set_private_key_file(&identity.key, SslFiletype::PEM).expect("it is a key");
     builder.set_alpn_select_callback(move |_, offered| {
-        // Where nobody listens any longer the test is over.
-        let _ = tell.send(offered.to_vec());
+        // Ignore a missing receiver: the test is over.
+        let _ = sender.send(offered.to_vec());
         openssl::ssl::select_next_proto(b"\x04mqtt", offered).ok_or(AlpnError::NOACK)
     });
     set_up(&mut builder);
@@ -230,7 +230,7 @@ fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAccepto
             thread::spawn(move || drop(acceptor.accept(stream)));
         }
     });
-    (port, told)
+    (port, received)
 }
 
 #[test]
@@ -287,16 +287,16 @@ fn a_host_name_is_verified_and_sent_in_its_canonical_form() {
     ] {
         succeeds(by_way_of(watch(&broker.url_as("mqtts", host))));
         by_way_of(call(&broker.url_as("mqtts", host))).run().has_status(6);
-        let (tell, told) = channel();
+        let (sender, received) = channel();
         let (port, _offers) = server(&authority.server(), move |builder| {
             builder.set_servername_callback(move |ssl, _| {
                 // The test is over if nobody listens.
-                let _ = tell.send(ssl.servername(NameType::HOST_NAME).map(str::to_lowercase));
+                let _ = sender.send(ssl.servername(NameType::HOST_NAME).map(str::to_lowercase));
                 Ok(())
             });
         });
         by_way_of(watch(&format!("mqtts://{host}:{port}"))).run().has_status(5);
-        let names: Vec<_> = told.try_iter().collect();
+        let names: Vec<_> = received.try_iter().collect();
         assert!(!names.is_empty(), "{host}: a handshake");
         assert!(names.iter().all(|it| it.as_deref() == name), "{host}: {names:?}");
     }

@@ -1,4 +1,4 @@
-//! Which MQTT version is spoken, and what peers do that are old, gone or none.
+//! The MQTT version of a connection, with old, silent and foreign peers.
 
 use std::sync::Arc;
 

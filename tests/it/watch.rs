@@ -1,4 +1,4 @@
-//! `rtcomm watch`: which events it prints, for how long, and what it says of the rest.
+//! `rtcomm watch`: which events it prints, limits, and messages about other events.
 
 use rustix::process::Signal;
 use serde_json::json;

@@ -16,7 +16,7 @@ pub(super) struct NotSent {
 }
 
 impl NotSent {
-    /// Makes the error. `is_denied` tells a broker that denies this client from one that is unreachable.
+    /// Makes the error. `is_denied`: the broker denies this client. Otherwise it is unreachable.
     pub(super) fn new(is_denied: bool, failure: Failure) -> Self {
         let cause = if is_denied { NoReplyCause::Denied } else { NoReplyCause::Unreachable };
         Self { cause, failure }

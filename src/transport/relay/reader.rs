@@ -417,7 +417,7 @@ impl Reader {
         self.connection.messages.store(self.messages, Ordering::Relaxed);
     }
 
-    /// Tells an MQTT 5 broker why we leave.
+    /// Sends DISCONNECT with a reason to an MQTT 5 broker.
     fn disconnect(&self, reason: ReasonCode) {
         if self.options.version == Version::V5 && self.deduplicator.is_some() {
             self.connection.send(&[PacketType::Disconnect.first_byte(), 1, reason.0]);

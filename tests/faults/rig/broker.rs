@@ -1,4 +1,4 @@
-//! A mosquitto that can be killed and started again where it was.
+//! A mosquitto that can be killed and restarted on the same port.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::Load;
 use crate::support::broker::{free_port, installed};
-use crate::support::{PATIENCE, Process, Rtcomm};
+use crate::support::{Process, Rtcomm, TIMEOUT};
 
 /// How often another port is tried where somebody else was faster.
 const TRIES: usize = 20;
@@ -114,6 +114,6 @@ impl Mosquitto {
 
     /// Publishes `count` events, and waits until the broker has them all.
     pub(crate) fn publish(&self, count: u64) {
-        Load::to(self.address(), 0..count).start().finish(PATIENCE);
+        Load::to(self.address(), 0..count).start().finish(TIMEOUT);
     }
 }

@@ -1,8 +1,7 @@
-//! Two network namespaces, and between them a link that loses packets and takes its time.
+//! Two network namespaces, connected by a link that loses and delays packets.
 //!
-//! The link is an Ethernet segment carried in UDP (VXLAN); each end sends its datagrams to us, and we pass them on, or
-//! do not. So the loss is real, TCP's own machinery has to deal with it, a seed repeats it, and no traffic shaper is
-//! asked of the kernel.
+//! The link is an Ethernet segment carried in UDP (VXLAN). Each end sends its datagrams to this process, which forwards or
+//! drops them. So TCP handles real loss, a seed repeats it, and the kernel needs no traffic shaper.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;

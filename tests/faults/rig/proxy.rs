@@ -1,7 +1,7 @@
-//! A bad network of our own: a TCP proxy that cuts, stalls, delays, and writes in small pieces.
+//! A bad network: a TCP proxy that cuts, stalls, delays, and writes in small pieces.
 //!
-//! What it does to a connection is decided when the first byte comes: a connection that is only opened and closed again,
-//! to see whether somebody listens, is none of its business.
+//! The fault of a connection is chosen when its first byte arrives, so connections that are only opened and closed again do
+//! not count.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -123,7 +123,7 @@ impl Proxy {
     /// Cuts every connection.
     pub(crate) fn cut(&self) {
         for stream in lock(&self.shared.streams).drain(..) {
-            // Where it is closed already there is nothing to cut.
+            // Ignore errors: it may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -175,17 +175,17 @@ impl Shared {
         let broker = TcpStream::connect(self.broker)?;
         broker.set_nodelay(true)?;
         lock(&self.streams).push(broker.try_clone()?);
-        let passage = Passage { shared: self, nth, plan, until: Mutex::new(None) };
+        let connection = ProxiedConnection { shared: self, nth, plan, until: Mutex::new(None) };
         thread::scope(|scope| {
-            scope.spawn(|| passage.pass(client, &broker, true));
-            passage.pass(&broker, client, false);
+            scope.spawn(|| connection.pass(client, &broker, true));
+            connection.pass(&broker, client, false);
         });
         Ok(())
     }
 }
 
 /// One connection's way.
-struct Passage<'a> {
+struct ProxiedConnection<'a> {
     shared: &'a Shared,
     nth: usize,
     plan: Plan,
@@ -193,7 +193,7 @@ struct Passage<'a> {
     until: Mutex<Option<Instant>>,
 }
 
-impl Passage<'_> {
+impl ProxiedConnection<'_> {
     /// Passes bytes on in one direction until an end closes, or the plan says so.
     fn pass(&self, from: &TcpStream, to: &TcpStream, is_up: bool) {
         match self.plan.latency {
@@ -257,7 +257,7 @@ impl Passage<'_> {
             lock(&self.shared.stories)[self.nth].cut.get_or_insert_with(Timestamp::now);
         }
         for end in [from, to] {
-            // Where it is closed already there is nothing to close.
+            // Ignore errors: it may be closed already.
             let _ = end.shutdown(Shutdown::Both);
         }
     }

@@ -1,5 +1,5 @@
-//! Compares the committed `man/`, `completions/` and README's table of the environment with what the command-line definition gives now, and rewrites them
-//! where `UPDATE` is set in the environment.
+//! Compares `man/`, `completions/` and README's table of environment variables with the command-line definition. If `UPDATE` is
+//! set in the environment, writes them instead.
 
 use std::fs;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn the_environment_table_in_readme_matches_the_flags() {
     );
 }
 
-/// What the environment can say in place of flags, as rows of a table.
+/// The environment variables of flags, as rows of a table.
 fn environment() -> Vec<String> {
     let mut tool = rtcomm::internals::command();
     tool.build();
@@ -61,7 +61,7 @@ fn environment() -> Vec<String> {
     rows
 }
 
-/// The directory holds these files, and no others.
+/// Checks that the directory contains exactly these files.
 fn compare(dir: &str, files: &[(String, String)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     if std::env::var_os("UPDATE").is_some() {

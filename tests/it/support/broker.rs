@@ -1,4 +1,4 @@
-//! Real brokers on ports of their own: mosquitto, and the one in `rtcomm demo --serve`.
+//! Real brokers on free ports: mosquitto, and that of `rtcomm demo --serve`.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What stands between a client and a broker: a relay that can be cut, or an HTTP proxy.
+//! Relays between a client and a broker: one that can be cut, and an HTTP proxy.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::{LOOK_AGAIN, PATIENCE};
+use super::{POLL_INTERVAL, TIMEOUT};
 
 /// Passes bytes on between those who connect to it and somebody else.
 pub(crate) struct Relay {
@@ -41,7 +41,7 @@ impl Relay {
         })
     }
 
-    /// An HTTP proxy, which connects to where it is asked to: [RFC 9110, 9.3.6].
+    /// An HTTP proxy for CONNECT requests [RFC 9110, 9.3.6].
     pub(crate) fn proxy(answer: Answer) -> Self {
         Self::serve(move |mut client, state| {
             let mut head = Vec::new();
@@ -93,10 +93,10 @@ impl Relay {
 
     /// Waits until so many clients have sent something.
     pub(crate) fn wait_for_heads(&self, count: usize) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.heads().len() < count {
             assert!(Instant::now() < deadline, "waited in vain for {count} clients: {:?}", self.heads());
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
