@@ -19,7 +19,7 @@ const BLOCK: u16 = 50_000;
 /// How much is handed to the socket at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// How many messages of QoS 1 are unacknowledged at the most, where the subscriber allows as many.
+/// Maximum number of unacknowledged messages at QoS 1, if the subscriber allows as many.
 const WINDOW: usize = 1_000;
 
 /// A listening blaster, for any number of subscribers one after the other.
@@ -100,7 +100,7 @@ fn serve(stream: &TcpStream, orders: &Mutex<Option<Order>>, blocks: &Blocks) -> 
                 _ => {}
             }
             if fresh > 0 && !packets.has_next() {
-                // Where all is sent nobody counts any longer.
+                // Ignore a missing receiver: everything is sent.
                 let _ = acknowledged.send(fresh);
                 fresh = 0;
             }

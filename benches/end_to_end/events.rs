@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 
-/// The endpoint that one in [`ONE_IN`] events is a failed session of; of nobody else's there are so many.
+/// One in [`ONE_IN`] events is a failed session of this endpoint, far more than of any other.
 pub(crate) const BUSY: &str = "help_desk";
 
 /// How many events there are for each failed session of [`BUSY`].

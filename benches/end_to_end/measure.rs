@@ -37,10 +37,10 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a program's output goes.
+/// The destination of a program's output.
 #[derive(Clone)]
 pub(crate) enum Sink {
-    /// A file, which is made anew.
+    /// A new file.
     File(PathBuf),
     /// A pipe, whose reader throws away what it reads.
     Pipe,
@@ -75,7 +75,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Starts it with the standard streams that the command has; without any where it has none.
+    /// Starts it with the standard streams of the command.
     pub(crate) fn spawn(mut command: Command) -> Result<Self> {
         let line = format!("{command:?}");
         // None of the developer's settings.

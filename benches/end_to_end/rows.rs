@@ -136,7 +136,7 @@ impl Bench {
     }
 }
 
-/// Fails where a contender did not do its work.
+/// Fails if a program did not do its work.
 fn check(sink: &Sink, lines: u32) -> Result<()> {
     if let Sink::File(path) = sink {
         let printed = count_lines(path)?;

@@ -40,7 +40,7 @@ impl<R: Read> Packets<R> {
         extent(&self.buffer[self.start..self.end]).is_some()
     }
 
-    /// Waits for the next packet; `None` where the peer has closed.
+    /// Waits for the next packet; `None` if the peer has closed.
     pub(crate) fn next(&mut self) -> io::Result<Option<Packet<'_>>> {
         let (head, size) = loop {
             if let Some(extent) = extent(&self.buffer[self.start..self.end]) {

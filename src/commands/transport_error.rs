@@ -300,7 +300,7 @@ fn unsupported(feature: Feature, broker: &BrokerUrl) -> Failure {
     Failure::refused(format!("{broker} does not support {what}: it says so when it accepts the connection")).hint(hint)
 }
 
-/// Warns if anybody may pose as the broker.
+/// Warns if the broker's certificate is not verified.
 pub(super) fn warn_if_insecure(options: &Options, broker: &BrokerUrl, report: Report) {
     if options.tls.insecure && broker.scheme.is_tls() {
         report.warn(INSECURE_WARNING);

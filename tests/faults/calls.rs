@@ -57,7 +57,7 @@ fn place(broker: &Mosquitto, served: &Receiver<Option<String>>, flags: &str, pla
 }
 
 impl Placed {
-    /// Fails where the call was placed twice, or where what is said of it is not so. Returns the outcome's word.
+    /// Fails if the call was placed twice, or if its report is wrong. Returns the outcome.
     fn check(self) -> String {
         let Self { outcome, requests, .. } = self;
         let said = outcome.json_lines();
@@ -67,8 +67,8 @@ impl Placed {
         outcome.check(requests.len() <= 1, &format!("at most one request, not {requests:?}"));
         outcome.check(requests.iter().all(|request| request == id), &format!("the reported request: {requests:?}"));
         match word.as_str() {
-            "success" => outcome.check(requests.len() == 1, "a request, where there was an answer"),
-            "unreachable" => outcome.check(requests.is_empty(), "no request, where it says that nothing was sent"),
+            "success" => outcome.check(requests.len() == 1, "a request for the reply"),
+            "unreachable" => outcome.check(requests.is_empty(), "no request if nothing was sent"),
             "unknown" => outcome.check(outcome.stderr.contains(id), "the transaction to look for"),
             _ => outcome.check(false, "an outcome that a broken connection may have"),
         }
@@ -213,7 +213,7 @@ fn a_resumed_batch_places_each_call_at_most_once() {
     ));
 }
 
-/// The library frees twice what it could not write: not where we stand in between.
+/// The library frees twice what it cannot write. With the relay in between, it never has to.
 #[test]
 fn every_call_of_a_broken_batch_is_reported_on_every_transport() {
     const CALLS: usize = 2_000;

@@ -46,7 +46,7 @@ fn a_full_disk(flags: &str) {
     let (path, place): (PathBuf, &str) = if small.is_mounted {
         (small.path().join("events.jsonl"), "a tmpfs of 256 KiB")
     } else {
-        (PathBuf::from("/dev/full"), "/dev/full, because nobody may mount a tmpfs here")
+        (PathBuf::from("/dev/full"), "/dev/full, because this system does not allow mounting a tmpfs")
     };
     let broker = Mosquitto::start();
     let start = |path: &Path| {

@@ -131,7 +131,7 @@ fn a_run_whose_reader_closes_the_pipe_sends_disconnect() {
         process.end().has_status(0);
         peer.wait_for_end();
         assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT));
-        assert!(peer.seen_of(PUBACK).is_empty(), "what nobody could read is not acknowledged");
+        assert!(peer.seen_of(PUBACK).is_empty(), "a record that the reader did not get is not acknowledged");
     }
 }
 

@@ -46,7 +46,7 @@ fn mischief(nth: usize) -> Plan {
     plan
 }
 
-/// A durable run that is started again where its first connection fails, as a service manager would.
+/// A durable run that is restarted if its first connection fails, as by a service manager.
 struct Supervised<'a> {
     url: String,
     recording: &'a Recording,

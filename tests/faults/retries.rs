@@ -55,7 +55,7 @@ fn retries_are_counted_from_the_last_success() {
         process.wait_for_stdout("a gap and then ready", |text| text.matches(r#""status":"ready""#).count() > round);
     }
     process.terminate();
-    // Where no try succeeds they are counted together.
+    // Without a success, all attempts count.
     let late =
         Proxy::before(broker.address(), 1, |nth| if nth == 0 { Plan::default() } else { Plan::cut_after_down(2) });
     let process = rtcomm_at("watch --max-retries 3 --mqtt-version 5", &late.url()).start().until_ready();
@@ -106,7 +106,7 @@ fn count(mut bytes: &[u8], kind: u8) -> usize {
     found
 }
 
-/// How busy a process is while it waits for somebody who does not answer.
+/// CPU usage of a process while it waits for an address that does not answer.
 fn is_idle(process: &Process, what: &str) {
     let before = busy(process);
     thread::sleep(LOOK);
@@ -158,7 +158,7 @@ fn a_name_is_resolved_for_each_attempt() {
     let mut probe = Command::new("unshare");
     let works = probe.args(&within("mount --bind /etc/hosts /etc/hosts")[1..]).output();
     if !works.is_ok_and(|output| output.status.success()) {
-        figures("not tested: nobody may change what a name stands for here");
+        figures("not tested: this system does not allow changing host names");
         return;
     }
     let command = rtcomm_at("watch --json --status-events", &format!("mqtt://broker.test:{}", old.port()));

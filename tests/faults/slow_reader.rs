@@ -38,7 +38,7 @@ fn stands_still(flags: &str) {
     let name = if flags.contains("--durable") { "archive" } else { "reader" };
     let publisher = Load::to(broker.address(), 0..MANY).start();
     thread::sleep(KEEPALIVE * INTERVALS + Duration::from_secs(1));
-    assert!(publisher.has_finished(), "the publisher waits for nobody: {} of {MANY}", publisher.acknowledged());
+    assert!(publisher.has_finished(), "the publisher does not wait: {} of {MANY}", publisher.acknowledged());
     let (waiting, owned) = (resident(&process), own(&process));
     let tape = read_on(stdout, Tape::of(MANY));
     wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
@@ -47,7 +47,7 @@ fn stands_still(flags: &str) {
     let tape = tape.lock();
     tape.check_is_whole();
     figures(format_args!(
-        "nobody read for {INTERVALS} keep-alive intervals while {MANY} came ({flags}): {waiting} then ({owned} beside \
+        "the output was blocked for {INTERVALS} keep-alive intervals while {MANY} came ({flags}): {waiting} then ({owned} beside \
          code), {highest} at the most, 0 missing, {} duplicates",
         tape.duplicates()
     ));

@@ -95,7 +95,7 @@ const ROLES: [(&str, &str, &[&str]); 4] = [
     ("rtcomm-tail", "", &["tail"]),
 ];
 
-/// Runs what the role is for as somebody who has just that, and expects it to do what it should.
+/// Runs the commands of a role as a user with only that role, and expects success.
 fn check_that_it_works(guarded: &Guarded, (role, topic, commands): (&str, &str, &[&str]), version: &str) {
     for command in commands {
         if topic.is_empty() {

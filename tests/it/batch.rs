@@ -37,7 +37,7 @@ fn backwards(broker: &Broker, count: usize, answer: impl Fn(&Value) -> Option<Va
                 client.publish(request["fromTopic"].as_str().expect("a topic"), response.to_string());
             }
         }
-        // The connection stays: without it the broker would say that nobody subscribes.
+        // Keep the connection, and so the subscription.
         loop {
             client.next();
         }
@@ -190,7 +190,7 @@ fn a_batch_ends_with_a_summary() {
     call("--quiet", &input).run().has_status(6).never_says("done");
 }
 
-/// A pipe that takes no byte more; nobody reads it, but somebody could.
+/// A full pipe with an open reader.
 fn full_pipe() -> (std::io::PipeReader, std::fs::File) {
     let (reader, mut writer) = std::io::pipe().expect("the system has pipes");
     let flags = rustix::fs::fcntl_getfl(&writer).expect("a pipe has flags");

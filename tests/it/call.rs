@@ -325,7 +325,7 @@ fn a_signal_prints_a_json_line_only_if_the_request_was_sent() {
         call.signal(signal);
         let outcome = call.end().has_status(status);
         let [line] = &outcome.json_lines()[..] else { panic!("one line: {}", outcome.stdout) };
-        outcome.check(line["outcome"] == "unknown", "nobody knows");
+        outcome.check(line["outcome"] == "unknown", "the outcome is unknown");
         outcome.check(line["transID"] == request["transID"], "the transaction to look for");
         outcome.check(line["reason"].as_str().is_some_and(|it| it.starts_with("interrupted")), "why");
     }

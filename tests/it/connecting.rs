@@ -247,7 +247,7 @@ fn no_proxy_is_read_as_curl_reads_it() {
     }
 }
 
-/// Where a process listens, taken from the kernel's tables.
+/// The addresses on which a process listens, from the kernel's tables.
 enum Endpoint {
     Tcp(std::net::SocketAddr),
     Unix(UnixAddress),
@@ -333,7 +333,7 @@ fn the_endpoints_of_a_process_are_found() {
     assert!(found.iter().any(|it| matches!(it, Endpoint::Unix(address) if is_ours(address))));
 }
 
-/// The library reaches the relay at an endpoint on this machine, which is nobody else's business.
+/// The library connects to the relay at a local endpoint, which must refuse all other processes.
 #[test]
 fn another_process_at_the_local_endpoint_is_disconnected() {
     for version in VERSIONS {

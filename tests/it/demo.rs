@@ -90,7 +90,7 @@ fn the_same_seed_gives_the_same_events() {
         |seed: &str| rtcomm(&format!("demo --listen 127.0.0.1:0 --json --interval 30ms -c 60 --seed {seed}")).start();
     let demos = [run("7"), run("7"), run("8")];
     let [one, same, other] = demos.map(|demo| story(&demo.end().has_status(0)));
-    // The story begins before its first listener is there; where each came in is chance.
+    // The simulation begins before the subscription, so outputs may start at different events.
     let from_where_both_listen = |a: &[_], b: &[_]| {
         let begin = a.iter().position(|it| Some(it) == b.first())?;
         let length = b.len().min(a.len() - begin);

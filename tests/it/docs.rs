@@ -11,6 +11,7 @@ mod architecture;
 mod chapters;
 mod generated;
 mod json_keys;
+mod language;
 mod man;
 mod readme;
 mod shown;

@@ -12,7 +12,7 @@ use crate::support::pki::{Authority, Identity};
 use crate::support::relay::{Answer, Relay};
 use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
-/// What may go wrong, and what is to be said of it.
+/// A cause of an error, and the expected message, hint and status.
 struct Row {
     cause: &'static str,
     url: String,
@@ -189,7 +189,7 @@ fn errors_of_tls() {
             row("plain port", tls_url(&http), 5, "does not speak TLS", "mqtt://").trusting(&ours),
         ]);
     }
-    // Also where a proxy is on the way.
+    // Also through a proxy.
     let proxy = || format!("http://127.0.0.1:{}", Relay::proxy(Answer::Connect).port());
     check_all(&[
         row("unknown CA", tls(&good), 5, "unknown CA", "--cafile").trusting(&other).flag("--proxy", proxy()),

@@ -120,7 +120,7 @@ fn check_lines(outcome: &Outcome, sent: &[&(String, Kind, Vec<u8>)]) {
     }
 }
 
-/// Fails unless each line is safe; with colours, but for those.
+/// Fails unless each line is safe, apart from colors if they are expected.
 #[track_caller]
 fn check_safe(outcome: &Outcome, count: usize, is_colored: bool) {
     let lines: Vec<&str> = outcome.stdout.split_terminator('\n').collect();

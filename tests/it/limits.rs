@@ -78,8 +78,8 @@ fn limits_are_those_of_the_current_connection() {
     let numbers: Vec<_> = outcome.json_lines().iter().map(|line| line["payload"]["n"].clone()).collect();
     outcome.check(numbers == [0, 1, 2], "each event once");
     let identified = |nth: usize| peer.subscribes()[nth].filters.iter().all(|filter| filter.identifier.is_some());
-    outcome.check(identified(0) && identified(2), "identifiers where the broker has them");
-    outcome.check(matching(&peer, 1) == 1 && !identified(1), "one filter and no identifier where it has none");
+    outcome.check(identified(0) && identified(2), "identifiers if the broker supports them");
+    outcome.check(matching(&peer, 1) == 1 && !identified(1), "one filter and no identifier if it does not");
 }
 
 /// A broker that refuses what its CONNACK says that it does not have.

@@ -16,7 +16,7 @@ use crate::support::pki::Authority;
 use crate::support::relay::{Answer, Relay};
 use crate::support::{Broker, Outcome, Rtcomm, TIMEOUT, rtcomm, shell};
 
-/// What nobody may see: as it is, and as HTTP carries it (Base64 of `ops:` and it, and of it alone).
+/// The secret, plain and as in HTTP (Base64 of `ops:` and it, and of it alone).
 const SECRET: &str = "hunter2-Zq8xV";
 const ENCODED: [&str; 3] = ["b3BzOmh1bnRlcjItWnE4eF", "aHVudGVyMi1acTh4V", "hunter2%2DZq8xV"];
 
@@ -35,7 +35,7 @@ fn shows_no_secret(outcome: &Outcome) {
     outcome.check(!is_shown, "no secret");
 }
 
-/// A broker that takes `ops` with the secret, and nobody else.
+/// A broker that accepts only `ops` with the secret.
 fn broker(dir: &Path) -> Broker {
     let users = password_file(dir, "ops", SECRET);
     Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()))
@@ -54,7 +54,7 @@ fn a_password_file_that_others_can_read_is_refused() {
     for mode in [0o600, 0o400] {
         shows_no_secret(&run(mode).start().until_ready().terminate());
     }
-    // What is no file has no mode that counts.
+    // The mode of anything but a regular file does not matter.
     let open = shell(r#"cat "$FILE" | rtcomm watch -u ops --password-file /dev/stdin --for 1s"#);
     let outcome = open.env("FILE", file(dir.path(), 0o600)).at(&broker).run().has_status(0);
     shows_no_secret(&outcome);

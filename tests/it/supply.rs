@@ -91,7 +91,7 @@ fn every_dependency_has_an_allowed_license() {
         String::from_utf8(output.stdout).expect("cargo prints text")
     };
     let version = cargo(&["-vV"]);
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo says where it runs");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo prints its host");
     let metadata = cargo(&["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host]);
     let metadata: Value = serde_json::from_str(&metadata).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("packages");

@@ -22,7 +22,7 @@ use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 const VERSIONS: [&str; 2] = ["5", "3.1.1"];
 
 /// What is said where nothing is checked.
-const UNCHECKED: &str = "the broker's certificate is not checked (--insecure)";
+const INSECURE_WARNING: &str = "the broker's certificate is not checked (--insecure)";
 
 /// A broker for this scheme: with TLS or without, over TCP or over WebSockets.
 fn broker(scheme: &str, identity: &Identity, more: &str) -> Broker {
@@ -35,7 +35,7 @@ fn is_encrypted(scheme: &str) -> bool {
     matches!(scheme, "mqtts" | "wss")
 }
 
-/// A run that trusts the authority, where the scheme asks for one.
+/// A run that trusts the authority, if the scheme uses TLS.
 fn trusting(authority: &Authority, scheme: &str, run: Rtcomm) -> Rtcomm {
     if is_encrypted(scheme) { run.arg("--cafile").arg(authority.cafile()) } else { run }
 }
@@ -44,7 +44,7 @@ fn watch(url: &str) -> Rtcomm {
     rtcomm("watch --broker").arg(url)
 }
 
-/// A call that nobody hears, which an MQTT 5 broker says once all else is well.
+/// A call without a subscriber: with MQTT 5, status 6 shows that everything else works.
 fn call(url: &str) -> Rtcomm {
     rtcomm("call a b --mqtt-version 5 --broker").arg(url)
 }
@@ -72,10 +72,10 @@ fn a_broker_with_a_valid_chain_and_name_is_accepted() {
             for host in ["localhost", "127.0.0.1"] {
                 let url = broker.url_as(scheme, host);
                 let run = |flag: &str, path: &Path| watch(&url).arg(flag).arg(path).env("RTCOMM_MQTT_VERSION", version);
-                succeeds(run("--cafile", &authority.cafile())).never_says(UNCHECKED);
-                succeeds(run("--capath", &authority.capath())).never_says(UNCHECKED);
-                call(&url).arg("--cafile").arg(authority.cafile()).run().has_status(6).never_says(UNCHECKED);
-                call(&url).arg("--capath").arg(authority.capath()).run().has_status(6).never_says(UNCHECKED);
+                succeeds(run("--cafile", &authority.cafile())).never_says(INSECURE_WARNING);
+                succeeds(run("--capath", &authority.capath())).never_says(INSECURE_WARNING);
+                call(&url).arg("--cafile").arg(authority.cafile()).run().has_status(6).never_says(INSECURE_WARNING);
+                call(&url).arg("--capath").arg(authority.capath()).run().has_status(6).never_says(INSECURE_WARNING);
             }
         }
     }
@@ -191,20 +191,20 @@ fn insecure_accepts_any_certificate_with_a_warning_on_each_connection() {
             let broker = broker(scheme, &identity, "");
             let url = broker.url_as(scheme, "localhost");
             watch(&url).arg("--cafile").arg(authority.cafile()).run().has_status(5);
-            succeeds(watch(&url).arg("--insecure")).says(UNCHECKED);
+            succeeds(watch(&url).arg("--insecure")).says(INSECURE_WARNING);
         }
         let broker = broker(scheme, &authority.server_elsewhere(), "");
         let relay = Relay::to(broker.port());
         let url = format!("{scheme}://localhost:{}", relay.port());
         let call = rtcomm("call a b --insecure --mqtt-version 5 --broker").arg(&url).run();
-        call.has_status(6).says(UNCHECKED);
+        call.has_status(6).says(INSECURE_WARNING);
         let watch = rtcomm("watch --insecure --broker").arg(&url).start().until_ready();
         for count in 2..4 {
             relay.cut();
             watch.wait_for_stderr("another connection", |text| text.matches("rtcomm: ready").count() == count);
         }
         let outcome = watch.terminate();
-        outcome.check(outcome.stderr.matches(UNCHECKED).count() == 3, "a warning for each of three connections");
+        outcome.check(outcome.stderr.matches(INSECURE_WARNING).count() == 3, "a warning for each of three connections");
     }
 }
 
@@ -226,7 +226,7 @@ fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAccepto
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let acceptor = acceptor.clone();
-            // Who only looks whether somebody listens, or refuses us, makes no handshake.
+            // A client that only checks the port, or rejects the certificate, makes no handshake.
             thread::spawn(move || drop(acceptor.accept(stream)));
         }
     });

@@ -10,7 +10,7 @@ use super::Load;
 use crate::support::broker::{free_port, installed};
 use crate::support::{Process, Rtcomm, TIMEOUT};
 
-/// How often another port is tried where somebody else was faster.
+/// Number of attempts with another port, if the chosen one is taken meanwhile.
 const TRIES: usize = 20;
 
 /// What it keeps when it is stopped, and every second besides.
@@ -19,7 +19,7 @@ pub(crate) const KEEPING: &str = "persistence true\nautosave_interval 1\n";
 /// mosquitto, open to everybody, with room for all that waits.
 pub(crate) struct Mosquitto {
     port: u16,
-    /// What it is started in, where that is not here: a program and its arguments.
+    /// The program and arguments that start it in another namespace, if any.
     within: Vec<String>,
     dir: TempDir,
     process: Option<Process>,
@@ -83,7 +83,7 @@ impl Mosquitto {
         process.end();
     }
 
-    /// Starts it where it was.
+    /// Restarts it on the same port.
     pub(crate) fn start_again(&mut self) {
         if let Err(story) = self.run() {
             panic!("mosquitto does not start again\n{story}");

@@ -40,7 +40,7 @@ impl Link {
     /// Loses this share of packets, and takes so long one way.
     ///
     /// # Errors
-    /// Where the system does not let us, or cannot.
+    /// If the system does not allow or support it.
     pub(crate) fn new(loss: f64, delay: Duration, seed: u64) -> Result<Self, String> {
         let number = std::process::id() % 4_000;
         // From the block that is kept for measurements (RFC 2544).
@@ -97,7 +97,7 @@ impl Link {
         Ok(())
     }
 
-    /// Where we reach a namespace without loss.
+    /// The address of a namespace without loss.
     fn outside(&self, end: usize) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.hubs[end].to_bits() + 1)
     }
@@ -183,7 +183,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
         for (end, name) in self.names.iter().enumerate() {
-            // A namespace may live on for as long as TCP has something to say in it, but nobody hears that. What was
+            // A namespace may exist while TCP still has data in it, which goes nowhere. What was
             // never made need not be removed.
             let _ = ip(&format!("link del {}", veth(end)));
             let _ = ip(&format!("netns del {name}"));

@@ -29,7 +29,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How long to wait for many messages. Only a broken program makes a test wait so long.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
 
-/// Looks until it comes to hold; where it does not within `bound`, fails with `story`.
+/// Polls until the condition holds. Fails with `story` after `bound`.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, bound: Duration, story: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + bound;
@@ -50,7 +50,7 @@ pub(crate) fn has_ended(process: &mut Process) -> bool {
     process.child.try_wait().expect("our own child can be waited for").is_some()
 }
 
-/// Prints what was measured, also where the test passes.
+/// Prints a measurement, even if the test passes.
 pub(crate) fn figures(text: impl fmt::Display) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     // Ignore broken pipes: the reader is gone.

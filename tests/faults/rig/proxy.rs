@@ -99,7 +99,7 @@ impl Proxy {
                     return;
                 }
                 let shared = shared.clone();
-                // Where a connection fails it is closed, as it would be on any bad network.
+                // Close a failed connection, as a bad network does.
                 thread::spawn(move || drop(shared.serve(&client)));
             }
         });
@@ -128,7 +128,7 @@ impl Proxy {
         }
     }
 
-    /// Swallows from now on whatever is sent to it: connections are cut, and nobody answers new ones.
+    /// Drops all packets from now on: connections are cut, and new ones are not answered.
     pub(crate) fn go_dark(&self) {
         self.stop_accepting();
         let waiting = swallow_all(&self.listener);
@@ -141,14 +141,14 @@ impl Proxy {
         if let Some(accepting) = lock(&self.accepting).take() {
             // Wakes the thread that accepts.
             let woken = TcpStream::connect(self.address());
-            // Where it panicked its test has failed already.
+            // If it panicked, its test has failed already.
             let _ = accepting.join();
             drop(woken);
         }
     }
 }
 
-/// Fills the queue of a listener that nobody accepts at, so that the system answers nobody any more; holds who waits.
+/// Fills the queue of a listener that does not accept, so that the system ignores new connections. Holds the waiting ones.
 pub(crate) fn swallow_all(listener: &TcpListener) -> Vec<TcpStream> {
     rustix::net::listen(listener, 0).expect("it listens");
     let address = listener.local_addr().expect("it is bound");
@@ -246,7 +246,7 @@ impl ProxiedConnection<'_> {
                     thread::sleep(delay.mul_f64(random.f64()));
                 }
                 self.wait_out_a_stall(is_up);
-                // Noted first, so that what somebody has received is known to have passed.
+                // Count before sending, so that everything received is counted.
                 self.note(is_up, piece);
                 if to.write_all(piece).is_err() {
                     break 'connection;

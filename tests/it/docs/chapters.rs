@@ -128,7 +128,7 @@ const CHAPTERS: &[Chapter] = &[
             Paragraph(
                 "If the first connection fails, the program exits with 5. A connection that is lost later is made again: \
                  after 0.2 seconds, then after twice as long each time, up to 30 seconds. Each pause is shortened by up to \
-                 half at random. Host names are resolved anew each time, the addresses of a name are raced, and several \
+                 half at random. Host names are resolved each time, the addresses of a name are raced, and several \
                  brokers are tried in order. Each reason is reported once, not with each attempt. `ready` is printed again \
                  when the broker has granted every subscription; a broker that kept the session needs no new SUBSCRIBE.",
             ),

@@ -79,7 +79,7 @@ impl Guarded {
     }
 }
 
-/// Where the system keeps the plugin.
+/// The path of the plugin.
 fn plugin() -> PathBuf {
     let folders = ["/usr/lib", "/usr/local/lib", "/usr/lib64"].map(PathBuf::from);
     let below =

@@ -93,13 +93,13 @@ impl Rtcomm {
         process
     }
 
-    /// Starts it with nobody reading its standard output but the caller.
+    /// Starts it with a standard output that only the caller reads.
     pub(crate) fn start_unread(mut self) -> (Process, ChildStdout) {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut self.command);
         let mut stdin = process.child.stdin.take().expect("it is piped");
         thread::spawn(move || {
-            // Where the process does not want to read it all, it need not.
+            // Ignore broken pipes: the process need not read everything.
             let _ = stdin.write_all(&self.stdin);
         });
         let stdout = process.child.stdout.take().expect("it is piped");
@@ -198,7 +198,7 @@ impl Process {
             }
         };
         for stream in [&self.stdout, &self.stderr] {
-            assert!(stream.wait_for_end(), "somebody holds its streams open\n{}", self.so_far("ended"));
+            assert!(stream.wait_for_end(), "a process holds its streams open\n{}", self.so_far("ended"));
         }
         Outcome { command: self.command.clone(), status, stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
@@ -216,7 +216,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Where it has ended already there is nothing to kill.
+        // Ignore errors: it may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

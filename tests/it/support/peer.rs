@@ -413,7 +413,7 @@ impl Peer {
                 // A client that is gone cannot be answered, but what it had sent is still read.
                 let _ = match packet.kind() {
                     CONNECT => {
-                        // The test is over if nobody opens.
+                        // Ignore a missing sender: the test is over.
                         let _ = lock(&opened).recv();
                         connection.answer(&packet, &Script::default())
                     }
@@ -422,7 +422,7 @@ impl Peer {
                 };
             }
             if is_client {
-                // The test is over if nobody waits.
+                // Ignore a missing receiver: the test is over.
                 let _ = close.send(());
             }
             Ok(())

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::{POLL_INTERVAL, TIMEOUT};
 
-/// Passes bytes on between those who connect to it and somebody else.
+/// Forwards bytes between its clients and another server.
 pub(crate) struct Relay {
     port: u16,
     state: Arc<Mutex<State>>,
@@ -86,7 +86,7 @@ impl Relay {
         self.port
     }
 
-    /// What each client sent first. A client that only looked whether somebody listens sent nothing.
+    /// The first bytes of each client. A client that only checks the port sends nothing.
     pub(crate) fn heads(&self) -> Vec<String> {
         lock(&self.state).heads.iter().filter(|head| !head.is_empty()).cloned().collect()
     }
