@@ -1,8 +1,8 @@
-# What people do with this repository, each in one word. `make` alone says which words there are.
+# Common tasks. `make` alone lists them.
 
 PREFIX = /usr/local
 DESTDIR =
-# Given to `rtcomm demo` by `make demo`.
+# Arguments of `rtcomm demo` for `make demo`.
 ARGS =
 
 CARGO = cargo
@@ -19,29 +19,30 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 MANPAGES = $(notdir $(wildcard man/*.1))
 SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
-# Servers live where an ordinary user's PATH does not lead.
+# Servers such as mosquitto are in directories that a user's PATH may not have.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help deps deps-rust deps-build deps-test deps-bench demo test test-faults test-cluster bench build install uninstall man clean
+.PHONY: help deps deps-rust deps-build deps-test deps-bench demo test test-faults test-cluster sanitize bench build install uninstall man clean
 
 help:
 	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
-	@echo 'make test       build and run all tests but the slow ones'
-	@echo 'make test-faults  all that must hold through kills, bad networks and long runs'
-	@echo 'make test-cluster  three broker nodes, one of which is killed or frozen under load'
-	@echo 'make bench      build, then measure against other programs, and print the table'
+	@echo 'make test       run all tests but the slow ones'
+	@echo 'make test-faults  run all fault tests: kills, bad networks, full disks, long runs'
+	@echo 'make test-cluster  run tests with three broker nodes, one of which is killed or frozen'
+	@echo 'make sanitize   run unit, malformed and hostile tests with the C code under AddressSanitizer'
+	@echo 'make bench      build, then compare with other programs, and print a table'
 	@echo 'make build      build $(BINARY)'
 	@echo 'make install    install program, man pages and completions (PREFIX=$(PREFIX) DESTDIR=)'
-	@echo 'make uninstall  remove what make install installed'
-	@echo 'make deps       install what the build needs and this machine lacks'
-	@echo 'make deps-test  the same for the tests'
-	@echo 'make deps-bench the same for the benchmark'
+	@echo 'make uninstall  remove the installed files'
+	@echo 'make deps       install missing packages for the build'
+	@echo 'make deps-test  install missing packages for the tests'
+	@echo 'make deps-bench install missing packages for the benchmark'
 	@echo 'make man        refresh man/ and completions/ from the command-line definition'
-	@echo 'make clean      remove what was built'
+	@echo 'make clean      remove build results'
 
 deps: deps-rust deps-build
 
-# Each need is PROGRAM:PACKAGE; the Debian package holds the program.
+# Each need is PROGRAM:PACKAGE, the Debian package with the program.
 deps-build:
 	$(call need,cc:build-essential make:build-essential cmake:cmake pkg-config:pkg-config libssl:libssl-dev)
 
@@ -52,7 +53,7 @@ deps-test:
 deps-bench:
 	$(call need,mosquitto:mosquitto mosquitto_sub:mosquitto-clients mosquitto_rr:mosquitto-clients jq:jq rg:ripgrep hyperfine:hyperfine)
 
-# Says nothing and asks no network where nothing is missing.
+# Prints nothing and uses no network if nothing is missing.
 define need
 	@set -eu; missing=; \
 	for need in $(1); do \
@@ -98,7 +99,21 @@ deps-rust:
 demo: build
 	$(BINARY) demo $(ARGS)
 
-# Killed brokers, bad networks, long runs: also what takes longer than some seconds.
+# GCC instruments the C code (the MQTT library, zstd) and replaces malloc; the Rust code has no unsafe blocks. libasan is linked
+# as a whole and statically, because the runtime must come before libc and rustc passes -nodefaultlibs. With --target, the flags
+# apply neither to build scripts nor to macros. SANITIZE_TESTS chooses tests with nextest's or libtest's substrings.
+SANITIZE_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
+SANITIZE_TESTS = malformed:: hostile::
+sanitize: deps deps-test
+	set -eu; \
+	export CFLAGS_$(subst -,_,$(SANITIZE_TARGET))='-fsanitize=address -fno-omit-frame-pointer -g'; \
+	export RUSTFLAGS='-C link-arg=-Wl,--push-state,--whole-archive,-Bstatic,-lasan,--pop-state -C link-arg=-lstdc++ -C link-arg=-lm'; \
+	export ASAN_OPTIONS=detect_leaks=0; \
+	test="$(CARGO) test --locked --target $(SANITIZE_TARGET) --target-dir $(TARGET_DIR)/sanitize"; \
+	$$test --lib; \
+	$$test --test it -- --test-threads 4 $(SANITIZE_TESTS)
+
+# Includes tests that take longer than some seconds.
 test-faults: deps deps-test
 	$(CARGO) test --locked --test faults -- --include-ignored --nocapture --test-threads 2
 
@@ -106,7 +121,7 @@ test-faults: deps deps-test
 test-cluster: deps deps-test
 	$(CARGO) test --locked --test cluster -- --include-ignored --nocapture --test-threads 1
 
-# nextest knows no doctests.
+# nextest does not run documentation tests.
 test: deps deps-test
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    set -ex; \
@@ -117,7 +132,7 @@ test: deps deps-test
 	    $(CARGO) test --locked; \
 	fi
 
-# Touched, because cargo leaves the file alone where it has nothing to do.
+# Touch the file: cargo does not if it is up to date.
 build: deps
 	$(CARGO) build --release --locked
 	@touch $(BINARY)
@@ -125,7 +140,7 @@ build: deps
 $(BINARY): $(SOURCES)
 	@$(MAKE) build
 
-# Builds only where the program is older than its source: root need not have cargo.
+# Builds only if the program is older than its sources, so root does not need cargo.
 install: $(BINARY)
 	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir) $(DESTDIR)$(bashdir) $(DESTDIR)$(zshdir) $(DESTDIR)$(fishdir)
 	$(INSTALL) -m 755 $(BINARY) $(DESTDIR)$(bindir)/rtcomm
@@ -138,11 +153,11 @@ uninstall:
 	rm -f $(DESTDIR)$(bindir)/rtcomm $(addprefix $(DESTDIR)$(mandir)/,$(MANPAGES))
 	rm -f $(DESTDIR)$(bashdir)/rtcomm $(DESTDIR)$(zshdir)/_rtcomm $(DESTDIR)$(fishdir)/rtcomm.fish
 
-# The tests that compare these files write them when they are told to.
+# With UPDATE=1, the tests that compare these files write them.
 man: deps
 	UPDATE=1 $(CARGO) test --locked --test it -- docs::generated
 
-# How much and which rows: RTCOMM_BENCH_SCALE=0.05 is a quick look; benches/README.md says more.
+# RTCOMM_BENCH_SCALE=0.05 makes a quick run; see benches/README.md.
 bench: build deps-bench
 	$(CARGO) run --quiet --release --locked --example end_to_end
 

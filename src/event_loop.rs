@@ -118,6 +118,26 @@ impl<T: Send + 'static> EventLoop<T> {
         };
         self.receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
     }
+
+    /// Waits during shutdown until `handle` returns a value for an event. Returns `None` after `timeout`, or
+    /// [`FORCED_EXIT_GRACE`] after a further signal.
+    pub(crate) fn await_shutdown<R>(
+        &self,
+        timeout: Duration,
+        mut handle: impl FnMut(LoopEvent<T>) -> Option<R>,
+    ) -> Option<R> {
+        let mut deadline = deadline_in(timeout);
+        loop {
+            match self.next(deadline)? {
+                LoopEvent::Signal(_) => deadline = deadline.min(deadline_in(FORCED_EXIT_GRACE)),
+                event => {
+                    if let Some(result) = handle(event) {
+                        return Some(result);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Returns the time after `duration`, or `None` if the clock cannot represent it.

@@ -1,4 +1,4 @@
-//! The MQTT library with nothing behind it, and a socket with no library: what no program can surpass.
+//! Baselines: the MQTT library with an empty callback, and a socket without a library.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream};
@@ -106,7 +106,7 @@ fn connect_and_subscribe(client: &mqtt::AsyncClient, filter: &str, qos: i32) -> 
     Ok(())
 }
 
-/// Says goodbye, and leaves the client to the end of the process: dropping it may take a second.
+/// Disconnects, and leaks the client: dropping it may take a second.
 fn leave(client: mqtt::AsyncClient) -> Result<()> {
     client.disconnect(None).wait()?;
     std::mem::forget(client);

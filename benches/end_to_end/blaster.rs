@@ -1,5 +1,5 @@
-//! A peer that sends one subscriber events as fast as the socket takes them, because a real broker is slower than what is
-//! measured here. Of events it has a block of [`BLOCK`], encoded beforehand, which it sends over and over.
+//! A peer that sends events to one subscriber as fast as the socket accepts them, because a real broker is slower than the
+//! programs. It sends a block of [`BLOCK`] encoded events again and again.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ const BLOCK: u16 = 50_000;
 /// How much is handed to the socket at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// How many messages of QoS 1 are unacknowledged at the most, where the subscriber allows as many.
+/// Maximum number of unacknowledged messages at QoS 1, if the subscriber allows as many.
 const WINDOW: usize = 1_000;
 
 /// A listening blaster, for any number of subscribers one after the other.
@@ -58,15 +58,15 @@ impl Blaster {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
-    /// Has so many events for the next subscriber. It is told when the first of them goes out.
+    /// Sends this many events to the next subscriber. The receiver gets a message when the first is sent.
     pub(crate) fn load(&self, count: u32) -> Receiver<Instant> {
-        let (began, told) = channel();
+        let (began, started) = channel();
         *lock(&self.next) = Some(Order { count: count as usize, began });
-        told
+        started
     }
 }
 
-/// Speaks with whoever connected, until it closes. Only who subscribes takes the order: others look whether somebody
+/// Serves a client until it disconnects. Only a subscriber gets the events: other clients check whether somebody
 /// listens.
 fn serve(stream: &TcpStream, orders: &Mutex<Option<Order>>, blocks: &Blocks) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -100,7 +100,7 @@ fn serve(stream: &TcpStream, orders: &Mutex<Option<Order>>, blocks: &Blocks) -> 
                 _ => {}
             }
             if fresh > 0 && !packets.has_next() {
-                // Where all is sent nobody counts any longer.
+                // Ignore a missing receiver: everything is sent.
                 let _ = acknowledged.send(fresh);
                 fresh = 0;
             }
@@ -119,7 +119,7 @@ fn blast(
     window: Option<usize>,
     acknowledgements: &Receiver<usize>,
 ) -> io::Result<()> {
-    // Nobody may wait to be told.
+    // Ignore a missing receiver.
     let _ = order.began.send(Instant::now());
     let (mut sent, mut acknowledged) = (0, 0);
     while sent < order.count {

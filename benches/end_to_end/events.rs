@@ -1,4 +1,4 @@
-//! Events as a deployment of 100,000 endpoints has them: seeded, so that every run sees the same.
+//! Generates the events of a deployment with 100,000 endpoints, with a seed, so that every run has the same.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 
-/// The endpoint that one in [`ONE_IN`] events is a failed session of; of nobody else's there are so many.
+/// One in [`ONE_IN`] events is a failed session of this endpoint, far more than of any other.
 pub(crate) const BUSY: &str = "help_desk";
 
 /// How many events there are for each failed session of [`BUSY`].

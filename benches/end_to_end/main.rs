@@ -1,8 +1,8 @@
-//! Measures the release build against its peers, side by side on one machine, and prints a table. It fails only where
-//! something cannot be measured. README.md in the folder above says how each figure is taken.
+//! Compares the release build with other programs on one machine, and prints a table. Fails only if something cannot be
+//! measured. README.md in the parent folder describes the method.
 //!
-//! `RTCOMM_BENCH_SCALE` makes every amount so many times as large (0.05 is a quick look), `RTCOMM_BENCH_ROUNDS` says how
-//! many rounds count, `RTCOMM_BENCH_ONLY` and `RTCOMM_BENCH_SKIP` name groups of rows, with commas between.
+//! `RTCOMM_BENCH_SCALE` is a factor for all amounts (0.05 is a quick run), `RTCOMM_BENCH_ROUNDS` the number of rounds.
+//! `RTCOMM_BENCH_ONLY` and `RTCOMM_BENCH_SKIP` select groups of rows, separated by commas.
 
 use std::io::{Write as _, stderr, stdout};
 

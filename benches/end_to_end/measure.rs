@@ -1,4 +1,4 @@
-//! Runs programs and takes their figures. Every child is killed when its handle is dropped.
+//! Runs programs and measures them. Every child is killed when its handle is dropped.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -37,10 +37,10 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a program's output goes.
+/// The destination of a program's output.
 #[derive(Clone)]
 pub(crate) enum Sink {
-    /// A file, which is made anew.
+    /// A new file.
     File(PathBuf),
     /// A pipe, whose reader throws away what it reads.
     Pipe,
@@ -75,7 +75,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Starts it with the standard streams that the command has; without any where it has none.
+    /// Starts it with the standard streams of the command.
     pub(crate) fn spawn(mut command: Command) -> Result<Self> {
         let line = format!("{command:?}");
         // None of the developer's settings.
@@ -126,7 +126,7 @@ impl Process {
 
     /// Waits for its end; the wall time is taken from `since`, or from its beginning.
     pub(crate) fn finish(mut self, since: Option<Instant>) -> Result<Run> {
-        // What it used is told for as long as nobody has taken its status.
+        // Its resource usage is available until its status is collected.
         waitid(WaitId::Pid(self.pid()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
         let wall = since.unwrap_or(self.began).elapsed();
         let cpu = self.cpu()?;

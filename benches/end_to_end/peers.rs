@@ -1,4 +1,4 @@
-//! The other programs that `rtcomm` is measured against or with: a real broker, and a service that answers calls.
+//! The peers of `rtcomm` in the benchmark: a real broker, and a service that answers calls.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use crate::wire::{self, Packets};
 pub(crate) enum Delay {
     /// Sends it.
     None,
-    /// As it comes: holds it back, for 40 ms where the other end delays its acknowledgement too (Nagle's algorithm).
+    /// The default: holds it back, for 40 ms if the peer delays its acknowledgement too (Nagle's algorithm).
     Default,
 }
 
@@ -102,7 +102,7 @@ fn text<'a>(json: &'a [u8], key: &str) -> Option<&'a str> {
     std::str::from_utf8(&json[begin..begin + size]).ok()
 }
 
-/// Fails where a program is missing, with what installs it.
+/// Fails if a program is missing, with the command that installs it.
 pub(crate) fn check() -> Result<()> {
     for program in ["mosquitto", "mosquitto_sub", "mosquitto_rr", "jq", "rg", "hyperfine"] {
         let folders = std::env::var_os("PATH").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The rows of the table, group by group: what runs side by side is in one group.
+//! The rows of the table, by group. The programs of a group are compared with each other.
 
 use std::fs;
 use std::io::Read as _;
@@ -34,7 +34,7 @@ pub(crate) const GROUPS: [(&str, Group); 8] = [
     ("size", the_binary_is_small),
 ];
 
-/// What the broker of the call rows is told about delays, in the table's words.
+/// The delay settings of the broker in the call rows, as in the table.
 const USUAL: &str = "mosquitto as it comes";
 const PROMPT: &str = "mosquitto with `set_tcp_nodelay`";
 
@@ -136,7 +136,7 @@ impl Bench {
     }
 }
 
-/// Fails where a contender did not do its work.
+/// Fails if a program did not do its work.
 fn check(sink: &Sink, lines: u32) -> Result<()> {
     if let Sink::File(path) = sink {
         let printed = count_lines(path)?;
@@ -447,7 +447,7 @@ fn version_millis(bench: &Bench) -> Result<f64> {
     hyperfine.arg(&results).arg(format!("'{}' --version", bench.rtcomm.display()));
     output(hyperfine)?;
     let results: serde_json::Value = serde_json::from_slice(&fs::read(results)?)?;
-    results["results"][0]["median"].as_f64().map(|seconds| seconds * 1000.0).context("hyperfine tells no median")
+    results["results"][0]["median"].as_f64().map(|seconds| seconds * 1000.0).context("hyperfine reports no median")
 }
 
 fn the_binary_is_small(bench: &Bench) -> Result<Vec<Row>> {
@@ -480,11 +480,11 @@ struct LineCount {
 
 impl LineCount {
     fn of(mut pipe: ChildStdout) -> Self {
-        let (told, counts) = channel();
+        let (sender, counts) = channel();
         thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(n @ 1..) = pipe.read(&mut buffer) {
-                if told.send(memchr::memchr_iter(b'\n', &buffer[..n]).count()).is_err() {
+                if sender.send(memchr::memchr_iter(b'\n', &buffer[..n]).count()).is_err() {
                     return;
                 }
             }

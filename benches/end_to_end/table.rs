@@ -1,4 +1,4 @@
-//! The table at the end: what was measured, against what, and whether that is enough.
+//! The table of results: measurement, baseline, goal.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! As much of MQTT's bytes as a peer on loopback needs: 3.1.1 and 5, no TLS, nobody who misbehaves.
+//! The part of MQTT that a well-behaved peer on loopback needs: 3.1.1 and 5, without TLS.
 
 use std::io::{self, Read};
 
@@ -40,7 +40,7 @@ impl<R: Read> Packets<R> {
         extent(&self.buffer[self.start..self.end]).is_some()
     }
 
-    /// Waits for the next packet; `None` where the peer has closed.
+    /// Waits for the next packet; `None` if the peer has closed.
     pub(crate) fn next(&mut self) -> io::Result<Option<Packet<'_>>> {
         let (head, size) = loop {
             if let Some(extent) = extent(&self.buffer[self.start..self.end]) {
@@ -64,7 +64,7 @@ impl<R: Read> Packets<R> {
     }
 }
 
-/// How long the fixed header and the whole packet are at the beginning of `bytes`; `None` where it is not all there.
+/// Length of the fixed header and of the whole packet at the beginning of `bytes`; `None` if it is incomplete.
 fn extent(bytes: &[u8]) -> Option<(usize, usize)> {
     let (length, size) = varint(bytes.get(1..)?)?;
     let whole = 1 + size + length;
@@ -172,7 +172,7 @@ pub(crate) fn suback(is_v5: bool, body: &[u8]) -> Option<(Vec<u8>, u8)> {
     Some((packet, codes.into_iter().max()?))
 }
 
-/// Appends a PUBLISH; with a packet identifier where it is of QoS 1.
+/// Appends a PUBLISH, with a packet identifier at QoS 1.
 pub(crate) fn push_publish(out: &mut Vec<u8>, is_v5: bool, id: Option<u16>, topic: &str, payload: &[u8]) {
     out.push(PUBLISH << 4 | if id.is_some() { 1 << 1 } else { 0 });
     let size = 2 + topic.len() + if id.is_some() { 2 } else { 0 } + usize::from(is_v5) + payload.len();

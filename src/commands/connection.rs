@@ -1,4 +1,4 @@
-//! What the connection's flags and environment mean: reads the secrets, and refuses what cannot work before anything is tried.
+//! Connection options from flags and environment: reads secrets, and rejects invalid combinations before connecting.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -15,29 +15,31 @@ use crate::transport::no_proxy::NoProxy;
 use crate::transport::options::{MqttVersion, Options, ProxyChoice, Secret, TlsOptions, fresh_client_id};
 use crate::transport::url::{BrokerUrl, ProxyUrl};
 
-/// How many bytes of a line are read where a password is expected: more than one may have, and a carriage return.
-const LONGEST: usize = (1 << 16) + 1;
+/// Maximum number of bytes that are read of a password's line: the longest password (65535 bytes), a carriage return, and
+/// one byte more to detect a longer line.
+const MAX_PASSWORD_LINE: usize = (1 << 16) + 1;
 
-/// Whether somebody may be asked for a password that nothing else gives.
+/// Whether the user is asked for a missing password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asking {
+pub(super) enum Prompt {
+    /// On a terminal.
     Allowed,
-    /// No connection will be made.
-    Pointless,
+    /// Never, because the command does not connect.
+    Never,
 }
 
-impl Asking {
-    /// As it is where the command may be one that connects nowhere.
+impl Prompt {
+    /// Returns [`Prompt::Never`] for a dry run.
     pub(super) fn unless(dry_run: bool) -> Self {
-        if dry_run { Self::Pointless } else { Self::Allowed }
+        if dry_run { Self::Never } else { Self::Allowed }
     }
 }
 
-/// Works out what the flags and the environment mean. Reads the password's file.
+/// Returns the connection options. Reads password files, and asks for a password if necessary.
 ///
 /// # Errors
-/// Wrong usage: a URL that is not valid, files that cannot be read, TLS flags for a connection without TLS.
-pub(super) fn options(args: ConnectionArgs, asking: Asking) -> Result<Options, Failure> {
+/// If a URL is invalid, a file cannot be read, or TLS flags are given for connections without TLS.
+pub(super) fn options(args: ConnectionArgs, prompt: Prompt) -> Result<Options, Failure> {
     let ConnectionArgs {
         broker,
         username,
@@ -66,16 +68,16 @@ pub(super) fn options(args: ConnectionArgs, asking: Asking) -> Result<Options, F
     };
     let password = match password_file {
         Some(file) => Some(read_password("--password-file", &file)?),
-        None => password_of_environment()?
-            .or_else(|| ask_password(username.as_deref().filter(|_| asking == Asking::Allowed)?, &brokers[0])),
+        None => environment_password()?
+            .or_else(|| ask_password(username.as_deref().filter(|_| prompt == Prompt::Allowed)?, &brokers[0])),
     };
     if password.is_some() || tls.key_password.is_some() || proxy != ProxyChoice::Direct {
         keep_out_of_core_dumps();
     }
-    // MQTT 5 allows it, for tokens (MQTT 5, 3.1.2.9); whether the broker speaks that shows later.
+    // MQTT 5 allows a password without a user name, for tokens (MQTT 5, 3.1.2.9). Whether the broker speaks MQTT 5 is not
+    // known yet.
     if password.is_some() && username.is_none() && version == MqttVersion::V311 {
-        return Err(Failure::usage("there is a password, but no user name, and MQTT 3.1.1 does not allow that")
-            .hint("name the user with --username"));
+        return Err(Failure::usage("MQTT 3.1.1 allows no password without a user name").hint("set --username"));
     }
     Ok(Options {
         brokers,
@@ -92,18 +94,17 @@ pub(super) fn options(args: ConnectionArgs, asking: Asking) -> Result<Options, F
     })
 }
 
-/// Reads the brokers' URLs: at least one.
+/// Parses the brokers' URLs. Without any, the error is that of an empty URL.
 fn broker_urls(urls: &[String]) -> Result<Vec<BrokerUrl>, Failure> {
     let read = |url: &str| url.parse::<BrokerUrl>().map_err(|error| broker_url_failure(&error));
     let brokers: Vec<BrokerUrl> = urls.iter().map(|url| read(url)).collect::<Result<_, _>>()?;
     if brokers.is_empty() { read("").map(|broker| vec![broker]) } else { Ok(brokers) }
 }
 
-/// Has the system write no memory of ours to a file, whatever ends us: the MQTT library keeps copies of secrets that nobody
-/// wipes.
+/// Disables core dumps: the MQTT library keeps copies of secrets that are never wiped.
 #[cfg(target_os = "linux")]
 fn keep_out_of_core_dumps() {
-    // Where it does not, we are as most programs are.
+    // Ignore errors: most programs allow core dumps.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
@@ -120,7 +121,7 @@ fn check_tls(brokers: &[BrokerUrl], tls: &TlsOptions) -> Result<(), Failure> {
         let scheme = brokers[0].scheme.as_str();
         return match given {
             None => Ok(()),
-            Some(flag) => Err(Failure::usage(format!("{flag} is for TLS, and {scheme}:// has none"))
+            Some(flag) => Err(Failure::usage(format!("{flag} requires TLS, but {scheme}:// does not use it"))
                 .hint("write the broker's URL with mqtts:// or wss://")),
         };
     }
@@ -155,16 +156,17 @@ fn read_password(flag: &str, path: &Path) -> Result<Secret, Failure> {
     str::from_utf8(line)
         .ok()
         .and_then(checked_password)
-        .ok_or_else(|| no_password(&format!("the first line of {} ({flag})", path.display())))
+        .ok_or_else(|| invalid_password(&format!("the first line of {} ({flag})", path.display())))
 }
 
-/// Reads up to the first line end, and takes no byte after it: the next line of standard input may be another secret, or a
-/// batch. What is longer than any password is not read to its end.
-#[expect(clippy::unbuffered_bytes, reason = "a buffer would take what is for others")]
+/// Reads up to the first line end and no further: the next line of standard input may be another secret, or a batch.
+///
+/// Stops after [`MAX_PASSWORD_LINE`] bytes.
+#[expect(clippy::unbuffered_bytes, reason = "a buffer would take bytes of the next line")]
 fn first_line(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Room for all of it from the start: what moves leaves a copy behind.
-    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
-    for byte in file.bytes().take(LONGEST) {
+    // Allocate it all now: growing would leave copies of the secret in freed memory.
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD_LINE));
+    for byte in file.bytes().take(MAX_PASSWORD_LINE) {
         match byte? {
             b'\n' => break,
             byte => line.push(byte),
@@ -173,31 +175,33 @@ fn first_line(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(line)
 }
 
-/// Whether the service manager made the file for this service alone, whatever its mode says (systemd's LoadCredential=).
+/// Returns whether the service manager made the file for this service alone (systemd's LoadCredential=). Its mode is
+/// irrelevant then.
 fn is_service_credential(path: &Path) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| !folder.is_empty() && path.starts_with(folder))
 }
 
-/// A text that MQTT can carry as a password; the library takes no NUL.
+/// Returns a text as a password if MQTT and the MQTT library allow it. The library allows no NUL.
 fn checked_password(text: &str) -> Option<Secret> {
     let fits = !text.is_empty() && !text.contains('\0') && u16::try_from(text.len()).is_ok();
     fits.then(|| Secret::new(text.to_owned()))
 }
 
-fn no_password(what: &str) -> Failure {
-    Failure::usage(format!("{what} is no password")).hint("a password has 1 to 65535 bytes, is UTF-8, and holds no NUL")
+fn invalid_password(what: &str) -> Failure {
+    Failure::usage(format!("{what} is not a valid password"))
+        .hint("a password has 1 to 65535 bytes, is UTF-8, and contains no NUL")
 }
 
-fn password_of_environment() -> Result<Option<Secret>, Failure> {
+fn environment_password() -> Result<Option<Secret>, Failure> {
     const NAME: &str = "RTCOMM_PASSWORD";
     match std::env::var(NAME).map(Zeroizing::new) {
-        Ok(text) => checked_password(&text).map(Some).ok_or_else(|| no_password(NAME)),
+        Ok(text) => checked_password(&text).map(Some).ok_or_else(|| invalid_password(NAME)),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(no_password(NAME)),
+        Err(std::env::VarError::NotUnicode(_)) => Err(invalid_password(NAME)),
     }
 }
 
-/// Asks for a password where somebody is there to answer; nothing typed is no password.
+/// Asks for a password on a terminal. Returns `None` without a terminal, or for an empty line.
 fn ask_password(username: &str, broker: &BrokerUrl) -> Option<Secret> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return None;
@@ -206,19 +210,19 @@ fn ask_password(username: &str, broker: &BrokerUrl) -> Option<Secret> {
     checked_password(&Zeroizing::new(typed))
 }
 
-/// Checks a proxy that was typed: argv is public, so it must not hold credentials.
+/// Parses the proxy of a flag. Rejects credentials, because other users can read command lines.
 fn typed_proxy(url: &str) -> Result<ProxyUrl, Failure> {
     if url.contains('@') {
-        return Err(Failure::usage("the proxy's URL holds credentials, which every user of this machine can read")
-            .hint("give it in the environment, as https_proxy"));
+        return Err(Failure::usage("the proxy's URL contains credentials, which every user of this machine can read")
+            .hint("set https_proxy in the environment instead"));
     }
     url.parse().map_err(|_| Failure::usage(format!("'{url}' is not a valid proxy URL")).hint("write http://HOST:PORT"))
 }
 
-/// The proxy of the environment for encrypted connections, with the hosts that are reached without it.
+/// Returns the environment's proxy for TLS connections (`https_proxy`), and its exceptions (`no_proxy`).
 ///
 /// # Errors
-/// If it is used for a broker and is not valid: to connect without it would not be what it requests. Does not quote it.
+/// If a broker needs the proxy and its URL is invalid. The error does not quote the URL, which may contain credentials.
 fn environment_proxy(brokers: &[BrokerUrl]) -> Result<ProxyChoice, Failure> {
     let variable = |name: &str| std::env::var(name).or_else(|_| std::env::var(name.to_uppercase())).ok();
     let no_proxy = NoProxy::parse(&variable("no_proxy").unwrap_or_default());
@@ -226,11 +230,11 @@ fn environment_proxy(brokers: &[BrokerUrl]) -> Result<ProxyChoice, Failure> {
     let Some(url) = variable("https_proxy").filter(|url| is_used && !url.is_empty()) else {
         return Ok(ProxyChoice::Direct);
     };
-    // As others read it.
+    // curl and others accept a proxy without a scheme.
     let url = if url.contains("://") { url } else { format!("http://{url}") };
     match url.parse() {
         Ok(proxy) => Ok(ProxyChoice::Environment { proxy, no_proxy }),
         Err(_) => Err(Failure::usage("the https_proxy of the environment is not a valid HTTP proxy URL")
-            .hint("write http://HOST:PORT; no_proxy names the hosts that are reached without")),
+            .hint("write http://HOST:PORT; no_proxy lists hosts to connect to without the proxy")),
     }
 }

@@ -2,13 +2,12 @@
 
 use anyhow::{Context as _, Result};
 
-use super::stream::{Delivery, Scope, Stream};
-use super::ui::Ui;
+use super::stream::{DeliveryOptions, Scope, Stream};
+use super::ui::{self, Ui};
 use crate::cli::DemoArgs;
 use crate::demo::{self, DEFAULT_ADDRESS, Demo, Listen};
 use crate::event_loop::{EventLoop, LoopEvent};
 use crate::exit::Status;
-use crate::output;
 use crate::protocol::filter::Filter;
 use crate::transport::options::Options;
 
@@ -42,7 +41,7 @@ pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
         scope: Scope::Events(filter),
         window,
     };
-    stream.run(Delivery::plain()?, ui.report)
+    stream.run(DeliveryOptions::to_stdout()?, ui.report)
 }
 
 /// Prints the broker's URL, and serves until a signal arrives or the demo fails.
@@ -50,7 +49,7 @@ pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
 /// The reader of the URL may close the pipe.
 fn serve(demo: Demo, url: &str) -> Result<Status> {
     let event_loop = EventLoop::new()?;
-    output::print(&format!("RTCOMM_BROKER={url}\n"))?;
+    ui::print(&format!("RTCOMM_BROKER={url}\n"))?;
     let send = event_loop.sender();
     std::thread::spawn(move || send(demo.wait()));
     loop {

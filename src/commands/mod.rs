@@ -8,7 +8,9 @@
 //! | [`demo`] | embedded broker and simulated server |
 //! | [`stream`] | live messages, for `watch`, `tail` and `demo` |
 //! | [`connection`] | connection options from flags and environment |
-//! | [`ui`] | messages and color |
+//! | [`transport_error`], [`connect_error`] | errors of the transport as messages, hints and statuses |
+//! | [`usage_error`] | errors in the arguments, help and version |
+//! | [`ui`] | standard output, messages and color |
 
 use anyhow::Result;
 
@@ -24,9 +26,11 @@ mod stream;
 mod tail;
 mod transport_error;
 mod ui;
+mod usage_error;
 mod watch;
 
 pub(crate) use ui::Ui;
+pub(crate) use usage_error::print_clap_error;
 
 /// Runs a command.
 ///

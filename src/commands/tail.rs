@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::connection::{self, Asking};
+use super::connection::{self, Prompt};
 use super::stream::{self, Scope, Stream};
 use super::ui::Ui;
 use crate::cli::{LineCount, TailArgs, TimeArg, WindowArgs};
@@ -59,7 +59,7 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
     } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
-    let options = connection::options(connection, Asking::unless(dry_run))?;
+    let options = connection::options(connection, Prompt::unless(dry_run))?;
     let filters = if filters.is_empty() { vec![topics.root.everything()] } else { filters };
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());

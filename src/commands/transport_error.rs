@@ -128,6 +128,32 @@ fn not_mqtt_hint(broker: &BrokerUrl, options: &Options) -> &'static str {
     }
 }
 
+/// Returns whether the broker denies this client a connection, rather than being unreachable.
+pub(super) fn denies_connection(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::UnsupportedVersion(_) => true,
+        ConnectError::Ended(ConnectionEnd::Refused(reason)) => matches!(
+            reason.code,
+            ReasonCode::NOT_AUTHORIZED
+                | ReasonCode::BAD_USER_NAME_OR_PASSWORD
+                | ReasonCode::BAD_AUTHENTICATION_METHOD
+                | ReasonCode::CLIENT_IDENTIFIER_NOT_VALID
+                | ReasonCode::BANNED
+        ),
+        _ => false,
+    }
+}
+
+/// Returns whether the broker denies a subscription, rather than being unreachable.
+pub(super) fn denies_subscription(error: &SubscribeError) -> bool {
+    match error {
+        SubscribeError::Refused { denied, .. } => denied.first().is_none_or(|(_, reason)| !is_unavailable(reason.code)),
+        SubscribeError::Unsupported(_) => true,
+        SubscribeError::Ended(ConnectionEnd::Disconnected(reason)) => !is_unavailable(reason.code),
+        SubscribeError::Ended(_) | SubscribeError::Unanswered(_) | SubscribeError::Cancelled => false,
+    }
+}
+
 /// The failure of a connection that the broker refused.
 fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Failure {
     let Options { username, password, client_id, .. } = options;
@@ -224,16 +250,21 @@ fn subscription_refused(
 
 /// The status of a subscription that is refused for this reason.
 fn subscribe_status(code: ReasonCode) -> Status {
-    match code {
+    if is_unavailable(code) { Status::Unreachable } else { Status::Refused }
+}
+
+/// Returns whether the reason is that the broker is unavailable to any client.
+fn is_unavailable(code: ReasonCode) -> bool {
+    matches!(
+        code,
         ReasonCode::SERVER_BUSY
-        | ReasonCode::SERVER_UNAVAILABLE
-        | ReasonCode::SERVER_SHUTTING_DOWN
-        | ReasonCode::KEEP_ALIVE_TIMEOUT
-        | ReasonCode::SESSION_TAKEN_OVER
-        | ReasonCode::USE_ANOTHER_SERVER
-        | ReasonCode::SERVER_MOVED => Status::Unreachable,
-        _ => Status::Refused,
-    }
+            | ReasonCode::SERVER_UNAVAILABLE
+            | ReasonCode::SERVER_SHUTTING_DOWN
+            | ReasonCode::KEEP_ALIVE_TIMEOUT
+            | ReasonCode::SESSION_TAKEN_OVER
+            | ReasonCode::USE_ANOTHER_SERVER
+            | ReasonCode::SERVER_MOVED
+    )
 }
 
 fn subscribe_hint(code: ReasonCode) -> &'static str {
@@ -269,7 +300,7 @@ fn unsupported(feature: Feature, broker: &BrokerUrl) -> Failure {
     Failure::refused(format!("{broker} does not support {what}: it says so when it accepts the connection")).hint(hint)
 }
 
-/// Warns if anybody may pose as the broker.
+/// Warns if the broker's certificate is not verified.
 pub(super) fn warn_if_insecure(options: &Options, broker: &BrokerUrl, report: Report) {
     if options.tls.insecure && broker.scheme.is_tls() {
         report.warn(INSECURE_WARNING);
@@ -311,5 +342,48 @@ pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: R
     }
     if !limits.retain_available {
         report.debug(format_args!("{broker} keeps no retained messages"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CODES: [ReasonCode; 8] = [
+        ReasonCode::NOT_AUTHORIZED,
+        ReasonCode::BAD_USER_NAME_OR_PASSWORD,
+        ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+        ReasonCode::BANNED,
+        ReasonCode::SERVER_BUSY,
+        ReasonCode::SERVER_MOVED,
+        ReasonCode::QUOTA_EXCEEDED,
+        ReasonCode::UNSPECIFIED,
+    ];
+
+    #[test]
+    fn a_denial_has_the_status_for_it_and_nothing_else_has() {
+        let broker: BrokerUrl = "mqtt://h".parse().expect("a URL");
+        let options = Options::for_local(([127, 0, 0, 1], 1).into());
+        let refused = |code: ReasonCode| ConnectError::Ended(ConnectionEnd::Refused(code.into()));
+        let others = [
+            ConnectError::UnsupportedVersion(Version::V5),
+            ConnectError::Ended(ConnectionEnd::Closed),
+            ConnectError::Cancelled,
+        ];
+        for error in CODES.map(refused).into_iter().chain(others) {
+            let failure = ConnectFailure { broker: broker.clone(), error };
+            let status = connect_failure(&failure, &options).status();
+            assert_eq!(denies_connection(&failure.error), status == Status::Refused, "{failure:?}");
+        }
+        let denied = |code: ReasonCode| SubscribeError::Refused {
+            denied: vec![("a".parse().expect("a topic filter"), code.into())],
+            of: 1,
+        };
+        let disconnected = |code: ReasonCode| SubscribeError::Ended(ConnectionEnd::Disconnected(code.into()));
+        let others = [SubscribeError::Unsupported(Feature::SharedSubscriptions), SubscribeError::Cancelled];
+        for error in CODES.map(denied).into_iter().chain(CODES.map(disconnected)).chain(others) {
+            let status = subscribe_failure(&error, &broker).status();
+            assert_eq!(denies_subscription(&error), status == Status::Refused, "{error:?}");
+        }
     }
 }

@@ -1,8 +1,27 @@
-//! What every command needs to talk to the user: messages on standard error, and the color setting.
+//! What every command needs to talk to the user: text on standard output, messages on standard error, and color.
 
-use crate::output::report::Report;
-use crate::output::{ColorChoice, Format, pretty::Pretty, use_color};
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::DisplayArgs;
+use crate::exit::Status;
+use crate::output::report::{Report, Verbosity};
+use crate::output::{self, ColorChoice, Format, pretty::Pretty, use_color};
 use crate::protocol::topic::Topics;
+
+/// Context of an error on standard output.
+pub(super) const CANNOT_WRITE: &str = "cannot write to standard output";
+
+/// Writes a text to standard output. A closed pipe is a success.
+///
+/// # Errors
+/// If standard output cannot be written to.
+pub(super) fn print(text: &str) -> Result<Status> {
+    let written = output::stdout().and_then(|mut out| out.write_all(text.as_bytes()));
+    output::ignore_broken_pipe(written).context(CANNOT_WRITE)?;
+    Ok(Status::Success)
+}
 
 /// The user interface of a run.
 #[derive(Debug, Clone, Copy)]
@@ -11,6 +30,17 @@ pub(crate) struct Ui {
     pub(crate) report: Report,
     /// When to use color.
     pub(crate) color: ColorChoice,
+}
+
+impl From<&DisplayArgs> for Ui {
+    fn from(args: &DisplayArgs) -> Self {
+        let verbosity = match args {
+            DisplayArgs { quiet: true, .. } => Verbosity::Quiet,
+            DisplayArgs { verbose: true, .. } => Verbosity::Verbose,
+            DisplayArgs { .. } => Verbosity::Normal,
+        };
+        Self { report: Report::new(verbosity), color: args.color }
+    }
 }
 
 impl Ui {

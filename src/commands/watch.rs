@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::connection::{self, Asking};
+use super::connection::{self, Prompt};
 use super::stream::{self, Scope, Stream};
 use super::ui::Ui;
 use crate::cli::WatchArgs;
@@ -16,7 +16,7 @@ pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
     let WatchArgs { filter, window, json, dry_run, delivery, connection, topics } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
-    let options = connection::options(connection, Asking::unless(dry_run))?;
+    let options = connection::options(connection, Prompt::unless(dry_run))?;
     let filters = filter.subscriptions(&topics.events);
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());

@@ -16,9 +16,6 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-
-use crate::exit::Status;
 use crate::protocol::record::{self, Entry, Record};
 
 mod clock;
@@ -187,16 +184,14 @@ pub(crate) fn stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// Writes a text to standard output. A closed pipe is a success: the reader has read enough.
+/// Treats a closed pipe as success: the reader has read enough.
 ///
 /// # Errors
-/// If standard output cannot be written to.
-pub(crate) fn print(text: &str) -> Result<Status> {
-    match stdout().and_then(|mut out| out.write_all(text.as_bytes())) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(Status::Success),
+/// Any other error.
+pub(crate) fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

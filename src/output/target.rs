@@ -5,8 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-
 /// The destination of records.
 #[derive(Debug)]
 pub(crate) enum Target {
@@ -28,16 +26,16 @@ impl Target {
     ///
     /// # Errors
     /// If it is closed.
-    pub(crate) fn stdout() -> Result<Self> {
-        super::stdout().map(Self::Stdout).context("cannot write to standard output")
+    pub(crate) fn stdout() -> io::Result<Self> {
+        super::stdout().map(Self::Stdout)
     }
 
     /// Opens a file for appending, and creates it if it does not exist.
     ///
     /// # Errors
     /// If the file cannot be opened for appending.
-    pub(crate) fn file(path: PathBuf, is_synced: bool) -> Result<Self> {
-        let file = open(&path, is_synced).with_context(|| format!("cannot open {} for appending", path.display()))?;
+    pub(crate) fn file(path: PathBuf, is_synced: bool) -> io::Result<Self> {
+        let file = open(&path, is_synced)?;
         Ok(Self::File { path, file, is_synced })
     }
 

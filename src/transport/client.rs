@@ -52,7 +52,7 @@ pub(crate) enum Purpose {
     Request,
 }
 
-/// What a client that waits is told.
+/// What ends the wait of a client.
 #[derive(Debug)]
 pub(crate) enum ClientEvent {
     /// The connection ended.
@@ -447,7 +447,7 @@ impl Client {
         if subscription.group.is_some() && !limits.shared_subscriptions {
             return Err(SubscribeError::Unsupported(Feature::SharedSubscriptions));
         }
-        let requests = subscription.deduplicator(connection.version, limits).subscriptions();
+        let requests = subscription.deduplicator(connection.version, limits.subscription_identifiers).subscriptions();
         if !limits.wildcard_subscriptions && requests.iter().any(|(_, filter)| filter.has_wildcard()) {
             return Err(SubscribeError::Unsupported(Feature::WildcardSubscriptions));
         }

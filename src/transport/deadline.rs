@@ -1,6 +1,6 @@
 //! A TCP connection that is used until a deadline, however slowly the peer sends.
 //!
-//! A socket's own timeout starts anew with each read, so a peer that sends a byte now and then would never reach it.
+//! A socket's own timeout restarts with each read, so a peer that sends a byte now and then would never reach it.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Tells the copies of a message apart that several filters match, so that it is handled once.
+//! Recognizes copies of a message that several filters match, so that it is handled once.
 //!
 //! A broker may send one copy for each filter that matches, or one for all of them [MQTT-3.3.4-2].
 
@@ -23,7 +23,7 @@ pub(super) enum Deduplicator {
 }
 
 impl Deduplicator {
-    /// Chooses how copies are told apart. `can_number`: the broker numbers copies, and each of them comes to us.
+    /// Chooses how to recognize copies. `can_number`: the broker numbers copies, and all of them come to this client.
     pub(super) fn new(filters: &[TopicFilter], can_number: bool) -> Self {
         let overlap = filters.iter().enumerate().any(|(i, a)| filters[i + 1..].iter().any(|b| intersect(a, b)));
         match (overlap, can_number) {

@@ -3,8 +3,10 @@
 //! Who ends a run closes the gate: a buffer that is being handled is finished, written and acknowledged, and none is begun
 //! after it. So what was printed is acknowledged, and what is not acknowledged was not printed.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
+
+use crate::sync::lock;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -64,8 +66,7 @@ impl Gate {
         self.lock().is_connected = is_connected;
     }
 
-    /// No change of the state can be half done.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause before reconnecting.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a connection must last before the pauses begin anew.
+/// How long a connection must last before the pauses start over.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// How long the end of a connection may take.

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use rustix::net::{RecvFlags, SendFlags, recv};
 use super::deadline::DeadlineStream;
 use super::tls::is_end_of_stream;
 use super::websocket::{self, Decoder};
+use crate::sync::lock;
 
 /// How often a thread that sends the queue checks whether anyone still uses the connection.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -198,7 +199,7 @@ pub(super) struct BrokerWriter {
 
 impl BrokerWriter {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Queues the bytes and sends as much as the socket takes now. Never blocks.

@@ -2,7 +2,6 @@
 
 use super::codec::Version;
 use super::dedup::Deduplicator;
-use super::relay::Limits;
 use crate::protocol::topic::TopicFilter;
 
 /// What a client subscribes to.
@@ -18,10 +17,10 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// How copies are told apart. With MQTT 5 the broker numbers them, if it can. MQTT 3.1.1 does not have that, and each
-    /// copy of a group's message may go to another member.
-    pub(super) fn deduplicator(&self, version: Version, limits: &Limits) -> Deduplicator {
-        let is_numbered = version == Version::V5 && self.group.is_none() && limits.subscription_identifiers;
+    /// Returns how to recognize copies of a message. With MQTT 5 the broker numbers them, if it can (`can_number`). Not with
+    /// MQTT 3.1.1, nor in a group, where each copy may go to another member.
+    pub(super) fn deduplicator(&self, version: Version, can_number: bool) -> Deduplicator {
+        let is_numbered = version == Version::V5 && self.group.is_none() && can_number;
         Deduplicator::new(&self.filters, is_numbered)
     }
 }

@@ -18,7 +18,7 @@ use openssl::x509::{X509, X509VerifyResult};
 use zeroize::Zeroizing;
 
 use super::deadline::DeadlineStream;
-use super::error::{DialError, DialStep, Peer, TlsError, TlsFile};
+use super::dial_error::{DialError, DialStep, Peer, TlsError, TlsFile};
 use super::options::TlsOptions;
 use super::url::{BrokerUrl, ServerName};
 

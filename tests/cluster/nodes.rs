@@ -73,7 +73,7 @@ impl Cluster {
         self.port
     }
 
-    /// Where a node listens; they are counted from 0.
+    /// The address of the n-th node (zero-based).
     pub(crate) fn address(&self, node: usize) -> SocketAddr {
         let last = u8::try_from(node + 1).expect("a small number");
         ([127, 0, 0, last], self.port).into()

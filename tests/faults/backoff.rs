@@ -1,4 +1,4 @@
-//! A connection that never lasts is tried again ever more slowly, and reported once.
+//! Connections that do not last are retried with growing pauses, and reported once.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn check(what: &str, version: &str, script: impl Fn(&mut Connection) -> io::Resu
 
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
-fn a_broker_that_drops_every_connection_is_tried_ever_more_slowly() {
+fn a_broker_that_drops_every_connection_is_retried_with_growing_pauses() {
     check("dropped after SUBACK", "5", Connection::accept_and_grant);
     check("dropped after CONNACK", "5", |connection| match connection.number {
         0 => connection.accept_and_grant(),

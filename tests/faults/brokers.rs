@@ -1,4 +1,4 @@
-//! The broker dies, or is restarted, while messages come.
+//! The broker is killed or restarted while messages arrive.
 
 use std::time::Duration;
 
@@ -39,9 +39,13 @@ fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
     });
     process.terminate();
     let tape = recording.read();
-    let told = |status: &str| tape.statuses.iter().filter(|it| it["status"] == status).count() as u64;
+    let count_of = |status: &str| tape.statuses.iter().filter(|it| it["status"] == status).count() as u64;
     assert!(tape.strange.is_empty(), "{:?}", tape.strange);
-    assert_eq!((told("disconnected"), told("gap"), told("ready")), (times, times, times + 1), "each loss is told");
+    assert_eq!(
+        (count_of("disconnected"), count_of("gap"), count_of("ready")),
+        (times, times, times + 1),
+        "each loss is reported"
+    );
     let loss = Loss { missing: tape.missing().len(), duplicates: tape.duplicates(), again: sent.again };
     let Loss { missing, duplicates, again } = loss;
     figures(format_args!(
@@ -60,10 +64,10 @@ fn five_restarts_of_the_broker_lose_nothing() {
 }
 
 /// mosquitto acknowledges before it writes to its disk, so what it acknowledged within the last second may die with it:
-/// that is measured, and only that nothing hangs and each loss is told is required.
+/// that is measured. It is only required that nothing hangs and each loss is reported.
 #[test]
 #[ignore = "takes 50 s; make test-faults"]
-fn five_kills_of_the_broker_are_survived_and_told() {
+fn five_kills_of_the_broker_are_survived_and_reported() {
     let loss = while_messages_come(5, Signal::KILL, KEEPING);
     assert!(loss.missing < 20_000, "it goes on");
 }

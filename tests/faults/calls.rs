@@ -1,4 +1,4 @@
-//! A call whose connection breaks: never placed twice, and never said not to be placed when it may be.
+//! A call whose connection breaks is never placed twice, and is reported if it may have been placed.
 
 use std::net::Ipv4Addr;
 use std::sync::mpsc::{Receiver, channel};
@@ -13,13 +13,13 @@ use crate::support::mqtt::Message;
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::pki::Authority;
 use crate::support::service::{CALL_TOPIC, reply};
-use crate::support::{Broker, Outcome, PATIENCE};
+use crate::support::{Broker, Outcome, TIMEOUT};
 
-/// A service that answers every request with success, and tells its transaction; `None` for a message that is none.
+/// Answers every request with success, and sends its transaction ID to the receiver; `None` for other messages.
 fn service(broker: &Mosquitto) -> Receiver<Option<String>> {
     let mut client = Client::connect(broker.port());
     client.subscribe(CALL_TOPIC);
-    let (tell, told) = channel();
+    let (sender, served) = channel();
     thread::spawn(move || {
         while let Some(message) = client.next_until_closed() {
             let request: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
@@ -27,12 +27,12 @@ fn service(broker: &Mosquitto) -> Receiver<Option<String>> {
             if id.is_some() {
                 client.send_message(&reply(&message, &json!({})));
             }
-            if tell.send(id).is_err() {
+            if sender.send(id).is_err() {
                 return;
             }
         }
     });
-    told
+    served
 }
 
 /// How a call went, and the requests that the service was sent.
@@ -42,7 +42,7 @@ struct Placed {
     stories: Vec<crate::rig::proxy::Story>,
 }
 
-/// Places a call over a connection that breaks as planned, if it does; whoever connects again is not disturbed.
+/// Places a call over a connection that breaks as planned. Later connections are not disturbed.
 fn place(broker: &Mosquitto, served: &Receiver<Option<String>>, flags: &str, plan: Plan) -> Placed {
     let proxy = Proxy::before(broker.address(), 1, move |nth| if nth == 0 { plan.clone() } else { Plan::default() });
     let command = format!("call iggy_pop david_bowie --json --timeout 10s {flags}");
@@ -50,14 +50,14 @@ fn place(broker: &Mosquitto, served: &Receiver<Option<String>>, flags: &str, pla
     // What the service hears of after this came after it.
     Client::connect(broker.port()).publish(CALL_TOPIC, "the end");
     let mut requests = Vec::new();
-    while let Some(id) = served.recv_timeout(PATIENCE).expect("the service hears of everything") {
+    while let Some(id) = served.recv_timeout(TIMEOUT).expect("the service receives everything") {
         requests.push(id);
     }
     Placed { outcome, requests, stories: proxy.stories() }
 }
 
 impl Placed {
-    /// Fails where the call was placed twice, or where what is said of it is not so. Returns the outcome's word.
+    /// Fails if the call was placed twice, or if its report is wrong. Returns the outcome.
     fn check(self) -> String {
         let Self { outcome, requests, .. } = self;
         let said = outcome.json_lines();
@@ -65,11 +65,10 @@ impl Placed {
         let word = said[0]["outcome"].as_str().unwrap_or_default().to_owned();
         let id = said[0]["transID"].as_str().unwrap_or_default();
         outcome.check(requests.len() <= 1, &format!("at most one request, not {requests:?}"));
-        outcome
-            .check(requests.iter().all(|request| request == id), &format!("the request that is told of: {requests:?}"));
+        outcome.check(requests.iter().all(|request| request == id), &format!("the reported request: {requests:?}"));
         match word.as_str() {
-            "success" => outcome.check(requests.len() == 1, "a request, where there was an answer"),
-            "unreachable" => outcome.check(requests.is_empty(), "no request, where it says that nothing was sent"),
+            "success" => outcome.check(requests.len() == 1, "a request for the reply"),
+            "unreachable" => outcome.check(requests.is_empty(), "no request if nothing was sent"),
             "unknown" => outcome.check(outcome.stderr.contains(id), "the transaction to look for"),
             _ => outcome.check(false, "an outcome that a broken connection may have"),
         }
@@ -108,24 +107,24 @@ fn broken_anywhere(flags: &str, step: usize) {
 }
 
 #[test]
-fn a_call_that_breaks_anywhere_is_placed_once_at_most() {
+fn a_call_is_placed_at_most_once_wherever_the_connection_breaks() {
     broken_anywhere("--mqtt-version 5", 17);
 }
 
 #[test]
-fn a_call_that_breaks_anywhere_is_placed_once_at_most_in_either_version() {
+fn a_call_is_placed_at_most_once_in_both_versions() {
     broken_anywhere("", 17);
     broken_anywhere("--mqtt-version 3.1.1", 17);
 }
 
 #[test]
 #[ignore = "takes 60 s; make test-faults"]
-fn a_call_that_breaks_after_any_byte_is_placed_once_at_most() {
+fn a_call_is_placed_at_most_once_after_whichever_byte_it_breaks() {
     broken_anywhere("--mqtt-version 5", 2);
 }
 
 #[test]
-fn a_call_that_breaks_after_the_request_says_that_it_may_have_been_placed() {
+fn a_call_that_breaks_after_the_request_may_have_been_placed() {
     // A broker that takes the request and is gone.
     let script = Script {
         to_version_5: ToVersion5::ReasonCode,
@@ -146,7 +145,7 @@ fn a_call_that_breaks_after_the_request_says_that_it_may_have_been_placed() {
 }
 
 #[test]
-fn a_call_that_breaks_before_the_subscription_stands_sends_nothing() {
+fn a_call_that_breaks_before_the_suback_sends_nothing() {
     let broker = Mosquitto::start();
     let served = service(&broker);
     for flags in ["--mqtt-version 5", "--mqtt-version 3.1.1"] {
@@ -162,7 +161,7 @@ fn a_call_that_breaks_before_the_subscription_stands_sends_nothing() {
 
 /// A batch whose connection breaks, gone on with as it says, until it is done.
 #[test]
-fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
+fn a_resumed_batch_places_each_call_at_most_once() {
     const LINES: usize = 300;
     let broker = Mosquitto::start();
     let served = service(&broker);
@@ -190,7 +189,7 @@ fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
     }
     Client::connect(broker.port()).publish(CALL_TOPIC, "the end");
     let mut requests = Vec::new();
-    while let Some(id) = served.recv_timeout(PATIENCE).expect("the service hears of everything") {
+    while let Some(id) = served.recv_timeout(TIMEOUT).expect("the service receives everything") {
         requests.push(id);
     }
     let mut unknown = 0;
@@ -206,17 +205,17 @@ fn a_batch_that_breaks_and_is_gone_on_with_places_each_call_once_at_most() {
             _ => panic!("an outcome that no broken connection has: {line}"),
         }
     }
-    let told = requests.iter().filter(|id| said.iter().any(|line| line["transID"] == id.as_str())).count();
-    assert_eq!(told, requests.len(), "every request is told of");
+    let reported = requests.iter().filter(|id| said.iter().any(|line| line["transID"] == id.as_str())).count();
+    assert_eq!(reported, requests.len(), "every request is reported");
     figures(format_args!(
         "{LINES} calls by {runs} runs of a batch: {unknown} unknown, {} requests, none twice",
         requests.len()
     ));
 }
 
-/// The library frees twice what it could not write: not where we stand in between.
+/// The library frees twice what it cannot write. With the relay in between, it never has to.
 #[test]
-fn a_burst_of_calls_that_breaks_is_told_of_whatever_the_connection_is_made_of() {
+fn every_call_of_a_broken_batch_is_reported_on_every_transport() {
     const CALLS: usize = 2_000;
     let authority = Authority::new("our CA");
     let batch = authority.dir().join("batch.jsonl");

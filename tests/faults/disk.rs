@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::rig::{LONG, Load, Mosquitto, Recording, Tape, figures, wait_on};
-use crate::support::PATIENCE;
+use crate::support::TIMEOUT;
 
 const MANY: u64 = 5_000;
 
@@ -34,7 +34,7 @@ impl Small {
 impl Drop for Small {
     fn drop(&mut self) {
         if self.is_mounted {
-            // Where it stays mounted there is nobody to tell.
+            // Ignore errors: a failed unmount affects only this test.
             let _ = Command::new("umount").arg(self.path()).output();
         }
     }
@@ -46,7 +46,7 @@ fn a_full_disk(flags: &str) {
     let (path, place): (PathBuf, &str) = if small.is_mounted {
         (small.path().join("events.jsonl"), "a tmpfs of 256 KiB")
     } else {
-        (PathBuf::from("/dev/full"), "/dev/full, because nobody may mount a tmpfs here")
+        (PathBuf::from("/dev/full"), "/dev/full, because this system does not allow mounting a tmpfs")
     };
     let broker = Mosquitto::start();
     let start = |path: &Path| {
@@ -58,7 +58,7 @@ fn a_full_disk(flags: &str) {
     let outcome = process.end().has_status(1).prints("");
     let outcome =
         outcome.says(&format!("rtcomm: error: cannot write to {}: ", path.display())).says("No space left on device");
-    outcome.check(outcome.stderr.matches("rtcomm: error:").count() == 1, "the error told once");
+    outcome.check(outcome.stderr.matches("rtcomm: error:").count() == 1, "the error once");
     publisher.finish(LONG);
     let mut fitted = Tape::of(MANY);
     if small.is_mounted {
@@ -81,24 +81,24 @@ fn a_full_disk(flags: &str) {
 }
 
 #[test]
-fn a_disk_that_fills_up_ends_the_run_and_loses_nothing() {
+fn a_full_disk_ends_the_run_and_loses_nothing() {
     a_full_disk("--qos 1");
 }
 
 #[test]
-fn a_disk_that_fills_up_loses_nothing_of_a_synced_file() {
+fn a_full_disk_loses_nothing_of_a_synced_file() {
     a_full_disk("--qos 2 --fsync");
 }
 
 #[test]
-fn a_file_that_cannot_be_made_is_told_before_anything_is_acknowledged() {
+fn a_file_that_cannot_be_created_fails_before_anything_is_acknowledged() {
     let broker = Mosquitto::start();
     let outcome = broker.rtcomm("watch --json --durable archive --output /nowhere/at/all").run();
     outcome.has_status(1).says("cannot open /nowhere/at/all for appending: No such file or directory");
 }
 
 #[test]
-fn a_renamed_file_is_opened_anew_on_sighup_and_nothing_is_lost() {
+fn sighup_reopens_a_renamed_file_and_nothing_is_lost() {
     const ROUNDS: u64 = 10;
     let dir = TempDir::new().expect("a temporary directory");
     let path = dir.path().join("events.jsonl");
@@ -112,12 +112,12 @@ fn a_renamed_file_is_opened_anew_on_sighup_and_nothing_is_lost() {
         std::fs::rename(&path, &old).expect("the file can be renamed");
         files.push(old);
         process.signal(Signal::HUP);
-        wait_on(&process, "a new file", PATIENCE, || path.exists());
+        wait_on(&process, "a new file", TIMEOUT, || path.exists());
     }
     publisher.finish(LONG);
     files.push(path);
     let union = || {
-        let mut union = Tape::in_order(MANY);
+        let mut union = Tape::ordered(MANY);
         for file in &files {
             union.take(&std::fs::read(file).expect("the file can be read"));
         }
@@ -132,7 +132,7 @@ fn a_renamed_file_is_opened_anew_on_sighup_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_anew_ends_the_run() {
+fn a_file_that_cannot_be_reopened_ends_the_run() {
     let dir = TempDir::new().expect("a temporary directory");
     let folder = dir.path().join("folder");
     std::fs::create_dir(&folder).expect("a folder can be made");
@@ -145,7 +145,7 @@ fn a_file_that_cannot_be_opened_anew_ends_the_run() {
 }
 
 #[test]
-fn without_an_output_file_sighup_ends_the_run_as_it_does_by_default() {
+fn without_an_output_file_sighup_ends_the_run() {
     let broker = Mosquitto::start();
     let process = broker.rtcomm("watch --json").start().until_ready();
     process.signal(Signal::HUP);

@@ -1,4 +1,4 @@
-//! A gap spans everything that may be missing: from the last proof that the stream was complete until it is whole again.
+//! A gap covers everything that may be missing: from the last proof that the stream was complete to the next `ready`.
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -18,7 +18,7 @@ use crate::support::client::Client;
 use crate::support::mqtt::property::SERVER_KEEP_ALIVE;
 use crate::support::mqtt::{Message, PINGREQ, PINGRESP, Packet, Properties};
 use crate::support::peer::{Connection, Peer, Script};
-use crate::support::{Outcome, PATIENCE, Process};
+use crate::support::{Outcome, Process, TIMEOUT};
 
 fn message(number: u64) -> Message {
     Message::new(publisher::TOPIC, publisher::payload(number))
@@ -85,7 +85,7 @@ fn falls_silent(pings: usize, limits: Properties) -> Peer {
 
 #[test]
 #[ignore = "takes 40 s; make test-faults"]
-fn a_gap_begins_with_the_last_thing_that_a_silent_broker_sent() {
+fn a_gap_begins_with_the_last_packet_of_a_silent_broker() {
     for (pings, server_keep_alive, flags) in
         [(0, None, ""), (2, None, ""), (0, Some(5), ""), (1, Some(4), ""), (0, None, "--durable archive --qos 0")]
     {
@@ -144,7 +144,7 @@ fn a_gap_of_an_idle_stream_begins_no_earlier_than_the_ping_before_the_last() {
 
 /// Has the process stopped while the peer sends an event and closes; what is published before it goes on is lost.
 #[test]
-fn a_loss_while_the_process_was_stopped_is_spanned() {
+fn a_gap_covers_a_loss_while_the_process_was_stopped() {
     for reset in [false, true] {
         let is_stopped = Arc::new(AtomicBool::new(false));
         let gate = is_stopped.clone();
@@ -170,7 +170,7 @@ fn a_loss_while_the_process_was_stopped_is_spanned() {
         wait_for_event(&process, 0);
         process.signal(Signal::STOP);
         is_stopped.store(true, Ordering::SeqCst);
-        wait_on(&process, "the close", PATIENCE, || has_closed.load(Ordering::SeqCst));
+        wait_on(&process, "the close", TIMEOUT, || has_closed.load(Ordering::SeqCst));
         peer.wait_for_end();
         // Published now, which no connection delivers.
         thread::sleep(Duration::from_millis(300));
@@ -188,7 +188,7 @@ fn a_loss_while_the_process_was_stopped_is_spanned() {
 
 /// The same if it is the output that stands still: what is read late was sent early.
 #[test]
-fn a_loss_while_the_output_was_blocked_is_spanned() {
+fn a_gap_covers_a_loss_while_the_output_was_blocked() {
     const COUNT: u64 = 3_000;
     let has_closed = Arc::new(AtomicBool::new(false));
     let closed = has_closed.clone();
@@ -202,7 +202,7 @@ fn a_loss_while_the_output_was_blocked_is_spanned() {
         Ok(())
     });
     let (process, mut stdout) = rtcomm_at("watch --json --status-events --qos 0", &peer.url()).start_unread();
-    wait_on(&process, "the close", PATIENCE, || has_closed.load(Ordering::SeqCst));
+    wait_on(&process, "the close", TIMEOUT, || has_closed.load(Ordering::SeqCst));
     thread::sleep(Duration::from_millis(500));
     let lost = Timestamp::now();
     thread::sleep(Duration::from_millis(500));
@@ -223,7 +223,7 @@ fn a_loss_while_the_output_was_blocked_is_spanned() {
 /// What was published while earlier messages were on their way is lost with them.
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
-fn what_is_lost_on_a_slow_way_is_spanned() {
+fn a_gap_covers_what_is_lost_on_a_slow_network() {
     const COUNT: u64 = 200;
     const PER_SECOND: u32 = 50;
     for latency in [Duration::from_millis(150), Duration::from_millis(500)] {
@@ -339,7 +339,7 @@ fn with_a_step_of(seconds: &str) -> Outcome {
 }
 
 #[test]
-fn a_clock_that_is_set_does_not_turn_a_gap_around() {
+fn setting_the_clock_does_not_reverse_a_gap() {
     for step in ["-3600", "+3600", "-5"] {
         let outcome = with_a_step_of(step);
         let gaps = gaps(&outcome);

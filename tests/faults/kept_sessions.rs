@@ -1,4 +1,4 @@
-//! A kept session delivers before its client has read CONNACK: what a short run prints, it acknowledges.
+//! A kept session delivers before the client reads CONNACK. A short run acknowledges what it prints.
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::rig::{figures, publisher, rtcomm_at};
 use crate::support::mqtt::{DISCONNECT, Message, PUBACK, Packet, Properties, SUBSCRIBE, VERSIONS, Version};
 use crate::support::peer::{Peer, Script};
-use crate::support::{Outcome, PATIENCE};
+use crate::support::{Outcome, TIMEOUT};
 
 /// What waits in the session: more than one buffer, less than two sockets hold.
 const WAITING: u16 = 3_000;
@@ -51,19 +51,19 @@ fn check_acknowledged(outcome: &Outcome, peer: &Peer) -> usize {
 }
 
 #[test]
-fn a_run_that_is_ended_in_its_first_milliseconds_acknowledges_what_it_printed() {
+fn a_run_of_milliseconds_acknowledges_what_it_printed() {
     for version in VERSIONS {
         let mut counts = Vec::new();
         for milliseconds in [0, 0, 0, 1, 2, 3, 5, 8, 13, 21, 34, 55] {
-            let (tell, told) = channel();
-            let tell = Mutex::new(tell);
+            let (sender, sent) = channel();
+            let sender = Mutex::new(sender);
             let peer = kept(version, move || {
                 // The test is over if nobody listens.
-                let _ = tell.lock().expect("nobody panicked").send(());
+                let _ = sender.lock().expect("nobody panicked").send(());
             });
             let words = format!("watch --json --durable archive --mqtt-version {version}");
             let process = rtcomm_at(&words, &peer.url()).start();
-            told.recv_timeout(PATIENCE).expect("the session's messages are sent");
+            sent.recv_timeout(TIMEOUT).expect("the session's messages are sent");
             // Any moment will do: each is another test.
             std::thread::sleep(Duration::from_millis(milliseconds));
             process.signal(Signal::TERM);
@@ -87,7 +87,7 @@ fn a_run_with_a_count_acknowledges_what_it_printed() {
 }
 
 #[test]
-fn a_run_whose_window_closes_acknowledges_what_it_printed() {
+fn a_run_with_a_duration_acknowledges_what_it_printed() {
     for version in VERSIONS {
         let mut counts = Vec::new();
         for milliseconds in [1, 10, 20, 30, 50, 80, 130, 210] {
@@ -107,7 +107,7 @@ fn a_run_whose_window_closes_acknowledges_what_it_printed() {
 
 /// A reader that goes away ends the run as well.
 #[test]
-fn a_run_whose_reader_leaves_says_disconnect() {
+fn a_run_whose_reader_closes_the_pipe_sends_disconnect() {
     for version in VERSIONS {
         let messages = waiting(version);
         let (accepted, is_accepted) = channel();
@@ -124,20 +124,20 @@ fn a_run_whose_reader_leaves_says_disconnect() {
         });
         let words = format!("watch --json --durable archive --mqtt-version {version}");
         let (process, stdout) = rtcomm_at(&words, &peer.url()).start_unread();
-        is_accepted.recv_timeout(PATIENCE).expect("it connects");
+        is_accepted.recv_timeout(TIMEOUT).expect("it connects");
         let process = process.until_ready();
         drop(stdout);
         left.send(()).expect("the peer waits");
         process.end().has_status(0);
         peer.wait_for_end();
         assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT));
-        assert!(peer.seen_of(PUBACK).is_empty(), "what nobody could read is not acknowledged");
+        assert!(peer.seen_of(PUBACK).is_empty(), "a record that the reader did not get is not acknowledged");
     }
 }
 
 /// A broker may deliver a kept session before it answers SUBSCRIBE [MQTT 5, 3.8.4].
 #[test]
-fn a_session_that_delivers_before_suback_is_printed() {
+fn messages_before_the_suback_are_printed() {
     for version in VERSIONS {
         let messages = waiting(version);
         let peer = Peer::start(move |connection| {

@@ -1,4 +1,4 @@
-//! The consumer dies, or is restarted, while messages come.
+//! The consumer is killed or restarted while messages arrive.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,18 +37,18 @@ fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, V
     let mut process = consumer.start().until_ready();
     let limit = Arc::new(AtomicU64::new(0));
     let publisher = Load::to(broker.address(), 0..MANY).up_to(limit.clone()).start();
-    let mut told = Vec::new();
+    let mut messages = Vec::new();
     for time in 1..=times {
         limit.store(MANY * time / (times + 1), Ordering::SeqCst);
         consumer.wait_for(&process, MANY * (2 * time - 1) / (times + 1) / 2);
         process.signal(signal);
-        told.push(process.end().stderr);
+        messages.push(process.end().stderr);
         process = consumer.start();
     }
     limit.store(MANY, Ordering::SeqCst);
     publisher.finish(LONG);
     consumer.wait_for(&process, MANY);
-    told.push(process.terminate().stderr);
+    messages.push(process.terminate().stderr);
     consumer.recording.read();
     let tape = &consumer.recording.tape;
     figures(format_args!(
@@ -57,7 +57,7 @@ fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, V
         tape.missing().len(),
         tape.duplicates()
     ));
-    (consumer.recording, told)
+    (consumer.recording, messages)
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn six_kills_lose_nothing_at_qos_2() {
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
-fn six_kills_lose_nothing_with_mqtt_3_1_1_whatever_qos_is_asked_for() {
+fn six_kills_lose_nothing_with_mqtt_3_1_1_at_any_qos() {
     for qos in ["1 --mqtt-version 3.1.1", "2 --mqtt-version 3.1.1"] {
         while_messages_come(6, Signal::KILL, qos).0.tape.check_is_whole();
     }
@@ -82,7 +82,7 @@ fn six_kills_lose_nothing_with_mqtt_3_1_1_whatever_qos_is_asked_for() {
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
-fn six_kills_lose_nothing_of_a_file_that_is_synced() {
+fn six_kills_lose_nothing_of_a_synced_file() {
     // Standard output is empty: the records are in the file.
     let broker = Mosquitto::start();
     let mut recording = Recording::of(MANY / 10);
@@ -113,14 +113,14 @@ fn six_kills_lose_nothing_of_a_file_that_is_synced() {
 #[ignore = "takes 10 s; make test-faults"]
 fn ten_restarts_lose_nothing_and_repeat_at_most_one_message_each() {
     const TIMES: u64 = 10;
-    let (recording, told) = while_messages_come(TIMES, Signal::TERM, "1");
+    let (recording, messages) = while_messages_come(TIMES, Signal::TERM, "1");
     recording.tape.check_is_whole();
     assert!(recording.tape.duplicates() <= TIMES, "at most one for each restart: {}", recording.tape.duplicates());
-    assert!(told.iter().all(|text| text.contains(" printed, ")), "a summary of each run: {told:?}");
+    assert!(messages.iter().all(|text| text.contains(" printed, ")), "a summary of each run: {messages:?}");
 }
 
 #[test]
-fn runs_that_each_take_a_number_divide_the_stream_without_a_repetition() {
+fn runs_with_a_count_divide_the_stream_without_duplicates() {
     const EACH: u64 = 500;
     let broker = Mosquitto::start();
     let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(10 * EACH) };
@@ -138,7 +138,7 @@ fn runs_that_each_take_a_number_divide_the_stream_without_a_repetition() {
 }
 
 #[test]
-fn a_run_that_was_killed_leaves_its_messages_to_the_next() {
+fn a_killed_run_leaves_its_messages_to_the_next() {
     let broker = Mosquitto::start();
     let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(200) };
     let process = consumer.start().until_ready();
@@ -154,7 +154,7 @@ fn a_run_that_was_killed_leaves_its_messages_to_the_next() {
 }
 
 #[test]
-fn a_run_that_keeps_no_session_misses_what_comes_while_it_is_away() {
+fn a_run_without_a_session_misses_messages_while_disconnected() {
     let broker = Mosquitto::start();
     for _ in 0..2 {
         let process = broker.rtcomm("watch --json").start().until_ready();

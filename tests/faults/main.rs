@@ -1,7 +1,7 @@
-//! What breaks, and what must hold all the same: the real binary, real brokers, real kills.
+//! Fault tests with the real binary and real brokers: kills, bad networks, full disks.
 //!
-//! Each module is for a kind of fault; [`rig`] has what breaks things and what counts the messages. Figures are printed
-//! as they come. Tests that take longer than some seconds are ignored unless they are asked for: `make test-faults`.
+//! Each module covers a kind of fault; [`rig`] injects faults and counts messages. Figures are printed. Tests that take longer
+//! than some seconds are ignored by default: run `make test-faults`.
 
 mod backoff;
 mod brokers;

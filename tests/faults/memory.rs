@@ -1,4 +1,4 @@
-//! A long run takes no more memory at its end than at its beginning, and a message little more than its size.
+//! Memory does not grow during a long run, and a message needs little more than its size.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const LOOKS: u64 = 100;
 
 #[test]
 #[ignore = "takes 120 s; make test-faults"]
-fn two_million_messages_leave_memory_as_it_was() {
+fn memory_does_not_grow_with_two_million_messages() {
     let broker = Mosquitto::start();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();

@@ -1,4 +1,4 @@
-//! Hosts of other kinds: without IPv4, with loopback alone, without a writable file, with several addresses for one name.
+//! Unusual hosts: without IPv4, with only loopback, with a read-only file system, with several addresses per name.
 
 use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -69,7 +69,7 @@ fn a_host_without_ipv4_addresses_reaches_every_broker() {
 
 #[test]
 #[ignore = "takes 12 s; make test-faults"]
-fn a_host_with_loopback_alone_reaches_its_own_broker() {
+fn a_host_with_only_loopback_reaches_its_own_broker() {
     let Some(network) = Network::with("link set lo up") else { return };
     works_over_every_scheme(&network, "127.0.0.1");
 }
@@ -119,7 +119,7 @@ fn by_the_second_address(dead_end: impl Fn(SocketAddr) -> Box<dyn Any>, flags: &
 }
 
 #[test]
-fn an_address_that_swallows_syns_does_not_use_up_the_connect_timeout() {
+fn an_address_that_drops_syns_does_not_use_up_the_connect_timeout() {
     const TIMEOUT: Duration = Duration::from_secs(25);
     let swallow = |address| {
         let listener = TcpListener::bind(address).expect("the port is free at another address too");
@@ -153,7 +153,7 @@ fn an_address_that_accepts_and_does_not_speak_mqtt_is_followed_by_the_next() {
 
 /// A frozen process keeps its listener: the system completes handshakes for it.
 #[test]
-fn the_name_of_a_cluster_leads_to_the_node_that_works() {
+fn a_cluster_name_leads_to_a_working_node() {
     let frozen = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).expect("the system has a free port");
     let port = frozen.local_addr().expect("it is bound").port();
     let script = Script { to_subscriber: vec![started()], ..Script::default() };
@@ -167,7 +167,7 @@ fn the_name_of_a_cluster_leads_to_the_node_that_works() {
 }
 
 #[test]
-fn a_namespace_without_interfaces_is_an_error_and_no_hang() {
+fn a_host_without_interfaces_fails_at_once() {
     let Some(network) = Network::with("link set lo down") else { return };
     let run = rtcomm_at("watch --connect-timeout 5s", &format!("mqtt://127.0.0.1:{}", free_port()));
     by_way_of(&network.within(), run).run().has_status(5).prints("").says("  hint: ");

@@ -1,4 +1,4 @@
-//! The network is bad: connections are cut, stalled, late, in pieces, or lose packets.
+//! Bad networks: connections are cut, stalled, delayed, split into pieces, or lose packets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const SEED: u64 = 0x5eed_0003;
 /// How long the proxy does mischief.
 const MISCHIEF: Duration = Duration::from_secs(60);
 
-/// How far clocks and buffers may be apart when a cut is looked for among the gaps that were told.
+/// Tolerance for clocks and buffers when a cut is looked up in the reported gaps.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// What the proxy does to its `nth` connection. The first ones are cut in the midst of CONNECT, CONNACK and SUBACK.
@@ -46,7 +46,7 @@ fn mischief(nth: usize) -> Plan {
     plan
 }
 
-/// A durable run that is started again where its first connection fails, as a service manager would.
+/// A durable run that is restarted if its first connection fails, as by a service manager.
 struct Supervised<'a> {
     url: String,
     recording: &'a Recording,
@@ -76,7 +76,7 @@ impl<'a> Supervised<'a> {
 
 #[test]
 #[ignore = "takes 75 s; make test-faults"]
-fn a_minute_of_mischief_loses_nothing_and_every_gap_is_told() {
+fn a_minute_of_faults_loses_nothing_and_every_gap_is_reported() {
     let broker = Mosquitto::start();
     let count = 400 * MISCHIEF.as_secs();
     let is_calm = Arc::new(AtomicBool::new(false));
@@ -123,10 +123,10 @@ fn a_minute_of_mischief_loses_nothing_and_every_gap_is_told() {
     let stories = proxy.stories();
     let cuts: Vec<Timestamp> = stories.iter().filter(|it| it.passed_down > 100).filter_map(|it| it.cut).collect();
     let gaps = gaps(&tape.statuses);
-    let untold: Vec<_> = cuts.iter().filter(|cut| !gaps.iter().any(|gap| gap.holds(**cut))).collect();
+    let unreported: Vec<_> = cuts.iter().filter(|cut| !gaps.iter().any(|gap| gap.holds(**cut))).collect();
     figures(format_args!(
         "a minute of mischief (seed {SEED:#x}): {} connections, {} cut, {} of them while messages came, {} stalled; {} \
-         starts; {count} messages, {} missing, {} duplicates; {} gaps told; longest silence {longest:.1?}",
+         starts; {count} messages, {} missing, {} duplicates; {} gaps reported; longest silence {longest:.1?}",
         stories.len(),
         stories.iter().filter(|it| it.cut.is_some()).count(),
         cuts.len(),
@@ -137,11 +137,11 @@ fn a_minute_of_mischief_loses_nothing_and_every_gap_is_told() {
         gaps.len(),
     ));
     assert!(cuts.len() > 5, "there was mischief");
-    assert!(untold.is_empty(), "cuts that were not told: {untold:?}, of {gaps:?}\n{:?}", tape.statuses);
+    assert!(unreported.is_empty(), "cuts that were not reported: {unreported:?}, of {gaps:?}\n{:?}", tape.statuses);
     check_order(&tape.statuses);
 }
 
-/// A gap that was told.
+/// A reported gap.
 #[derive(Debug)]
 struct Gap {
     from: Timestamp,
@@ -163,7 +163,7 @@ fn gaps(statuses: &[Value]) -> Vec<Gap> {
     gaps.map(|it| Gap { from: time(&it["from"]), until: time(&it["until"]) }).collect()
 }
 
-/// A loss is told, then connections, then the gap, and `ready` at last. A run that ends begins anew.
+/// The order of records is: the loss, connections, the gap, `ready`. A new run starts over.
 #[track_caller]
 fn check_order(statuses: &[Value]) {
     let words: Vec<&str> = statuses.iter().filter_map(|it| it["status"].as_str()).collect();
@@ -181,7 +181,7 @@ fn check_order(statuses: &[Value]) {
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
-fn a_handshake_that_breaks_anywhere_is_tried_again() {
+fn a_handshake_that_breaks_anywhere_is_repeated() {
     let broker = Mosquitto::start();
     // Every other connection is cut ever later in its handshake: a clean session, so that there is a SUBACK to cut.
     let policy = |nth| match nth % 2 {

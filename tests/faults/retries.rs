@@ -1,4 +1,4 @@
-//! What is tried again, how often, and what it costs.
+//! Which failures are retried, how often, and at which cost.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -21,26 +21,26 @@ const LOOK: Duration = Duration::from_secs(3);
 const LITTLE: Duration = Duration::from_millis(600);
 
 #[test]
-fn a_loss_ends_a_run_that_is_not_to_reconnect() {
+fn without_reconnects_a_loss_ends_the_run() {
     let mut broker = Mosquitto::start();
     let process = broker.rtcomm("watch --json --status-events --no-reconnect").start().until_ready();
     broker.stop(Signal::KILL);
     let outcome = process.end().has_status(5).says("lost ");
-    let told: Vec<_> = outcome.json_lines().iter().map(|line| line["status"].clone()).collect();
-    outcome.check(told == ["connected", "ready", "disconnected"], "each told");
+    let statuses: Vec<_> = outcome.json_lines().iter().map(|line| line["status"].clone()).collect();
+    outcome.check(statuses == ["connected", "ready", "disconnected"], "each change once");
 }
 
 #[test]
-fn a_broker_that_stays_away_ends_a_run_whose_tries_are_counted_and_its_reason_is_told_once() {
+fn max_retries_ends_the_run_and_the_reason_is_reported_once() {
     let mut broker = Mosquitto::start();
     let process = broker.rtcomm("watch --max-retries 4").start().until_ready();
     broker.stop(Signal::TERM);
     let outcome = process.end().has_status(5).says("rtcomm: error: cannot connect to ").says("connection refused");
-    outcome.check(outcome.stderr.matches("trying again").count() == 1, "the reason told once, not with each try");
+    outcome.check(outcome.stderr.matches("trying again").count() == 1, "the reason once, not for each attempt");
 }
 
 #[test]
-fn tries_are_counted_anew_after_each_success() {
+fn retries_are_counted_from_the_last_success() {
     let broker = Mosquitto::start();
     // Each loss takes two failures to mend.
     let proxy = Proxy::before(broker.address(), 1, |nth| match nth % 3 {
@@ -55,7 +55,7 @@ fn tries_are_counted_anew_after_each_success() {
         process.wait_for_stdout("a gap and then ready", |text| text.matches(r#""status":"ready""#).count() > round);
     }
     process.terminate();
-    // Where no try succeeds they are counted together.
+    // Without a success, all attempts count.
     let late =
         Proxy::before(broker.address(), 1, |nth| if nth == 0 { Plan::default() } else { Plan::cut_after_down(2) });
     let process = rtcomm_at("watch --max-retries 3 --mqtt-version 5", &late.url()).start().until_ready();
@@ -65,7 +65,7 @@ fn tries_are_counted_anew_after_each_success() {
 }
 
 #[test]
-fn a_password_that_is_wrong_after_a_reconnect_is_not_tried_again() {
+fn a_wrong_password_after_a_reconnect_ends_the_run() {
     let dir = TempDir::new().expect("a temporary directory");
     let users = password_file(dir.path(), "operator", "old");
     let mut broker = Mosquitto::start_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
@@ -78,7 +78,7 @@ fn a_password_that_is_wrong_after_a_reconnect_is_not_tried_again() {
 }
 
 #[test]
-fn only_a_broker_that_forgot_is_subscribed_to_again() {
+fn only_a_broker_without_the_session_is_subscribed_to_again() {
     for (flags, expected) in [("", [1, 1, 1]), (" --durable archive", [1, 0, 0])] {
         let broker = Mosquitto::start();
         let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
@@ -106,7 +106,7 @@ fn count(mut bytes: &[u8], kind: u8) -> usize {
     found
 }
 
-/// How busy a process is while it waits for somebody who does not answer.
+/// CPU usage of a process while it waits for an address that does not answer.
 fn is_idle(process: &Process, what: &str) {
     let before = busy(process);
     thread::sleep(LOOK);
@@ -116,7 +116,7 @@ fn is_idle(process: &Process, what: &str) {
 }
 
 #[test]
-fn an_address_that_swallows_all_costs_no_time_and_is_told() {
+fn an_address_that_drops_packets_costs_no_cpu_and_is_reported() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
     let _waiting = swallow_all(&listener);
     let url = format!("mqtt://{}", listener.local_addr().expect("it is bound"));
@@ -126,7 +126,7 @@ fn an_address_that_swallows_all_costs_no_time_and_is_told() {
 }
 
 #[test]
-fn an_address_that_accepts_and_is_silent_costs_no_time_and_is_told() {
+fn a_silent_address_costs_no_cpu_and_is_reported() {
     let silent = crate::support::peer::Peer::silent();
     let process = rtcomm_at("watch --connect-timeout 5s", &silent.url()).start();
     silent.wait_for_packets(1);
@@ -135,7 +135,7 @@ fn an_address_that_accepts_and_is_silent_costs_no_time_and_is_told() {
 }
 
 #[test]
-fn a_broker_that_becomes_a_hole_costs_no_time_and_ends_the_run_when_the_tries_are_spent() {
+fn a_broker_that_drops_packets_costs_no_cpu_and_max_retries_ends_the_run() {
     let broker = Mosquitto::start();
     let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
     let words = "watch --json --status-events --connect-timeout 1s --max-retries 3";
@@ -147,7 +147,7 @@ fn a_broker_that_becomes_a_hole_costs_no_time_and_ends_the_run_when_the_tries_ar
 }
 
 #[test]
-fn a_name_is_looked_up_anew_with_each_try() {
+fn a_name_is_resolved_for_each_attempt() {
     let hosts = tempfile::NamedTempFile::new().expect("a temporary file");
     let point_to = |address: &str| fs::write(hosts.path(), format!("{address} broker.test\n")).expect("it is ours");
     point_to("127.0.0.1");
@@ -158,7 +158,7 @@ fn a_name_is_looked_up_anew_with_each_try() {
     let mut probe = Command::new("unshare");
     let works = probe.args(&within("mount --bind /etc/hosts /etc/hosts")[1..]).output();
     if !works.is_ok_and(|output| output.status.success()) {
-        figures("not tested: nobody may change what a name stands for here");
+        figures("not tested: this system does not allow changing host names");
         return;
     }
     let command = rtcomm_at("watch --json --status-events", &format!("mqtt://broker.test:{}", old.port()));
@@ -175,7 +175,7 @@ fn a_name_is_looked_up_anew_with_each_try() {
 
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
-fn a_broker_that_is_away_for_a_while_is_found_again() {
+fn a_broker_that_returns_is_reconnected_to() {
     let mut broker = Mosquitto::start();
     let process = broker.rtcomm("watch --json --durable archive --status-events").start().until_ready();
     broker.stop(Signal::TERM);

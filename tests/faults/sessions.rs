@@ -1,4 +1,4 @@
-//! Sessions that the broker keeps: what is acknowledged, what waits, and how a session ends.
+//! Kept sessions: what is acknowledged, what is stored, and how a session ends.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ fn numbers(outcome: &Outcome) -> Vec<u64> {
 }
 
 #[test]
-fn beyond_the_last_event_that_was_asked_for_nothing_is_acknowledged() {
+fn nothing_after_the_last_counted_event_is_acknowledged() {
     const MANY: u64 = 60;
     for version in ["5", "3.1.1"] {
         for qos in [1, 2] {
@@ -44,7 +44,7 @@ fn beyond_the_last_event_that_was_asked_for_nothing_is_acknowledged() {
 }
 
 #[test]
-fn also_what_does_not_pass_the_filter_is_not_acknowledged_beyond_the_last_record() {
+fn filtered_messages_after_the_last_record_are_not_acknowledged() {
     const MANY: u64 = 10;
     let broker = Mosquitto::start();
     let command = "tail --json --durable archive --topic /rtcomm/event/#";
@@ -57,7 +57,7 @@ fn also_what_does_not_pass_the_filter_is_not_acknowledged_beyond_the_last_record
 }
 
 #[test]
-fn a_count_that_is_reached_in_the_midst_of_a_burst_leaves_the_rest_to_the_next_run() {
+fn a_count_reached_within_a_burst_leaves_the_rest_to_the_next_run() {
     const MANY: u64 = 1_000;
     let broker = Mosquitto::start();
     let process = broker.rtcomm("watch --json --durable archive -c 500").start().until_ready();
@@ -76,21 +76,21 @@ fn a_count_that_is_reached_in_the_midst_of_a_burst_leaves_the_rest_to_the_next_r
 }
 
 #[test]
-fn two_processes_that_take_one_session_from_each_other_are_told_what_may_be_wrong() {
+fn two_processes_with_one_session_name_are_warned() {
     let broker = Mosquitto::start();
     let start = || broker.rtcomm("watch --durable archive").start().until_ready();
     let processes = [start(), start()];
     for process in &processes {
-        process.wait_for_stderr("the suspicion", |text| text.contains("another process with --durable archive?"));
+        process.wait_for_stderr("the suspicion", |text| text.contains("another process may use --durable archive too"));
     }
     for process in processes {
         let outcome = process.terminate();
-        outcome.check(outcome.stderr.matches("another process").count() == 1, "it is told once");
+        outcome.check(outcome.stderr.matches("another process").count() == 1, "it is reported once");
     }
 }
 
 #[test]
-fn what_a_run_skips_it_acknowledges_all_the_same() {
+fn filtered_messages_are_acknowledged() {
     let broker = Mosquitto::start();
     let command = "watch --json --durable archive --failed";
     let process = broker.rtcomm(command).start().until_ready();
@@ -105,7 +105,7 @@ fn what_a_run_skips_it_acknowledges_all_the_same() {
 }
 
 #[test]
-fn a_session_that_was_deleted_has_nothing_left() {
+fn a_deleted_session_has_no_messages() {
     let broker = Mosquitto::start();
     broker.rtcomm("watch --durable archive").start().until_ready().terminate();
     broker.publish(10);
@@ -119,7 +119,7 @@ fn a_session_that_was_deleted_has_nothing_left() {
 }
 
 #[test]
-fn a_session_outlives_no_more_than_its_expiry() {
+fn a_session_ends_at_its_expiry() {
     let broker = Mosquitto::start();
     let command = "watch --json --durable archive --durable-expiry 1s --status-events";
     broker.rtcomm(command).start().until_ready().terminate();

@@ -1,4 +1,4 @@
-//! Several runs divide one stream, and one of them dies.
+//! Several runs share one stream, and one of them is killed.
 
 use rustix::process::Signal;
 
@@ -38,7 +38,7 @@ impl<'a> Members<'a> {
 }
 
 #[test]
-fn three_members_divide_the_stream_and_what_one_left_behind_is_not_lost() {
+fn three_members_divide_the_stream_and_a_killed_member_loses_nothing() {
     let broker = Mosquitto::start();
     let mut members = Members::of(&broker);
     let mut running: Vec<Process> = (0..3).map(|member| members.start(member).until_ready()).collect();

@@ -1,4 +1,4 @@
-//! Signals end a run cleanly, and soon, whatever it waits for.
+//! Signals end a run cleanly and soon, whatever it waits for.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
@@ -13,12 +13,12 @@ use crate::rig::proxy::{Plan, swallow_all};
 use crate::rig::tape::read_on;
 use crate::rig::{LONG, Mosquitto, Proxy, Tape, figures, name, rtcomm_at, wait_on};
 use crate::support::peer::Peer;
-use crate::support::{Outcome, PATIENCE, Process};
+use crate::support::{Outcome, Process, TIMEOUT};
 
-/// Longer than any run may take to end, on a machine that is busy with other things.
-const SOON: Duration = Duration::from_secs(4);
+/// Maximum time for a run to end on a busy machine.
+const END_LIMIT: Duration = Duration::from_secs(4);
 
-/// The same where nothing is to be waited for.
+/// The same if there is nothing to wait for.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How often to try what a busy machine may spoil.
@@ -41,7 +41,7 @@ fn ends(process: Process, signal: Signal) -> (Outcome, Duration) {
 }
 
 #[test]
-fn an_idle_run_says_goodbye_sums_up_and_is_gone() {
+fn a_signal_ends_an_idle_run_with_a_disconnect_and_a_summary() {
     let broker = Mosquitto::start();
     for command in ["watch", "watch --durable archive", "tail --json"] {
         for (signal, status) in SIGNALS {
@@ -57,7 +57,7 @@ fn an_idle_run_says_goodbye_sums_up_and_is_gone() {
 /// The library's threads may be anywhere then: so many runs, and more at a time than there is room for, that some end where
 /// it would hurt.
 #[test]
-fn a_run_that_ends_while_it_connects_ends_in_order() {
+fn a_run_that_ends_while_connecting_ends_cleanly() {
     const THREADS: usize = 8;
     const RUNS: usize = 100;
     let broker = Mosquitto::start();
@@ -72,7 +72,7 @@ fn a_run_that_ends_while_it_connects_ends_in_order() {
 }
 
 #[test]
-fn what_was_acknowledged_is_printed_before_the_end() {
+fn acknowledged_messages_are_printed_before_the_end() {
     let broker = Mosquitto::start();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();
@@ -108,7 +108,7 @@ fn is_cut_short<T>(what: &str, patience: Duration, start: impl Fn() -> (Process,
 fn wait_until_full(process: &Process, pipe: &impl AsRawFd) {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let input = std::fs::OpenOptions::new().write(true).open(path).expect("a pipe can be opened again");
-    wait_on(process, "the pipe to be full", PATIENCE, || {
+    wait_on(process, "the pipe to be full", TIMEOUT, || {
         let mut fds = [PollFd::new(&input, PollFlags::OUT)];
         poll(&mut fds, Some(&Timespec::default())).expect("a pipe can be polled") == 0
     });
@@ -124,14 +124,14 @@ fn blocked(broker: &Mosquitto) -> (Process, std::process::ChildStdout) {
 }
 
 #[test]
-fn a_run_whose_output_is_blocked_ends_all_the_same_and_acknowledges_nothing_that_it_did_not_write() {
+fn a_run_with_blocked_output_ends_and_acknowledges_only_what_it_wrote() {
     for (signal, status) in SIGNALS {
         let broker = Mosquitto::start();
         let (process, stdout) = blocked(&broker);
         let (outcome, took) = ends(process, signal);
         outcome.has_status(status).says("blocked: what waits there is not written");
         figures(format_args!("output blocked: gone {took:.1?} after {}", name(signal)));
-        assert!(took >= BLOCKED && took < SOON, "{took:?}");
+        assert!(took >= BLOCKED && took < END_LIMIT, "{took:?}");
         let tape = read_on(stdout, Tape::of(TOO_MANY));
         let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
         let rest = read_on(stdout, Tape::of(TOO_MANY));
@@ -146,7 +146,7 @@ fn a_run_whose_output_is_blocked_ends_all_the_same_and_acknowledges_nothing_that
 }
 
 #[test]
-fn a_second_signal_ends_a_run_at_once_whose_output_is_blocked() {
+fn a_second_signal_ends_a_run_with_blocked_output_at_once() {
     let start = || {
         let broker = Mosquitto::start();
         let (process, stdout) = blocked(&broker);
@@ -155,17 +155,17 @@ fn a_second_signal_ends_a_run_at_once_whose_output_is_blocked() {
     assert!(is_cut_short("output blocked", BLOCKED, start));
 }
 
-/// Waits for a run to ask for a connection at an address where nobody answers.
+/// Waits until a run tries to connect to an address that does not answer.
 fn wait_until_it_asks(process: &Process, address: SocketAddr) {
     let folder = PathBuf::from(format!("/proc/{}", process.child.id()));
     // As in proc_pid_net(5): the other end's address and port, the state, of which 02 is SYN_SENT, and the socket's inode.
-    // Every process's are told there: also what a child of another test has for a moment of ours, before it is a program.
+    // The list has the sockets of all processes, including copies in children of other tests before they exec.
     let port = format!(":{:04X}", address.port());
     let asks = |row: &str| {
         let row: Vec<&str> = row.split_ascii_whitespace().collect();
         row[2].ends_with(&port) && row[3] == "02" && has_socket(&folder, row[9])
     };
-    wait_on(process, "an attempt to connect", PATIENCE, || {
+    wait_on(process, "an attempt to connect", TIMEOUT, || {
         let sockets = std::fs::read_to_string(folder.join("net/tcp"));
         sockets.is_ok_and(|text| text.lines().skip(1).any(asks))
     });
@@ -184,7 +184,7 @@ fn threads(process: &Process) -> usize {
 }
 
 #[test]
-fn a_run_whose_connection_hangs_ends_all_the_same() {
+fn a_run_with_a_hanging_connection_ends() {
     for command in ["watch", "tail", "watch --durable archive", "call iggy_pop david_bowie"] {
         for (signal, status) in SIGNALS {
             let silent = Peer::silent();
@@ -193,7 +193,7 @@ fn a_run_whose_connection_hangs_ends_all_the_same() {
             let (outcome, took) = ends(process, signal);
             outcome.has_status(status).prints("").never_says("blocked");
             figures(format_args!("{command}, the broker is silent: gone {took:.1?} after {}", name(signal)));
-            assert!(took < SOON, "{took:?}");
+            assert!(took < END_LIMIT, "{took:?}");
 
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
             let _waiting = swallow_all(&listener);
@@ -204,21 +204,21 @@ fn a_run_whose_connection_hangs_ends_all_the_same() {
             let outcome = outcome.has_status(status).prints("").never_says("blocked");
             outcome
                 .check(outcome.stderr.contains("nothing was sent") == command.starts_with("call"), "what became of it");
-            figures(format_args!("{command}, nobody answers: gone {took:.1?} after {}", name(signal)));
-            assert!(took < SOON, "{took:?}");
+            figures(format_args!("{command}, no answer: exit {took:.1?} after {}", name(signal)));
+            assert!(took < END_LIMIT, "{took:?}");
         }
     }
 }
 
 #[test]
-fn a_second_signal_ends_a_run_at_once_whose_connection_hangs() {
+fn a_second_signal_ends_a_run_with_a_hanging_connection_at_once() {
     let subscribing = || {
         let broker = Mosquitto::start();
         // The answer to the connection passes, and the one to the subscription does not.
         let proxy = Proxy::before(broker.address(), 1, |_| Plan { stall: Some((1, LONG)), ..Plan::default() });
         let process = rtcomm_at("watch", &proxy.url()).start();
         let stalls = || proxy.stories().iter().any(|it| it.stalled.is_some());
-        wait_on(&process, "the answer that does not pass", PATIENCE, stalls);
+        wait_on(&process, "the answer that does not pass", TIMEOUT, stalls);
         (process, (broker, proxy))
     };
     assert!(is_cut_short("watch, no answer", Duration::from_secs(1), subscribing));
@@ -232,7 +232,7 @@ fn a_second_signal_ends_a_run_at_once_whose_connection_hangs() {
 }
 
 #[test]
-fn a_run_that_waits_to_connect_again_ends_at_once() {
+fn a_run_that_waits_to_reconnect_ends_at_once() {
     let mut broker = Mosquitto::start();
     let process = broker.rtcomm("watch").start().until_ready();
     broker.stop(Signal::KILL);
@@ -244,7 +244,7 @@ fn a_run_that_waits_to_connect_again_ends_at_once() {
 }
 
 #[test]
-fn a_run_that_connects_again_to_a_broker_that_swallows_all_ends_soon() {
+fn a_run_that_reconnects_to_an_address_that_drops_packets_ends_soon() {
     let broker = Mosquitto::start();
     let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at("watch", &proxy.url()).start().until_ready();
@@ -252,12 +252,12 @@ fn a_run_that_connects_again_to_a_broker_that_swallows_all_ends_soon() {
     wait_until_it_asks(&process, proxy.address());
     let (outcome, took) = ends(process, Signal::TERM);
     outcome.has_status(143).says("0 messages seen").never_says("blocked");
-    figures(format_args!("connecting again where nobody answers: gone {took:.1?} after SIGTERM"));
-    assert!(took < SOON, "{took:?}");
+    figures(format_args!("reconnecting to an address that does not answer: exit {took:.1?} after SIGTERM"));
+    assert!(took < END_LIMIT, "{took:?}");
 }
 
 #[test]
-fn a_call_that_is_interrupted_says_that_it_may_have_been_placed() {
+fn an_interrupted_call_is_reported_as_perhaps_placed() {
     let broker = Mosquitto::start();
     let mut service = crate::support::client::Client::connect(broker.port());
     service.subscribe("/rtcomm/callControl");
@@ -273,12 +273,12 @@ fn a_call_that_is_interrupted_says_that_it_may_have_been_placed() {
 }
 
 #[test]
-fn a_blocked_output_that_is_to_be_opened_anew_does_not_keep_a_run_from_ending() {
+fn reopening_a_blocked_output_does_not_keep_a_run_from_ending() {
     let dir = TempDir::new().expect("a temporary directory");
     let path = dir.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo can be started");
     assert!(made.success());
-    // Held open at both ends, so that it can be opened, and read by nobody.
+    // Keep both ends open, so that it can be opened but is not read.
     let held = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the pipe opens");
     let broker = Mosquitto::start();
     let process = broker.rtcomm("watch --json --output").arg(&path).start().until_ready();
@@ -286,8 +286,8 @@ fn a_blocked_output_that_is_to_be_opened_anew_does_not_keep_a_run_from_ending() 
     wait_until_full(&process, &held);
     let before = threads(&process);
     process.signal(Signal::HUP);
-    wait_on(&process, "the thread that opens it anew", PATIENCE, || threads(&process) > before);
+    wait_on(&process, "the thread that reopens it", TIMEOUT, || threads(&process) > before);
     let (outcome, took) = ends(process, Signal::TERM);
     outcome.has_status(143).says("blocked: what waits there is not written");
-    assert!(took < SOON, "{took:?}");
+    assert!(took < END_LIMIT, "{took:?}");
 }

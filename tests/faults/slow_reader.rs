@@ -1,4 +1,4 @@
-//! The reader of standard output stops reading, for longer than the broker waits for a sign of life.
+//! The reader of standard output stops reading for longer than the keep-alive interval.
 
 use std::io;
 use std::sync::mpsc::channel;
@@ -38,7 +38,7 @@ fn stands_still(flags: &str) {
     let name = if flags.contains("--durable") { "archive" } else { "reader" };
     let publisher = Load::to(broker.address(), 0..MANY).start();
     thread::sleep(KEEPALIVE * INTERVALS + Duration::from_secs(1));
-    assert!(publisher.has_finished(), "the publisher waits for nobody: {} of {MANY}", publisher.acknowledged());
+    assert!(publisher.has_finished(), "the publisher does not wait: {} of {MANY}", publisher.acknowledged());
     let (waiting, owned) = (resident(&process), own(&process));
     let tape = read_on(stdout, Tape::of(MANY));
     wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
@@ -47,7 +47,7 @@ fn stands_still(flags: &str) {
     let tape = tape.lock();
     tape.check_is_whole();
     figures(format_args!(
-        "nobody read for {INTERVALS} keep-alive intervals while {MANY} came ({flags}): {waiting} then ({owned} beside \
+        "the output was blocked for {INTERVALS} keep-alive intervals while {MANY} came ({flags}): {waiting} then ({owned} beside \
          code), {highest} at the most, 0 missing, {} duplicates",
         tape.duplicates()
     ));
@@ -60,25 +60,25 @@ fn stands_still(flags: &str) {
 
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
-fn a_reader_that_stops_keeps_its_durable_session_and_loses_nothing() {
+fn a_stopped_reader_keeps_its_durable_session_and_loses_nothing() {
     stands_still("--durable archive");
 }
 
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
-fn a_reader_that_stops_keeps_its_session_and_loses_nothing_at_qos_1() {
+fn a_stopped_reader_keeps_its_session_and_loses_nothing_at_qos_1() {
     stands_still("--client-id reader");
 }
 
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
-fn a_reader_that_stops_keeps_its_session_and_loses_nothing_at_qos_0() {
+fn a_stopped_reader_keeps_its_session_and_loses_nothing_at_qos_0() {
     stands_still("--client-id reader --qos 0");
 }
 
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
-fn a_reader_that_stops_keeps_its_session_with_mqtt_3_1_1() {
+fn a_stopped_reader_keeps_its_session_with_mqtt_3_1_1() {
     stands_still("--durable archive --mqtt-version 3.1.1");
 }
 
@@ -144,7 +144,7 @@ fn a_client_is_never_silent_for_a_whole_keep_alive_interval() {
 /// The peer's own clock counts while the client cannot read.
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
-fn a_peer_is_not_taken_for_dead_while_the_reader_stands_still() {
+fn a_peer_is_not_considered_dead_while_the_output_is_blocked() {
     for version in ["5", "3.1.1"] {
         let broker = Mosquitto::start_with("allow_anonymous true\nmax_queued_bytes 0\n");
         let words = format!("watch --json --keepalive 1s --no-reconnect --mqtt-version {version}");
@@ -160,7 +160,7 @@ fn a_peer_is_not_taken_for_dead_while_the_reader_stands_still() {
 
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
-fn a_suback_behind_messages_that_cannot_be_written_is_waited_for() {
+fn a_suback_behind_blocked_messages_is_awaited() {
     const COUNT: u64 = 60_000;
     for version in ["5", "3.1.1"] {
         let peer = Peer::start(|connection| {

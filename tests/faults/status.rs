@@ -1,4 +1,4 @@
-//! What became of the connection is told, in records that `tail` passes on and shows.
+//! Connection records: `--status-events`, and how `tail` prints them.
 
 use std::thread;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::rig::proxy::Plan;
 use crate::rig::{Mosquitto, Proxy, rtcomm_at, wait_on};
-use crate::support::{Outcome, PATIENCE, rtcomm};
+use crate::support::{Outcome, TIMEOUT, rtcomm};
 
 /// How many complete lines have this text in them; an event has its endpoint's name in several places.
-fn lines_with(text: &str, needle: &str) -> usize {
-    text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains(needle)).count()
+fn lines_with(text: &str, ending: &str) -> usize {
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains(ending)).count()
 }
 
 /// A run whose connection was cut twice, with an event before, between and after.
@@ -34,7 +34,7 @@ fn cut_twice(words: &str) -> Outcome {
             if !words.contains("--qos 0") {
                 // What the broker has no acknowledgement of it delivers again.
                 let has_acknowledgement = || broker.log().matches("Received PUBACK from").count() >= round;
-                wait_on(&process, "the acknowledgement", PATIENCE, has_acknowledgement);
+                wait_on(&process, "the acknowledgement", TIMEOUT, has_acknowledgement);
             }
             proxy.cut();
             process.wait_for_stderr("ready again", |text| lines_with(text, "rtcomm: ready") > round);
@@ -45,18 +45,18 @@ fn cut_twice(words: &str) -> Outcome {
 }
 
 #[test]
-fn every_loss_is_a_record_with_its_gap() {
+fn every_loss_has_a_disconnected_and_a_gap_record() {
     for (flags, reason) in [
         ("", "the connection broke"),
-        (" --durable archive", "the connection broke; the session was kept"),
+        (" --durable archive", "the connection broke; the broker kept the session"),
         (" --durable archive --qos 0", "the connection broke"),
     ] {
         let outcome = cut_twice(&format!("watch --json --status-events{flags}"));
         let lines = outcome.json_lines();
-        let told: Vec<&str> = lines.iter().map(|line| line["status"].as_str().unwrap_or("event")).collect();
+        let statuses: Vec<&str> = lines.iter().map(|line| line["status"].as_str().unwrap_or("event")).collect();
         let once = ["event", "disconnected", "connected", "gap", "ready"];
         let expected = [&["connected", "ready"][..], &once, &once, &["event"]].concat();
-        outcome.check(told == expected, &format!("{expected:?}"));
+        outcome.check(statuses == expected, &format!("{expected:?}"));
         for gap in lines.iter().filter(|line| line["status"] == "gap") {
             let keys: Vec<_> = gap.as_object().expect("a record is an object").keys().collect();
             outcome.check(
@@ -65,15 +65,12 @@ fn every_loss_is_a_record_with_its_gap() {
             );
             let (from, until, received) = (gap["from"].as_str(), gap["until"].as_str(), gap["received"].as_str());
             outcome.check(from < until && until <= received, "a time of some length that is over");
-            let told = gap["reason"].as_str().unwrap_or_default();
-            outcome.check(told.starts_with(reason), &format!("the reason {reason}, not {told}"));
+            let actual = gap["reason"].as_str().unwrap_or_default();
+            outcome.check(actual.starts_with(reason), &format!("the reason {reason}, not {actual}"));
         }
         let order = r#","status":"gap","from":""#;
         outcome.check(outcome.stdout.matches(order).count() == 2, "the keys in their order");
-        outcome.check(
-            outcome.stderr.matches("messages published from").count() == 2,
-            "each gap told on standard error too",
-        );
+        outcome.check(outcome.stderr.matches("messages published from").count() == 2, "each gap on standard error too");
     }
 }
 
@@ -125,14 +122,14 @@ fn a_gap_begins_no_earlier_than_one_and_a_half_keepalives_before_its_loss() {
 }
 
 #[test]
-fn without_the_flag_a_loss_is_told_on_standard_error_alone() {
+fn without_status_events_a_loss_is_reported_on_standard_error_only() {
     let outcome = cut_twice("watch --json");
     outcome.check(outcome.json_lines().len() == 3, "events alone");
     outcome.check(outcome.stderr.matches("messages published from").count() == 2, "each gap");
 }
 
 #[test]
-fn tail_passes_records_of_the_connection_on_and_shows_them() {
+fn tail_prints_connection_records() {
     let recorded = cut_twice("watch --json --status-events");
     rtcomm("tail - --json").stdin(&recorded.stdout).run().has_status(0).prints(&recorded.stdout).never_says("warning");
     let shown = rtcomm("tail -").stdin(&recorded.stdout).run().has_status(0).never_says("warning");
@@ -147,13 +144,13 @@ fn tail_passes_records_of_the_connection_on_and_shows_them() {
 }
 
 #[test]
-fn a_live_view_shows_what_became_of_the_connection() {
+fn pretty_output_shows_connection_changes() {
     let outcome = cut_twice("watch --status-events");
     outcome.check(outcome.stdout.lines().count() == 13, "a line for each of 10 records and 3 events");
 }
 
 #[test]
-fn status_records_go_to_the_file_too() {
+fn connection_records_are_written_to_the_file_too() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let path = dir.path().join("events.jsonl");
     let broker = Mosquitto::start();

@@ -1,4 +1,4 @@
-//! Bad input: the right status, one or two lines that say what to do about it, and nothing on standard output.
+//! Wrong usage: the right status, one error line, one hint line, and nothing on standard output.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -26,7 +26,7 @@ fn refused(run: Rtcomm, status: i32, words: &[&str]) -> Outcome {
 }
 
 #[test]
-fn an_endpoint_id_that_no_topic_can_hold() {
+fn an_endpoint_id_that_is_not_one_topic_level() {
     for (id, why) in [("a/b", "'/'"), ("a+b", "'+'"), ("#", "'#'"), ("", "empty"), ("/", "'/'")] {
         for flag in ["--from", "--to", "--endpoint"] {
             refused(rtcomm("watch").arg(flag).arg(id), 2, &[why, flag]);
@@ -39,14 +39,14 @@ fn an_endpoint_id_that_no_topic_can_hold() {
 }
 
 #[test]
-fn a_to_of_registrations_alone() {
+fn to_with_registrations_only() {
     refused(rtcomm("watch --registration --to iggy_pop"), 2, &["--to", "--registration", "--from"]);
     refused(rtcomm("tail --registration --to iggy_pop"), 2, &["--to", "--registration"]);
     refused(rtcomm("watch --from a --to b --endpoint c"), 2, &["--endpoint"]);
 }
 
 #[test]
-fn an_illegal_topic_filter_is_answered_with_the_legal_spelling() {
+fn an_invalid_topic_filter_is_answered_with_a_valid_one() {
     for (filter, legal) in [
         ("/rtcomm/event/registration/#/mick_jagger", "/rtcomm/event/registration/+/mick_jagger/#"),
         ("a/b#", "a/b/#"),
@@ -59,7 +59,7 @@ fn an_illegal_topic_filter_is_answered_with_the_legal_spelling() {
 }
 
 #[test]
-fn a_topic_that_nobody_can_publish_to() {
+fn a_topic_name_with_a_wildcard() {
     for flag in ["--root", "--event-root", "--call-topic", "--reply-prefix"] {
         for topic in ["a/#", "+/b", ""] {
             refused(rtcomm("call a b --dry-run").arg(flag).arg(topic), 2, &[flag]);
@@ -68,7 +68,7 @@ fn a_topic_that_nobody_can_publish_to() {
 }
 
 #[test]
-fn a_duration_that_is_none() {
+fn an_invalid_duration() {
     for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s", "300000000000y", "11y"] {
         refused(rtcomm("watch --for").arg(duration), 2, &["--for"]);
         refused(rtcomm("call a b --timeout").arg(duration), 2, &["--timeout"]);
@@ -82,14 +82,14 @@ fn a_duration_that_is_none() {
 }
 
 #[test]
-fn a_number_that_is_none() {
+fn an_invalid_number() {
     for count in ["0", "-1", "many", "99999999999999999999"] {
         refused(rtcomm("watch --count").arg(count), 2, &["--count"]);
     }
 }
 
 #[test]
-fn a_session_id_that_is_no_uuid() {
+fn an_invalid_session_id() {
     for id in ["100", "", "6a1f9f3e-2d0b-4c35-8a53"] {
         refused(rtcomm("call a b --session-id").arg(id), 2, &["--session-id"]);
         refused(rtcomm("watch --session-id").arg(id), 2, &["--session-id"]);
@@ -97,13 +97,13 @@ fn a_session_id_that_is_no_uuid() {
 }
 
 #[test]
-fn a_regular_expression_that_is_none() {
+fn an_invalid_regular_expression() {
     let outcome = rtcomm("watch --reason").arg("(busy").run().has_status(2).prints("");
     outcome.says("--reason").says("(busy").never_says("panicked");
 }
 
 #[test]
-fn a_broker_url_that_is_none() {
+fn an_invalid_broker_url() {
     for url in ["http://localhost", "localhost:1883", "mqtt://", "mqtt://:1883", "mqtt://h:0", "mqtt://h:99999", ""] {
         refused(rtcomm("watch --broker").arg(url), 2, &["mqtt://HOST:1883"]);
         refused(rtcomm("call a b").env("RTCOMM_BROKER", url), 2, &["mqtt://HOST:1883"]);
@@ -121,20 +121,20 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn an_output_that_is_no_file() {
+fn an_output_that_is_not_a_file() {
     refused(rtcomm("watch --output -"), 2, &["--output", "standard output"]);
     refused(rtcomm("watch --output").arg(""), 2, &["--output"]);
 }
 
 #[test]
-fn a_file_that_is_missing() {
+fn a_missing_file() {
     refused(rtcomm("watch -u me --password-file /no/such/file"), 2, &["/no/such/file", "--password-file"]);
     refused(rtcomm("watch -b mqtts://localhost --cafile /no/such/file"), 2, &["/no/such/file", "--cafile"]);
     refused(rtcomm("watch --cafile /no/such/file"), 2, &["--cafile", "mqtts://"]);
 }
 
 #[test]
-fn a_password_that_others_can_read_or_that_has_no_user() {
+fn a_password_that_others_can_read_or_without_a_user() {
     let dir = TempDir::new().expect("a temporary directory");
     let file = dir.path().join("password");
     std::fs::write(&file, "hunter2\n").expect("it can be written");
@@ -149,7 +149,7 @@ fn a_password_that_others_can_read_or_that_has_no_user() {
 }
 
 #[test]
-fn a_broker_that_is_not_there() {
+fn a_port_without_a_broker() {
     let url = format!("mqtt://127.0.0.1:{}", free_port());
     for command in ["watch", "tail", "call a b"] {
         refused(rtcomm(command).arg("--broker").arg(&url), 5, &[&url, "refused", "hint: "]);
@@ -159,7 +159,7 @@ fn a_broker_that_is_not_there() {
 }
 
 #[test]
-fn a_host_that_nobody_knows() {
+fn an_unknown_host() {
     for command in ["watch", "call a b"] {
         let command = rtcomm(command).arg("--broker").arg("mqtt://no-such-host.invalid");
         refused(command, 5, &["no-such-host.invalid", "hint: "]);
@@ -191,7 +191,7 @@ fn wrong_credentials() {
 }
 
 #[test]
-fn where_a_subscription_is_refused_the_broker_is_told_goodbye() {
+fn a_refused_subscription_ends_with_a_disconnect() {
     let peer = Peer::broker(Script {
         to_version_5: ToVersion5::ReasonCode,
         granted: Some(0x80),
@@ -206,14 +206,14 @@ fn where_a_subscription_is_refused_the_broker_is_told_goodbye() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_or_none_at_all() {
+fn an_unknown_command_or_none() {
     rtcomm("wacth").run().has_status(2).prints("").says("watch");
     rtcomm("").run().has_status(2).prints("").says("Usage");
     rtcomm("watch --json --jsn").run().has_status(2).prints("").says("--json");
 }
 
 #[test]
-fn help_and_version_are_what_was_asked_for() {
+fn help_and_version_go_to_standard_output() {
     for words in ["--help", "--version", "watch --help", "call -h", "tail --help", "demo --help"] {
         let outcome = rtcomm(words).run().has_status(0);
         outcome.check(outcome.stdout.contains("rtcomm") && outcome.stderr.is_empty(), "on standard output alone");
@@ -221,7 +221,7 @@ fn help_and_version_are_what_was_asked_for() {
 }
 
 #[test]
-fn the_mqtt_librarys_trace_never_gets_among_the_data() {
+fn the_trace_of_the_mqtt_library_is_never_printed() {
     let broker = Broker::demo_with("--interval 10ms");
     let watch = rtcomm("watch --json -c 1").at(&broker).env("MQTT_C_CLIENT_TRACE", "ON");
     let outcome = watch.env("MQTT_C_CLIENT_TRACE_LEVEL", "PROTOCOL").run().has_status(0);

@@ -1,4 +1,4 @@
-//! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
+//! `rtcomm call --batch`: many calls over one connection, one output line per input line, in the order of the input.
 
 use std::io::Write as _;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ use crate::support::service::{reply, request_of};
 use crate::support::{Broker, Outcome, rtcomm, shell};
 
 /// A line of the input.
-fn wish(caller: &str, callee: &str) -> String {
+fn batch_line(caller: &str, callee: &str) -> String {
     json!({"caller": caller, "callee": callee}).to_string() + "\n"
 }
 
@@ -37,7 +37,7 @@ fn backwards(broker: &Broker, count: usize, answer: impl Fn(&Value) -> Option<Va
                 client.publish(request["fromTopic"].as_str().expect("a topic"), response.to_string());
             }
         }
-        // The connection stays: without it the broker would say that nobody subscribes.
+        // Keep the connection, and so the subscription.
         loop {
             client.next();
         }
@@ -54,10 +54,10 @@ fn each(outcome: &Outcome, key: &str) -> Vec<Value> {
 }
 
 #[test]
-fn lines_come_out_in_the_order_of_the_input_whatever_the_order_of_the_answers() {
+fn output_has_the_order_of_the_input_not_of_the_replies() {
     let broker = Broker::mosquitto();
     backwards(&broker, 20, |_| Some(json!({"result": "SUCCESS"})));
-    let input: String = (0..20).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let input: String = (0..20).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(0);
     let callers: Vec<_> = (0..20).map(|i| json!(format!("caller{i}"))).collect();
     outcome.check(each(&outcome, "caller") == callers, "the order of the input");
@@ -65,10 +65,11 @@ fn lines_come_out_in_the_order_of_the_input_whatever_the_order_of_the_answers() 
 }
 
 #[test]
-fn a_line_that_is_no_request_is_told_with_its_number_and_the_rest_goes_on() {
+fn an_invalid_line_is_reported_with_its_number_and_the_batch_continues() {
     let broker = Broker::mosquitto();
     backwards(&broker, 2, |_| Some(json!({"result": "FAILURE", "reason": "busy"})));
-    let input = format!("{}junk\n\n{}{{\"caller\":\"a/b\",\"callee\":\"c\"}}\n", wish("a", "b"), wish("c", "d"));
+    let input =
+        format!("{}junk\n\n{}{{\"caller\":\"a/b\",\"callee\":\"c\"}}\n", batch_line("a", "b"), batch_line("c", "d"));
     let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(3);
     outcome.check(each(&outcome, "outcome") == ["failure", "invalid", "invalid", "failure", "invalid"], "one for each");
     outcome.check(each(&outcome, "line") == [Value::Null, json!(2), json!(3), Value::Null, json!(5)], "the numbers");
@@ -76,25 +77,26 @@ fn a_line_that_is_no_request_is_told_with_its_number_and_the_rest_goes_on() {
 }
 
 #[test]
-fn what_is_json_but_no_object_is_no_request() {
+fn json_that_is_not_an_object_is_not_a_request() {
     let lines = "[\"iggy_pop\",\"david_bowie\",null,null]\nnull\n42\n\"x\"\njunk\n";
     let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
     outcome.check(each(&outcome, "outcome") == vec![json!("invalid"); 5], "no call");
-    let why = "the line is no request: a request is a JSON object";
+    let why = "the line is not a valid request: it must be a JSON object";
     outcome.check(each(&outcome, "reason") == vec![json!(why); 5], "what a request is");
 }
 
 #[test]
-fn what_is_wrong_with_a_line_is_told_with_its_place_in_that_line() {
+fn an_error_names_the_column_in_the_line() {
     let lines = "\n\r\n \n{\"caller\":\"iggy_pop\"}\n";
     let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
-    let (empty, missing) = ("the line is empty", "the line is no request: missing field `callee` at column 21");
+    let (empty, missing) =
+        ("the line is empty", "the line is not a valid request: missing field `callee` at column 21");
     outcome.check(each(&outcome, "reason") == [empty, empty, empty, missing], "no number of a line but its own");
     outcome.check(each(&outcome, "line") == [1, 2, 3, 4], "the numbers");
 }
 
 #[test]
-fn a_batch_ends_when_its_input_does_though_nothing_is_in_flight() {
+fn a_batch_without_pending_calls_ends_with_its_input() {
     let broker = Broker::mosquitto();
     // Whether the end is overlooked is a matter of which of two threads is faster: now and then the other one.
     for _ in 0..60 {
@@ -107,10 +109,10 @@ fn a_batch_ends_when_its_input_does_though_nothing_is_in_flight() {
 }
 
 #[test]
-fn an_input_that_breaks_ends_the_batch_after_the_calls_that_it_asked_for() {
+fn a_damaged_input_ends_the_batch_after_the_calls_before_the_damage() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl.gz");
-    let calls: String = (0..10).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let calls: String = (0..10).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let mut packed = compressed(&calls);
     // What stands at its end says that it is whole.
     packed.truncate(packed.len() - 8);
@@ -124,7 +126,7 @@ fn an_input_that_breaks_ends_the_batch_after_the_calls_that_it_asked_for() {
     // CONNECT, SUBSCRIBE, a PUBLISH each, DISCONNECT.
     peer.wait_for_packets(13);
     outcome.check(peer.published().len() == 10, "no more calls than lines");
-    outcome.check(peer.seen().last().is_some_and(|packet| packet.kind() == DISCONNECT), "a goodbye");
+    outcome.check(peer.seen().last().is_some_and(|packet| packet.kind() == DISCONNECT), "a DISCONNECT");
 }
 
 /// This text as gzip writes it.
@@ -135,7 +137,7 @@ fn compressed(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_fifo_is_opened_once_and_nobody_need_write_to_it_yet() {
+fn a_fifo_is_opened_once_and_may_have_no_writer_yet() {
     let broker = Broker::mosquitto();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let fifo = dir.path().join("calls");
@@ -148,7 +150,7 @@ fn a_fifo_is_opened_once_and_nobody_need_write_to_it_yet() {
 }
 
 #[test]
-fn a_terminal_shows_how_many_calls_of_all_are_done_unless_it_shows_the_outcomes_or_the_run_is_quiet() {
+fn a_progress_bar_is_shown_unless_results_go_to_the_terminal_or_quiet_is_given() {
     let broker = Broker::mosquitto();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl.gz");
@@ -157,28 +159,28 @@ fn a_terminal_shows_how_many_calls_of_all_are_done_unless_it_shows_the_outcomes_
         let inside = format!("rtcomm call {flags} --batch {} {onto}", file.display());
         let outcome =
             shell(r#"script -qefc "$INSIDE" /dev/null"#).env("INSIDE", inside).env("TERM", "xterm").at(&broker).run();
-        outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, where it is shown");
-        outcome.check(outcome.stdout.contains(" calls") == is_shown, "nothing of it, where it is not");
+        outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, if it is shown");
+        outcome.check(outcome.stdout.contains(" calls") == is_shown, "nothing, if it is not");
     }
 }
 
 #[test]
-fn the_worst_outcome_is_the_status() {
+fn the_worst_outcome_decides_the_status() {
     let broker = Broker::mosquitto();
     backwards(&broker, 3, |request| match request["callerEndpoint"].as_str() {
         Some("good") => Some(json!({"result": "SUCCESS"})),
         Some("bad") => Some(json!({"result": "FAILURE"})),
         _ => None,
     });
-    let input = [wish("good", "b"), wish("slow", "b"), wish("bad", "b")].concat();
+    let input = [batch_line("good", "b"), batch_line("slow", "b"), batch_line("bad", "b")].concat();
     let outcome = rtcomm("call --batch - --timeout 5s").at(&broker).stdin(input).run().has_status(124);
     outcome.check(each(&outcome, "outcome") == ["success", "timeout", "failure"], "each its own");
 }
 
 #[test]
-fn a_batch_is_summed_up_at_its_end() {
+fn a_batch_ends_with_a_summary() {
     let broker = Broker::mosquitto();
-    let input = [&wish("a", "b"), "no request\n", &wish("c", "d")].concat();
+    let input = [&batch_line("a", "b"), "no request\n", &batch_line("c", "d")].concat();
     let call =
         |flags: &str, input: &str| rtcomm(&format!("call --batch - --mqtt-version 5 {flags}")).at(&broker).stdin(input);
     let outcome = call("", &input).run().has_status(6);
@@ -188,7 +190,7 @@ fn a_batch_is_summed_up_at_its_end() {
     call("--quiet", &input).run().has_status(6).never_says("done");
 }
 
-/// A pipe that takes no byte more; nobody reads it, but somebody could.
+/// A full pipe with an open reader.
 fn full_pipe() -> (std::io::PipeReader, std::fs::File) {
     let (reader, mut writer) = std::io::pipe().expect("the system has pipes");
     let flags = rustix::fs::fcntl_getfl(&writer).expect("a pipe has flags");
@@ -200,13 +202,14 @@ fn full_pipe() -> (std::io::PipeReader, std::fs::File) {
 }
 
 #[test]
-fn a_batch_that_ends_while_its_output_is_blocked_says_what_has_no_line() {
+fn a_batch_that_ends_with_blocked_output_reports_calls_without_a_line() {
     let broker = Broker::mosquitto();
     let mut service = broker.client();
     service.subscribe("/rtcomm/callControl");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("batch.jsonl");
-    std::fs::write(&path, [wish("a", "b"), wish("c", "d"), wish("e", "f")].concat()).expect("it can be written");
+    std::fs::write(&path, [batch_line("a", "b"), batch_line("c", "d"), batch_line("e", "f")].concat())
+        .expect("it can be written");
     let (_reader, full) = full_pipe();
     let batch = rtcomm("call --jobs 2 --skip 1 --batch").arg(&path).at(&broker).start_onto(full);
     for _ in 0..2 {
@@ -214,15 +217,15 @@ fn a_batch_that_ends_while_its_output_is_blocked_says_what_has_no_line() {
     }
     batch.signal(Signal::TERM);
     let outcome = batch.end().has_status(143).says("standard output may be blocked");
-    outcome.says("2 calls may have been placed that have no line").says("1 lines are done: --skip 1 goes on");
+    outcome.says("2 calls may have been placed but have no output line").says("1 line is done: resume with --skip 1");
 }
 
 #[test]
-fn a_batch_that_ends_while_it_connects_has_no_blocked_output() {
+fn a_batch_that_ends_while_connecting_reports_no_blocked_output() {
     let silent = Peer::silent();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("batch.jsonl");
-    std::fs::write(&path, wish("a", "b")).expect("it can be written");
+    std::fs::write(&path, batch_line("a", "b")).expect("it can be written");
     for signals in [&[Signal::TERM][..], &[Signal::TERM, Signal::INT]] {
         let seen = silent.seen().len();
         let batch = rtcomm("call --batch").arg(&path).arg("--broker").arg(silent.url()).start();
@@ -231,26 +234,26 @@ fn a_batch_that_ends_while_it_connects_has_no_blocked_output() {
             batch.signal(*signal);
         }
         let outcome = batch.end().prints("").never_says("blocked").never_says("may have been placed");
-        drop(outcome.says("0 lines are done: --skip 0 goes on"));
+        drop(outcome.says("0 lines are done: resume with --skip 0"));
     }
 }
 
 #[test]
-fn each_call_that_nobody_hears_is_told_apart_where_the_broker_says_so() {
+fn each_call_without_a_subscriber_is_no_responder_with_mqtt_5() {
     let broker = Broker::mosquitto();
-    let input: String = (0..50).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let input: String = (0..50).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let outcome = rtcomm("call --batch - --mqtt-version 5").at(&broker).stdin(input).run().has_status(6);
     outcome.check(each(&outcome, "outcome") == vec![json!("no_responder"); 50], "each of them");
 }
 
 #[test]
-fn a_batch_that_was_interrupted_tells_what_it_sent_and_goes_on_with_skip() {
+fn an_interrupted_batch_reports_what_it_sent_and_resumes_with_skip() {
     let broker = Broker::mosquitto();
     let mut service = broker.client();
     service.subscribe("/rtcomm/callControl");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl");
-    let input: String = (0..10).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let input: String = (0..10).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     std::fs::write(&file, input).expect("room for it");
     let path = file.display();
     let batch = rtcomm(&format!("call --batch {path} --jobs 3")).at(&broker).start();
@@ -267,10 +270,11 @@ fn a_batch_that_was_interrupted_tells_what_it_sent_and_goes_on_with_skip() {
 }
 
 #[test]
-fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on() {
+fn a_batch_that_cannot_write_reports_calls_without_a_line_and_how_to_resume() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl");
-    let input = [wish("first", "b"), wish("second", "b"), "junk\n".to_owned(), wish("third", "b")].concat();
+    let input =
+        [batch_line("first", "b"), batch_line("second", "b"), "junk\n".to_owned(), batch_line("third", "b")].concat();
     std::fs::write(&file, input).expect("room for it");
     let first = Mutex::new(None);
     let peer = Peer::broker(Script::default().replying(move |request| {
@@ -285,15 +289,15 @@ fn a_batch_that_cannot_write_says_how_many_calls_have_no_line_and_where_to_go_on
     let outcome = batch.start_onto(full).end().has_status(1);
     outcome
         .says("cannot write to standard output")
-        .says("3 calls may have been placed that have no line")
+        .says("3 calls may have been placed but have no output line")
         .says("--skip 0");
     // CONNECT, SUBSCRIBE, three PUBLISH, DISCONNECT.
     peer.wait_for_packets(6);
-    assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT), "a goodbye");
+    assert_eq!(peer.seen().last().map(Packet::kind), Some(DISCONNECT), "a DISCONNECT");
 }
 
 #[test]
-fn leaving_out_more_lines_than_there_are_is_warned_of() {
+fn skipping_more_lines_than_there_are_is_warned_of() {
     let broker = Broker::mosquitto();
     for flags in ["", "--dry-run"] {
         let skip = |count: usize| {
@@ -307,11 +311,11 @@ fn leaving_out_more_lines_than_there_are_is_warned_of() {
 }
 
 #[test]
-fn session_and_application_of_a_line_stand_in_its_request() {
+fn a_request_has_the_session_and_application_of_its_line() {
     let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let lines = format!(
         "{{\"caller\":\"a\",\"callee\":\"b\",\"session_id\":\"{session}\",\"app_context\":\"own\"}}\n{}",
-        wish("c", "d")
+        batch_line("c", "d")
     );
     let outcome = rtcomm("call --batch - --dry-run --app-context common").stdin(lines).run().has_status(0);
     outcome.check(each(&outcome, "sessionID") == [json!(session), Value::Null], "the line's session");
@@ -319,7 +323,7 @@ fn session_and_application_of_a_line_stand_in_its_request() {
 }
 
 #[test]
-fn an_outcome_that_is_placed_again_keeps_its_session() {
+fn a_result_placed_again_keeps_its_session() {
     let broker = Broker::mosquitto();
     let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let line = json!({"caller": "a", "callee": "b", "session_id": session}).to_string();
@@ -330,11 +334,11 @@ fn an_outcome_that_is_placed_again_keeps_its_session() {
 }
 
 #[test]
-fn a_broker_that_goes_leaves_the_calls_unknown_and_says_where_to_go_on() {
+fn a_lost_broker_leaves_calls_unknown_and_reports_how_to_resume() {
     let broker = Broker::mosquitto();
     let mut service = broker.client();
     service.subscribe("/rtcomm/callControl");
-    let input: String = (0..5).map(|i| wish(&format!("caller{i}"), "b")).collect();
+    let input: String = (0..5).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let batch = rtcomm("call --batch - --jobs 2").at(&broker).stdin(input).start();
     for _ in 0..2 {
         request(&mut service);
@@ -345,10 +349,10 @@ fn a_broker_that_goes_leaves_the_calls_unknown_and_says_where_to_go_on() {
 }
 
 #[test]
-fn a_batch_at_a_rate_begins_no_call_before_its_time() {
+fn a_rate_delays_calls() {
     let broker = Broker::mosquitto();
     backwards(&broker, 1, |_| Some(json!({"result": "SUCCESS"})));
-    let input = [wish("a", "b"), wish("c", "d")].concat();
+    let input = [batch_line("a", "b"), batch_line("c", "d")].concat();
     let batch = rtcomm("call --batch - --rate 1/h").at(&broker).stdin(input).start();
     batch.wait_for_lines(1);
     batch.signal(Signal::TERM);

@@ -1,4 +1,4 @@
-//! `rtcomm call`: one request, at most one answer that counts, and a status for every way it may go.
+//! `rtcomm call`: one request, at most one reply, and a status for each outcome.
 
 use std::thread;
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn the_demo_places_a_call() {
 }
 
 #[test]
-fn a_failure_of_the_service_is_3_with_its_reason() {
+fn a_failure_exits_with_3_and_the_reason() {
     for version in ["5", "3.1.1"] {
         let outcome = at_demo(version, "--interval 1h --calls fail", "iggy_pop david_bowie").has_status(3);
         outcome.check(outcome.stdout.contains("failed: the demo was started with --calls fail ("), "the reason");
@@ -87,7 +87,7 @@ fn a_failure_of_the_service_is_3_with_its_reason() {
 }
 
 #[test]
-fn an_endpoint_that_talks_already_is_busy() {
+fn an_endpoint_in_a_session_is_busy() {
     let broker = Broker::demo();
     rtcomm("call iggy_pop david_bowie").at(&broker).run().has_status(0);
     let outcome = rtcomm("call david_bowie iggy_pop").at(&broker).run().has_status(3);
@@ -95,7 +95,7 @@ fn an_endpoint_that_talks_already_is_busy() {
 }
 
 #[test]
-fn a_silent_service_is_124_when_the_time_is_up() {
+fn a_silent_service_exits_with_124_at_the_timeout() {
     let broker = Broker::demo_with("--interval 1h --calls silent");
     let call = |version: &str| {
         let call = rtcomm("call iggy_pop david_bowie --timeout 2s --json").at(&broker);
@@ -111,7 +111,7 @@ fn a_silent_service_is_124_when_the_time_is_up() {
 }
 
 #[test]
-fn a_slow_service_is_waited_for() {
+fn a_slow_reply_is_awaited() {
     for version in ["5", "3.1.1"] {
         let outcome = at_demo(version, "--interval 1h --calls delay=400ms", "iggy_pop david_bowie --json");
         let outcome = outcome.has_status(0);
@@ -121,7 +121,7 @@ fn a_slow_service_is_waited_for() {
 }
 
 #[test]
-fn nobody_there_is_6_on_mqtt_5_and_124_on_mqtt_3_1_1() {
+fn no_subscriber_exits_with_6_with_mqtt_5_and_124_with_mqtt_3_1_1() {
     let broker = Broker::mosquitto();
     let outcome = rtcomm("call a b --mqtt-version 5 --json").at(&broker).run().has_status(6);
     let outcome = outcome.says("nobody subscribes to /rtcomm/callControl").says("hint: ");
@@ -131,7 +131,7 @@ fn nobody_there_is_6_on_mqtt_5_and_124_on_mqtt_3_1_1() {
     rtcomm("call a b").at(&broker).run().has_status(6).prints("");
 }
 
-fn the_json_line_has_its_keys_in_order_and_the_services_own_bytes(setup: &Setup) {
+fn the_json_line_has_its_keys_in_order_and_the_reply_byte_for_byte(setup: &Setup) {
     let topic = "/rtcomm/callControl";
     let broker = &setup.broker;
     let call = |service_topic: &str| {
@@ -162,10 +162,10 @@ fn the_json_line_has_its_keys_in_order_and_the_services_own_bytes(setup: &Setup)
         "the response's bytes, on one line",
     );
 }
-on_every_broker!(the_json_line_has_its_keys_in_order_and_the_services_own_bytes);
+on_every_broker!(the_json_line_has_its_keys_in_order_and_the_reply_byte_for_byte);
 
 #[test]
-fn the_request_is_the_protocols_and_dry_run_prints_it() {
+fn dry_run_prints_the_request_of_the_protocol() {
     let flags = format!("call a b --session-id {SESSION} --app-context XYZ --reply-prefix my/replies");
     let outcome = rtcomm(&format!("{flags} --dry-run")).run().has_status(0);
     let request = outcome.json_lines().remove(0);
@@ -215,7 +215,7 @@ fn the_request_is_published_once_to_the_services_topic(setup: &Setup) {
 }
 on_every_broker!(the_request_is_published_once_to_the_services_topic);
 
-fn a_reply_below_from_topic_counts(setup: &Setup) {
+fn a_reply_below_from_topic_is_accepted(setup: &Setup) {
     let service = service(&setup.broker, "calls", |request| {
         vec![(
             "/the service".to_owned(),
@@ -229,9 +229,9 @@ fn a_reply_below_from_topic_counts(setup: &Setup) {
     );
     service.join().expect("the service was asked");
 }
-on_every_broker!(a_reply_below_from_topic_counts);
+on_every_broker!(a_reply_below_from_topic_is_accepted);
 
-fn what_is_not_the_answer_is_ignored(setup: &Setup) {
+fn messages_that_are_not_the_reply_are_ignored(setup: &Setup) {
     let service = service(&setup.broker, "calls", |request| {
         let failure = |more: Value| {
             let mut keys = json!({ "result": "FAILURE", "reason": "not for you" });
@@ -259,10 +259,10 @@ fn what_is_not_the_answer_is_ignored(setup: &Setup) {
     outcome.check(outcome.json_lines().len() == 1, "one line");
     outcome.check(outcome.stderr.matches("ignored a message on the reply topic").count() == 7, "seven were ignored");
 }
-on_every_broker!(what_is_not_the_answer_is_ignored);
+on_every_broker!(messages_that_are_not_the_reply_are_ignored);
 
 #[test]
-fn a_result_that_the_protocol_does_not_know_is_no_success_and_is_shown() {
+fn an_unknown_result_is_a_failure_and_is_shown() {
     let broker = Broker::mosquitto();
     for (result, shown) in [(json!("MAYBE"), "the reply's result is MAYBE"), (Value::Null, "the reply has no result")] {
         let service = service(&broker, "calls", move |request| {
@@ -275,7 +275,7 @@ fn a_result_that_the_protocol_does_not_know_is_no_success_and_is_shown() {
 }
 
 #[test]
-fn the_sessions_events_carry_the_id_that_was_asked_for() {
+fn the_events_of_a_session_have_the_requested_id() {
     let broker = Broker::demo();
     let watch = rtcomm("watch --json -c 1 --session-id").arg(SESSION).at(&broker).start().until_ready();
     let call = rtcomm(&format!("call iggy_pop david_bowie --session-id {SESSION}")).at(&broker).run().has_status(0);
@@ -287,7 +287,7 @@ fn the_sessions_events_carry_the_id_that_was_asked_for() {
 }
 
 #[test]
-fn the_application_that_is_meant_reaches_the_service() {
+fn the_application_reaches_the_service() {
     let broker = Broker::demo();
     let call = |context: &str| rtcomm("call iggy_pop david_bowie --app-context").arg(context).at(&broker).run();
     let outcome = call("no such app").has_status(3);
@@ -296,7 +296,7 @@ fn the_application_that_is_meant_reaches_the_service() {
 }
 
 #[test]
-fn a_signal_ends_the_wait_and_warns_that_the_call_may_be_placed() {
+fn a_signal_ends_the_wait_with_a_warning() {
     let broker = Broker::mosquitto();
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut service = broker.client();
@@ -315,7 +315,7 @@ fn a_signal_ends_the_wait_and_warns_that_the_call_may_be_placed() {
 }
 
 #[test]
-fn a_signal_leaves_a_json_line_for_a_request_that_went_out_and_none_for_one_that_did_not() {
+fn a_signal_prints_a_json_line_only_if_the_request_was_sent() {
     let broker = Broker::mosquitto();
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut service = broker.client();
@@ -325,7 +325,7 @@ fn a_signal_leaves_a_json_line_for_a_request_that_went_out_and_none_for_one_that
         call.signal(signal);
         let outcome = call.end().has_status(status);
         let [line] = &outcome.json_lines()[..] else { panic!("one line: {}", outcome.stdout) };
-        outcome.check(line["outcome"] == "unknown", "nobody knows");
+        outcome.check(line["outcome"] == "unknown", "the outcome is unknown");
         outcome.check(line["transID"] == request["transID"], "the transaction to look for");
         outcome.check(line["reason"].as_str().is_some_and(|it| it.starts_with("interrupted")), "why");
     }
@@ -338,7 +338,7 @@ fn a_signal_leaves_a_json_line_for_a_request_that_went_out_and_none_for_one_that
 }
 
 #[test]
-fn a_call_that_is_given_up_while_the_broker_is_late_is_not_placed_without_a_word() {
+fn a_cancelled_call_is_either_not_sent_or_reported() {
     for (timeout, signal, status) in [(200, None, 124), (45_000, Some(Signal::INT), 130)] {
         let (peer, gate) = Peer::late();
         let call = rtcomm(&format!("call a b --mqtt-version 3.1.1 --timeout {timeout}ms"))
@@ -353,14 +353,14 @@ fn a_call_that_is_given_up_while_the_broker_is_late_is_not_placed_without_a_word
         gate.open();
         let outcome = call.end().has_status(status).prints("");
         gate.wait_for_end();
-        // On a slow machine the broker may be faster than whoever gives up; then the transaction is told.
+        // On a slow machine the broker may be faster; then the transaction is reported.
         outcome
             .check(peer.published().is_empty() || outcome.stderr.contains("transID"), "nothing sent, or a word of it");
     }
 }
 
 #[test]
-fn a_terminal_shows_that_the_reply_is_waited_for_unless_the_run_is_quiet() {
+fn a_spinner_is_shown_on_a_terminal_unless_quiet_is_given() {
     let peer = Peer::silent();
     for (flags, is_shown) in [("", true), ("--quiet", false)] {
         let inside = format!("rtcomm call a b --timeout 500ms {flags}");
@@ -369,12 +369,12 @@ fn a_terminal_shows_that_the_reply_is_waited_for_unless_the_run_is_quiet() {
             .env("TERM", "xterm")
             .env("RTCOMM_BROKER", peer.url());
         let outcome = waiting.run().has_status(124);
-        outcome.check(outcome.stdout.contains("waiting for the reply") == is_shown, "a word where it is wanted");
+        outcome.check(outcome.stdout.contains("waiting for the reply") == is_shown, "a spinner unless --quiet");
     }
 }
 
 #[test]
-fn a_publication_that_the_access_list_forbids_is_4_on_mqtt_5() {
+fn a_forbidden_publication_exits_with_4_with_mqtt_5() {
     let dir = TempDir::new().expect("a temporary directory");
     let list = dir.path().join("access");
     std::fs::write(&list, "topic read #\n").expect("it can be written");
@@ -386,7 +386,7 @@ fn a_publication_that_the_access_list_forbids_is_4_on_mqtt_5() {
 }
 
 #[test]
-fn as_satisfies_an_access_list_that_holds_each_client_to_its_own_name() {
+fn as_publishes_to_the_topic_of_the_client() {
     let dir = TempDir::new().expect("a temporary directory");
     let list = dir.path().join("access");
     let rules = "topic readwrite #\ntopic deny /rtcomm/callControl\nuser iggy\ntopic read #\n\

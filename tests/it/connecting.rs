@@ -19,7 +19,7 @@ use crate::support::mqtt::{CONNECT, Connect, Message, PINGREQ, VERSIONS, Version
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::relay::{Answer, Relay};
 use crate::support::service::reply;
-use crate::support::{PATIENCE, Rtcomm, rtcomm};
+use crate::support::{Rtcomm, TIMEOUT, rtcomm};
 
 fn started() -> Message {
     Message::new("/rtcomm/event/session/started/a/b", event(&json!({})))
@@ -127,7 +127,7 @@ fn one_connection_is_all_that_a_run_needs() {
 }
 
 #[test]
-fn a_broker_that_comes_back_with_3_1_1_alone_is_spoken_to() {
+fn a_broker_that_returns_with_only_3_1_1_is_reconnected_to() {
     for to_version_5 in [ToVersion5::ReasonCode, ToVersion5::ReturnCode, ToVersion5::Close, ToVersion5::Reset] {
         let peer = Peer::start(move |connection| {
             if connection.number == 0 {
@@ -142,7 +142,7 @@ fn a_broker_that_comes_back_with_3_1_1_alone_is_spoken_to() {
 }
 
 #[test]
-fn a_broker_that_comes_back_with_version_5_is_spoken_to() {
+fn a_broker_that_returns_with_version_5_is_reconnected_to() {
     let peer = Peer::start(move |connection| {
         if connection.number < 2 {
             return connection.follow(&Script { to_version_5: ToVersion5::Close, ..script() });
@@ -158,7 +158,7 @@ fn a_broker_that_comes_back_with_version_5_is_spoken_to() {
 }
 
 #[test]
-fn silence_about_version_5_leaves_time_for_3_1_1() {
+fn a_broker_that_ignores_version_5_leaves_time_for_3_1_1() {
     for command in ["watch -c 1 --connect-timeout 4s", "call a b --connect-timeout 4s"] {
         let peer = Peer::broker(Script { to_version_5: ToVersion5::Silence, ..script() });
         let outcome = rtcomm(command).arg("--broker").arg(peer.url()).run().has_status(0);
@@ -247,7 +247,7 @@ fn no_proxy_is_read_as_curl_reads_it() {
     }
 }
 
-/// Where a process listens, taken from the kernel's tables.
+/// The addresses on which a process listens, from the kernel's tables.
 enum Endpoint {
     Tcp(std::net::SocketAddr),
     Unix(UnixAddress),
@@ -299,11 +299,11 @@ const STRANGER: &[u8] = b"\x10\x14\0\x04MQTT\x04\x02\0\0\0\x08stranger";
 fn intrude(endpoint: &Endpoint) -> Option<String> {
     match endpoint {
         Endpoint::Tcp(address) => TcpStream::connect(address).map_or(None, |stream| {
-            stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
+            stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
             wrong_answer(&stream, &stream)
         }),
         Endpoint::Unix(address) => UnixStream::connect_addr(address).map_or(None, |stream| {
-            stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
+            stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
             wrong_answer(&stream, &stream)
         }),
     }
@@ -333,9 +333,9 @@ fn the_endpoints_of_a_process_are_found() {
     assert!(found.iter().any(|it| matches!(it, Endpoint::Unix(address) if is_ours(address))));
 }
 
-/// The library reaches the relay at an endpoint on this machine, which is nobody else's business.
+/// The library connects to the relay at a local endpoint, which must refuse all other processes.
 #[test]
-fn another_process_that_connects_to_the_local_endpoint_is_turned_away() {
+fn another_process_at_the_local_endpoint_is_disconnected() {
     for version in VERSIONS {
         for late in [false, true, false, true] {
             let is_let_in = Arc::new(AtomicBool::new(!late));

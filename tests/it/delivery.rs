@@ -1,4 +1,4 @@
-//! What a message looks like after its way through a real broker: once, with its own bytes.
+//! A message that passes a real broker is printed once, byte for byte.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ const DELICATE: [&str; 9] = [
     r#"{"method":"RTCOMM_EVENT_FIRED","deep":[[[[[[[[[[{"a":[null,true,false]}]]]]]]]]]]}"#,
 ];
 
-fn a_payload_keeps_its_own_bytes(setup: &Setup) {
+fn a_payload_is_kept_byte_for_byte(setup: &Setup) {
     let watch = setup.rtcomm("watch --json").arg("-c").arg(DELICATE.len().to_string()).start().until_ready();
     let mut client = setup.broker.client();
     for payload in DELICATE {
@@ -37,10 +37,10 @@ fn a_payload_keeps_its_own_bytes(setup: &Setup) {
     let is_headed = |line: &str| line.starts_with(r#"{"received":""#) && line[39..].starts_with(head);
     outcome.check(outcome.stdout.lines().all(is_headed), "the keys of an event, in their order");
 }
-on_every_broker!(a_payload_keeps_its_own_bytes);
+on_every_broker!(a_payload_is_kept_byte_for_byte);
 
 #[test]
-fn line_ends_in_a_payload_become_spaces_and_a_line_stays_a_line() {
+fn line_ends_in_a_payload_become_spaces() {
     let broker = Broker::mosquitto();
     let watch = rtcomm("watch --json -c 1").at(&broker).start().until_ready();
     let payload = "{\n  \"method\": \"RTCOMM_EVENT_FIRED\",\r\n\t\"a\": 1\n}\n";
@@ -80,7 +80,7 @@ fn an_event_of_overlapping_filters_is_printed_once(setup: &Setup) {
 }
 on_every_broker!(an_event_of_overlapping_filters_is_printed_once);
 
-fn overlapping_filters_bring_nothing_that_none_of_them_matches(setup: &Setup) {
+fn overlapping_filters_print_only_what_they_match(setup: &Setup) {
     let tail = setup.rtcomm("tail --json --topic x/# --topic +/y").start().until_ready();
     let mut client = setup.broker.client();
     for topic in ["z/z", "x/y", "z", "z/y/z", "/rtcomm/event/registration/started/a", "x", "z/y"] {
@@ -91,17 +91,17 @@ fn overlapping_filters_bring_nothing_that_none_of_them_matches(setup: &Setup) {
     let printed: Vec<_> = outcome.json_lines().iter().map(|line| line["topic"].clone()).collect();
     outcome.check(printed == ["x/y", "x", "z/y"], "what one of the filters matches, once");
 }
-on_every_broker!(overlapping_filters_bring_nothing_that_none_of_them_matches);
+on_every_broker!(overlapping_filters_print_only_what_they_match);
 
 #[test]
-fn an_event_is_printed_once_also_by_a_broker_that_sends_a_copy_for_each_filter() {
+fn an_event_is_printed_once_even_if_the_broker_sends_copies() {
     for version in ["5", "3.1.1"] {
         let broker = Broker::mosquitto_with("allow_anonymous true\nallow_duplicate_messages true\n");
         overlapping(&Setup { broker, version });
     }
 }
 
-fn a_retained_message_is_marked_as_such(setup: &Setup) {
+fn a_retained_message_has_retain_true(setup: &Setup) {
     let mut client = setup.broker.client();
     let topic = "/rtcomm/event/registration/started/iggy_pop";
     client.send_message(&Message::new(topic, event(&json!({ "n": 1 }))).retained());
@@ -115,7 +115,7 @@ fn a_retained_message_is_marked_as_such(setup: &Setup) {
     let pretty = setup.rtcomm("watch -c 1").run().has_status(0);
     pretty.check(pretty.stdout.ends_with(" (retained)\n"), "a word on it");
 }
-on_every_broker!(a_retained_message_is_marked_as_such);
+on_every_broker!(a_retained_message_has_retain_true);
 
 fn tail_shows_every_message_under_the_root(setup: &Setup) {
     let tail = setup.rtcomm("tail --json --root other").start().until_ready();
@@ -170,12 +170,12 @@ fn a_burst_arrives_whole_and_in_order() {
         client.send_message(&message.with_qos(u8::from(n % 100 == 99)));
     }
     let outcome = watch.end().has_status(0);
-    let in_order = outcome.json_lines().iter().enumerate().all(|(n, line)| line["payload"]["n"] == n);
-    outcome.check(in_order, "each, in its place");
+    let is_ordered = outcome.json_lines().iter().enumerate().all(|(n, line)| line["payload"]["n"] == n);
+    outcome.check(is_ordered, "each, in its place");
 }
 
 #[test]
-fn what_came_before_the_broker_left_is_printed_also_where_that_ends_the_run() {
+fn messages_before_a_loss_are_printed() {
     let message = |n| Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({ "n": n })));
     let peer = Peer::leaving_after((0..20).map(message).collect());
     let watch = rtcomm("watch --json --no-reconnect --mqtt-version 3.1.1 --broker").arg(peer.url());

@@ -1,4 +1,4 @@
-//! `rtcomm demo`: the embedded default, which serves every other command.
+//! `rtcomm demo`: the embedded broker and the simulated server.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Broker, Outcome, rtcomm};
 
 #[test]
-fn serve_prints_the_address_alone_once_it_accepts_connections() {
+fn serve_prints_the_address_once_it_accepts_connections() {
     let demo = rtcomm("demo --serve --listen 127.0.0.1:0 --interval 1ms").start();
     demo.wait_for_lines(1);
     demo.signal(Signal::TERM);
@@ -18,14 +18,14 @@ fn serve_prints_the_address_alone_once_it_accepts_connections() {
 }
 
 #[test]
-fn the_address_it_prints_is_one_that_every_command_takes_from_the_environment() {
+fn the_printed_address_works_as_an_environment_variable() {
     let broker = Broker::demo_with("--interval 10ms");
     let watch = rtcomm("watch --json -c 3").env("RTCOMM_BROKER", broker.url()).run().has_status(0);
     watch.check(watch.json_lines().iter().all(|line| line["payload"]["method"] == "RTCOMM_EVENT_FIRED"), "events");
 }
 
 #[test]
-fn a_signal_ends_it_with_its_status() {
+fn a_signal_ends_the_demo_with_its_status() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         for mode in ["--serve", "--json"] {
             let demo = rtcomm(&format!("demo --listen 127.0.0.1:0 --interval 5ms {mode}")).start();
@@ -37,8 +37,8 @@ fn a_signal_ends_it_with_its_status() {
 }
 
 #[test]
-fn a_default_port_that_is_taken_gives_way_to_a_free_one_which_it_says() {
-    // Whoever holds the port, this test or another program: it is taken.
+fn if_the_default_port_is_in_use_a_free_one_is_used() {
+    // The port is in use, by this test or by another program.
     let _holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 1883));
     let demo = rtcomm("demo --serve").start();
     demo.wait_for_lines(1);
@@ -49,7 +49,7 @@ fn a_default_port_that_is_taken_gives_way_to_a_free_one_which_it_says() {
 }
 
 #[test]
-fn an_explicit_address_that_is_taken_is_an_error() {
+fn an_explicit_address_in_use_is_an_error() {
     let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = holder.local_addr().expect("it is bound").to_string();
     for mode in ["", "--serve"] {
@@ -62,14 +62,14 @@ fn an_explicit_address_that_is_taken_is_an_error() {
 }
 
 #[test]
-fn a_root_that_its_broker_cannot_serve_is_wrong_usage() {
+fn a_root_that_the_broker_cannot_serve_is_wrong_usage() {
     let outcome = rtcomm("demo --listen 127.0.0.1:0 --root $x").run().has_status(2).prints("");
     let outcome = outcome.says("cannot start the demo: the demo's broker does not support topics such as '$x/");
     outcome.check(outcome.stderr.lines().any(|line| line.starts_with("  hint: use a --root")), "a hint");
 }
 
 #[test]
-fn serve_takes_no_flag_of_what_is_printed() {
+fn serve_conflicts_with_output_flags() {
     for flag in ["--json", "--count 1", "--for 1s", "--fail-empty"] {
         rtcomm(&format!("demo --serve {flag}")).run().has_status(2).prints("").says("cannot be used with");
     }
@@ -85,12 +85,12 @@ fn story(outcome: &Outcome) -> Vec<(Value, Value)> {
 }
 
 #[test]
-fn the_same_seed_tells_the_same_story() {
-    let tell =
+fn the_same_seed_gives_the_same_events() {
+    let run =
         |seed: &str| rtcomm(&format!("demo --listen 127.0.0.1:0 --json --interval 30ms -c 60 --seed {seed}")).start();
-    let demos = [tell("7"), tell("7"), tell("8")];
+    let demos = [run("7"), run("7"), run("8")];
     let [one, same, other] = demos.map(|demo| story(&demo.end().has_status(0)));
-    // The story begins before its first listener is there; where each came in is chance.
+    // The simulation begins before the subscription, so outputs may start at different events.
     let from_where_both_listen = |a: &[_], b: &[_]| {
         let begin = a.iter().position(|it| Some(it) == b.first())?;
         let length = b.len().min(a.len() - begin);
@@ -102,7 +102,7 @@ fn the_same_seed_tells_the_same_story() {
 }
 
 #[test]
-fn it_shows_the_events_as_watch_does() {
+fn the_demo_prints_events_like_watch() {
     let demo = rtcomm("demo --listen 127.0.0.1:0 --interval 10ms -c 5 --seed 3").run().has_status(0);
     let demo = demo.says("rtcomm call iggy_pop david_bowie").says("seed 3").says("5 printed");
     let is_event = |line: &str| ["registration  ", "session  "].iter().any(|it| line.contains(it));
@@ -110,7 +110,7 @@ fn it_shows_the_events_as_watch_does() {
 }
 
 #[test]
-fn its_world_keeps_presence_documents() {
+fn the_simulation_publishes_presence_documents() {
     let broker = Broker::demo();
     // Who is called is there.
     rtcomm("call iggy_pop david_bowie").at(&broker).run().has_status(0);
@@ -123,7 +123,7 @@ fn its_world_keeps_presence_documents() {
 }
 
 #[test]
-fn its_root_is_where_it_is_told_to_be() {
+fn the_demo_uses_the_given_root() {
     let broker = Broker::demo_with("--interval 10ms --root some/root");
     rtcomm("watch --json -c 1 --root some/root").at(&broker).run().has_status(0);
     rtcomm("call iggy_pop david_bowie --root some/root").at(&broker).run().has_status(0);
@@ -131,7 +131,7 @@ fn its_root_is_where_it_is_told_to_be() {
 }
 
 #[test]
-fn its_services_answer_as_the_protocol_says() {
+fn the_services_answer_as_in_the_protocol() {
     let broker = Broker::demo();
     let mut browser = broker.old_client();
     browser.subscribe("me/#");
@@ -156,7 +156,7 @@ fn its_services_answer_as_the_protocol_says() {
 }
 
 #[test]
-fn a_broker_that_closes_instead_of_an_answer_to_a_subscription_is_not_waited_for() {
+fn a_closed_connection_instead_of_a_suback_is_not_awaited() {
     let broker = Broker::demo();
     let watch = rtcomm("watch --share archive --durable archive-a").at(&broker);
     let outcome = watch.run().has_status(5).prints("");

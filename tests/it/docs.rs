@@ -1,18 +1,22 @@
-//! What a newcomer finds: the committed man pages and completions are as the commands are now, and every command that
-//! README and the man pages show does what they say.
-//! It needs all features, as the published documentation does.
+//! The documentation matches the program: generated files are current, commands in README and man pages run and print what
+//! is shown, tables match the code.
+//!
+//! Needs all features, because the documentation covers them.
 
 #![cfg(feature = "demo")]
 
 use rtcomm::Status;
 
+mod architecture;
 mod chapters;
 mod generated;
+mod json_keys;
+mod language;
 mod man;
 mod readme;
 mod shown;
 
-/// Every status, in the order of the tables.
+/// All statuses, in the order of the tables.
 const STATUSES: [Status; 11] = [
     Status::Success,
     Status::Failure,
@@ -27,25 +31,25 @@ const STATUSES: [Status; 11] = [
     Status::Terminated,
 ];
 
-/// What a status means to people: the man pages have it from here, and README's table is compared with it.
+/// The meaning of a status, for the man pages. README's table is compared with it.
 const fn meaning(status: Status) -> &'static str {
     match status {
-        Status::Success => "The goal was reached, or the reader of standard output went away.",
-        Status::Failure => "Any other failure; also a call that may or may not have been placed.",
+        Status::Success => "Success, or the reader of standard output closed the pipe.",
+        Status::Failure => "Any other failure, including a call that may have been placed.",
         Status::Usage => "Wrong usage or configuration.",
         Status::ServiceFailure => "The call service answered that the call is not placed.",
         Status::Refused => "The broker refused the credentials, the subscription or the publication.",
         Status::Unreachable => {
-            "The broker cannot be reached: no such host, connection refused, TLS failure, retries spent; or `--for` was over before there was a subscription."
+            "The broker is unreachable: no such host, connection refused, TLS failure, no more retries; or `--for` ended before a subscription was granted."
         }
         Status::NoResponder => {
-            "Nobody subscribes to the call topic, as some MQTT 5 brokers say; otherwise the call ends with 124."
+            "Nobody subscribes to the call topic. Only MQTT 5 brokers report that; otherwise the call ends with 124."
         }
         Status::Empty => "Nothing matched, and `--fail-empty` was given.",
         Status::Deadline => {
-            "The deadline passed first: no reply within `--timeout`, or `--count` not reached within `--for`."
+            "The deadline passed: no reply within `--timeout`, or `--count` not reached within `--for`."
         }
-        Status::Interrupted => "Ended by SIGINT (Ctrl-C), after what had come was written.",
-        Status::Terminated => "Ended by SIGTERM, after what had come was written.",
+        Status::Interrupted => "Ended by SIGINT (Ctrl-C). Received messages are written.",
+        Status::Terminated => "Ended by SIGTERM. Received messages are written.",
     }
 }

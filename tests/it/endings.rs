@@ -1,4 +1,4 @@
-//! The reader of standard output goes away: that ends a run at once, quietly, and is no failure.
+//! A closed pipe ends a run at once, without an error.
 
 use std::io::{BufRead as _, BufReader};
 
@@ -7,19 +7,19 @@ use serde_json::json;
 use crate::support::events::event;
 use crate::support::{Broker, Setup, on_every_broker, rtcomm};
 
-fn a_reader_that_leaves_ends_the_run_while_no_message_comes(setup: &Setup) {
+fn a_closed_pipe_ends_the_run_without_messages(setup: &Setup) {
     for command in ["watch", "watch --json", "tail", "tail --json"] {
         let (process, stdout) = setup.rtcomm(command).start_unread();
         let process = process.until_ready();
         drop(stdout);
         let outcome = process.end().has_status(0);
-        outcome.check(!outcome.stderr.contains("error") && !outcome.stderr.contains("warning"), "no complaint");
+        outcome.check(!outcome.stderr.contains("error") && !outcome.stderr.contains("warning"), "no error");
     }
 }
-on_every_broker!(a_reader_that_leaves_ends_the_run_while_no_message_comes);
+on_every_broker!(a_closed_pipe_ends_the_run_without_messages);
 
 #[test]
-fn a_reader_that_leaves_after_a_line_ends_the_run() {
+fn a_pipe_closed_after_a_line_ends_the_run() {
     let broker = Broker::mosquitto();
     for command in ["watch", "watch --json", "tail", "tail --json"] {
         let (process, stdout) = rtcomm(command).at(&broker).start_unread();
@@ -29,12 +29,12 @@ fn a_reader_that_leaves_after_a_line_ends_the_run() {
         BufReader::new(stdout).read_line(&mut line).expect("the line comes");
         assert!(line.contains("iggy_pop"), "{line}");
         let outcome = process.end().has_status(0);
-        outcome.check(!outcome.stderr.contains("error") && !outcome.stderr.contains("warning"), "no complaint");
+        outcome.check(!outcome.stderr.contains("error") && !outcome.stderr.contains("warning"), "no error");
     }
 }
 
 #[test]
-fn a_reader_that_never_was_ends_the_run() {
+fn a_pipe_closed_before_the_start_ends_the_run() {
     let broker = Broker::mosquitto();
     for command in ["watch", "tail --json", "watch --dry-run", "call a b --dry-run", "--help", "watch --help"] {
         let command = rtcomm(command);
@@ -46,7 +46,7 @@ fn a_reader_that_never_was_ends_the_run() {
 }
 
 #[test]
-fn a_reader_of_the_demo_that_leaves_ends_it_too() {
+fn a_closed_pipe_ends_the_demo_too() {
     let (process, stdout) = rtcomm("demo --listen 127.0.0.1:0 --interval 1h").start_unread();
     let process = process.until_ready();
     drop(stdout);
@@ -62,7 +62,7 @@ fn help_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_an_error() {
+fn a_full_disk_is_an_error() {
     let broker = Broker::mosquitto();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has /dev/full");
     let process = rtcomm("watch --json").at(&broker).start_onto(full).until_ready();

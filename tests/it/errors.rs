@@ -1,5 +1,5 @@
-//! Errors that tell the cause: each its own sentence, one line on what to check, and its exit status, in either MQTT
-//! version; from a real broker, or from a scripted peer where mosquitto cannot be brought to it.
+//! Each cause of an error has its own message, hint and exit status, in both MQTT versions. The peer is a real broker, or a
+//! scripted one for errors that mosquitto does not produce.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use crate::support::pki::{Authority, Identity};
 use crate::support::relay::{Answer, Relay};
 use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
-/// What may go wrong, and what is to be said of it.
+/// A cause of an error, and the expected message, hint and status.
 struct Row {
     cause: &'static str,
     url: String,
@@ -59,7 +59,7 @@ fn sentence(outcome: &Outcome) -> (String, String) {
     (error.to_owned(), hint.to_owned())
 }
 
-/// Drives a row with every command that connects, in either version, and gives the sentences that it was told in.
+/// Runs a row with every command that connects, in both versions, and returns the error messages.
 fn drive(row: &Row) -> Vec<String> {
     let Row { cause, url, flags, status, says, hint } = row;
     let start = |(version, command): (&str, &str)| {
@@ -80,14 +80,14 @@ fn drive(row: &Row) -> Vec<String> {
     sentences
 }
 
-/// No two causes are told in the same words.
+/// Checks that no two causes have the same message.
 fn check_all(rows: &[Row]) {
-    let mut told: HashMap<String, &str> = HashMap::new();
+    let mut seen: HashMap<String, &str> = HashMap::new();
     for row in rows {
         for sentence in drive(row) {
-            let before = told.insert(sentence.clone(), row.cause);
+            let before = seen.insert(sentence.clone(), row.cause);
             let is_its_own = before.is_none_or(|cause| cause == row.cause);
-            assert!(is_its_own, "{before:?} and {} are both told so: {sentence}", row.cause);
+            assert!(is_its_own, "{before:?} and {} have the same message: {sentence}", row.cause);
         }
     }
 }
@@ -110,7 +110,7 @@ fn full_port() -> (u16, TcpListener, Vec<TcpStream>) {
 }
 
 #[test]
-fn where_there_is_no_way_to_a_broker() {
+fn errors_of_connecting() {
     let refused = format!("mqtt://127.0.0.1:{}", free_port());
     let (full, _listener, _waiting) = full_port();
     let silent = Peer::silent();
@@ -146,7 +146,7 @@ fn where_there_is_no_way_to_a_broker() {
 }
 
 #[test]
-fn a_window_that_closes_before_there_is_a_subscription_is_not_one_in_which_nothing_happened() {
+fn a_duration_that_ends_before_the_subscription_is_a_failure() {
     let silent = Peer::silent();
     for flags in ["", "--fail-empty", "--count 1"] {
         let run = rtcomm(&format!("watch --for 300ms {flags} --broker")).arg(silent.url()).run();
@@ -155,7 +155,7 @@ fn a_window_that_closes_before_there_is_a_subscription_is_not_one_in_which_nothi
 }
 
 #[test]
-fn where_tls_fails() {
+fn errors_of_tls() {
     let ours = Authority::new("our CA");
     let other = Authority::new("another CA");
     let good = Broker::mosquitto_with(&ours.server().mosquitto());
@@ -189,7 +189,7 @@ fn where_tls_fails() {
             row("plain port", tls_url(&http), 5, "does not speak TLS", "mqtt://").trusting(&ours),
         ]);
     }
-    // Also where a proxy is on the way.
+    // Also through a proxy.
     let proxy = || format!("http://127.0.0.1:{}", Relay::proxy(Answer::Connect).port());
     check_all(&[
         row("unknown CA", tls(&good), 5, "unknown CA", "--cafile").trusting(&other).flag("--proxy", proxy()),
@@ -204,7 +204,7 @@ fn where_tls_fails() {
 }
 
 #[test]
-fn where_the_broker_takes_nobody() {
+fn errors_of_connack() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let users = password_file(dir.path(), "iggy", "right");
     let guarded = Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
@@ -242,7 +242,7 @@ fn where_the_broker_takes_nobody() {
 }
 
 #[test]
-fn where_the_broker_denies() {
+fn errors_of_access() {
     let guarded = Guarded::new();
     guarded.grant("nothing", &[]);
     guarded.grant("replies", &[("subscribePattern", "/rtcomm/reply/#")]);
@@ -264,7 +264,8 @@ fn where_the_broker_denies() {
     let outcome = guarded.rtcomm("replies", "3.1.1", "call a b --timeout 5s").run().has_status(124).prints("");
     let (text, hint) = sentence(&outcome);
     outcome.check(text.contains("no 3PCC service response"), "the deadline");
-    outcome.check(hint.contains("dropped the request") && hint.contains("only MQTT 5 brokers say"), "this may be why");
+    outcome
+        .check(hint.contains("dropped the request") && hint.contains("only MQTT 5 brokers report"), "this may be why");
     // A broker of MQTT 3.1.1 alone refuses as well.
     let script = Script {
         to_version_5: ToVersion5::Close,

@@ -1,8 +1,8 @@
-//! Input that somebody made to hurt: payloads, topics, reasons, replies. None of it ends a run, breaks a line, or reaches
-//! a terminal as it came; what follows it is printed as ever.
+//! Malicious input: payloads, topics, reasons, replies. None of it ends a run, breaks a line or reaches a terminal unescaped,
+//! and later messages are printed.
 //!
-//! The payloads are in `tests/data/hostile/`; what would be too large to keep is made here. A name's ending says what the
-//! payload is: `event` (JSON that is an event's), `json` (another's), `text` (UTF-8 but no JSON), `bytes` (neither).
+//! The payloads are in `tests/data/hostile/`; large ones are made here. The ending of a name is the kind of payload: `event` (JSON
+//! of an event), `json` (other JSON), `text` (other UTF-8), `bytes` (other bytes).
 
 mod bodies;
 
@@ -120,7 +120,7 @@ fn check_lines(outcome: &Outcome, sent: &[&(String, Kind, Vec<u8>)]) {
     }
 }
 
-/// Fails unless each line is safe; with colours, but for those.
+/// Fails unless each line is safe, apart from colors if they are expected.
 #[track_caller]
 fn check_safe(outcome: &Outcome, count: usize, is_colored: bool) {
     let lines: Vec<&str> = outcome.stdout.split_terminator('\n').collect();
@@ -138,7 +138,7 @@ fn check_safe(outcome: &Outcome, count: usize, is_colored: bool) {
     }
 }
 
-fn every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(setup: &Setup) {
+fn every_payload_of_the_corpus_is_handled(setup: &Setup) {
     let corpus = corpus();
     let events: Vec<_> = corpus.iter().filter(|(_, kind, _)| *kind == Kind::Event).collect();
     let all: Vec<_> = corpus.iter().collect();
@@ -164,7 +164,7 @@ fn every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(setup: &Setup)
     let outcome = watch_json.end().has_status(0);
     check_lines(&outcome, &events.iter().collect::<Vec<_>>());
     let skipped = outcome.stderr.lines().filter(|line| line.contains("skipped a message on")).count();
-    assert_eq!(skipped, all.len() - events.len(), "each that is no event is told once");
+    assert_eq!(skipped, all.len() - events.len(), "each other message is reported once");
     check_safe(&watch_pretty.end().has_status(0), events.len(), true);
     check_safe(&tail_pretty.end().has_status(0), all.len(), false);
     let recorded = tail_json.end().has_status(0);
@@ -175,26 +175,26 @@ fn every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(setup: &Setup)
     fs::write(file.path(), &recorded.stdout).expect("it can be written");
     let again = rtcomm("tail --json").arg(file.path()).run().has_status(0);
     assert!(again.stdout == recorded.stdout, "byte for byte");
-    assert!(again.stderr.is_empty(), "without a complaint");
+    assert!(again.stderr.is_empty(), "without an error");
     check_safe(&rtcomm("tail").arg(file.path()).run().has_status(0), all.len(), false);
     check_safe(&rtcomm("tail --color=always -n 9").arg(file.path()).run().has_status(0), 9, true);
 }
 
 #[test]
-fn every_payload_from_mosquitto_is_survived_with_mqtt_5() {
+fn every_payload_from_mosquitto_is_handled_with_mqtt_5() {
     let setup = Setup { broker: Broker::mosquitto(), version: "5" };
-    every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(&setup);
+    every_payload_of_the_corpus_is_handled(&setup);
 }
 
 #[test]
-fn every_payload_from_the_demo_is_survived_with_mqtt_3_1_1() {
+fn every_payload_from_the_demo_is_handled_with_mqtt_3_1_1() {
     let setup = Setup { broker: Broker::demo(), version: "3.1.1" };
-    every_payload_of_the_corpus_is_survived_and_the_stream_goes_on(&setup);
+    every_payload_of_the_corpus_is_handled(&setup);
 }
 
 /// Gives the program's lines to another reader of JSON.
 #[test]
-fn jq_reads_what_the_corpus_becomes() {
+fn jq_reads_the_lines_of_the_corpus() {
     let broker = Broker::mosquitto();
     // jq reads no deeper than 256 levels, and jq 1.6 no escape of half a surrogate pair.
     let is_read = |name: &str| !name.starts_with("deep") && !name.contains("surrogate");
@@ -210,7 +210,7 @@ fn jq_reads_what_the_corpus_becomes() {
 }
 
 #[test]
-fn the_corpus_is_no_record_either_and_the_lines_after_it_are_read() {
+fn the_corpus_as_recorded_lines_is_skipped() {
     let good = fs::read_to_string(crate::pretty::recorded()).expect("recorded lines");
     let mut file = Vec::new();
     let mut count = 0;
@@ -228,7 +228,7 @@ fn the_corpus_is_no_record_either_and_the_lines_after_it_are_read() {
 }
 
 #[test]
-fn a_line_that_is_longer_than_any_message_is_skipped() {
+fn a_line_above_the_limit_is_skipped() {
     let good = fs::read_to_string(crate::pretty::recorded()).expect("recorded lines");
     let long = format!("{{\"x\":\"{}\"}}\n{good}", "x".repeat(65 << 20));
     let path = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -351,7 +351,7 @@ const PLACES: [&str; 31] = [
 ];
 
 #[test]
-fn no_field_of_a_message_breaks_its_line_or_reaches_a_terminal() {
+fn every_field_is_escaped_on_its_line() {
     let mut lines = String::new();
     for place in PLACES {
         for text in NASTY {
@@ -362,7 +362,7 @@ fn no_field_of_a_message_breaks_its_line_or_reaches_a_terminal() {
     check_safe(&rtcomm("tail -").stdin(&lines).run().has_status(0), count, false);
     check_safe(&rtcomm("tail - --color=always").stdin(&lines).run().has_status(0), count, true);
     let outcome = rtcomm("tail - --json").stdin(&lines).run().has_status(0).prints(&lines);
-    assert!(outcome.stderr.is_empty(), "without a complaint");
+    assert!(outcome.stderr.is_empty(), "without an error");
 }
 
 #[test]
@@ -424,7 +424,7 @@ fn nasty_topics() -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn topics_of_a_broker_that_lets_all_pass_are_safe() {
+fn topics_are_escaped() {
     let payload = event(&json!({}));
     let mut messages = Vec::new();
     for text in nasty_topics() {
@@ -469,7 +469,7 @@ fn answering(answers: impl Fn(&Message) -> Vec<Message> + Send + Sync + 'static)
 }
 
 #[test]
-fn replies_are_shown_safely() {
+fn replies_are_escaped() {
     for text in NASTY {
         for key in ["reason", "result"] {
             let peer = answering(move |request| vec![reply(request, &with_failure(key, text))]);
@@ -483,7 +483,7 @@ fn replies_are_shown_safely() {
 }
 
 #[test]
-fn what_is_no_reply_of_ours_is_ignored_and_told() {
+fn a_message_that_is_not_the_reply_is_ignored_and_reported() {
     let big = "x".repeat(2_000);
     let peer = answering(move |request| {
         let ours = |more: Value| reply(request, &more);
@@ -504,17 +504,17 @@ fn what_is_no_reply_of_ours_is_ignored_and_told() {
     let outcome = run("--json --verbose").has_status(0);
     let lines = outcome.json_lines();
     outcome.check(lines.len() == 1 && lines[0]["response"]["n"] == 1, "the first that is valid, and no other");
-    let told = outcome.stderr.lines().filter(|line| line.contains("ignored a message on the reply topic")).count();
-    outcome.check(told == 6, "the six before it");
+    let ignored = outcome.stderr.lines().filter(|line| line.contains("ignored a message on the reply topic")).count();
+    outcome.check(ignored == 6, "the six before it");
     let outcome =
         outcome.says("it is retained").says("transID belongs to another").says("orig is not").says("(--max-payload)");
     drop(outcome.says("method is not"));
     let quiet = run("").has_status(0);
-    quiet.check(quiet.stderr.is_empty(), "told only where somebody looks for a fault");
+    quiet.check(quiet.stderr.is_empty(), "reported only with --verbose");
 }
 
 #[test]
-fn a_reply_may_have_a_mebibyte_and_no_more() {
+fn a_reply_has_at_most_a_mebibyte() {
     for (size, status) in [(1 << 20, 0), ((1 << 20) + 1, 124)] {
         let peer = answering(move |request| {
             let mut reply = reply(request, &json!({ "result": "SUCCESS" }));
@@ -522,12 +522,12 @@ fn a_reply_may_have_a_mebibyte_and_no_more() {
             vec![reply]
         });
         let run = rtcomm("call a b -v --timeout 2s --broker").arg(peer.url()).run().has_status(status);
-        run.check(run.stderr.contains("(--max-payload)") == (status == 124), "told where it is too large");
+        run.check(run.stderr.contains("(--max-payload)") == (status == 124), "reported if it is too large");
     }
 }
 
 #[test]
-fn nobody_can_guess_where_a_reply_is_wanted() {
+fn reply_topics_are_random() {
     let mut seen = BTreeMap::new();
     for _ in 0..20 {
         let outcome = rtcomm("call a b --dry-run").run().has_status(0);
@@ -544,7 +544,7 @@ fn nobody_can_guess_where_a_reply_is_wanted() {
 }
 
 #[test]
-fn the_fuzz_targets_bodies_hold_for_the_corpus() {
+fn the_fuzz_targets_pass_with_the_corpus() {
     // The largest take their time in a build without optimisation, and have been through the program itself.
     for (_, _, payload) in corpus().into_iter().filter(|(_, _, payload)| payload.len() < 1 << 20) {
         bodies::topic(&payload);
@@ -619,7 +619,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn the_fuzz_targets_bodies_hold_for_what_chance_makes(bytes in pieces()) {
+    fn the_fuzz_targets_pass_with_random_input(bytes in pieces()) {
         bodies::topic(&bytes);
         bodies::event(&bytes);
         bodies::record(&bytes);

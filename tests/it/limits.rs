@@ -1,4 +1,4 @@
-//! What a broker's CONNACK says it does not do is not requested of it, and what it lowers is reported.
+//! Limits in a broker's CONNACK are respected and reported.
 
 use std::io;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ fn without_subscription_identifiers_overlapping_filters_are_merged() {
 }
 
 #[test]
-fn limits_are_those_of_the_connection_and_not_of_the_one_before() {
+fn limits_are_those_of_the_current_connection() {
     let peer = Peer::start(|connection| {
         let limits = match connection.number {
             1 => Properties::none().byte(SUBSCRIPTION_IDS_AVAILABLE, 0),
@@ -95,7 +95,7 @@ fn without(limit: u8, reason: u8) -> Peer {
 }
 
 #[test]
-fn what_a_broker_does_not_have_ends_the_run_at_its_first_connection() {
+fn a_missing_feature_ends_the_run_at_the_first_connection() {
     for (limit, reason, command, words) in [
         (SHARED_AVAILABLE, 0x9e, "watch --share group", "shared subscriptions"),
         (SHARED_AVAILABLE, 0x9e, "tail --share group", "shared subscriptions"),
@@ -112,7 +112,7 @@ fn what_a_broker_does_not_have_ends_the_run_at_its_first_connection() {
 
 /// A call needs neither: its reply topic has no wildcard, or the broker may allow them.
 #[test]
-fn a_broker_without_shared_subscriptions_is_good_for_everything_else() {
+fn a_broker_without_shared_subscriptions_works_otherwise() {
     let script =
         Script { to_subscriber: vec![started(0)], ..Script::connack(Properties::none().byte(SHARED_AVAILABLE, 0)) };
     at(&Peer::broker(script), "watch -c 1").run().has_status(0);
@@ -122,7 +122,7 @@ fn a_broker_without_shared_subscriptions_is_good_for_everything_else() {
 }
 
 #[test]
-fn a_call_is_published_with_the_qos_that_the_broker_has() {
+fn a_call_is_published_with_the_maximum_qos_of_the_broker() {
     let script = || {
         let limits = Properties::none().byte(MAXIMUM_QOS, 0);
         Script::connack(limits).replying(|request| vec![reply(request, &json!({}))])
@@ -144,7 +144,7 @@ fn a_call_is_published_with_the_qos_that_the_broker_has() {
 }
 
 #[test]
-fn a_request_that_is_larger_than_the_broker_takes_is_not_sent() {
+fn a_request_above_the_maximum_packet_size_is_not_sent() {
     let peer = Peer::broker(Script::connack(Properties::none().four_bytes(MAXIMUM_PACKET_SIZE, 150)));
     let outcome = at(&peer, "call a b --json").run().says("150");
     outcome.check(outcome.status_code().is_some_and(|it| [1, 2, 4].contains(&it)), "1, 2 or 4");
@@ -192,7 +192,7 @@ fn answer_in_blocks(connection: &mut Connection, most: &AtomicUsize) -> io::Resu
 }
 
 #[test]
-fn a_batch_has_no_more_unacknowledged_requests_than_the_broker_takes() {
+fn a_batch_respects_the_receive_maximum() {
     const CALLS: usize = 20;
     for maximum in [1, 3] {
         let most = Arc::new(AtomicUsize::new(0));
@@ -224,8 +224,8 @@ fn a_session_that_is_kept_for_less_than_requested_is_warned_of() {
         };
         let peer = Peer::broker(script);
         let outcome = at(&peer, "watch --durable archive --durable-expiry 7d -c 1").run().has_status(0);
-        let is_told = warnings(&outcome).iter().any(|line| line.contains("session"));
-        outcome.check(is_told == is_less, &format!("a warning only if it is less: {seconds} s"));
+        let is_expected = warnings(&outcome).iter().any(|line| line.contains("session"));
+        outcome.check(is_expected == is_less, &format!("a warning only if it is less: {seconds} s"));
         let connect = Connect::parse(&peer.seen_of(CONNECT)[0]);
         assert_eq!(connect.properties.number(SESSION_EXPIRY), Some(7 * 24 * 60 * 60), "the request");
     }
@@ -239,7 +239,7 @@ fn a_session_that_is_kept_for_less_than_requested_is_warned_of() {
 #[test]
 fn a_qos_that_is_lower_than_requested_is_warned_of_if_the_session_is_kept() {
     for version in VERSIONS {
-        for (flags, granted, is_told) in [
+        for (flags, granted, is_expected) in [
             ("--durable archive", 0, true),
             ("--durable archive", 1, false),
             ("--durable archive --qos 2", 1, false),
@@ -250,8 +250,8 @@ fn a_qos_that_is_lower_than_requested_is_warned_of_if_the_session_is_kept() {
             let peer = Peer::broker(script);
             let outcome = at(&peer, &format!("watch -c 1 --mqtt-version {version} {flags}")).run().has_status(0);
             let is_warned = |line: &String| line.replace('-', " ").contains("at least once");
-            let told = warnings(&outcome).iter().filter(|line| is_warned(line)).count();
-            outcome.check(told == usize::from(is_told), &format!("the warning {is_told} with QoS {granted}"));
+            let count = warnings(&outcome).iter().filter(|line| is_warned(line)).count();
+            outcome.check(count == usize::from(is_expected), &format!("the warning {is_expected} with QoS {granted}"));
         }
     }
 }
@@ -301,8 +301,8 @@ fn a_shared_subscription_with_mqtt_3_1_1_is_warned_of() {
     for version in VERSIONS {
         let peer = Peer::broker(Script { to_subscriber: vec![started(0)], ..Script::default() });
         let outcome = at(&peer, &format!("watch --share group -c 1 --mqtt-version {version}")).run().has_status(0);
-        let is_told = warnings(&outcome).iter().any(|line| line.contains("3.1.1") && line.contains("topic"));
-        outcome.check(is_told == (version == Version::V3_1_1), "a warning with MQTT 3.1.1 alone");
+        let is_expected = warnings(&outcome).iter().any(|line| line.contains("3.1.1") && line.contains("topic"));
+        outcome.check(is_expected == (version == Version::V3_1_1), "a warning with MQTT 3.1.1 alone");
         let peer = Peer::broker(Script { to_subscriber: vec![started(0)], ..Script::default() });
         let outcome = at(&peer, &format!("watch -c 1 --mqtt-version {version}")).run().has_status(0);
         outcome.check(warnings(&outcome).is_empty(), "no warning without --share");

@@ -1,7 +1,7 @@
-//! The real binary against real brokers: `rtcomm demo --serve`, and mosquitto.
+//! Integration tests: the real binary with real brokers, `rtcomm demo --serve` and mosquitto.
 //!
-//! Each module is for a command or for what several have in common; [`support`] has the machinery. The brokers are
-//! started by the tests, on ports of their own; what is missing (mosquitto) is a failure: `make deps-test` installs it.
+//! Each module covers a command or a topic; [`support`] has the tools. Tests start their own brokers on free ports. They fail if
+//! mosquitto is missing: `make deps-test` installs it.
 
 mod access;
 mod bad_input;

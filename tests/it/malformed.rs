@@ -1,4 +1,4 @@
-//! Malformed and forbidden packets from the broker end a run with a sentence, and never with a signal.
+//! Malformed and forbidden packets from the broker end a run with an error, never with a crash.
 //!
 //! Each row is one packet in one or both MQTT versions, with the section of the standard that forbids it.
 
@@ -421,7 +421,7 @@ fn a_protocol_error_after_a_reconnect_ends_a_run_when_its_retries_are_spent() {
 
 /// A peer that mixes up what it sends is no reason to lose what came before.
 #[test]
-fn what_came_before_a_malformed_packet_is_printed_and_acknowledged() {
+fn messages_before_a_malformed_packet_are_printed_and_acknowledged() {
     for version in VERSIONS {
         let peer = Peer::start(move |connection| {
             connection.accept_and_grant()?;

@@ -1,4 +1,4 @@
-//! The size of incoming packets is bounded: by the broker in MQTT 5, by the program in MQTT 3.1.1.
+//! The size of incoming packets is limited: by the broker with MQTT 5, by the program with MQTT 3.1.1.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn started() -> Message {
 }
 
 #[test]
-fn the_broker_is_told_the_largest_packet() {
+fn the_connect_has_the_maximum_packet_size() {
     for (command, size) in [
         ("watch -c 1", 16 * 1024 * 1024),
         ("tail -c 1", 16 * 1024 * 1024),
@@ -44,7 +44,7 @@ fn a_wrong_size_is_a_usage_error() {
 
 /// MQTT 3.1.1 has no such limit.
 #[test]
-fn a_packet_that_is_too_large_is_acknowledged_and_recorded_and_the_stream_goes_on() {
+fn a_packet_that_is_too_large_is_acknowledged_and_recorded() {
     for qos in [0, 1, 2] {
         let peer = Peer::start(move |connection| {
             connection.accept_and_grant()?;
@@ -80,7 +80,7 @@ fn a_packet_that_is_too_large_is_acknowledged_and_recorded_and_the_stream_goes_o
 }
 
 #[test]
-fn watch_reports_a_packet_that_is_too_large_and_goes_on() {
+fn watch_reports_a_packet_that_is_too_large() {
     let peer = Peer::start(|connection| {
         connection.accept_and_grant()?;
         connection.publish(&Message::new(TOPIC, event(&json!({ "pad": "x".repeat(5_000) }))))?;
@@ -124,7 +124,7 @@ fn a_reply_that_is_too_large_is_not_the_reply() {
 }
 
 #[test]
-fn a_limit_of_the_broker_is_not_a_limit_of_ours() {
+fn a_limit_of_the_broker_does_not_limit_incoming_packets() {
     let limits = Properties::none().four_bytes(MAXIMUM_PACKET_SIZE, 1_000);
     let large = Message::new(TOPIC, event(&json!({ "pad": "x".repeat(50_000) })));
     let peer = Peer::broker(Script { to_subscriber: vec![large], ..Script::connack(limits) });

@@ -1,7 +1,6 @@
-//! What people see: the lines of every kind of message, and that recorded and live ones look alike.
+//! Pretty output: a line of every kind of message, and equal output for recorded and live messages.
 //!
-//! The snapshots in `snapshots/` are written anew by `INSTA_UPDATE=always cargo test --test it pretty`; look at them
-//! before they are committed.
+//! `INSTA_UPDATE=always cargo test --test it pretty` rewrites the snapshots in `snapshots/`. Review them before you commit.
 
 use std::path::PathBuf;
 
@@ -24,30 +23,30 @@ fn every_kind_of_message_has_its_line() {
 }
 
 #[test]
-fn colours_are_those_of_the_time_and_the_action() {
+fn colors_depend_on_the_action() {
     insta::assert_snapshot!(shown("--color=always").stdout.replace('\u{1b}', "␛"));
 }
 
 #[test]
-fn colour_changes_nothing_but_colour() {
+fn color_changes_only_color() {
     let colored = shown("--color=always").stdout;
     let mut plain = String::new();
     let mut pieces = colored.split('\u{1b}');
     plain.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
-        plain.push_str(piece.split_once('m').expect("a colour ends with m").1);
+        plain.push_str(piece.split_once('m').expect("a color ends with m").1);
     }
     shown("").prints(&plain);
     for colorless in ["--color=never", "--color=auto", "--json --color=always"] {
         let outcome = shown(colorless);
-        outcome.check(!outcome.stdout.contains('\u{1b}'), "no colour");
+        outcome.check(!outcome.stdout.contains('\u{1b}'), "no color");
     }
     let outcome = rtcomm("tail").arg(recorded()).env("RTCOMM_COLOR", "always").env("NO_COLOR", "1").run();
     outcome.has_status(0).prints(&colored);
 }
 
 #[test]
-fn times_are_in_the_operators_zone() {
+fn times_are_in_the_local_time_zone() {
     let outcome = rtcomm("tail -n 1").arg(recorded()).env("TZ", "XYZ-03:30").run().has_status(0);
     outcome.check(outcome.stdout.starts_with("2026-11-23 07:05:02.500  "), "three and a half hours later");
 }
@@ -79,7 +78,7 @@ fn timeless(text: &str) -> Vec<&str> {
     text.lines().map(|line| line.get(TIME..).unwrap_or(line)).collect()
 }
 
-fn what_was_recorded_looks_like_what_was_watched_and_comes_out_as_it_went_in(setup: &Setup) {
+fn recorded_and_live_output_are_equal(setup: &Setup) {
     for (command, count) in [("watch", 3), ("tail", MESSAGES.len())] {
         let start = |flags: &str| setup.rtcomm(&format!("{command} {flags} --root law")).start();
         let [json, pretty] = [start("--json"), start("")].map(Process::until_ready);
@@ -98,7 +97,7 @@ fn what_was_recorded_looks_like_what_was_watched_and_comes_out_as_it_went_in(set
             timeless(&again.stdout) == timeless(&pretty.stdout),
             &format!("but for the time\n{}", pretty.stdout),
         );
-        again.check(again.stderr.is_empty(), "no complaint");
+        again.check(again.stderr.is_empty(), "no error");
     }
 }
-on_every_broker!(what_was_recorded_looks_like_what_was_watched_and_comes_out_as_it_went_in);
+on_every_broker!(recorded_and_live_output_are_equal);

@@ -1,4 +1,4 @@
-//! What a broker says of a published request counts, whatever happens to the connection right after.
+//! The broker's answer to a publication counts, even if the connection ends right after it.
 
 use serde_json::json;
 
@@ -23,7 +23,7 @@ fn request(connection: &mut Connection) -> std::io::Result<(Message, PacketId)> 
 
 /// mosquitto with dynamic-security and `max_queued_messages 0` does so.
 #[test]
-fn a_denied_call_is_4_also_if_the_broker_closes_at_once() {
+fn a_denied_call_exits_with_4_even_if_the_broker_closes_at_once() {
     for closes in [true, false] {
         let peer = Peer::start(move |connection| {
             connection.accept_and_grant()?;
@@ -40,7 +40,7 @@ fn a_denied_call_is_4_also_if_the_broker_closes_at_once() {
 }
 
 #[test]
-fn in_a_batch_a_denied_call_is_denied_also_if_the_broker_closes_at_once() {
+fn a_denied_call_of_a_batch_is_denied_even_if_the_broker_closes_at_once() {
     let peer = Peer::start(|connection| {
         connection.accept_and_grant()?;
         let (first, id) = request(connection)?;
@@ -61,7 +61,7 @@ fn in_a_batch_a_denied_call_is_denied_also_if_the_broker_closes_at_once() {
 }
 
 #[test]
-fn a_request_that_nobody_subscribes_to_is_6_also_if_the_broker_closes_at_once() {
+fn a_call_without_a_subscriber_exits_with_6_even_if_the_broker_closes_at_once() {
     let peer = Peer::start(|connection| {
         connection.accept_and_grant()?;
         let (_, id) = request(connection)?;

@@ -73,7 +73,7 @@ fn each_reason_of_a_refused_subscription_has_its_name() {
 }
 
 #[test]
-fn mqtt_3_1_1_has_no_reasons_and_that_is_said() {
+fn a_refusal_without_a_reason_is_explained_with_mqtt_3_1_1() {
     for command in ["watch", "tail", "call a b"] {
         let peer = denying(0x80, Properties::none());
         let run = rtcomm(command).arg("--mqtt-version=3.1.1").arg("--broker").arg(peer.url()).run();

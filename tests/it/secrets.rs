@@ -1,4 +1,4 @@
-//! Secrets: where a password comes from, and that no failing path shows it.
+//! Secrets: sources of passwords, and no error shows a password.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::support::guarded::Guarded;
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::pki::Authority;
 use crate::support::relay::{Answer, Relay};
-use crate::support::{Broker, Outcome, PATIENCE, Rtcomm, rtcomm, shell};
+use crate::support::{Broker, Outcome, Rtcomm, TIMEOUT, rtcomm, shell};
 
-/// What nobody may see: as it is, and as HTTP carries it (Base64 of `ops:` and it, and of it alone).
+/// The secret, plain and as in HTTP (Base64 of `ops:` and it, and of it alone).
 const SECRET: &str = "hunter2-Zq8xV";
 const ENCODED: [&str; 3] = ["b3BzOmh1bnRlcjItWnE4eF", "aHVudGVyMi1acTh4V", "hunter2%2DZq8xV"];
 
@@ -35,7 +35,7 @@ fn shows_no_secret(outcome: &Outcome) {
     outcome.check(!is_shown, "no secret");
 }
 
-/// A broker that takes `ops` with the secret, and nobody else.
+/// A broker that accepts only `ops` with the secret.
 fn broker(dir: &Path) -> Broker {
     let users = password_file(dir, "ops", SECRET);
     Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()))
@@ -54,14 +54,14 @@ fn a_password_file_that_others_can_read_is_refused() {
     for mode in [0o600, 0o400] {
         shows_no_secret(&run(mode).start().until_ready().terminate());
     }
-    // What is no file has no mode that counts.
+    // The mode of anything but a regular file does not matter.
     let open = shell(r#"cat "$FILE" | rtcomm watch -u ops --password-file /dev/stdin --for 1s"#);
     let outcome = open.env("FILE", file(dir.path(), 0o600)).at(&broker).run().has_status(0);
     shows_no_secret(&outcome);
 }
 
 #[test]
-fn the_file_wins_over_the_environment_and_standard_input_is_a_file() {
+fn a_password_file_overrides_the_environment_and_may_be_standard_input() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());
     let run = || rtcomm("watch -u ops").at(&broker);
@@ -78,7 +78,7 @@ fn the_file_wins_over_the_environment_and_standard_input_is_a_file() {
 }
 
 #[test]
-fn a_password_that_mqtt_cannot_carry_is_refused_unseen() {
+fn an_invalid_password_is_refused_and_not_shown() {
     let long = SECRET.repeat(6_000);
     for text in ["", "\n", &format!("{SECRET}\0"), &long] {
         let outcome = rtcomm("watch -u ops --password-file -").stdin(text).run().has_status(2).prints("");
@@ -94,7 +94,7 @@ fn a_password_that_mqtt_cannot_carry_is_refused_unseen() {
 }
 
 #[test]
-fn what_follows_a_password_on_standard_input_is_a_batch() {
+fn a_batch_follows_the_password_on_standard_input() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());
     let outcome =
@@ -105,7 +105,7 @@ fn what_follows_a_password_on_standard_input_is_a_batch() {
 }
 
 #[test]
-fn nobody_is_asked_where_there_is_no_terminal() {
+fn no_password_is_requested_without_a_terminal() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());
     let outcome = rtcomm("watch -u ops").at(&broker).stdin(SECRET).run().has_status(4).prints("");
@@ -113,7 +113,7 @@ fn nobody_is_asked_where_there_is_no_terminal() {
 }
 
 #[test]
-fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
+fn a_password_is_requested_on_a_terminal_and_not_shown() {
     let dir = TempDir::new().expect("a temporary directory");
     let broker = broker(dir.path());
     for (typed, status) in [(SECRET, 0), ("", 4)] {
@@ -134,7 +134,7 @@ fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
 }
 
 #[test]
-fn nobody_is_asked_for_a_password_that_nobody_is_shown() {
+fn no_password_is_requested_for_a_dry_run() {
     for command in ["watch --dry-run", "tail --dry-run", "call a b --dry-run"] {
         let script = format!("script -qefc 'rtcomm {command} -u ops --broker mqtt://localhost' /dev/null");
         let (terminal, _keys) = shell(&script).start_fed();
@@ -159,7 +159,7 @@ fn a_crash_leaves_no_secret_behind() {
 }
 
 fn wait_until_keys_are_not_shown(terminal: &str) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let settings = Command::new(installed("stty")).arg("-F").arg(terminal).arg("-a").output().expect("it runs");
         if String::from_utf8_lossy(&settings.stdout).contains(" -echo ") {
@@ -171,8 +171,8 @@ fn wait_until_keys_are_not_shown(terminal: &str) {
 }
 
 /// What fails in the end, in every way that we know of: how it is run, and its status.
-fn failing_paths(world: &World) -> Vec<(Rtcomm, i32)> {
-    let World { dir, guarded, plain, tls, asking, authority, other, http, silent, unavailable, proxy, .. } = world;
+fn failing_paths(peers: &Peers) -> Vec<(Rtcomm, i32)> {
+    let Peers { dir, guarded, plain, tls, asking, authority, other, http, silent, unavailable, proxy, .. } = peers;
     let nobody = format!("mqtt://127.0.0.1:{}", free_port());
     let secret = file(dir.path(), 0o600);
     let open = file(dir.path(), 0o644);
@@ -250,7 +250,7 @@ fn failing_paths(world: &World) -> Vec<(Rtcomm, i32)> {
     paths
 }
 
-struct World {
+struct Peers {
     dir: TempDir,
     guarded: Guarded,
     plain: Broker,
@@ -273,7 +273,7 @@ fn no_failing_path_shows_a_secret() {
         authority.server().mosquitto(),
         authority.cafile().display()
     );
-    let world = World {
+    let peers = Peers {
         plain: broker(dir.path()),
         dir,
         guarded: Guarded::new(),
@@ -286,7 +286,7 @@ fn no_failing_path_shows_a_secret() {
         unavailable: Peer::refusing(0x88, 3),
         proxy: Relay::proxy(Answer::Refuse("407 Proxy Authentication Required")),
     };
-    let paths = failing_paths(&world);
+    let paths = failing_paths(&peers);
     assert!(paths.len() > 100, "{} ways to fail", paths.len());
     // Half of them wait for something.
     let mut left = paths.into_iter();

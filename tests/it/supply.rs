@@ -1,5 +1,5 @@
-//! What the program is made of: crates of the public registry alone, under licences that `deny.toml` allows. The same and
-//! more is checked by `cargo deny`, where that is installed.
+//! Dependencies come only from the public registry, with licenses that `deny.toml` allows. `cargo deny` checks more, if it is
+//! installed.
 
 use std::process::Command;
 
@@ -19,16 +19,16 @@ fn quoted(text: &str) -> Vec<&str> {
 
 /// What `deny.toml` allows to a crate.
 fn allowed<'a>(deny: &'a str, name: &str) -> Vec<&'a str> {
-    let list = deny.split_once("\nallow = [").expect("a list of licences").1.split_once(']').expect("a list ends").0;
+    let list = deny.split_once("\nallow = [").expect("a list of licenses").1.split_once(']').expect("a list ends").0;
     let own = deny.lines().filter(|line| line.contains(&format!("{{ crate = \"{name}\", allow = ")));
     let own = own.flat_map(|line| quoted(line.split_once("allow = ").map_or("", |(_, list)| list)));
     quoted(list).into_iter().chain(own).collect()
 }
 
-/// Whether an expression [SPDX 2.3, annex D] can be met with these licences. OR binds less than AND.
+/// Whether an expression [SPDX 2.3, annex D] can be met with these licenses. OR binds less than AND.
 fn is_met(expression: &str, allowed: &[&str]) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
-    // A licence and its exception are one word here.
+    // A license and its exception are one word here.
     let spaced = spaced.replace(" WITH ", "\u{a0}WITH\u{a0}");
     let words: Vec<&str> = spaced.split(' ').filter(|word| !word.is_empty()).collect();
     let (met, rest) = any_of(&words, allowed);
@@ -60,13 +60,13 @@ fn one_of<'a, 'w>(words: &'a [&'w str], allowed: &[&str]) -> (bool, &'a [&'w str
             let (met, rest) = any_of(inner, allowed);
             (met, rest.strip_prefix(&[")"]).expect("a bracket is closed"))
         }
-        Some((licence, rest)) => (allowed.contains(&&*licence.replace('\u{a0}', " ")), rest),
-        None => panic!("an expression has a licence"),
+        Some((license, rest)) => (allowed.contains(&&*license.replace('\u{a0}', " ")), rest),
+        None => panic!("an expression has a license"),
     }
 }
 
 #[test]
-fn expressions_of_licences_are_understood() {
+fn license_expressions_are_parsed() {
     let allowed = ["MIT", "Apache-2.0 WITH LLVM-exception"];
     for (expression, met) in [
         ("MIT", true),
@@ -84,14 +84,14 @@ fn expressions_of_licences_are_understood() {
 }
 
 #[test]
-fn every_dependency_has_a_licence_that_is_allowed() {
+fn every_dependency_has_an_allowed_license() {
     let cargo = |args: &[&str]| {
         let output = Command::new(env!("CARGO")).args(args).current_dir(ROOT).output().expect("cargo runs");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("cargo prints text")
     };
     let version = cargo(&["-vV"]);
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo says where it runs");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo prints its host");
     let metadata = cargo(&["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host]);
     let metadata: Value = serde_json::from_str(&metadata).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("packages");
@@ -99,8 +99,8 @@ fn every_dependency_has_a_licence_that_is_allowed() {
     let deny = file("deny.toml");
     for package in packages {
         let name = package["name"].as_str().expect("a name");
-        let licence = package["license"].as_str().unwrap_or_else(|| panic!("{name} names no licence"));
-        assert!(is_met(licence, &allowed(&deny, name)), "{name}: {licence} is not allowed by deny.toml");
+        let license = package["license"].as_str().unwrap_or_else(|| panic!("{name} names no license"));
+        assert!(is_met(license, &allowed(&deny, name)), "{name}: {license} is not allowed by deny.toml");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `rtcomm tail` of recorded lines: from a file, from standard input, and following what is appended.
+//! `rtcomm tail` of recordings: from a file, from standard input, and following a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -72,20 +72,20 @@ fn append(path: &Path, content: impl AsRef<[u8]>) {
 }
 
 #[test]
-fn what_was_recorded_comes_out_byte_for_byte() {
+fn recorded_lines_are_printed_byte_for_byte() {
     let text = recorded_text();
     rtcomm("tail --json").arg(recorded()).run().has_status(0).prints(&text);
     rtcomm("tail --json -").stdin(&text).run().has_status(0).prints(&text);
 }
 
 #[test]
-fn standard_input_is_read_as_a_file_is() {
+fn standard_input_is_read_like_a_file() {
     let from_file = rtcomm("tail").arg(recorded()).run().has_status(0);
     rtcomm("tail -").stdin(recorded_text()).run().has_status(0).prints(&from_file.stdout);
 }
 
 #[test]
-fn lines_are_the_last_ones_or_all() {
+fn lines_selects_the_last_lines_or_all() {
     let recording = Recording::of(lines(0..25));
     for (flags, expected) in [
         ("", 0..25),
@@ -112,7 +112,7 @@ fn a_last_line_without_an_end_is_a_line() {
 }
 
 #[test]
-fn an_empty_recording_is_none_and_no_error() {
+fn an_empty_recording_is_not_an_error() {
     let recording = Recording::of("");
     recording.tail("").run().has_status(0).prints("");
     recording.tail("-n 3").run().has_status(0).prints("");
@@ -120,7 +120,7 @@ fn an_empty_recording_is_none_and_no_error() {
 }
 
 #[test]
-fn what_a_slow_reader_has_not_read_is_not_nothing() {
+fn fail_empty_counts_records_that_a_slow_reader_has_not_read() {
     let recording = Recording::of(lines(0..10_000));
     let (process, stdout) = recording.tail("--fail-empty --for 300ms").start_unread();
     process.end().has_status(0);
@@ -211,7 +211,7 @@ fn a_damaged_line_is_reported_with_its_number_and_skipped() {
 }
 
 #[test]
-fn a_recording_ends_with_the_windows_that_watch_has() {
+fn a_recording_has_the_same_limits_as_watch() {
     let recording = Recording::of(lines(0..5));
     recording.tail("-c 2").run().has_status(0).prints(&lines(0..2));
     recording.tail("-c 2 -n 3").run().has_status(0).prints(&lines(2..4));
@@ -230,7 +230,7 @@ fn following(recording: &Recording, flags: &str, printed: usize) -> Process {
 }
 
 #[test]
-fn following_begins_with_the_last_ten_unless_told_otherwise() {
+fn following_begins_with_the_last_ten_lines_by_default() {
     let recording = Recording::of(lines(0..25));
     for (flags, from) in [("", 15), ("-n all", 0), ("-n 2", 23)] {
         following(&recording, flags, 25 - from).terminate().prints(&lines(from..25));
@@ -238,7 +238,7 @@ fn following_begins_with_the_last_ten_unless_told_otherwise() {
 }
 
 #[test]
-fn what_is_appended_is_printed_when_its_line_is_complete() {
+fn an_appended_line_is_printed_when_it_is_complete() {
     let recording = Recording::of(lines(0..2));
     let (head, rest) = (&line(2)[..50], &line(2)[50..]);
     recording.append(head);
@@ -251,11 +251,11 @@ fn what_is_appended_is_printed_when_its_line_is_complete() {
     recording.append(lines(4..6));
     tail.wait_for_lines(6);
     let outcome = tail.terminate().prints(&lines(0..6));
-    outcome.check(outcome.stderr.is_empty(), "no complaint of the half line");
+    outcome.check(outcome.stderr.is_empty(), "no error about the incomplete line");
 }
 
 #[test]
-fn a_truncated_file_is_read_anew() {
+fn a_truncated_file_is_read_from_its_start() {
     let recording = Recording::of(lines(0..10));
     let tail = following(&recording, "", 10);
     File::create(&recording.path).expect("it can be truncated");
@@ -270,7 +270,7 @@ fn a_file_that_is_renamed_and_replaced_is_followed_by_name() {
     let tail = following(&recording, "", 3);
     let old = recording.dir.path().join("recorded.jsonl.1");
     std::fs::rename(&recording.path, &old).expect("it can be renamed");
-    // Whoever writes still has the old file open for a moment.
+    // The writer still has the old file open for a moment.
     append(&old, lines(3..5));
     tail.wait_for_lines(5);
     std::fs::write(&recording.path, lines(5..8)).expect("it can be written");
@@ -281,7 +281,7 @@ fn a_file_that_is_renamed_and_replaced_is_followed_by_name() {
 }
 
 #[test]
-fn a_file_that_was_renamed_loses_nothing_of_what_was_appended_before() {
+fn a_renamed_file_is_read_to_its_end() {
     let recording = Recording::of(lines(0..1));
     let tail = following(&recording, "", 1);
     for round in 0..5 {
@@ -315,13 +315,13 @@ fn a_signal_ends_following_with_its_status() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_following_while_nothing_is_appended() {
+fn a_closed_pipe_ends_following() {
     let recording = Recording::of(lines(0..1));
     for flags in ["-f", "-f -n 0"] {
         let (process, stdout) = recording.tail(flags).start_unread();
         drop(stdout);
         let outcome = process.end().has_status(0);
-        outcome.check(outcome.stderr.is_empty(), "no complaint");
+        outcome.check(outcome.stderr.is_empty(), "no error");
     }
     let long = Recording::of(lines(0..10_000));
     let (process, stdout) = rtcomm("tail").arg(&long.path).start_unread();
@@ -362,7 +362,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn of_a_damaged_compressed_file_comes_what_was_readable_and_then_the_error() {
+fn a_damaged_compressed_file_is_printed_up_to_the_damage() {
     let mut damaged = gzip(&lines(0..20));
     damaged.extend_from_slice(b"garbage");
     let recording = Recording::of(damaged);
@@ -371,7 +371,7 @@ fn of_a_damaged_compressed_file_comes_what_was_readable_and_then_the_error() {
 }
 
 #[test]
-fn a_compressed_recording_is_read_from_a_file_and_from_a_pipe_but_not_followed() {
+fn a_compressed_recording_is_read_but_not_followed() {
     let recording = Recording::of(gzip(&lines(0..20)));
     recording.tail("").run().has_status(0).prints(&lines(0..20));
     rtcomm("tail --json -").stdin(gzip(&lines(0..20))).run().has_status(0).prints(&lines(0..20));
@@ -379,7 +379,7 @@ fn a_compressed_recording_is_read_from_a_file_and_from_a_pipe_but_not_followed()
 }
 
 #[test]
-fn flags_that_do_not_go_together_are_a_usage_error() {
+fn conflicting_flags_are_a_usage_error() {
     for flags in ["-n 3", "-f", "--since 1h", "--until 1h"] {
         rtcomm(&format!("tail {flags}")).run().has_status(2).prints("").says("FILE");
     }
@@ -401,7 +401,7 @@ fn flags_that_do_not_go_together_are_a_usage_error() {
 }
 
 #[test]
-fn dry_run_prints_what_would_be_subscribed_to() {
+fn dry_run_prints_the_topic_filters() {
     rtcomm("tail --dry-run").run().has_status(0).prints("/rtcomm/#\n");
     rtcomm("tail --dry-run --root x/y").run().has_status(0).prints("x/y/#\n");
     rtcomm("tail --dry-run --topic x/# --topic +/y").run().has_status(0).prints("x/#\n+/y\n");

@@ -1,4 +1,4 @@
-//! TLS that verifies, and the ways to the broker: the scheme alone decides, WebSockets, proxies.
+//! TLS verification, WebSockets and proxies.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -22,7 +22,7 @@ use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 const VERSIONS: [&str; 2] = ["5", "3.1.1"];
 
 /// What is said where nothing is checked.
-const UNCHECKED: &str = "the broker's certificate is not checked (--insecure)";
+const INSECURE_WARNING: &str = "the broker's certificate is not checked (--insecure)";
 
 /// A broker for this scheme: with TLS or without, over TCP or over WebSockets.
 fn broker(scheme: &str, identity: &Identity, more: &str) -> Broker {
@@ -35,7 +35,7 @@ fn is_encrypted(scheme: &str) -> bool {
     matches!(scheme, "mqtts" | "wss")
 }
 
-/// A run that trusts the authority, where the scheme asks for one.
+/// A run that trusts the authority, if the scheme uses TLS.
 fn trusting(authority: &Authority, scheme: &str, run: Rtcomm) -> Rtcomm {
     if is_encrypted(scheme) { run.arg("--cafile").arg(authority.cafile()) } else { run }
 }
@@ -44,7 +44,7 @@ fn watch(url: &str) -> Rtcomm {
     rtcomm("watch --broker").arg(url)
 }
 
-/// A call that nobody hears, which an MQTT 5 broker says once all else is well.
+/// A call without a subscriber: with MQTT 5, status 6 shows that everything else works.
 fn call(url: &str) -> Rtcomm {
     rtcomm("call a b --mqtt-version 5 --broker").arg(url)
 }
@@ -64,7 +64,7 @@ fn secret_file(dir: &Path, name: &str, text: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_broker_whose_chain_and_name_are_right_is_spoken_to() {
+fn a_broker_with_a_valid_chain_and_name_is_accepted() {
     let authority = Authority::new("our CA");
     for scheme in ["mqtts", "wss"] {
         let broker = broker(scheme, &authority.server(), "");
@@ -72,17 +72,17 @@ fn a_broker_whose_chain_and_name_are_right_is_spoken_to() {
             for host in ["localhost", "127.0.0.1"] {
                 let url = broker.url_as(scheme, host);
                 let run = |flag: &str, path: &Path| watch(&url).arg(flag).arg(path).env("RTCOMM_MQTT_VERSION", version);
-                succeeds(run("--cafile", &authority.cafile())).never_says(UNCHECKED);
-                succeeds(run("--capath", &authority.capath())).never_says(UNCHECKED);
-                call(&url).arg("--cafile").arg(authority.cafile()).run().has_status(6).never_says(UNCHECKED);
-                call(&url).arg("--capath").arg(authority.capath()).run().has_status(6).never_says(UNCHECKED);
+                succeeds(run("--cafile", &authority.cafile())).never_says(INSECURE_WARNING);
+                succeeds(run("--capath", &authority.capath())).never_says(INSECURE_WARNING);
+                call(&url).arg("--cafile").arg(authority.cafile()).run().has_status(6).never_says(INSECURE_WARNING);
+                call(&url).arg("--capath").arg(authority.capath()).run().has_status(6).never_says(INSECURE_WARNING);
             }
         }
     }
 }
 
 #[test]
-fn what_is_said_over_tls_arrives() {
+fn messages_arrive_over_tls() {
     let authority = Authority::new("our CA");
     for scheme in ["mqtts", "wss"] {
         let broker = broker(scheme, &authority.server(), "");
@@ -101,11 +101,11 @@ fn what_is_said_over_tls_arrives() {
 }
 
 #[test]
-fn without_flags_the_systems_authorities_count() {
+fn without_flags_the_authorities_of_the_system_are_used() {
     let authority = Authority::new("our CA");
     let broker = broker("mqtts", &authority.server(), "");
     let url = broker.url_as("mqtts", "localhost");
-    // So OpenSSL is told where a system keeps them.
+    // OpenSSL reads the directory of the system from here.
     let (file, folder) = (("SSL_CERT_FILE", authority.cafile()), ("SSL_CERT_DIR", authority.capath()));
     for (name, value) in [&file, &folder] {
         succeeds(watch(&url).env(name, value));
@@ -120,7 +120,7 @@ fn without_flags_the_systems_authorities_count() {
 }
 
 #[test]
-fn a_client_certificate_is_shown_also_where_its_key_is_encrypted() {
+fn a_client_certificate_works_with_an_encrypted_key() {
     let authority = Authority::new("our CA");
     let broker = broker(
         "mqtts",
@@ -184,37 +184,37 @@ fn tls_flags_with_a_plain_scheme_are_wrong_usage() {
 }
 
 #[test]
-fn insecure_takes_any_certificate_and_says_so_on_every_connection() {
+fn insecure_accepts_any_certificate_with_a_warning_on_each_connection() {
     let authority = Authority::new("our CA");
     for scheme in ["mqtts", "wss"] {
         for identity in [authority.server_elsewhere(), authority.expired_server(), authority.early_server()] {
             let broker = broker(scheme, &identity, "");
             let url = broker.url_as(scheme, "localhost");
             watch(&url).arg("--cafile").arg(authority.cafile()).run().has_status(5);
-            succeeds(watch(&url).arg("--insecure")).says(UNCHECKED);
+            succeeds(watch(&url).arg("--insecure")).says(INSECURE_WARNING);
         }
         let broker = broker(scheme, &authority.server_elsewhere(), "");
         let relay = Relay::to(broker.port());
         let url = format!("{scheme}://localhost:{}", relay.port());
         let call = rtcomm("call a b --insecure --mqtt-version 5 --broker").arg(&url).run();
-        call.has_status(6).says(UNCHECKED);
+        call.has_status(6).says(INSECURE_WARNING);
         let watch = rtcomm("watch --insecure --broker").arg(&url).start().until_ready();
         relay.cut();
         watch.wait_for_stderr("another connection", |text| text.matches("rtcomm: ready").count() == 2);
         let outcome = watch.terminate();
-        outcome.check(outcome.stderr.matches(UNCHECKED).count() == 2, "a warning for each of two connections");
+        outcome.check(outcome.stderr.matches(INSECURE_WARNING).count() == 2, "a warning for each of two connections");
     }
 }
 
-/// A server that makes one handshake after another, and tells of each what was offered for ALPN.
+/// A server that makes one handshake after another, and sends the offered ALPN protocols of each to the receiver.
 fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAcceptorBuilder)) -> (u16, Receiver<Vec<u8>>) {
-    let (tell, told) = channel();
+    let (sender, received) = channel();
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("an acceptor");
     builder.set_certificate_chain_file(&identity.cert).expect("it is a certificate");
     builder.set_private_key_file(&identity.key, SslFiletype::PEM).expect("it is a key");
     builder.set_alpn_select_callback(move |_, offered| {
-        // Where nobody listens any longer the test is over.
-        let _ = tell.send(offered.to_vec());
+        // Ignore a missing receiver: the test is over.
+        let _ = sender.send(offered.to_vec());
         openssl::ssl::select_next_proto(b"\x04mqtt", offered).ok_or(AlpnError::NOACK)
     });
     set_up(&mut builder);
@@ -224,15 +224,15 @@ fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAccepto
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let acceptor = acceptor.clone();
-            // Who only looks whether somebody listens, or refuses us, makes no handshake.
+            // A client that only checks the port, or rejects the certificate, makes no handshake.
             thread::spawn(move || drop(acceptor.accept(stream)));
         }
     });
-    (port, told)
+    (port, received)
 }
 
 #[test]
-fn alpn_offers_what_was_asked_for_and_nothing_else() {
+fn alpn_offers_only_the_given_protocols() {
     let authority = Authority::new("our CA");
     // Every handshake offers the same; what says why one failed makes another.
     for (flags, offer) in [
@@ -285,16 +285,16 @@ fn a_host_name_is_verified_and_sent_in_its_canonical_form() {
     ] {
         succeeds(by_way_of(watch(&broker.url_as("mqtts", host))));
         by_way_of(call(&broker.url_as("mqtts", host))).run().has_status(6);
-        let (tell, told) = channel();
+        let (sender, received) = channel();
         let (port, _offers) = server(&authority.server(), move |builder| {
             builder.set_servername_callback(move |ssl, _| {
                 // The test is over if nobody listens.
-                let _ = tell.send(ssl.servername(NameType::HOST_NAME).map(str::to_lowercase));
+                let _ = sender.send(ssl.servername(NameType::HOST_NAME).map(str::to_lowercase));
                 Ok(())
             });
         });
         by_way_of(watch(&format!("mqtts://{host}:{port}"))).run().has_status(5);
-        let names: Vec<_> = told.try_iter().collect();
+        let names: Vec<_> = received.try_iter().collect();
         assert!(!names.is_empty(), "{host}: a handshake");
         assert!(names.iter().all(|it| it.as_deref() == name), "{host}: {names:?}");
     }
@@ -332,7 +332,7 @@ fn tls_before_1_2_is_refused() {
 }
 
 #[test]
-fn websockets_have_a_path() {
+fn a_websocket_request_has_the_path_of_the_url() {
     let broker = Broker::mosquitto_with("allow_anonymous true\nprotocol websockets\n");
     let relay = Relay::to(broker.port());
     for (path, asked) in [
@@ -352,7 +352,7 @@ fn websockets_have_a_path() {
 }
 
 #[test]
-fn a_websockets_server_is_asked_by_its_own_name() {
+fn a_websocket_request_names_the_host() {
     let broker = Broker::mosquitto_with("allow_anonymous true\nprotocol websockets\n");
     let relay = Relay::to(broker.port());
     let name = format!("localhost:{}", relay.port());
@@ -366,7 +366,7 @@ fn a_websockets_server_is_asked_by_its_own_name() {
 }
 
 #[test]
-fn packets_that_share_a_websockets_frame_all_arrive() {
+fn all_packets_of_a_websocket_frame_arrive() {
     const EVENTS: usize = 50;
     for version in VERSIONS {
         let broker = Broker::demo();
@@ -391,7 +391,7 @@ fn one_of_each(authority: &Authority) -> [(&'static str, Broker); 4] {
 }
 
 #[test]
-fn a_proxy_is_gone_through_where_it_is_asked_for() {
+fn a_proxy_is_used_if_it_is_given() {
     let authority = Authority::new("our CA");
     for (scheme, broker) in one_of_each(&authority) {
         for version in VERSIONS {
@@ -419,7 +419,7 @@ fn a_proxy_is_gone_through_where_it_is_asked_for() {
 }
 
 #[test]
-fn that_nobody_subscribes_is_known_whatever_the_connection_is_made_of() {
+fn status_6_works_over_every_transport() {
     let authority = Authority::new("our CA");
     for (scheme, broker) in one_of_each(&authority) {
         trusting(&authority, scheme, call(&broker.url_as(scheme, "localhost"))).run().has_status(6);
@@ -427,7 +427,7 @@ fn that_nobody_subscribes_is_known_whatever_the_connection_is_made_of() {
 }
 
 #[test]
-fn the_environments_proxy_is_for_tls_and_not_for_excepted_hosts() {
+fn the_proxy_of_the_environment_is_for_tls_only_and_has_exceptions() {
     let authority = Authority::new("our CA");
     let plain = Broker::mosquitto();
     let tls = broker("mqtts", &authority.server(), "");
@@ -460,7 +460,7 @@ fn the_environments_proxy_is_for_tls_and_not_for_excepted_hosts() {
 }
 
 #[test]
-fn a_proxy_of_the_environment_that_cannot_be_gone_through_is_not_passed_over() {
+fn an_unusable_proxy_of_the_environment_is_an_error() {
     let authority = Authority::new("our CA");
     let tls = broker("mqtts", &authority.server(), "");
     let proxy = Relay::proxy(Answer::Connect);
@@ -477,7 +477,7 @@ fn a_proxy_of_the_environment_that_cannot_be_gone_through_is_not_passed_over() {
 }
 
 #[test]
-fn what_is_escaped_in_the_proxys_credentials_is_the_same_to_each_command() {
+fn escaped_proxy_credentials_work_for_each_command() {
     let authority = Authority::new("our CA");
     let tls = broker("mqtts", &authority.server(), "");
     let url = tls.url_as("mqtts", "localhost");
@@ -493,7 +493,7 @@ fn what_is_escaped_in_the_proxys_credentials_is_the_same_to_each_command() {
 }
 
 #[test]
-fn the_librarys_own_variable_for_a_proxy_is_not_heard() {
+fn the_proxy_variable_of_the_library_is_ignored() {
     let broker = Broker::mosquitto();
     let proxy = Relay::proxy(Answer::Connect);
     let url = format!("http://127.0.0.1:{}", proxy.port());
@@ -503,7 +503,7 @@ fn the_librarys_own_variable_for_a_proxy_is_not_heard() {
 }
 
 #[test]
-fn what_drips_is_waited_for_no_longer_than_the_connect_timeout() {
+fn a_server_that_sends_single_bytes_is_awaited_until_the_connect_timeout() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
     let port = listener.local_addr().expect("it is bound").port();
     thread::spawn(move || {
@@ -531,7 +531,7 @@ fn what_drips_is_waited_for_no_longer_than_the_connect_timeout() {
 }
 
 #[test]
-fn a_typed_proxy_holds_no_credentials_and_is_a_url() {
+fn a_proxy_flag_is_a_url_without_credentials() {
     for (url, words) in [
         ("http://ops:hunter2@127.0.0.1:3128", "https_proxy"),
         ("127.0.0.1:3128", "http://HOST:PORT"),

@@ -1,4 +1,4 @@
-//! Which MQTT version is spoken, and what peers do that are old, gone or none.
+//! The MQTT version of a connection, with old, silent and foreign peers.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn old_broker(to_version_5: ToVersion5) -> Peer {
 }
 
 #[test]
-fn a_broker_that_refuses_version_5_is_spoken_to_in_3_1_1() {
+fn a_broker_that_refuses_version_5_gets_3_1_1() {
     for refusal in REFUSALS {
         let peer = old_broker(refusal);
         let outcome = rtcomm("watch --json -c 1 --verbose --broker").arg(peer.url()).run().has_status(0);
@@ -36,7 +36,7 @@ fn a_broker_that_refuses_version_5_is_spoken_to_in_3_1_1() {
 }
 
 #[test]
-fn a_broker_that_closes_on_version_5_is_reached_by_everybody() {
+fn every_command_reaches_a_broker_that_closes_on_version_5() {
     let peer = old_broker(ToVersion5::Close);
     for _ in 0..4 {
         let many: Vec<_> = (0..12).map(|_| rtcomm("watch -c 1 --broker").arg(peer.url()).start()).collect();
@@ -47,7 +47,7 @@ fn a_broker_that_closes_on_version_5_is_reached_by_everybody() {
 }
 
 #[test]
-fn a_version_that_is_asked_for_is_the_only_one_that_is_tried() {
+fn a_requested_version_is_the_only_one() {
     for (refusal, status) in REFUSALS.into_iter().zip([4, 4, 5]) {
         let peer = old_broker(refusal);
         let outcome = rtcomm("watch --mqtt-version 5 --broker").arg(peer.url()).run().has_status(status);
@@ -58,14 +58,14 @@ fn a_version_that_is_asked_for_is_the_only_one_that_is_tried() {
 }
 
 #[test]
-fn auto_is_version_5_where_the_broker_speaks_it() {
+fn auto_is_version_5_if_the_broker_speaks_it() {
     for broker in [Broker::mosquitto(), Broker::demo()] {
         rtcomm("watch -v").at(&broker).start().until_ready().terminate().says("with MQTT 5");
     }
 }
 
 #[test]
-fn what_answers_in_another_protocol_is_no_broker() {
+fn a_server_of_another_protocol_is_an_error() {
     for bytes in [&b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..], b"220 mail.example ESMTP\r\n", b""] {
         let peer = Peer::saying(bytes);
         for command in ["watch", "call a b", "tail"] {
@@ -76,7 +76,7 @@ fn what_answers_in_another_protocol_is_no_broker() {
 }
 
 #[test]
-fn a_request_whose_fate_is_unknown_is_not_sent_again() {
+fn a_request_with_an_unknown_outcome_is_not_sent_again() {
     let peer = old_broker(ToVersion5::ReasonCode);
     let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(1);
     let outcome = outcome.says("the call may have been placed (transID ");
@@ -99,7 +99,7 @@ fn broker_with_service() -> Peer {
 }
 
 #[test]
-fn a_request_is_published_after_the_subscription_stands_and_a_retained_reply_is_ignored() {
+fn a_request_is_published_after_the_suback_and_a_retained_reply_is_ignored() {
     let peer = broker_with_service();
     rtcomm("call a b --broker").arg(peer.url()).run().has_status(0);
     let kinds: Vec<u8> = peer.seen().iter().map(Packet::kind).collect();
@@ -107,7 +107,7 @@ fn a_request_is_published_after_the_subscription_stands_and_a_retained_reply_is_
 }
 
 #[test]
-fn a_call_says_goodbye_to_the_broker() {
+fn a_call_ends_with_a_disconnect() {
     let peer = broker_with_service();
     rtcomm("call a b --broker").arg(peer.url()).run().has_status(0);
     peer.wait_for_packets(5);
@@ -115,7 +115,7 @@ fn a_call_says_goodbye_to_the_broker() {
 }
 
 #[test]
-fn a_subscription_that_is_refused_is_4_and_nothing_is_sent() {
+fn a_refused_subscription_exits_with_4_and_nothing_is_sent() {
     let script = Script {
         to_version_5: ToVersion5::ReasonCode,
         granted: Some(0x80),
@@ -131,7 +131,7 @@ fn a_subscription_that_is_refused_is_4_and_nothing_is_sent() {
 }
 
 #[test]
-fn a_peer_that_never_answers_is_given_up() {
+fn a_peer_that_never_answers_is_a_timeout() {
     let peer = Peer::silent();
     let watch = rtcomm("watch --connect-timeout 300ms --broker").arg(peer.url()).run().has_status(5).prints("");
     watch.says("does not answer within 300ms").says("is it an MQTT broker");
@@ -141,7 +141,7 @@ fn a_peer_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn a_signal_is_heard_while_a_connection_is_being_made() {
+fn a_signal_ends_a_connection_attempt() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         for command in ["watch", "tail", "call a b"] {
             let peer = Peer::silent();

@@ -1,4 +1,4 @@
-//! `rtcomm watch`: which events it prints, for how long, and what it says of the rest.
+//! `rtcomm watch`: which events it prints, limits, and messages about other events.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -28,7 +28,7 @@ const TABLE: [(&str, &str, Wanted); 7] = [
 ];
 
 #[test]
-fn the_topic_table_is_what_dry_run_prints_row_by_row() {
+fn dry_run_prints_each_row_of_the_topic_table() {
     for (flags, filter, _) in TABLE {
         rtcomm(&format!("watch {flags} --dry-run")).run().has_status(0).prints(&format!("{filter}\n"));
     }
@@ -54,7 +54,7 @@ fn each_filter_flag_alone_and_combined_prints_exactly_its_events(setup: &Setup) 
 on_every_broker!(each_filter_flag_alone_and_combined_prints_exactly_its_events);
 
 #[test]
-fn dry_run_prints_the_fewest_filters_one_a_line() {
+fn dry_run_prints_the_fewest_filters_one_per_line() {
     for (flags, filters) in [
         ("--started --modified --stopped --failed --registration --session", "/rtcomm/event/#\n"),
         ("--endpoint a", "/rtcomm/event/+/+/a/#\n/rtcomm/event/session/+/+/a\n"),
@@ -71,7 +71,7 @@ fn dry_run_prints_the_fewest_filters_one_a_line() {
 }
 
 #[test]
-fn the_environment_stands_in_for_flags_and_flags_win() {
+fn flags_override_the_environment() {
     let broker = Broker::mosquitto();
     let watch = rtcomm("watch --json -c 1").env("RTCOMM_BROKER", broker.url()).env("RTCOMM_ROOT", "elsewhere");
     let watch = watch.env("RTCOMM_MQTT_VERSION", "3.1.1").arg("-v").start().until_ready();
@@ -99,7 +99,7 @@ fn the_error_of_an_invalid_environment_value_names_the_variable() {
 }
 
 #[test]
-fn what_is_typed_wins_over_an_environment_that_says_the_contrary() {
+fn a_flag_overrides_a_conflicting_environment_variable() {
     let broker = Broker::mosquitto();
     let event = Message::new("/rtcomm/event/registration/started/iggy_pop", event(&json!({})));
     broker.client().send_message(&event.retained());
@@ -146,14 +146,14 @@ const UNDECODABLE: [(&str, &[u8], &str); 8] = [
 ];
 
 /// `ROOT/#` matches its parent too [MQTT-4.7.1-2].
-fn a_message_on_the_event_root_itself_is_reported_as_no_event(setup: &Setup) {
+fn a_message_on_the_event_root_itself_is_not_an_event(setup: &Setup) {
     let watch = setup.rtcomm("watch --json").start().until_ready();
     setup.broker.client().publish("/rtcomm/event", "hello");
     let said = "skipped a message on /rtcomm/event: its topic is not below the event root";
     watch.wait_for_stderr("a word on it", |text| text.contains(said));
     watch.terminate().prints("").says("1 message seen, 0 printed, 1 skipped as undecodable, in ");
 }
-on_every_broker!(a_message_on_the_event_root_itself_is_reported_as_no_event);
+on_every_broker!(a_message_on_the_event_root_itself_is_not_an_event);
 
 fn an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream(setup: &Setup) {
     let watch = setup.rtcomm("watch --json").start().until_ready();
@@ -190,7 +190,7 @@ fn an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream(setu
 }
 on_every_broker!(an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream);
 
-fn tail_with_filters_sees_all_and_prints_the_events_that_pass(setup: &Setup) {
+fn tail_with_filters_prints_only_matching_events(setup: &Setup) {
     let tail = setup.rtcomm("tail --json --failed --app-context green").arg("--topic").arg("#").start().until_ready();
     let mut client = setup.broker.client();
     for (topic, payload) in [
@@ -207,9 +207,9 @@ fn tail_with_filters_sees_all_and_prints_the_events_that_pass(setup: &Setup) {
     let tailed = tail.terminate().says("6 messages seen, 1 printed, 0 skipped as undecodable, in ");
     tailed.check(tailed.json_lines()[0]["category"] == "registration", "the event that passes");
 }
-on_every_broker!(tail_with_filters_sees_all_and_prints_the_events_that_pass);
+on_every_broker!(tail_with_filters_prints_only_matching_events);
 
-fn count_ends_after_so_many_printed_events(setup: &Setup) {
+fn count_ends_the_run_after_n_printed_events(setup: &Setup) {
     let watch = setup.rtcomm("watch --json --count 3 --from iggy_pop").start().until_ready();
     let mut client = setup.broker.client();
     for n in 1..=9 {
@@ -220,10 +220,10 @@ fn count_ends_after_so_many_printed_events(setup: &Setup) {
     let printed: Vec<_> = outcome.json_lines().iter().map(|line| line["payload"]["n"].clone()).collect();
     outcome.check(printed == [1, 2, 3], "the first three");
 }
-on_every_broker!(count_ends_after_so_many_printed_events);
+on_every_broker!(count_ends_the_run_after_n_printed_events);
 
 #[test]
-fn the_end_of_a_window_has_a_status_for_each_way_it_may_go() {
+fn limits_have_their_exit_statuses() {
     let broker = Broker::mosquitto();
     for (flags, status) in [
         ("--for 1s", 0),
@@ -249,7 +249,7 @@ fn the_end_of_a_window_has_a_status_for_each_way_it_may_go() {
 }
 
 #[test]
-fn a_signal_ends_it_with_its_status_and_a_summary() {
+fn a_signal_ends_watch_with_its_status_and_a_summary() {
     let broker = Broker::mosquitto();
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let watch = rtcomm("watch --json").at(&broker).start().until_ready();
@@ -261,7 +261,7 @@ fn a_signal_ends_it_with_its_status_and_a_summary() {
 }
 
 #[test]
-fn quiet_says_nothing_of_the_ordinary_course() {
+fn quiet_prints_only_warnings_and_errors() {
     let broker = Broker::mosquitto();
     let outcome = rtcomm("watch --quiet --for 1s").at(&broker).run().has_status(0);
     outcome.check(outcome.stderr.is_empty(), "nothing on standard error");

@@ -1,47 +1,48 @@
-//! `rtcomm call --batch`: many calls over one connection, one line out for each line in, in the order of the input.
+//! `rtcomm call --batch`: many calls over one connection, with one output line per input line, in the order of the input.
 //!
-//! A thread reads the input, another places calls and prints their outcomes; the command's own waits for signals. At most
-//! `--jobs` calls wait for their answers at a time, and no call begins while too many finished ones wait for an earlier
-//! one to be printed: so memory is bounded.
+//! One thread reads the input, another places calls and writes results; the command's thread waits for signals. Memory is
+//! bounded: `--jobs` limits the calls in flight, and no call starts while too many results wait for an earlier one.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use uuid::Uuid;
 
-use super::Failure;
-use super::client::{CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, EventReceiver, Waker};
-use super::in_order::{InOrder, Output};
-use super::result::{CallResult, status_of};
-use super::wishes::{self, Line, Parser};
+use super::client::{CallClient, CallConfig, CallEvent, EventReceiver, Waker};
+use super::indicator::batch_bar;
+use super::input::{self, InputLine, Parser};
+use super::ordered_writer::{OrderedWriter, OutputLine};
+use super::rate_limiter::RateLimiter;
+use super::result::{CallResult, Outcome, status_of};
 use crate::cli::Rate;
-use crate::event_loop::{EventLoop, FORCED_EXIT_GRACE, LoopEvent, deadline_in};
-use crate::exit::Status;
+use crate::commands::ui::CANNOT_WRITE;
+use crate::event_loop::{EventLoop, LoopEvent};
+use crate::exit::{Failure, Status};
 use crate::output::report::Report;
-use crate::output::{self, json};
-use crate::protocol::call::INVALID;
+use crate::output::{self, ignore_broken_pipe, json};
+use crate::protocol::call::{INVALID, NoReplyCause};
 use crate::recording::{Input, Stop};
 
-/// How many finished calls may wait for an earlier one, for each that may be in flight.
-const FINISHED_PER_JOB: usize = 64;
+/// Maximum number of results that wait for an earlier one, per job.
+const MAX_WAITING_PER_JOB: usize = 64;
 
-/// What was being done where writing fails.
-const CANNOT_WRITE: &str = "cannot write to standard output";
+/// Maximum time to shut down after a signal: to disconnect, and to write the results.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The calls that an input asks for, one a line.
+/// The calls to place.
 pub(super) struct Batch {
     pub(super) input: Input,
-    /// How many of its lines are left out.
+    /// Number of lines to skip.
     pub(super) skip: u64,
     pub(super) parser: Parser,
 }
 
-/// How fast calls are placed, and how long each is waited for.
+/// How fast calls are placed, and how long each waits for its reply.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) jobs: usize,
@@ -49,332 +50,318 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
 }
 
-/// Places the calls.
+/// Places the calls and prints their results. Returns the worst status.
 ///
 /// # Errors
-/// An input that cannot be read; a broker that cannot be reached, refuses us or is lost; standard output that cannot be
+/// If the input cannot be read, the broker is unreachable, refuses the client or is lost, or standard output cannot be
 /// written to.
 pub(super) fn run(batch: Batch, config: CallConfig, limits: Limits) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
     let Limits { jobs, rate, timeout } = limits;
-    let (stop, reader) = wishes::open(&input)?;
-    let progress = progress(config.report, || Some(wishes::count_lines(&input)?.saturating_sub(skip)));
+    let report = config.report;
+    let (stop, reader) = input::open(&input)?;
+    let bar = batch_bar(report, || Some(input::count_lines(&input)?.saturating_sub(skip)));
     let event_loop = EventLoop::new()?;
     let stdout = output::stdout().context(CANNOT_WRITE)?;
     event_loop.watch_reader(&stdout)?;
     let receiver = EventReceiver::new();
     let waker = receiver.waker();
-    let read = wishes::read_ahead(reader, skip, config.report, stop.clone(), waker.clone());
-    let printer = InOrder::onto(stdout, skip);
-    let (mark, report) = (printer.mark().clone(), config.report);
-    let (news, ended) = (event_loop.sender(), stop.clone());
-    let run = Run {
-        read,
+    let lines = input::read_ahead(reader, skip, report, stop.clone(), waker.clone());
+    let writer = OrderedWriter::new(stdout, skip);
+    let progress = writer.progress().clone();
+    let worker = BatchWorker {
+        lines,
         parser,
-        printer,
-        deadlines: VecDeque::new(),
+        writer,
+        in_flight: VecDeque::new(),
         jobs,
-        pace: rate.map(Pace::new),
+        rate_limiter: rate.map(RateLimiter::new),
         timeout,
-        stop: ended,
+        stop: stop.clone(),
         worst: Status::Success,
-        end: None,
-        progress,
+        has_denied_call: false,
+        input_end: None,
+        bar,
         skip,
         report,
     };
-    thread::spawn(move || news(run.place(config, receiver)));
+    let send = event_loop.sender();
+    thread::spawn(move || send(worker.run(config, receiver)));
     match wait(&event_loop, &stop, &waker)? {
-        Ended::InOrder(status) => Ok(status),
-        Ended::OutOfTime(status) => {
-            mark.tell(report);
+        WaitResult::Finished(status) => Ok(status),
+        WaitResult::TimedOut(status) => {
+            progress.warn_if_unfinished(report);
             Ok(status)
         }
     }
 }
 
-/// How the wait for a batch ended.
-enum Ended {
-    /// All that was to be told was told, or nobody reads it.
-    InOrder(Status),
-    /// By a signal, after which not all was told in time.
-    OutOfTime(Status),
+/// How the wait for the worker ended.
+enum WaitResult {
+    /// The worker has finished, or the reader of standard output is gone.
+    Finished(Status),
+    /// The worker did not finish in time after a signal.
+    TimedOut(Status),
 }
 
-/// Waits for the end, or for a signal, which has the calls given up and told.
-fn wait(event_loop: &EventLoop<Result<Status>>, stop: &Stop, waker: &Waker) -> Result<Ended> {
-    let mut interrupted = None;
-    let mut until = None;
-    loop {
-        match (event_loop.next(until), interrupted) {
-            (Some(LoopEvent::ReaderGone), _) => return Ok(Ended::InOrder(Status::Success)),
-            (Some(LoopEvent::Custom(status)), None) => return status.map(Ended::InOrder),
-            (Some(LoopEvent::Custom(ended)), Some(status)) => return ended.map(|_| Ended::InOrder(status)),
-            (None, status) => return Ok(Ended::OutOfTime(status.unwrap_or(Status::Failure))),
-            (Some(LoopEvent::Signal(signal)), None) => {
-                interrupted = Some(signal.status());
-                until = deadline_in(2 * DISCONNECT_TIMEOUT);
-                stop.stop();
-                waker.cancel();
-            }
-            (Some(LoopEvent::Signal(_)), Some(_)) => until = until.min(deadline_in(FORCED_EXIT_GRACE)),
-        }
-    }
-}
-
-/// Draws where somebody looks, and wants to: how far it is, how fast, and how long it will take where `total` knows how
-/// many calls there are. Not where the outcomes come out on a terminal: they show how far it is, and must not be drawn
-/// over.
-fn progress(report: Report, total: impl FnOnce() -> Option<u64>) -> ProgressBar {
-    let canvas = if io::stdout().is_terminal() { ProgressDrawTarget::hidden() } else { super::canvas(report) };
-    let bar = ProgressBar::with_draw_target(None, canvas);
-    if bar.is_hidden() {
-        return bar;
-    }
-    let template = match total() {
-        Some(total) => {
-            bar.set_length(total);
-            "{wide_bar} {pos}/{len} calls, {per_sec}, {eta} left"
-        }
-        None => "{spinner} {pos} calls, {per_sec}",
+/// Waits until the worker finishes. A signal stops it.
+fn wait(event_loop: &EventLoop<Result<Status>>, stop: &Stop, waker: &Waker) -> Result<WaitResult> {
+    let status = match event_loop.next(None) {
+        Some(LoopEvent::ReaderGone) | None => return Ok(WaitResult::Finished(Status::Success)),
+        Some(LoopEvent::Custom(end)) => return end.map(WaitResult::Finished),
+        Some(LoopEvent::Signal(signal)) => signal.status(),
     };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    stop.stop();
+    waker.cancel();
+    let end = event_loop.await_shutdown(SHUTDOWN_TIMEOUT, |event| match event {
+        LoopEvent::ReaderGone => Some(Ok(Status::Success)),
+        LoopEvent::Custom(end) => Some(end.map(|_| status)),
+        LoopEvent::Signal(_) => None,
+    });
+    end.map_or(Ok(WaitResult::TimedOut(status)), |end| end.map(WaitResult::Finished))
 }
 
-/// Prints the requests that would be published.
+/// Prints the requests without sending them.
 ///
 /// # Errors
-/// An input that cannot be read; standard output that cannot be written to.
+/// If the input cannot be read, or standard output cannot be written to.
 pub(super) fn print_requests(batch: Batch, report: Report) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
-    let (_, mut reader) = wishes::open(&input)?;
+    let (_, mut reader) = input::open(&input)?;
     let mut out = io::BufWriter::new(output::stdout().context(CANNOT_WRITE)?);
     let mut number = 0;
     let mut worst = Status::Success;
-    while let Some(line) = wishes::next_line(&mut reader)? {
+    while let Some(line) = input::next_line(&mut reader)? {
         number += 1;
         if number <= skip {
             continue;
         }
         let text = match parser.request(&line) {
             Ok(request) => request.payload() + "\n",
-            Err(why) => {
+            Err(reason) => {
                 worst = Status::Failure;
-                json::invalid_request(number, &why)
+                json::invalid_request(number, &reason)
             }
         };
         if let Err(error) = out.write_all(text.as_bytes()) {
-            return gone_or(error);
+            ignore_broken_pipe(Err(error)).context(CANNOT_WRITE)?;
+            return Ok(Status::Success);
         }
     }
-    wishes::warn_of_skip(skip, number, report);
-    out.flush().map_or_else(gone_or, |()| Ok(worst))
+    input::warn_of_skip(skip, number, report);
+    ignore_broken_pipe(out.flush()).context(CANNOT_WRITE)?;
+    Ok(worst)
 }
 
-/// A reader that went away is a normal end; any other error of writing is one.
-fn gone_or(error: io::Error) -> Result<Status> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(Status::Success) } else { Err(error).context(CANNOT_WRITE) }
+/// A call that waits for its reply.
+struct InFlight {
+    /// `None` if the clock cannot represent it.
+    deadline: Option<Instant>,
+    trans_id: Uuid,
+    /// The position of its output.
+    position: u64,
 }
 
-/// When the next call may begin, where that is limited.
-struct Pace {
-    interval: Duration,
-    next: Instant,
+/// Why the worker stops before the input ends.
+enum Abort {
+    /// Standard output cannot be written to.
+    Write(io::Error),
+    /// The connection was lost.
+    Lost(Failure),
 }
 
-impl Pace {
-    fn new(rate: Rate) -> Self {
-        Self { interval: rate.interval(), next: Instant::now() }
+impl From<io::Error> for Abort {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
     }
 }
 
-/// The thread that places calls.
-struct Run {
-    read: Receiver<Result<Line>>,
+/// The thread that places calls and writes results.
+struct BatchWorker {
+    lines: Receiver<Result<InputLine>>,
     parser: Parser,
-    printer: InOrder,
-    /// The calls in flight: deadline where the clock reaches as far, transaction, position. All have the same time, so the
-    /// first sent is the first due.
-    deadlines: VecDeque<(Option<Instant>, Uuid, u64)>,
+    writer: OrderedWriter,
+    /// All calls have the same timeout, so the first has the earliest deadline.
+    in_flight: VecDeque<InFlight>,
     jobs: usize,
-    pace: Option<Pace>,
+    rate_limiter: Option<RateLimiter>,
     timeout: Duration,
     stop: Stop,
     worst: Status,
-    /// How the input ended, once it has: an error ends it too, since what was asked for before it is asked for.
-    end: Option<Result<()>>,
-    progress: ProgressBar,
+    has_denied_call: bool,
+    /// How the input ended. The calls read before an error are still placed.
+    input_end: Option<Result<()>>,
+    bar: ProgressBar,
     skip: u64,
     report: Report,
 }
 
-impl Run {
-    /// Places calls until the input ends and every call has; returns the worst outcome.
-    fn place(mut self, config: CallConfig, receiver: EventReceiver) -> Result<Status> {
+impl BatchWorker {
+    /// Places calls until the input has ended and every call has a result. Returns the worst status.
+    fn run(mut self, config: CallConfig, receiver: EventReceiver) -> Result<Status> {
         let began = Instant::now();
         let mut client = match CallClient::connect(config, receiver) {
-            // A signal ended the attempt.
+            Ok(client) => client,
+            // A signal cancelled the attempt.
             Err(_) if self.stop.is_stopped() => {
-                self.report.warn(self.where_to_go_on());
+                self.report.warn(self.resume_hint());
                 return Ok(self.worst);
             }
-            connected => connected?,
+            Err(not_sent) => return Err(not_sent.failure.into()),
         };
-        let result = self.work(&mut client);
-        self.progress.finish_and_clear();
-        let Err(error) = result else {
+        let result = self.place_all(&mut client);
+        self.bar.finish_and_clear();
+        if let Err(Abort::Write(error)) = result {
+            let result = self.cannot_write(error);
             client.close();
-            self.report.info(self.printer.summary(began.elapsed()));
-            return self.read_to_its_end().map(|()| self.worst);
-        };
-        if let Some(kind) = error.downcast_ref::<io::Error>().map(io::Error::kind) {
-            let ended = self.cannot_write(&error, kind);
-            client.close();
-            return ended;
+            return result;
         }
         client.close();
-        self.report.info(self.printer.summary(began.elapsed()));
-        Err(error)
-    }
-
-    /// The end where standard output takes no more. A reader that went away is a normal one.
-    fn cannot_write(&self, error: &anyhow::Error, kind: io::ErrorKind) -> Result<Status> {
-        if kind == io::ErrorKind::BrokenPipe {
-            return Ok(Status::Success);
+        self.report.info(self.writer.summary(began.elapsed()));
+        match result {
+            Err(Abort::Lost(failure)) => Err(failure.into()),
+            Ok(()) | Err(Abort::Write(_)) => self.input_result().map(|()| self.worst),
         }
-        self.printer.mark().warn_of_untold(self.report);
-        Err(self.ended_by(error))
     }
 
-    /// What is told of an error that ends the run early.
-    fn ended_by(&self, error: &anyhow::Error) -> anyhow::Error {
-        Failure::new(Status::Failure, format!("{error:#}")).hint(self.where_to_go_on()).into()
+    /// Returns the result of a run whose output cannot be written.
+    fn cannot_write(&self, error: io::Error) -> Result<Status> {
+        if let Err(error) = ignore_broken_pipe(Err(error)) {
+            self.writer.progress().warn_of_unreported(self.report);
+            let error = anyhow::Error::new(error).context(CANNOT_WRITE);
+            return Err(self.with_resume_hint(&error));
+        }
+        Ok(Status::Success)
     }
 
-    fn work(&mut self, client: &mut CallClient) -> Result<()> {
-        while self.end.is_none() || client.pending() > 0 {
+    fn with_resume_hint(&self, error: &anyhow::Error) -> anyhow::Error {
+        Failure::new(Status::Failure, format!("{error:#}")).hint(self.resume_hint()).into()
+    }
+
+    fn place_all(&mut self, client: &mut CallClient) -> Result<(), Abort> {
+        while self.input_end.is_none() || client.pending() > 0 {
             if self.stop.is_stopped() {
-                self.give_up(client, "interrupted")?;
-                self.report.warn(self.where_to_go_on());
+                self.abandon_all(client, "interrupted")?;
+                self.report.warn(self.resume_hint());
                 return Ok(());
             }
-            let turn = self.begin_calls(client)?;
-            if self.end.is_some() && client.pending() == 0 {
+            let next_call = self.start_calls(client)?;
+            if self.input_end.is_some() && client.pending() == 0 {
                 break;
             }
-            let due = self.deadlines.front().and_then(|(due, ..)| *due);
-            match client.next_event([due, turn].into_iter().flatten().min()) {
-                CallEvent::Ended(called) => self.ended(&called)?,
+            let next_timeout = self.in_flight.front().and_then(|call| call.deadline);
+            match client.next_event([next_timeout, next_call].into_iter().flatten().min()) {
+                CallEvent::Finished(result) => self.finish(&result)?,
                 CallEvent::Lost(reason) => {
-                    let was_denied = self.worst == Status::Refused;
-                    self.give_up(client, &format!("lost the broker ({reason})"))?;
-                    return Err(self.lost(was_denied, &reason).into());
+                    let failure = self.lost(&reason);
+                    self.abandon_all(client, &format!("lost the broker ({reason})"))?;
+                    return Err(Abort::Lost(failure.hint(self.resume_hint())));
                 }
                 CallEvent::Woken | CallEvent::Timeout => {}
             }
-            self.end_overdue(client)?;
+            self.time_out_calls(client)?;
         }
         Ok(())
     }
 
-    /// The failure of a batch whose broker is lost.
-    fn lost(&self, was_denied: bool, reason: &str) -> Failure {
-        let denied = if was_denied { ": it denied a call, and may have closed the connection over that" } else { "" };
+    /// Makes the error of a batch that loses its broker. Brokers may deny a publication by closing the connection.
+    fn lost(&self, reason: &str) -> Failure {
+        let denied =
+            if self.has_denied_call { "; it may have closed the connection because it denied a call" } else { "" };
         Failure::unreachable(format!("lost the broker before the batch was done ({reason}){denied}"))
-            .hint(self.where_to_go_on())
     }
 
-    /// Fails where the input ended with an error, unless a signal ended the run first.
-    fn read_to_its_end(&mut self) -> Result<()> {
-        match self.end.take() {
-            Some(Err(error)) if !self.stop.is_stopped() => Err(self.ended_by(&error)),
+    /// Returns the error that ended the input, unless a signal ended the run first.
+    fn input_result(&mut self) -> Result<()> {
+        match self.input_end.take() {
+            Some(Err(error)) if !self.stop.is_stopped() => Err(self.with_resume_hint(&error)),
             _ => Ok(()),
         }
     }
 
-    /// Begins as many calls as may be in flight now. Returns when the next may begin, where it is only the rate that
-    /// holds it back.
-    fn begin_calls(&mut self, client: &mut CallClient) -> Result<Option<Instant>> {
-        while self.end.is_none()
+    /// Starts as many calls as the limits allow. Returns when the rate allows the next one, if only the rate prevents it.
+    fn start_calls(&mut self, client: &mut CallClient) -> Result<Option<Instant>, Abort> {
+        while self.input_end.is_none()
             && client.pending() < self.jobs
-            && self.printer.waiting() < self.jobs * FINISHED_PER_JOB
+            && self.writer.pending() < self.jobs * MAX_WAITING_PER_JOB
         {
-            if let Some(next) = self.pace.as_ref().map(|pace| pace.next).filter(|next| Instant::now() < *next) {
+            if let Some(next) = self.rate_limiter.as_ref().and_then(|limiter| limiter.wait_until(Instant::now())) {
                 return Ok(Some(next));
             }
-            match self.read.try_recv() {
+            match self.lines.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(None),
-                Err(TryRecvError::Disconnected) => self.end = Some(Ok(())),
-                Ok(Err(error)) => self.end = Some(Err(error)),
-                Ok(Ok(line)) => self.begin(&line, client)?,
+                Err(TryRecvError::Disconnected) => self.input_end = Some(Ok(())),
+                Ok(Err(error)) => self.input_end = Some(Err(error)),
+                Ok(Ok(line)) => self.start_call(&line, client)?,
             }
         }
         Ok(None)
     }
 
-    fn begin(&mut self, line: &Line, client: &mut CallClient) -> Result<()> {
-        let position = self.printer.reserve();
+    fn start_call(&mut self, line: &InputLine, client: &mut CallClient) -> Result<(), Abort> {
+        let position = self.writer.reserve();
         match self.parser.request(line) {
             Ok(request) => {
                 let now = Instant::now();
-                if let Some(pace) = &mut self.pace {
-                    pace.next = pace.next.max(now.checked_sub(pace.interval).unwrap_or(now)) + pace.interval;
+                if let Some(limiter) = &mut self.rate_limiter {
+                    limiter.count(now);
                 }
-                self.deadlines.push_back((now.checked_add(self.timeout), request.trans_id, position));
+                let deadline = now.checked_add(self.timeout);
+                self.in_flight.push_back(InFlight { deadline, trans_id: request.trans_id, position });
                 client.place(request, now);
                 Ok(())
             }
-            Err(why) => {
+            Err(reason) => {
                 self.worst = self.worst.worse(Status::Failure);
-                let text = json::invalid_request(self.skip + position + 1, &why);
-                self.print(position, Output { text, outcome: INVALID, may_be_placed: false })
+                let text = json::invalid_request(self.skip + position + 1, &reason);
+                self.write(position, OutputLine { text, outcome: INVALID, may_be_placed: false })
             }
         }
     }
 
-    fn end_overdue(&mut self, client: &mut CallClient) -> Result<()> {
-        while let Some((Some(due), id, _)) = self.deadlines.front() {
-            if *due > Instant::now() {
+    /// Ends the calls whose deadlines have passed.
+    fn time_out_calls(&mut self, client: &mut CallClient) -> Result<(), Abort> {
+        while let Some(InFlight { deadline: Some(deadline), trans_id, .. }) = self.in_flight.front() {
+            if *deadline > Instant::now() {
                 break;
             }
-            match client.give_up(*id) {
-                Some(called) => self.ended(&called)?,
-                None => drop(self.deadlines.pop_front()),
+            match client.time_out(*trans_id) {
+                Some(result) => self.finish(&result)?,
+                None => drop(self.in_flight.pop_front()),
             }
         }
         Ok(())
     }
 
-    fn where_to_go_on(&self) -> String {
-        self.printer.mark().where_to_go_on()
+    fn resume_hint(&self) -> String {
+        self.writer.progress().resume_hint()
     }
 
-    /// Tells of every call in flight that its end is not known, because of `what`.
-    fn give_up(&mut self, client: &mut CallClient, what: &str) -> Result<()> {
-        client.give_up_all(what).iter().try_for_each(|called| self.ended(called))
+    /// Ends all calls in flight with an unknown outcome, because of `event`.
+    fn abandon_all(&mut self, client: &mut CallClient, event: &str) -> Result<(), Abort> {
+        client.abandon_all(event).iter().try_for_each(|result| self.finish(result))
     }
 
-    fn ended(&mut self, called: &CallResult) -> Result<()> {
-        self.worst = self.worst.worse(status_of(&called.outcome));
-        let Some(i) = self.deadlines.iter().position(|(_, id, _)| *id == called.request.trans_id) else {
+    /// Writes the result of a call.
+    fn finish(&mut self, result: &CallResult) -> Result<(), Abort> {
+        let CallResult { request, outcome, .. } = result;
+        self.worst = self.worst.worse(status_of(outcome));
+        self.has_denied_call |= matches!(outcome, Outcome::Unanswered(NoReplyCause::Denied, _));
+        let index = self.in_flight.iter().position(|call| call.trans_id == request.trans_id);
+        let Some(InFlight { position, .. }) = index.and_then(|index| self.in_flight.remove(index)) else {
             return Ok(());
         };
-        match self.deadlines.remove(i) {
-            Some((_, _, position)) => {
-                let may_be_placed = called.outcome.may_be_placed();
-                let (text, outcome) = (json::call_result(called), called.outcome.name());
-                self.print(position, Output { text, outcome, may_be_placed })
-            }
-            None => Ok(()),
-        }
+        let line = OutputLine {
+            text: json::call_result(result),
+            outcome: outcome.name(),
+            may_be_placed: outcome.may_be_placed(),
+        };
+        self.write(position, line)
     }
 
-    fn print(&mut self, position: u64, output: Output) -> Result<()> {
-        self.printer.put(position, output).context(CANNOT_WRITE)?;
-        self.progress.set_position(self.printer.printed());
+    fn write(&mut self, position: u64, line: OutputLine) -> Result<(), Abort> {
+        self.writer.put(position, line)?;
+        self.bar.set_position(self.writer.written());
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
-//! Places calls over one connection with one reply topic, and matches the replies to them.
+//! A connection for calls: subscribes to the reply topic, publishes requests and matches replies to them.
 //!
-//! The order is SUBSCRIBE, SUBACK, PUBLISH, and nothing is ever published twice: a repeated request places a second call.
+//! The order is SUBSCRIBE, SUBACK, PUBLISH. No request is published twice: a repeated request would place a second call.
+//! Other threads send everything that happens to the thread that calls [`CallClient::next_event`].
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -10,146 +11,150 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::result::{CallResult, Outcome};
+use super::result::{CallResult, NotSent, Outcome};
 use crate::commands::transport_error::{
-    connect_failures, describe_end, describe_refusal, subscribe_failure, warn_if_insecure, warn_of_failures,
-    warn_of_limits,
+    connect_failures, denies_connection, denies_subscription, describe_end, describe_refusal, subscribe_failure,
+    warn_if_insecure, warn_of_failures, warn_of_limits,
 };
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::protocol::call::{Answer, NoReplyCause, Request, Verdict};
 use crate::protocol::fields::Fields;
 use crate::protocol::topic::TopicName;
+use crate::sync::lock;
 use crate::transport::client::{Canceller, Client, Purpose};
 use crate::transport::options::Options;
 use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish, Published};
 use crate::transport::subscription::Subscription;
 use crate::transport::url::BrokerUrl;
 
-/// How long the end of the connection may take.
+/// Maximum time to disconnect.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The quality of service that replies are subscribed to with.
-const QOS: u8 = 1;
+/// The quality of service of the subscription to replies.
+const REPLY_QOS: u8 = 1;
 
-/// How many bytes a packet takes at most besides its payload: a topic, and properties that hold little.
+/// Maximum number of bytes in a packet besides its payload: the topic and small properties.
 const PACKET_OVERHEAD: u32 = 128 * 1024;
 
 /// Where and how calls are placed.
 pub(super) struct CallConfig {
     pub(super) options: Options,
-    /// The topic that requests are published to.
-    pub(super) to: TopicName,
-    /// The topic that replies are published to.
+    /// The topic of the call service, for requests.
+    pub(super) call_topic: TopicName,
+    /// The topic for replies (`fromTopic`).
     pub(super) from_topic: TopicName,
-    /// How many bytes a reply may have.
+    /// Maximum size of a reply in bytes.
     pub(super) max_payload: usize,
     pub(super) report: Report,
 }
 
-/// What the client's threads report to the one that waits.
-enum ClientEvent {
+/// A message from another thread to the client's.
+enum Incoming {
     /// A message on the reply topic.
     Reply { payload: Vec<u8>, retained: bool },
-    /// A message on the reply topic that is larger than a reply may be: so many bytes.
+    /// A message on the reply topic that is too large. Its size in bytes.
     Oversized(usize),
-    /// The outcome of the publication of a request.
+    /// The outcome of publishing the request with this transaction ID.
     Published(Uuid, Published),
-    /// The connection was lost; with the reason.
+    /// The connection was lost, with the reason.
     Lost(String),
     /// [`Waker::wake`] was called.
     Woken,
 }
 
-/// What happened to the calls.
+/// What [`CallClient::next_event`] returns.
 pub(super) enum CallEvent {
-    /// A call has ended.
-    Ended(Box<CallResult>),
-    /// The connection was lost, with the reason: the calls that wait will never be answered over it.
+    /// A call has finished.
+    Finished(Box<CallResult>),
+    /// The connection was lost, with the reason. Pending calls will get no reply.
     Lost(String),
-    /// Somebody woke the thread that waits.
+    /// [`Waker::wake`] or [`Waker::cancel`] was called.
     Woken,
     /// The deadline has passed.
     Timeout,
 }
 
-/// Wakes the thread that waits for calls.
+/// Wakes a client's thread from another thread.
 #[derive(Clone)]
 pub(super) struct Waker {
-    events: Sender<ClientEvent>,
-    connecting: Arc<Mutex<Connecting>>,
+    incoming: Sender<Incoming>,
+    connect: Arc<Mutex<ConnectState>>,
 }
 
-/// What a connection that is being made needs to be cancelled.
+/// What is needed to cancel a connection attempt.
 #[derive(Default)]
-struct Connecting {
+struct ConnectState {
     is_cancelled: bool,
     canceller: Option<Canceller>,
 }
 
 impl Waker {
+    /// Makes [`CallClient::next_event`] return [`CallEvent::Woken`].
     pub(super) fn wake(&self) {
-        // If nobody waits any longer nobody needs to be woken.
-        let _ = self.events.send(ClientEvent::Woken);
+        // Ignore a closed channel: the client has ended.
+        let _ = self.incoming.send(Incoming::Woken);
     }
 
-    /// Wakes the thread, also while it connects: it gives up.
+    /// Wakes the client's thread, and cancels its connection attempt, if any.
     pub(super) fn cancel(&self) {
-        let mut connecting = lock(&self.connecting);
-        connecting.is_cancelled = true;
-        if let Some(canceller) = &connecting.canceller {
+        let mut connect = lock(&self.connect);
+        connect.is_cancelled = true;
+        if let Some(canceller) = &connect.canceller {
             canceller.cancel();
         }
-        drop(connecting);
+        drop(connect);
         self.wake();
     }
 
-    /// Has [`Waker::cancel`] cancel this client's connection from now on.
+    /// Makes [`Waker::cancel`] cancel this connection attempt, also if it was called before.
     fn watch(&self, canceller: Canceller) {
-        let mut connecting = lock(&self.connecting);
-        if connecting.is_cancelled {
+        let mut connect = lock(&self.connect);
+        if connect.is_cancelled {
             canceller.cancel();
         }
-        connecting.canceller = Some(canceller);
+        connect.canceller = Some(canceller);
     }
 }
 
-/// Receives a client's events. It exists before the client, so that it can be woken from the start.
+/// The receiving end of a client's messages. Made before the client, so that its [`Waker`] works during connecting.
 pub(super) struct EventReceiver {
     waker: Waker,
-    events: Receiver<ClientEvent>,
+    incoming: Receiver<Incoming>,
 }
 
 impl EventReceiver {
+    /// Makes a receiver and its waker.
     pub(super) fn new() -> Self {
-        let (sender, events) = channel();
-        Self { waker: Waker { events: sender, connecting: Arc::default() }, events }
+        let (sender, incoming) = channel();
+        Self { waker: Waker { incoming: sender, connect: Arc::default() }, incoming }
     }
 
+    /// Returns the waker.
     pub(super) fn waker(&self) -> Waker {
         self.waker.clone()
     }
 }
 
-/// Hands replies to the thread that waits.
+/// Sends messages on the reply topic to the client's thread.
 struct ReplyHandler {
-    events: Sender<ClientEvent>,
+    incoming: Sender<Incoming>,
     max_payload: usize,
 }
 
 impl MessageHandler for ReplyHandler {
     fn message(&mut self, message: &Publish<'_>, _: Timestamp) -> Ack {
-        let event = match message.payload.len() {
-            size if size > self.max_payload => ClientEvent::Oversized(size),
-            _ => ClientEvent::Reply { payload: message.payload.to_vec(), retained: message.retain },
+        let reply = match message.payload.len() {
+            size if size > self.max_payload => Incoming::Oversized(size),
+            _ => Incoming::Reply { payload: message.payload.to_vec(), retained: message.retain },
         };
-        // If the client is closed already nobody needs the reply.
-        let _ = self.events.send(event);
+        // Ignore a closed channel: the client has ended.
+        let _ = self.incoming.send(reply);
         Ack::Send
     }
 
     fn oversized(&mut self, _: &Publish<'_>, size: PacketSize, _: Timestamp) -> Ack {
-        let _ = self.events.send(ClientEvent::Oversized(size.packet));
+        let _ = self.incoming.send(Incoming::Oversized(size.packet));
         Ack::Send
     }
 
@@ -158,13 +163,14 @@ impl MessageHandler for ReplyHandler {
     }
 }
 
-/// A call whose reply has not come.
+/// A call that waits for its reply.
 struct PendingCall {
     request: Request,
-    sent: Instant,
+    /// Start of the time that counts as elapsed.
+    began: Instant,
 }
 
-/// A connection that calls are placed over.
+/// A connection for calls.
 pub(super) struct CallClient {
     client: Client,
     config: CallConfig,
@@ -174,17 +180,17 @@ pub(super) struct CallClient {
 }
 
 impl CallClient {
-    /// Connects, subscribes to the reply topic and waits for the broker's answer.
+    /// Connects, subscribes to the reply topic and waits for the SUBACK.
     ///
     /// # Errors
-    /// If the broker cannot be reached or refuses: nothing was sent.
-    pub(super) fn connect(config: CallConfig, receiver: EventReceiver) -> Result<Self, Failure> {
-        let events = &receiver.waker.events;
-        let handler = ReplyHandler { events: events.clone(), max_payload: config.max_payload };
-        let ended = events.clone();
+    /// If the broker is unreachable or refuses the client or the subscription. Nothing was sent.
+    pub(super) fn connect(config: CallConfig, receiver: EventReceiver) -> Result<Self, NotSent> {
+        let incoming = &receiver.waker.incoming;
+        let handler = ReplyHandler { incoming: incoming.clone(), max_payload: config.max_payload };
+        let lost = incoming.clone();
         let filters = vec![config.from_topic.and_below()];
-        let replies = Subscription { filters, qos: QOS, group: None, allow_partial: false };
-        // What is larger cannot be a reply that is accepted.
+        let replies = Subscription { filters, qos: REPLY_QOS, group: None, allow_partial: false };
+        // A larger packet cannot be a reply of at most max_payload bytes.
         let largest = u32::try_from(config.max_payload).unwrap_or(u32::MAX).saturating_add(PACKET_OVERHEAD);
         let options =
             Options { max_packet_size: config.options.max_packet_size.min(largest), ..config.options.clone() };
@@ -194,62 +200,66 @@ impl CallClient {
             replies,
             Arc::new(Mutex::new(handler)),
             Arc::default(),
-            // If the client is closed already nobody needs to know.
-            Arc::new(move |end| drop(ended.send(ClientEvent::Lost(describe_end(end))))),
+            // Ignore a closed channel: the client has ended.
+            Arc::new(move |end| drop(lost.send(Incoming::Lost(describe_end(end))))),
         );
         receiver.waker.watch(client.canceller());
-        let connected =
-            client.connect().map_err(|failures| connect_failures(&failures, &config.options, config.report))?;
+        let connected = client.connect().map_err(|failures| {
+            let failure = connect_failures(&failures, &config.options, config.report);
+            NotSent::new(denies_connection(&failures.last.error), failure)
+        })?;
         warn_of_failures(&connected.failures, &config.options, config.report);
         warn_if_insecure(&config.options, &connected.broker, config.report);
         warn_of_limits(&config.options, &connected, config.report);
         let broker = connected.broker;
         if let Err(error) = client.subscribe() {
             client.disconnect(DISCONNECT_TIMEOUT);
-            return Err(subscribe_failure(&error, &broker));
+            return Err(NotSent::new(denies_subscription(&error), subscribe_failure(&error, &broker)));
         }
-        let CallConfig { from_topic, to, report, .. } = &config;
-        report.debug(format_args!("subscribed to {}, publishing to {to}", from_topic.and_below()));
+        let CallConfig { from_topic, call_topic, report, .. } = &config;
+        report.debug(format_args!("subscribed to {}, publishing to {call_topic}", from_topic.and_below()));
         Ok(Self { client, config, broker, receiver, pending: HashMap::new() })
     }
 
-    /// The broker that accepted the connection.
+    /// Returns the broker that accepted the connection.
     pub(super) fn broker(&self) -> &BrokerUrl {
         &self.broker
     }
 
-    /// How many calls wait for their replies.
+    /// Returns the number of calls that wait for their replies.
     pub(super) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Sends a request. Its time runs from `began`.
+    /// Publishes a request. Elapsed time counts from `began`.
     pub(super) fn place(&mut self, request: Request, began: Instant) {
         let (id, payload) = (request.trans_id, request.payload());
-        self.pending.insert(id, PendingCall { request, sent: began });
-        let events = self.receiver.waker.events.clone();
-        // If the client is closed already nobody needs the outcome.
-        self.client.publish(&self.config.to, payload, move |published| {
-            drop(events.send(ClientEvent::Published(id, published)));
+        self.pending.insert(id, PendingCall { request, began });
+        let incoming = self.receiver.waker.incoming.clone();
+        // Ignore a closed channel: the client has ended.
+        self.client.publish(&self.config.call_topic, payload, move |published| {
+            drop(incoming.send(Incoming::Published(id, published)));
         });
     }
 
     /// Waits for the next event, until `deadline` if there is one.
     pub(super) fn next_event(&mut self, deadline: Option<Instant>) -> CallEvent {
         loop {
-            let event = match deadline {
-                None => self.receiver.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(deadline) => self.receiver.events.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            let received = match deadline {
+                None => self.receiver.incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => {
+                    self.receiver.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
             };
-            let event = match event {
-                Ok(ClientEvent::Reply { payload, retained }) => self.replied(&payload, retained),
-                Ok(ClientEvent::Oversized(size)) => {
-                    self.ignored(format_args!("it has {size} bytes (--max-payload)"));
+            let event = match received {
+                Ok(Incoming::Reply { payload, retained }) => self.handle_reply(&payload, retained),
+                Ok(Incoming::Oversized(size)) => {
+                    self.log_ignored(format_args!("it has {size} bytes (--max-payload)"));
                     None
                 }
-                Ok(ClientEvent::Published(id, published)) => self.published(id, published),
-                Ok(ClientEvent::Lost(reason)) => Some(CallEvent::Lost(reason)),
-                Ok(ClientEvent::Woken) => Some(CallEvent::Woken),
+                Ok(Incoming::Published(id, published)) => self.handle_published(id, published),
+                Ok(Incoming::Lost(reason)) => Some(CallEvent::Lost(reason)),
+                Ok(Incoming::Woken) => Some(CallEvent::Woken),
                 Err(_) => Some(CallEvent::Timeout),
             };
             if let Some(event) = event {
@@ -258,16 +268,16 @@ impl CallClient {
         }
     }
 
-    /// Gives up a call: its deadline has passed. `None` if it has ended before.
-    pub(super) fn give_up(&mut self, id: Uuid) -> Option<Box<CallResult>> {
+    /// Ends a call whose deadline has passed. Returns `None` if it has finished before.
+    pub(super) fn time_out(&mut self, id: Uuid) -> Option<Box<CallResult>> {
         let broker = self.broker.to_string();
-        self.end(id, |request| timed_out(request, &broker, true))
+        self.finish(id, |request| timed_out(request, &broker, true))
     }
 
-    /// Gives up every call that waits: whether it is placed remains unknown, because of `what`.
-    pub(super) fn give_up_all(&mut self, what: &str) -> Vec<CallResult> {
+    /// Ends all pending calls with an unknown outcome, because of `event`.
+    pub(super) fn abandon_all(&mut self, event: &str) -> Vec<CallResult> {
         let ids: Vec<Uuid> = self.pending.keys().copied().collect();
-        ids.into_iter().filter_map(|id| self.end(id, |request| unknown(request, what))).map(|it| *it).collect()
+        ids.into_iter().filter_map(|id| self.finish(id, |request| unknown(request, event))).map(|it| *it).collect()
     }
 
     /// Disconnects from the broker.
@@ -275,72 +285,69 @@ impl CallClient {
         self.client.disconnect(DISCONNECT_TIMEOUT);
     }
 
-    fn replied(&mut self, payload: &[u8], retained: bool) -> Option<CallEvent> {
+    fn handle_reply(&mut self, payload: &[u8], retained: bool) -> Option<CallEvent> {
         let id = Fields::read(payload).ok().and_then(|it| Uuid::try_parse(&it.trans_id?.text()).ok());
-        // A message that names no call of ours is compared with any of them, to report what about it is wrong.
+        // Compare a message without a known transaction ID with any pending call, to log the mismatch.
         let pending = id.and_then(|id| self.pending.get(&id)).or_else(|| self.pending.values().next());
         let Some(PendingCall { request, .. }) = pending else {
-            self.ignored("no call waits for it");
+            self.log_ignored("no call is pending");
             return None;
         };
         match request.reply(payload, retained) {
             Ok(answer) => {
                 let outcome = answered(&answer, payload);
                 let id = request.trans_id;
-                self.end(id, |_| outcome).map(CallEvent::Ended)
+                self.finish(id, |_| outcome).map(CallEvent::Finished)
             }
-            Err(why) => {
-                self.ignored(why);
+            Err(mismatch) => {
+                self.log_ignored(mismatch);
                 None
             }
         }
     }
 
-    fn published(&mut self, id: Uuid, published: Published) -> Option<CallEvent> {
-        let CallConfig { to, report, .. } = &self.config;
+    fn handle_published(&mut self, id: Uuid, published: Published) -> Option<CallEvent> {
+        let CallConfig { call_topic, report, .. } = &self.config;
         let broker = &self.broker;
-        match published {
+        let (cause, failure) = match published {
             Published::Accepted => {
-                report.debug(format_args!("the broker took the request {id}"));
-                None
+                report.debug(format_args!("the broker accepted the request {id}"));
+                return None;
             }
+            // Incoming::Lost follows.
+            Published::Lost | Published::NotSent => return None,
             Published::Denied(reason) => {
-                let said = describe_refusal(&reason);
-                let failure = Failure::refused(format!("{broker} refuses the publication to {to}: {said}"))
+                let reason = describe_refusal(&reason);
+                let failure = Failure::refused(format!("{broker} refuses the publication to {call_topic}: {reason}"))
                     .hint("check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT");
-                self.end(id, |_| Outcome::Unanswered(NoReplyCause::Denied, failure)).map(CallEvent::Ended)
+                (NoReplyCause::Denied, failure)
             }
             Published::TooLarge { size, largest } => {
                 let failure = Failure::refused(format!(
-                    "{broker} accepts no publication to {to} of {size} bytes: its maximum packet size is {largest}"
+                    "{broker} accepts no publication of {size} bytes to {call_topic}: its maximum packet size is {largest}"
                 ))
                 .hint("ask the broker's operator to raise the limit");
-                self.end(id, |_| Outcome::Unanswered(NoReplyCause::Denied, failure)).map(CallEvent::Ended)
+                (NoReplyCause::Denied, failure)
             }
             Published::NoMatchingSubscribers => {
-                let failure = Failure::new(Status::NoResponder, format!("nobody subscribes to {to} at {broker}"))
-                    .hint("is the call service running, and is this its topic? check --call-topic and --root");
-                self.end(id, |_| Outcome::Unanswered(NoReplyCause::NoResponder, failure)).map(CallEvent::Ended)
+                let message = format!("nobody subscribes to {call_topic} at {broker}");
+                let failure = Failure::new(Status::NoResponder, message)
+                    .hint("check that the call service is running, and check --call-topic and --root");
+                (NoReplyCause::NoResponder, failure)
             }
-            // The connection has ended, which is reported next.
-            Published::Lost | Published::NotSent => None,
-        }
+        };
+        self.finish(id, |_| Outcome::Unanswered(cause, failure)).map(CallEvent::Finished)
     }
 
-    fn end(&mut self, id: Uuid, outcome: impl FnOnce(&Request) -> Outcome) -> Option<Box<CallResult>> {
-        let PendingCall { request, sent } = self.pending.remove(&id)?;
+    fn finish(&mut self, id: Uuid, outcome: impl FnOnce(&Request) -> Outcome) -> Option<Box<CallResult>> {
+        let PendingCall { request, began } = self.pending.remove(&id)?;
         let outcome = outcome(&request);
-        Some(Box::new(CallResult { request, outcome, elapsed: sent.elapsed() }))
+        Some(Box::new(CallResult { request, outcome, elapsed: began.elapsed() }))
     }
 
-    fn ignored(&self, why: impl std::fmt::Display) {
-        self.config.report.debug(format_args!("ignored a message on the reply topic: {why}"));
+    fn log_ignored(&self, reason: impl std::fmt::Display) {
+        self.config.report.debug(format_args!("ignored a message on the reply topic: {reason}"));
     }
-}
-
-/// Locks. Nothing that is done under this lock can be left half done by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn answered(answer: &Answer<'_>, payload: &[u8]) -> Outcome {
@@ -353,34 +360,25 @@ fn answered(answer: &Answer<'_>, payload: &[u8]) -> Outcome {
     Outcome::Answered { verdict, response: String::from_utf8_lossy(payload).into_owned() }
 }
 
-/// The outcome of what failed before the request went out.
-pub(super) fn not_sent(failure: Failure) -> Outcome {
-    let why = if failure.status() == Status::Refused { NoReplyCause::Denied } else { NoReplyCause::Unreachable };
-    Outcome::Unanswered(why, failure)
-}
-
-/// The outcome of a call whose deadline passed, after its request was sent or before.
+/// Returns the outcome of a call whose deadline has passed, before or after its request was sent.
 pub(super) fn timed_out(request: &Request, broker: &str, is_sent: bool) -> Outcome {
     let failure = if is_sent {
         let id = request.trans_id;
         Failure::new(Status::Deadline, format!("no 3PCC service response from {broker} in time (transID {id})")).hint(
-            "the caller may not have answered, or nobody serves the topic, or the broker dropped the request, which only \
-             MQTT 5 brokers say. The call may still be placed; --timeout waits longer",
+            "the caller may not have answered, nobody may serve the topic, or the broker may have dropped the request: only \
+             MQTT 5 brokers report that. The call may still be placed. --timeout waits longer",
         )
     } else {
-        Failure::new(Status::Deadline, format!("{broker} took too long: nothing was sent"))
+        Failure::new(Status::Deadline, format!("{broker} did not accept the client in time: nothing was sent"))
             .hint("--timeout waits longer")
     };
     Outcome::Unanswered(NoReplyCause::Timeout, failure)
 }
 
-/// The outcome of a call of which nothing more will be heard, because of `what`.
-pub(super) fn unknown(request: &Request, what: &str) -> Outcome {
+/// Returns the outcome of a call whose reply cannot arrive any more, because of `event`.
+pub(super) fn unknown(request: &Request, event: &str) -> Outcome {
     let id = request.trans_id;
-    let failure = Failure::new(
-        Status::Failure,
-        format!("{what} before the reply came: the call may have been placed (transID {id})"),
-    )
-    .hint("look for the session's events before you place it again");
+    let message = format!("{event} before the reply arrived: the call may have been placed (transID {id})");
+    let failure = Failure::new(Status::Failure, message).hint("check the session's events before you place it again");
     Outcome::Unanswered(NoReplyCause::Unknown, failure)
 }

@@ -1,13 +1,33 @@
 //! Call results with this tool's errors, and the exit statuses that follow from them.
 
 use crate::exit::{Failure, Status};
-use crate::protocol::call::{self, Verdict};
+use crate::protocol::call::{self, NoReplyCause, Verdict};
 
-/// A request and how it went; a missing reply is explained by a [`Failure`].
+/// A request and how it went. A missing reply is explained by a [`Failure`].
 pub(super) type CallResult = call::CallResult<Failure>;
 
-/// How a call went; a missing reply is explained by a [`Failure`].
+/// How a call went. A missing reply is explained by a [`Failure`].
 pub(super) type Outcome = call::Outcome<Failure>;
+
+/// Why no request was sent: there is no connection or no subscription to replies.
+pub(super) struct NotSent {
+    cause: NoReplyCause,
+    pub(super) failure: Failure,
+}
+
+impl NotSent {
+    /// Makes the error. `is_denied`: the broker denies this client. Otherwise it is unreachable.
+    pub(super) fn new(is_denied: bool, failure: Failure) -> Self {
+        let cause = if is_denied { NoReplyCause::Denied } else { NoReplyCause::Unreachable };
+        Self { cause, failure }
+    }
+}
+
+impl From<NotSent> for Outcome {
+    fn from(NotSent { cause, failure }: NotSent) -> Self {
+        Self::Unanswered(cause, failure)
+    }
+}
 
 /// Returns the exit status of a call.
 pub(super) fn status_of(outcome: &Outcome) -> Status {

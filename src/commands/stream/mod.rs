@@ -1,9 +1,8 @@
-//! Live messages, printed as they come: what `watch`, `tail` and `demo` have in common.
+//! Live messages, printed as they arrive: shared by `watch`, `tail` and `demo`.
 //!
-//! A message is handled and printed where it is read, on the relay's reader thread ([`recorder`]): it is acknowledged to the
-//! broker after its record is written, so what was acknowledged was written. If the reader of the output stops, reading stops,
-//! and so the broker waits. Another thread keeps the connection, and reports what happens to it ([`reporter`]). The command's
-//! own thread only waits for what ends the run.
+//! The relay's reader thread decodes and prints each message ([`recorder`]). It acknowledges a message to the broker after its
+//! record is written. If the output blocks, that thread stops reading, and the broker waits. The session's thread keeps the
+//! connection alive and reports its changes ([`reporter`]). The command's thread waits for the end of the run.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -13,12 +12,13 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::transport_error::{connect_failures, session_failure};
+use super::ui::{self, CANNOT_WRITE};
 use crate::cli::{DeliveryArgs, WindowArgs};
 use crate::event_loop::{EventLoop, FORCED_EXIT_GRACE, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::output::target::Target;
-use crate::output::{self, Format, Printer, whole_millis};
+use crate::output::{Format, Printer, ignore_broken_pipe, whole_millis};
 use crate::protocol::topic::{Root, TopicFilter, disjoint};
 use crate::transport::options::Options;
 use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish};
@@ -32,10 +32,10 @@ pub(crate) use recorder::Scope;
 use recorder::{Counters, Recorder};
 use reporter::ConnectionReporter;
 
-/// How long the end of the connection may take; what is left to write may take half of it.
+/// Maximum time to disconnect. Writing the rest may take half as long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A live stream, ready to run.
+/// A live stream that is ready to run.
 pub(crate) struct Stream {
     pub(crate) options: Options,
     pub(crate) filters: Vec<TopicFilter>,
@@ -46,53 +46,53 @@ pub(crate) struct Stream {
 }
 
 /// How messages are delivered.
-pub(crate) struct Delivery {
+pub(crate) struct DeliveryOptions {
     /// The quality of service to subscribe with.
     pub(crate) qos: u8,
     /// The group that shares the subscription.
     pub(crate) group: Option<String>,
-    /// Whether it will do that the broker grants some of the subscriptions.
+    /// Whether to accept a partial grant.
     pub(crate) allow_partial: bool,
-    /// How often a lost connection is tried again.
+    /// Maximum number of reconnects.
     pub(crate) retries: Retries,
-    /// Where records go.
+    /// Destination of the records.
     pub(crate) target: Target,
-    /// Whether what becomes of the connection is a record too.
-    pub(crate) tells_status: bool,
+    /// Whether connection changes are printed as records too.
+    pub(crate) records_status: bool,
 }
 
-impl Delivery {
-    /// To standard output, at least once for as long as the connection holds.
+impl DeliveryOptions {
+    /// Returns the defaults of the flags, with standard output.
     ///
     /// # Errors
-    /// Where standard output is closed.
+    /// If standard output is closed.
     #[cfg(feature = "demo")]
-    pub(crate) fn plain() -> Result<Self> {
+    pub(crate) fn to_stdout() -> Result<Self> {
         Ok(Self {
             qos: 1,
             group: None,
             allow_partial: false,
             retries: Retries::Unlimited,
-            target: Target::stdout()?,
-            tells_status: false,
+            target: Target::stdout().context(CANNOT_WRITE)?,
+            records_status: false,
         })
     }
 }
 
-/// What the stream's threads report to the command's.
+/// An event from the stream's threads.
 #[derive(Debug)]
 enum StreamEvent {
-    /// The subscriptions stand.
+    /// The broker has granted the subscriptions.
     Ready,
-    /// The session is over.
+    /// The session has ended.
     SessionEnded(Result<(), SessionError>),
-    /// The file that records go to was renamed.
+    /// SIGHUP: log rotation renamed the output file.
     Rotated,
-    /// The last requested record is printed.
+    /// The last record of `--count` is printed.
     Full,
-    /// Records cannot be written, so that nothing more is acknowledged.
+    /// Records cannot be written. No further message is acknowledged.
     CannotWrite(io::Error),
-    /// All that was left to write is written.
+    /// All records are written.
     Finished(Counters),
 }
 
@@ -106,10 +106,10 @@ enum End {
 }
 
 impl Stream {
-    /// Runs as the delivery flags request.
+    /// Runs the stream with the delivery flags.
     ///
     /// # Errors
-    /// As [`Stream::run`]; a file that cannot be appended to.
+    /// See [`Stream::run`]. Also if the output file cannot be opened.
     pub(crate) fn deliver(mut self, args: DeliveryArgs, report: Report) -> Result<Status> {
         let DeliveryArgs {
             qos,
@@ -122,7 +122,7 @@ impl Stream {
             fsync,
             no_reconnect,
             max_retries,
-            status_events: tells_status,
+            status_events: records_status,
         } = args;
         if let Some(name) = durable_delete {
             let options = self.options.durable(name.clone(), durable_expiry);
@@ -140,19 +140,20 @@ impl Stream {
             (false, None) => Retries::Unlimited,
         };
         let target = match output {
-            Some(path) => Target::file(path, fsync)?,
-            None => Target::stdout()?,
+            Some(path) => Target::file(path.clone(), fsync)
+                .with_context(|| format!("cannot open {} for appending", path.display()))?,
+            None => Target::stdout().context(CANNOT_WRITE)?,
         };
-        self.run(Delivery { qos, group, allow_partial, retries, target, tells_status }, report)
+        self.run(DeliveryOptions { qos, group, allow_partial, retries, target, records_status }, report)
     }
 
-    /// Prints until the window closes, the reader of the output goes away or a signal comes.
+    /// Prints messages until a limit is reached, the reader closes the pipe or a signal arrives.
     ///
     /// # Errors
-    /// If the broker cannot be reached or refuses us, or the records cannot be written.
-    pub(crate) fn run(self, delivery: Delivery, report: Report) -> Result<Status> {
+    /// If the broker is unreachable or refuses the client, or records cannot be written.
+    pub(crate) fn run(self, delivery: DeliveryOptions, report: Report) -> Result<Status> {
         let Self { options, filters, events, scope, format, window } = self;
-        let Delivery { qos, group, allow_partial, retries, target, tells_status } = delivery;
+        let DeliveryOptions { qos, group, allow_partial, retries, target, records_status } = delivery;
         let began = Instant::now();
         let deadline = window.duration.and_then(deadline_in);
         let event_loop = EventLoop::new()?;
@@ -164,7 +165,7 @@ impl Stream {
         let count = window.count.map(Into::into);
         let recorder = Recorder::new(Printer::new(target, format), events, scope, count, report, event_loop.sender());
         let mut reporter =
-            ConnectionReporter::new(options.clone(), qos, group.is_some(), recorder.clone(), tells_status, report);
+            ConnectionReporter::new(options.clone(), qos, group.is_some(), recorder.clone(), records_status, report);
         let subscription = Subscription { filters, qos, group, allow_partial };
         let (ready, ended) = (event_loop.sender(), event_loop.sender());
         let follow = move |event: SessionEvent| {
@@ -184,18 +185,19 @@ impl Stream {
         let wait = Wait { event_loop, recorder, options, report, was_ready: false, is_over: false };
         let (end, counters) = wait.run(deadline, &session).with_context(|| format!("cannot write to {name}"))?;
         match counters {
-            // Nothing can have been seen before there was a connection.
+            // The session failed before the first message: the error says enough.
             Some(Counters { seen: 0, .. }) if matches!(end, End::SessionFailed(_)) => {}
             Some(counters) => report.info(counters.summary(began.elapsed())),
             None if matches!(end, End::ReaderGone) => {}
-            None => report
-                .warn(format_args!("{name} may be blocked: what waits there is not written, and not acknowledged")),
+            None => report.warn(format_args!(
+                "{name} may be blocked: the remaining records are not written and not acknowledged"
+            )),
         }
         Ok(end.status(&window, counters.map(|counters| counters.printed))?)
     }
 }
 
-/// Handles no message: for a connection that is subscribed to nothing.
+/// Discards all messages: for a connection without subscriptions.
 struct Discard;
 
 impl MessageHandler for Discard {
@@ -212,21 +214,21 @@ impl MessageHandler for Discard {
     }
 }
 
-/// The command's own thread, waiting.
+/// What the command's thread needs to wait for the end.
 struct Wait {
     event_loop: EventLoop<StreamEvent>,
     recorder: Recorder,
     options: Options,
     report: Report,
-    /// Whether the subscriptions ever stood.
+    /// Whether the subscriptions were ever granted.
     was_ready: bool,
-    /// Whether the session has ended by itself.
+    /// Whether the session has ended on its own.
     is_over: bool,
 }
 
 impl Wait {
-    /// Waits for the end, then ends the session in order and has the rest written. After a further signal it waits no longer
-    /// for what takes time. If the rest is not written there are no counters.
+    /// Waits for the end, disconnects and writes the rest. A further signal shortens both. Without counters, the rest was
+    /// not written.
     ///
     /// # Errors
     /// If records cannot be written.
@@ -260,34 +262,32 @@ impl Wait {
                 }
                 Some(LoopEvent::Custom(StreamEvent::Full)) => return Ok(End::Full),
                 Some(LoopEvent::Custom(StreamEvent::CannotWrite(error))) => {
-                    let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
-                    return if is_gone { Ok(End::ReaderGone) } else { Err(error) };
+                    return ignore_broken_pipe(Err(error)).map(|()| End::ReaderGone);
                 }
                 Some(LoopEvent::Custom(StreamEvent::Finished(_))) => {}
             }
         }
     }
 
-    /// A run whose subscriptions never stood did not see silence: who relies on the status must know. A kept session may
-    /// have delivered all the same.
+    /// Turns the deadline of a run without any granted subscription into a failure, because no messages is not the same as
+    /// no subscription. A kept session may deliver before the subscriptions are granted.
     fn checked(&self, end: End, counters: Option<Counters>) -> End {
         let has_printed = counters.is_none_or(|counters| counters.printed > 0);
         match end {
             End::Deadline if !self.was_ready && !has_printed => {
                 let broker = &self.options.brokers[0];
                 End::SessionFailed(
-                    Failure::unreachable(format!(
-                        "the time of --for was over before {broker} had granted the subscription"
-                    ))
-                    .hint("check its host and port, or give it longer: a connection may take as long as --connect-timeout"),
+                    Failure::unreachable(format!("--for ended before {broker} granted the subscription"))
+                        .hint("check host and port, or use a longer --for: connecting takes up to --connect-timeout"),
                 )
             }
             end => end,
         }
     }
 
-    /// Waits until the session has disconnected; whether a further signal came. What cannot be written meanwhile cannot be
-    /// written afterwards either, and is reported then.
+    /// Waits until the session has disconnected. Returns whether a further signal arrived.
+    ///
+    /// Ignores write errors: [`Wait::await_flush`] reports them again.
     fn await_disconnect(&self) -> bool {
         let until = deadline_in(SHUTDOWN_TIMEOUT);
         loop {
@@ -299,27 +299,20 @@ impl Wait {
         }
     }
 
-    /// Waits until the rest is written, for at most this long.
+    /// Waits until the rest is written. Returns `None` at the timeout or if the reader is gone.
     fn await_flush(&self, timeout: Duration) -> io::Result<Option<Counters>> {
-        let mut until = deadline_in(timeout);
-        loop {
-            match self.event_loop.next(until) {
-                Some(LoopEvent::Custom(StreamEvent::Finished(counters))) => return Ok(Some(counters)),
-                Some(LoopEvent::Custom(StreamEvent::CannotWrite(error)))
-                    if error.kind() != io::ErrorKind::BrokenPipe =>
-                {
-                    return Err(error);
-                }
-                None | Some(LoopEvent::ReaderGone | LoopEvent::Custom(StreamEvent::CannotWrite(_))) => return Ok(None),
-                Some(LoopEvent::Signal(_)) => until = until.min(deadline_in(FORCED_EXIT_GRACE)),
-                Some(LoopEvent::Custom(_)) => {}
-            }
-        }
+        let end = self.event_loop.await_shutdown(timeout, |event| match event {
+            LoopEvent::Custom(StreamEvent::Finished(counters)) => Some(Ok(Some(counters))),
+            LoopEvent::Custom(StreamEvent::CannotWrite(error)) => Some(ignore_broken_pipe(Err(error)).map(|()| None)),
+            LoopEvent::ReaderGone => Some(Ok(None)),
+            LoopEvent::Signal(_) | LoopEvent::Custom(_) => None,
+        });
+        end.unwrap_or(Ok(None))
     }
 }
 
 impl End {
-    /// The run's status, after so many printed records; `None` if that is not known.
+    /// Returns the run's status. `printed` is `None` if the number of records is unknown.
     fn status(self, window: &WindowArgs, printed: Option<u64>) -> Result<Status, Failure> {
         match self {
             Self::Signal(status) => Ok(status),
@@ -331,7 +324,7 @@ impl End {
 }
 
 impl Counters {
-    /// One line: how many of what, and how long.
+    /// Returns a one-line summary.
     fn summary(self, elapsed: Duration) -> String {
         let Self { seen, printed, undecodable } = self;
         let plural = if seen == 1 { "" } else { "s" };
@@ -340,16 +333,17 @@ impl Counters {
     }
 }
 
-/// Prints the topic filters that would be subscribed to, one a line: those of a group no two of which match the same
-/// topic, because each copy of a message might go to another member.
+/// Prints the topic filters to subscribe to, one per line.
+///
+/// The filters of a group are made disjoint: if two matched the same topic, two members could get a copy of one message.
 ///
 /// # Errors
-/// Where standard output cannot be written to.
+/// If standard output cannot be written to.
 pub(crate) fn print_filters(filters: &[TopicFilter], share: Option<&str>) -> Result<Status> {
     let filters = match share {
         Some(group) => disjoint(filters).iter().map(|filter| filter.shared_by(group)).collect(),
         None => filters.to_vec(),
     };
     let lines: Vec<&str> = filters.iter().flat_map(|filter| [filter.as_str(), "\n"]).collect();
-    output::print(&lines.concat())
+    ui::print(&lines.concat())
 }

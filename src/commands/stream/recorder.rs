@@ -1,10 +1,10 @@
-//! Where live messages end: filtered, printed, counted.
+//! Handles live messages: filters, prints and counts them.
 //!
-//! Messages are printed into memory as they are handled, on the relay's reader thread. At the end of what was read they are
-//! written, all at once, and only then acknowledged.
+//! The relay's reader thread prints the messages of one read into memory. Then it writes them all at once, and only then
+//! acknowledges them.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use jiff::Timestamp;
@@ -16,25 +16,26 @@ use crate::output::target::Target;
 use crate::protocol::filter::Filter;
 use crate::protocol::record::{ConnectionStatus, Content, Message, Payload, Record};
 use crate::protocol::topic::{Root, TopicFilter};
+use crate::sync::lock;
 use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish};
 
 /// Which messages are printed.
 pub(crate) enum Scope {
     /// Events that pass the filter; other messages are reported.
     Events(Filter),
-    /// Everything if the filter is open, else the events that pass it.
+    /// All messages without a filter, or the events that pass the filter.
     Messages(Filter),
 }
 
 impl Scope {
-    /// What the topic of a message matches that may be printed or reported; `None` if any topic may.
+    /// Returns the topic filters of messages that may be printed or reported; `None` for all topics.
     fn topics(&self, events: &Root) -> Option<Vec<TopicFilter>> {
         let (Self::Events(filter) | Self::Messages(filter)) = self;
         (!filter.matches_everything()).then(|| filter.subscriptions(events))
     }
 }
 
-/// What was seen.
+/// Numbers of messages.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counters {
     pub(super) seen: u64,
@@ -42,10 +43,10 @@ pub(super) struct Counters {
     pub(super) undecodable: u64,
 }
 
-/// Notifies the command's thread.
+/// Sends an event to the command's thread.
 type Notify = Arc<dyn Fn(StreamEvent) + Send + Sync>;
 
-/// Prints records; shared by the thread that brings messages and those that report on the connection.
+/// Prints records. Shared by the reader thread and the session's thread.
 #[derive(Clone)]
 pub(super) struct Recorder {
     state: Arc<Mutex<State>>,
@@ -56,16 +57,16 @@ struct State {
     printer: Printer<Target>,
     events: Root,
     scope: Scope,
-    /// What a message must match to be looked into.
+    /// Topic filters of the messages to decode; `None` for all.
     topics: Option<Vec<TopicFilter>>,
     report: Report,
-    /// How many records are still to be printed, if that is limited.
+    /// Number of records left to print, if limited.
     left: Option<u64>,
     counters: Counters,
 }
 
 impl Recorder {
-    /// Prints below `events` what is in `scope`, at most `count` records.
+    /// Makes a recorder for the messages of `scope`, with events below `events`, and at most `count` records.
     pub(super) fn new(
         printer: Printer<Target>,
         events: Root,
@@ -80,7 +81,7 @@ impl Recorder {
         Self { state: Arc::new(Mutex::new(state)), notify: Arc::new(notify) }
     }
 
-    /// Prints a change of the connection.
+    /// Prints a connection change.
     pub(super) fn status(&self, status: &ConnectionStatus<'_>) {
         let mut state = self.lock();
         let printed = state.printer.status(status).and_then(|()| state.printer.flush());
@@ -88,7 +89,7 @@ impl Recorder {
         self.notify_of(printed);
     }
 
-    /// Continues in a new file of the same name. On a thread of its own: the old file may be blocked.
+    /// Reopens the output file. Uses a thread of its own, because writing to the old file may block.
     pub(super) fn reopen(&self) {
         let recorder = self.clone();
         thread::spawn(move || {
@@ -99,8 +100,9 @@ impl Recorder {
         });
     }
 
-    /// Writes what is left, and then reports what was seen. On a thread of its own: the reader of the output may have
-    /// stopped, and what waits then was not acknowledged.
+    /// Writes the rest, and then sends [`StreamEvent::Finished`]. Uses a thread of its own, because writing may block.
+    ///
+    /// Records that are never written were not acknowledged.
     pub(super) fn finish(&self) {
         let recorder = self.clone();
         thread::spawn(move || {
@@ -132,14 +134,13 @@ impl Recorder {
         }
     }
 
-    /// Locks. A thread that panicked while it held the lock left nothing half done that matters at the end of a run.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
 impl MessageHandler for Recorder {
-    /// Withholds the acknowledgement of a message that comes after the last requested record.
+    /// Prints a message. Withholds the acknowledgement after the last record of `--count`.
     fn message(&mut self, message: &Publish<'_>, received: Timestamp) -> Ack {
         let mut state = self.lock();
         if state.left == Some(0) {
@@ -179,16 +180,16 @@ impl MessageHandler for Recorder {
 }
 
 impl State {
-    /// Whether a message may be printed or reported, judged by its topic alone.
+    /// Returns whether a message with this topic may be printed or reported.
     fn may_matter(&self, topic: &str) -> bool {
         self.topics.as_ref().is_none_or(|topics| topics.iter().any(|it| it.matches(topic)))
     }
 
-    /// Prints a message if it is wanted.
+    /// Prints a message if it is in scope.
     fn take(&mut self, message: &Publish<'_>, received: Timestamp) -> io::Result<()> {
         let Publish { topic, qos, retain, payload, .. } = *message;
         let record = Record::of(&self.events, &Message { received, topic, qos, retain, payload });
-        let is_wanted = match (&record.content, &self.scope) {
+        let is_selected = match (&record.content, &self.scope) {
             (Content::Event(event), Scope::Events(filter) | Scope::Messages(filter)) => filter.matches(event),
             (Content::Malformed(error), Scope::Events(_)) => {
                 self.counters.undecodable += 1;
@@ -202,10 +203,10 @@ impl State {
             }
             (Content::Malformed(_) | Content::Other, Scope::Messages(filter)) => filter.matches_everything(),
         };
-        if is_wanted { self.print(&record) } else { Ok(()) }
+        if is_selected { self.print(&record) } else { Ok(()) }
     }
 
-    /// Reports that a message was too large, as any message that cannot be read is.
+    /// Reports a message that is too large, like any message that cannot be decoded.
     fn take_oversized(&mut self, message: &Publish<'_>, size: PacketSize, received: Timestamp) -> io::Result<()> {
         let Publish { topic, qos, retain, .. } = *message;
         let PacketSize { packet, limit } = size;

@@ -1,4 +1,4 @@
-//! Reports what happens to a stream's connection: on standard error, and as records if they are requested.
+//! Reports connection changes of a stream: on standard error, and as records with `--status-events`.
 
 use std::time::Duration;
 
@@ -16,38 +16,39 @@ use crate::transport::options::Options;
 use crate::transport::session::SessionEvent;
 use crate::transport::url::BrokerUrl;
 
-/// A connection that is lost within this time after it was ready is not lost by chance.
+/// A connection that is lost within this time after it was ready counts as flapping.
 const FLAP_WINDOW: Duration = Duration::from_secs(2);
 
-/// How many such losses in a row make a pattern.
+/// Number of such losses in a row that cause a warning.
 const FLAP_LIMIT: u32 = 3;
 
-/// How many connections in a row may end soon and for the same reason before they are reported together.
+/// Number of losses in a row with the same reason that are reported one by one.
 const MAX_REPETITIONS: u32 = 2;
 
-/// Reports on one stream's connections.
+/// Reports the connection changes of one stream.
 pub(super) struct ConnectionReporter {
     options: Options,
     qos: u8,
     is_shared: bool,
-    /// The broker of the connection that stands, or that was lost last.
+    /// The broker of the current or the last connection.
     broker: BrokerUrl,
     is_resumed: bool,
     outage: Option<Outage>,
-    /// When the subscriptions stood, by both clocks.
+    /// When the subscriptions were granted, by both clocks.
     ready: Option<(Moment, Timestamp)>,
-    /// How often in a row the connection was lost soon after they did.
+    /// Number of losses in a row within [`FLAP_WINDOW`].
     flaps: u32,
-    /// Since when losses are not reported, because connections do not last: the last proof before them that the stream was
-    /// complete.
+    /// Set while losses are not reported because connections do not last. The time up to which the stream was complete
+    /// before them.
     silenced: Option<Timestamp>,
     recorder: Recorder,
     records_status: bool,
     report: Report,
 }
 
-/// Since when messages may be missing, and why.
+/// A time without a connection, in which messages may be missing.
 struct Outage {
+    /// No message is missing that was published before this moment.
     complete_until: Moment,
     /// The same by the wall clock.
     from: Timestamp,
@@ -79,7 +80,7 @@ impl ConnectionReporter {
         }
     }
 
-    /// Reports the next event.
+    /// Reports an event.
     pub(super) fn follow(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Connected(connected) => self.connected(&connected),
@@ -106,13 +107,13 @@ impl ConnectionReporter {
             transport_error::warn_if_insecure(&self.options, broker, self.report);
             transport_error::warn_of_failures(failures, &self.options, self.report);
         }
-        let session = if accepted.session_present { ", which had kept our session" } else { "" };
+        let session = if accepted.session_present { ", which kept the session" } else { "" };
         self.report.debug(format_args!("connected to {broker} with MQTT {version}{session}"));
         if self.outage.is_none() {
             transport_error::warn_of_limits(&self.options, connected, self.report);
             if self.is_shared && *version == Version::V311 {
                 self.report.warn(
-                    "MQTT 3.1.1 does not define shared subscriptions: many brokers take $share/… for an ordinary topic, \
+                    "MQTT 3.1.1 does not define shared subscriptions: many brokers treat $share/… as an ordinary topic \
                      and send nothing",
                 );
             }
@@ -124,7 +125,7 @@ impl ConnectionReporter {
     fn ready(&mut self, granted: &Granted, since: Moment) {
         for (filter, reason) in &granted.denied {
             self.report.warn(format_args!(
-                "{} refuses the subscription to '{filter}' ({}): what it matches is missing",
+                "{} refuses the subscription to '{filter}' ({}): messages that match only this filter are missing",
                 self.broker,
                 describe_refusal(reason)
             ));
@@ -146,20 +147,22 @@ impl ConnectionReporter {
     fn warn_of_lower_qos(&self, qos: u8) {
         let lower = format!("{} grants QoS {qos} instead of {}", self.broker, self.qos);
         if qos == 0 && self.options.session_expiry.is_some() {
-            self.report.warn(format_args!("{lower}: --durable does not deliver at least once then"));
+            self.report.warn(format_args!("{lower}: --durable cannot deliver at least once"));
         } else {
             self.report.debug(lower);
         }
     }
 
-    /// Reports the span in which published messages may be missing. It is measured with a clock that does not step, so it
-    /// never ends before it begins; if the wall clock has stepped, it covers what both say.
+    /// Reports the period in which published messages may be missing.
+    ///
+    /// A clock that does not step measures its length, so it never ends before it begins. If the wall clock was set
+    /// meanwhile, the period covers both clocks.
     fn gap(&self, outage: &Outage, complete_since: Moment) {
         let Outage { complete_until, from, .. } = *outage;
         let length = complete_since.since(complete_until);
         let until = from.checked_add(length).unwrap_or(from).max(complete_since.to_wall());
         let kept = if self.is_resumed && self.qos > 0 {
-            "; the session was kept, so only what was published with QoS 0, or was too much for the broker to keep, may be \
+            "; the broker kept the session, so only messages with QoS 0, and messages beyond the broker's limits, may be \
              missing"
         } else if self.options.session_expiry.is_some() {
             "; the broker did not keep the session"
@@ -173,7 +176,7 @@ impl ConnectionReporter {
         self.record(ConnectionChange::Gap { from, until }, Some(reason));
     }
 
-    /// Warns of a loss; if it is one of many, once for all of them.
+    /// Warns of a loss. Losses that repeat for the same reason are reported only once more.
     fn report_loss(&mut self, end: &ConnectionEnd, is_one_of_many: bool, complete_until: Option<Moment>) {
         if self.silenced.is_some() {
             return;
@@ -181,7 +184,8 @@ impl ConnectionReporter {
         if is_one_of_many {
             self.silenced = Some(self.to_wall(complete_until.unwrap_or_else(Moment::now)));
             self.report.warn(format_args!(
-                "lost {} again for the same reason: its connections do not last. Reconnecting ever more slowly, until one does",
+                "lost {} again for the same reason: its connections do not last. Reconnecting with growing pauses until one \
+                 does",
                 self.broker
             ));
         } else {
@@ -194,13 +198,13 @@ impl ConnectionReporter {
         let from = self.to_wall(complete_until);
         self.warn_client_id_clash();
         self.record(ConnectionChange::Disconnected, Some(reason.clone()));
-        // If the connection was not ready, messages have been missing since an earlier loss.
+        // Without a ready connection in between, messages have been missing since the earlier loss.
         if self.outage.is_none() {
             self.outage = Some(Outage { complete_until, from, reason });
         }
     }
 
-    /// A moment by the wall clock as it was when the subscriptions stood, so that it can be compared with their record.
+    /// Converts a moment to the wall clock as it was at the last `ready` record, so that both can be compared.
     fn to_wall(&self, moment: Moment) -> Timestamp {
         match self.ready {
             Some((ready, received)) if moment >= ready => received.checked_add(moment.since(ready)).unwrap_or(received),
@@ -208,7 +212,7 @@ impl ConnectionReporter {
         }
     }
 
-    /// A connection has lasted: what was not reported before it is reported now.
+    /// Reports what was silenced, because a connection has lasted.
     fn stable(&mut self) {
         if let Some(from) = self.silenced.take() {
             let until = Timestamp::now().max(from);
@@ -219,8 +223,10 @@ impl ConnectionReporter {
         }
     }
 
-    /// Warns of another process with the same client identifier: a broker ends the connection of a client if another one
-    /// connects with its name [MQTT-3.1.4-3], and few say so. Reported once a run.
+    /// Warns that another process may use the same client identifier. Warns once per run.
+    ///
+    /// A broker closes the connection of a client if another one connects with its identifier [MQTT-3.1.4-3], and few
+    /// brokers report that.
     fn warn_client_id_clash(&mut self) {
         let was_soon = self.ready.take().is_some_and(|(ready, _)| ready.elapsed() < FLAP_WINDOW);
         if self.flaps == FLAP_LIMIT {
@@ -229,8 +235,8 @@ impl ConnectionReporter {
         self.flaps = if was_soon { self.flaps + 1 } else { 0 };
         if self.flaps == FLAP_LIMIT && self.options.session_expiry.is_some() {
             self.report.warn(format_args!(
-                "lost {FLAP_LIMIT} times in a row, each time soon after it was ready: is there another process with \
-                 --durable {}? They take the session from each other; each needs a name of its own",
+                "lost {FLAP_LIMIT} times in a row soon after ready: another process may use --durable {} too. Use a \
+                 different name for each process",
                 self.options.client_id
             ));
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::names::{SyntaxError, check_text};
+use super::syntax::{SyntaxError, check_text};
 
 /// A valid MQTT topic filter [MQTT-4.7.1-1], [MQTT-4.7.1-2].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ pub(crate) struct Properties<'a>(&'a [u8]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Property<'a> {
     SubscriptionIdentifier(u32),
-    /// In seconds; 4,294,967,295 means for ever.
+    /// In seconds; 4,294,967,295 means never.
     SessionExpiryInterval(u32),
     AssignedClientIdentifier(&'a str),
     /// In seconds; 0 means none.

@@ -91,7 +91,7 @@ impl LibraryLink {
 }
 
 impl LibraryAnswers {
-    /// Sends packets. The library reads for as long as it lives; if it is gone there is nobody to answer.
+    /// Sends packets. The library reads for as long as it lives; if it is gone, no answer is needed.
     pub(super) fn send(&self, packets: &[u8]) {
         let _ = lock(&self.socket).socket.write_all(packets);
     }

@@ -316,7 +316,8 @@ impl Reader {
         if let Some(interval) = accepted.limits.server_keep_alive.filter(|interval| !interval.is_zero()) {
             self.connection.times.set_keepalive(interval);
         }
-        self.deduplicator = Some(self.options.subscription.deduplicator(version, &accepted.limits));
+        self.deduplicator =
+            Some(self.options.subscription.deduplicator(version, accepted.limits.subscription_identifiers));
         self.library.accept(packet);
         self.connection.gate.set_connected(true);
         (self.options.report)(RelayEvent::Accepted(accepted));
@@ -429,7 +430,7 @@ impl Reader {
         self.connection.messages.store(self.messages, Ordering::Relaxed);
     }
 
-    /// Tells an MQTT 5 broker why we leave.
+    /// Sends DISCONNECT with a reason to an MQTT 5 broker.
     fn disconnect(&self, reason: ReasonCode) {
         if self.options.version == Version::V5 && self.deduplicator.is_some() {
             self.connection.send(&[PacketType::Disconnect.first_byte(), 1, reason.0]);

@@ -1,4 +1,4 @@
-//! A mosquitto that can be killed and started again where it was.
+//! A mosquitto that can be killed and restarted on the same port.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::Load;
 use crate::support::broker::{free_port, installed};
-use crate::support::{PATIENCE, Process, Rtcomm};
+use crate::support::{Process, Rtcomm, TIMEOUT};
 
-/// How often another port is tried where somebody else was faster.
+/// Number of attempts with another port, if the chosen one is taken meanwhile.
 const TRIES: usize = 20;
 
 /// What it keeps when it is stopped, and every second besides.
@@ -19,7 +19,7 @@ pub(crate) const KEEPING: &str = "persistence true\nautosave_interval 1\n";
 /// mosquitto, open to everybody, with room for all that waits.
 pub(crate) struct Mosquitto {
     port: u16,
-    /// What it is started in, where that is not here: a program and its arguments.
+    /// The program and arguments that start it in another namespace, if any.
     within: Vec<String>,
     dir: TempDir,
     process: Option<Process>,
@@ -83,7 +83,7 @@ impl Mosquitto {
         process.end();
     }
 
-    /// Starts it where it was.
+    /// Restarts it on the same port.
     pub(crate) fn start_again(&mut self) {
         if let Err(story) = self.run() {
             panic!("mosquitto does not start again\n{story}");
@@ -114,6 +114,6 @@ impl Mosquitto {
 
     /// Publishes `count` events, and waits until the broker has them all.
     pub(crate) fn publish(&self, count: u64) {
-        Load::to(self.address(), 0..count).start().finish(PATIENCE);
+        Load::to(self.address(), 0..count).start().finish(TIMEOUT);
     }
 }

@@ -1,8 +1,7 @@
-//! Two network namespaces, and between them a link that loses packets and takes its time.
+//! Two network namespaces, connected by a link that loses and delays packets.
 //!
-//! The link is an Ethernet segment carried in UDP (VXLAN); each end sends its datagrams to us, and we pass them on, or
-//! do not. So the loss is real, TCP's own machinery has to deal with it, a seed repeats it, and no traffic shaper is
-//! asked of the kernel.
+//! The link is an Ethernet segment carried in UDP (VXLAN). Each end sends its datagrams to this process, which forwards or
+//! drops them. So TCP handles real loss, a seed repeats it, and the kernel needs no traffic shaper.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -41,7 +40,7 @@ impl Link {
     /// Loses this share of packets, and takes so long one way.
     ///
     /// # Errors
-    /// Where the system does not let us, or cannot.
+    /// If the system does not allow or support it.
     pub(crate) fn new(loss: f64, delay: Duration, seed: u64) -> Result<Self, String> {
         let number = std::process::id() % 4_000;
         // From the block that is kept for measurements (RFC 2544).
@@ -98,7 +97,7 @@ impl Link {
         Ok(())
     }
 
-    /// Where we reach a namespace without loss.
+    /// The address of a namespace without loss.
     fn outside(&self, end: usize) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.hubs[end].to_bits() + 1)
     }
@@ -184,7 +183,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
         for (end, name) in self.names.iter().enumerate() {
-            // A namespace may live on for as long as TCP has something to say in it, but nobody hears that. What was
+            // A namespace may exist while TCP still has data in it, which goes nowhere. What was
             // never made need not be removed.
             let _ = ip(&format!("link del {}", veth(end)));
             let _ = ip(&format!("netns del {name}"));

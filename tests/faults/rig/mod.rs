@@ -1,4 +1,4 @@
-//! What breaks things, what publishes meanwhile, and what counts the messages that came through.
+//! Injects faults, publishes meanwhile, and counts the messages that arrive.
 
 use std::fmt;
 use std::io::Write as _;
@@ -23,19 +23,19 @@ pub(crate) use proxy::Proxy;
 pub(crate) use publisher::Load;
 pub(crate) use tape::{Recording, Tape};
 
-/// How often to look again where nothing tells of a change.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How often to poll for changes without a notification.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long to wait for many messages. Only a broken program makes a test wait so long.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
 
-/// Looks until it comes to hold; where it does not within `bound`, fails with `story`.
+/// Polls until the condition holds. Fails with `story` after `bound`.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, bound: Duration, story: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + bound;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", story());
-        thread::sleep(LOOK_AGAIN);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -50,10 +50,10 @@ pub(crate) fn has_ended(process: &mut Process) -> bool {
     process.child.try_wait().expect("our own child can be waited for").is_some()
 }
 
-/// Prints what was measured, also where the test passes.
+/// Prints a measurement, even if the test passes.
 pub(crate) fn figures(text: impl fmt::Display) {
     let name = thread::current().name().unwrap_or_default().to_owned();
-    // Where nobody reads there is nobody to tell.
+    // Ignore broken pipes: the reader is gone.
     let _ = std::io::stderr().write_all(format!("{name}: {text}\n").as_bytes());
 }
 

@@ -23,7 +23,7 @@ fn may_unshare(kind: &str) -> bool {
     let probe = Command::new("unshare").args([kind, "true"]).stdin(Stdio::null()).output();
     let may = probe.is_ok_and(|output| output.status.success());
     if !may {
-        figures(format_args!("not tested: nobody may `unshare {kind}` here"));
+        figures(format_args!("not tested: this system does not allow `unshare {kind}`"));
     }
     may
 }

@@ -1,7 +1,7 @@
-//! A bad network of our own: a TCP proxy that cuts, stalls, delays, and writes in small pieces.
+//! A bad network: a TCP proxy that cuts, stalls, delays, and writes in small pieces.
 //!
-//! What it does to a connection is decided when the first byte comes: a connection that is only opened and closed again,
-//! to see whether somebody listens, is none of its business.
+//! The fault of a connection is chosen when its first byte arrives, so connections that are only opened and closed again do
+//! not count.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -99,7 +99,7 @@ impl Proxy {
                     return;
                 }
                 let shared = shared.clone();
-                // Where a connection fails it is closed, as it would be on any bad network.
+                // Close a failed connection, as a bad network does.
                 thread::spawn(move || drop(shared.serve(&client)));
             }
         });
@@ -123,12 +123,12 @@ impl Proxy {
     /// Cuts every connection.
     pub(crate) fn cut(&self) {
         for stream in lock(&self.shared.streams).drain(..) {
-            // Where it is closed already there is nothing to cut.
+            // Ignore errors: it may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Swallows from now on whatever is sent to it: connections are cut, and nobody answers new ones.
+    /// Drops all packets from now on: connections are cut, and new ones are not answered.
     pub(crate) fn go_dark(&self) {
         self.stop_accepting();
         let waiting = swallow_all(&self.listener);
@@ -141,14 +141,14 @@ impl Proxy {
         if let Some(accepting) = lock(&self.accepting).take() {
             // Wakes the thread that accepts.
             let woken = TcpStream::connect(self.address());
-            // Where it panicked its test has failed already.
+            // If it panicked, its test has failed already.
             let _ = accepting.join();
             drop(woken);
         }
     }
 }
 
-/// Fills the queue of a listener that nobody accepts at, so that the system answers nobody any more; holds who waits.
+/// Fills the queue of a listener that does not accept, so that the system ignores new connections. Holds the waiting ones.
 pub(crate) fn swallow_all(listener: &TcpListener) -> Vec<TcpStream> {
     rustix::net::listen(listener, 0).expect("it listens");
     let address = listener.local_addr().expect("it is bound");
@@ -175,17 +175,17 @@ impl Shared {
         let broker = TcpStream::connect(self.broker)?;
         broker.set_nodelay(true)?;
         lock(&self.streams).push(broker.try_clone()?);
-        let passage = Passage { shared: self, nth, plan, until: Mutex::new(None) };
+        let connection = ProxiedConnection { shared: self, nth, plan, until: Mutex::new(None) };
         thread::scope(|scope| {
-            scope.spawn(|| passage.pass(client, &broker, true));
-            passage.pass(&broker, client, false);
+            scope.spawn(|| connection.pass(client, &broker, true));
+            connection.pass(&broker, client, false);
         });
         Ok(())
     }
 }
 
 /// One connection's way.
-struct Passage<'a> {
+struct ProxiedConnection<'a> {
     shared: &'a Shared,
     nth: usize,
     plan: Plan,
@@ -193,7 +193,7 @@ struct Passage<'a> {
     until: Mutex<Option<Instant>>,
 }
 
-impl Passage<'_> {
+impl ProxiedConnection<'_> {
     /// Passes bytes on in one direction until an end closes, or the plan says so.
     fn pass(&self, from: &TcpStream, to: &TcpStream, is_up: bool) {
         match self.plan.latency {
@@ -246,7 +246,7 @@ impl Passage<'_> {
                     thread::sleep(delay.mul_f64(random.f64()));
                 }
                 self.wait_out_a_stall(is_up);
-                // Noted first, so that what somebody has received is known to have passed.
+                // Count before sending, so that everything received is counted.
                 self.note(is_up, piece);
                 if to.write_all(piece).is_err() {
                     break 'connection;
@@ -257,7 +257,7 @@ impl Passage<'_> {
             lock(&self.shared.stories)[self.nth].cut.get_or_insert_with(Timestamp::now);
         }
         for end in [from, to] {
-            // Where it is closed already there is nothing to close.
+            // Ignore errors: it may be closed already.
             let _ = end.shutdown(Shutdown::Both);
         }
     }

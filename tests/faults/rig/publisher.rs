@@ -1,4 +1,4 @@
-//! Publishes numbered events as fast as a broker takes them, or at a pace, and again what was not acknowledged.
+//! Publishes numbered events as fast as a broker accepts them, or at a rate, and repeats unacknowledged ones.
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read as _, Write as _};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::support::PATIENCE;
+use crate::support::TIMEOUT;
 use crate::support::mqtt::{CONNACK, CONNECT, Message, PUBACK, Packet, string};
 
 /// How many publications may wait for their acknowledgement.
 const WINDOW: usize = 400;
 
 /// How soon a broker that is gone is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The topic of the events.
 pub(crate) const TOPIC: &str = "/rtcomm/event/session/started/iggy_pop/mick_jagger";
@@ -123,7 +123,7 @@ impl Run {
 
     fn finish(mut self) -> Sent {
         while self.over_one_connection().is_err() {
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(POLL_INTERVAL);
         }
         Sent { again: self.again, times: self.load.times.unwrap_or_default() }
     }
@@ -205,9 +205,9 @@ fn index(number: u64) -> usize {
 
 /// A connection of MQTT 3.1.1 with a clean session.
 fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    let stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let id = format!("load{}x{}", std::process::id(), fastrand::u32(..));
     Packet::new(CONNECT, [string("MQTT"), vec![4, 2, 0, 0], string(&id)].concat()).write(&stream)?;
     let answer = Packet::read(&stream)?;

@@ -1,4 +1,4 @@
-//! Counts the numbered events in what a run printed.
+//! Counts the numbered events in the output of a run.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -37,7 +37,7 @@ impl Tape {
     }
 
     /// One that also keeps the order.
-    pub(crate) fn in_order(count: u64) -> Self {
+    pub(crate) fn ordered(count: u64) -> Self {
         Self { order: Some(Vec::new()), ..Self::of(count) }
     }
 

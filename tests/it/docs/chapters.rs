@@ -1,6 +1,6 @@
-//! What the man pages explain at length: a section of its own for each subject.
+//! The longer sections of the man pages.
 //!
-//! What stands between backquotes is shown in bold.
+//! Text between backquotes is shown in bold.
 
 /// A section.
 pub(super) struct Chapter {
@@ -10,12 +10,12 @@ pub(super) struct Chapter {
     pub(super) parts: &'static [Part],
 }
 
-/// A piece of a section.
+/// A part of a section.
 pub(super) enum Part {
     Paragraph(&'static str),
-    /// What is explained, and the explanation.
+    /// Terms and their explanations.
     Entries(&'static [(&'static str, &'static str)]),
-    /// As it stands.
+    /// Lines that are shown as they are.
     Verbatim(&'static [&'static str]),
 }
 
@@ -23,7 +23,7 @@ use Part::{Entries, Paragraph, Verbatim};
 
 const STREAMS: &[&str] = &["watch", "tail"];
 
-/// The sections of a command's page, in their order.
+/// The sections of a command's page, in order.
 pub(super) fn of(command: &str) -> impl Iterator<Item = &'static Chapter> {
     CHAPTERS.iter().filter(move |chapter| chapter.commands.contains(&command))
 }
@@ -34,85 +34,80 @@ const CHAPTERS: &[Chapter] = &[
         heading: "GUARANTEES",
         parts: &[
             Paragraph(
-                "What is promised for live messages depends on `--qos` and `--durable`. A message is delivered with the \
-                 lower of two qualities of service: that of its publisher and that of `--qos`.",
+                "Delivery of live messages depends on `--qos` and `--durable`. A message is delivered with the lower of two \
+                 qualities of service: its publisher's and that of `--qos`.",
             ),
             Entries(&[
                 (
                     "`--qos 0`",
-                    "At most once. What is on its way when the connection breaks is lost, and so is what came within the last \
-                     milliseconds before the program is killed.",
+                    "At most once. Messages in transit are lost if the connection breaks, and messages of the last \
+                     milliseconds if the program is killed.",
                 ),
                 (
                     "`--qos 1` (default)",
-                    "At least once. A message is acknowledged to the broker only after its line was handed to the kernel \
-                     for standard output, or to the file of `--output`. So nothing that was acknowledged is lost when the \
-                     program is killed; what was not, the broker delivers again where it keeps the session.",
+                    "At least once. A message is acknowledged to the broker after its line is written to standard output, \
+                     or to the file of `--output`. So no acknowledged message is lost if the program is killed. The broker \
+                     delivers unacknowledged messages again if it keeps the session.",
                 ),
-                (
-                    "`--qos 2`",
-                    "As 1, and while both sides live the broker delivers nothing twice. With MQTT 3.1.1 it becomes 1, which \
-                     is told: there messages would be acknowledged before they are written.",
-                ),
+                ("`--qos 2`", "Like 1. Also, a running program gets no message twice, with MQTT 5 and 3.1.1."),
                 (
                     "without `--durable`",
-                    "The broker forgets us when the connection ends. What is published until the next `ready` is missing, \
-                     and told as a gap.",
+                    "The broker forgets the session when the connection ends. Messages published before the next `ready` \
+                     are missing, and reported as a gap.",
                 ),
                 (
                     "`--durable` NAME",
-                    "The broker keeps the session: it stores what is published with QoS 1 or 2 while we are away, and what \
-                     was not acknowledged, for `--durable-expiry` after the connection ended. What `--qos` promises then \
-                     holds across lost connections, restarts and kills, and across restarts of a broker that keeps \
-                     sessions on disk. Each process needs a NAME of its own: two with the same take the session from \
-                     each other for ever.",
+                    "The broker keeps the session for `--durable-expiry` after the connection ends. It stores unacknowledged \
+                     messages, and messages with QoS 1 or 2 that are published meanwhile. So the guarantee of `--qos` holds \
+                     across lost connections, restarts and kills, and across restarts of a broker that stores sessions on \
+                     disk. Use a different NAME for each process: two processes with the same name keep disconnecting each \
+                     other.",
                 ),
                 (
                     "`--fsync`",
-                    "What the kernel has is safe from a crash of this program, not from a loss of power. With this flag a \
-                     message is acknowledged only after the file has reached the disk, at the price of waiting for the \
-                     disk with each message.",
+                    "Acknowledge a message only after its line is on the disk. Without it, lines survive a crash of the \
+                     program, but not a power failure. Each write waits for the disk.",
                 ),
                 (
                     "`--count` N",
-                    "Nothing beyond the N-th printed record is acknowledged: with `--durable` the next run begins there.",
+                    "No message after the N-th printed record is acknowledged. With `--durable`, the next run starts there.",
                 ),
             ]),
-            Paragraph("Not promised:"),
+            Paragraph("Not guaranteed:"),
             Entries(&[
                 (
                     "no duplicates",
-                    "What was written, but not yet acknowledged when the program was killed or the connection broke, is \
-                     delivered and printed again. Nothing in the line says so. A run that ends in order (`--count`, \
-                     `--for`, a signal) waits, a second at the most, until the broker has read its acknowledgements, and \
-                     leaves nothing to repeat, where the system allows it: Linux does, but for some containers \
-                     (pidfd_getfd).",
+                    "A message that was written but not acknowledged when the program was killed or the connection broke is \
+                     delivered and printed again. Its line does not show that. A run that ends normally (`--count`, `--for`, \
+                     a signal) waits up to a second until the broker has read the acknowledgements, so the next run repeats \
+                     nothing.",
                 ),
-                ("QoS 0 while away", "What is published with QoS 0 while we are away is not kept by most brokers."),
+                ("QoS 0 while disconnected", "Most brokers do not store messages with QoS 0."),
                 (
                     "the broker's limits",
-                    "mosquitto stores 1000 messages for each client that is away or slow (max_queued_messages), drops the \
-                     rest, and tells nobody: this program cannot tell it either. It forgets sessions when it restarts, \
-                     unless persistence is true; then it writes them when it ends in order and each autosave_interval (30 \
-                     minutes), so a crash costs what came since.",
+                    "mosquitto stores 1000 messages per disconnected or slow client (max_queued_messages) and drops the rest \
+                     without notice, so this program cannot report it. It forgets sessions at a restart unless persistence \
+                     is true. Then it saves them at shutdown and every autosave_interval (30 minutes), so a crash loses the \
+                     messages since.",
                 ),
                 (
                     "gaps between two runs",
-                    "A gap is told of a connection that was lost. A run that starts and finds no kept session cannot know \
-                     what it missed; `--verbose` says whether the broker had kept the session.",
+                    "Gaps are reported for lost connections. A run that finds no kept session cannot know what it missed. \
+                     `--verbose` reports whether the broker kept the session.",
                 ),
                 (
                     "other filters in the same session",
-                    "The session goes on to hold the filters of earlier runs. What only these match still comes, and what \
-                     both match may be printed twice. Before you change filters or `--share`, let a last run with the old \
-                     ones print what waits, and give the session up with `--durable-delete`: that deletes what waits.",
+                    "The session keeps the filters of earlier runs. Messages that match only those still arrive, and \
+                     messages that match both may be printed twice. Before you change filters or `--share`, print the stored \
+                     messages with a last run, then delete the session with `--durable-delete`, which also deletes stored \
+                     messages.",
                 ),
                 (
                     "order in a group",
-                    "With `--share` each message goes to one member, and the order is kept for none. Where the filters \
-                     overlap, fewer and wider ones are subscribed to, because each copy could go to another member; what \
-                     the flags leave out is left out here. `--dry-run` shows them. What the broker has dealt to a member \
-                     that is away may wait for it (mosquitto) or go to the others, as the broker has it.",
+                    "With `--share`, each message goes to one member, in no guaranteed order. Overlapping filters are merged \
+                     into fewer, wider ones, because each copy of a message could go to another member; other messages are \
+                     filtered out here. `--dry-run` prints the merged filters. If a member disconnects, its messages wait \
+                     for it (mosquitto) or go to other members, depending on the broker.",
                 ),
             ]),
         ],
@@ -121,11 +116,9 @@ const CHAPTERS: &[Chapter] = &[
         commands: STREAMS,
         heading: "BACK-PRESSURE",
         parts: &[Paragraph(
-            "Messages are not gathered in memory, but for 128 KiB of those with QoS 0, and as much again while these are \
-             written. A reader that stops stops this program, and so the broker, which stores what comes as far as its \
-             limits allow. No ping can be sent meanwhile, so past one and a half `--keepalive` (45 seconds by default) the \
-             broker drops the connection. When the reader goes on that is told, with the gap, and the connection is made \
-             anew; with `--durable` what was stored then comes.",
+            "Memory does not grow if the reader of the output is slow: at most 128 KiB of messages are buffered, and their \
+             lines. If the output blocks, this program stops reading, and the broker stores messages up to its limits. Pings \
+             are still sent, so the connection stays. When the output continues, so does the stream.",
         )],
     },
     Chapter {
@@ -133,16 +126,15 @@ const CHAPTERS: &[Chapter] = &[
         heading: "RECONNECTING",
         parts: &[
             Paragraph(
-                "The first connection is made or the program ends, with 5 where the broker cannot be reached. A connection \
-                 that is lost later is made again: after 0.2 seconds, then each time after twice as long, up to 30 \
-                 seconds; each pause is shortened by up to a half at random. The host's name is looked up anew each time. \
-                 A reason is told once, not with each attempt. `ready` is said again when every subscription stands; it \
-                 subscribes anew only where the broker did not keep the session.",
+                "If the first connection fails, the program exits with 5. A connection that is lost later is made again: \
+                 after 0.2 seconds, then after twice as long each time, up to 30 seconds. Each pause is shortened by up to \
+                 half at random. Host names are resolved each time, the addresses of a name are raced, and several \
+                 brokers are tried in order. Each reason is reported once, not with each attempt. `ready` is printed again \
+                 when the broker has granted every subscription; a broker that kept the session needs no new SUBSCRIBE.",
             ),
             Paragraph(
-                "What cannot work is not tried again: where the broker refuses the credentials or a subscription, the \
-                 program ends with 4. `--no-reconnect` ends it with 5 at the first loss, `--max-retries` N when N attempts \
-                 in a row have failed.",
+                "If the broker refuses the credentials or a subscription, the program exits with 4 instead of reconnecting. \
+                 `--no-reconnect` exits with 5 at the first loss, `--max-retries` N after N failed reconnects in a row.",
             ),
         ],
     },
@@ -151,23 +143,21 @@ const CHAPTERS: &[Chapter] = &[
         heading: "GAPS",
         parts: &[
             Paragraph(
-                "After every interruption the span whose messages may be missing is told on standard error, and with \
-                 `--status-events` among the records too, as `gap`. Where the broker kept the session, the gap says that \
-                 only what was published with QoS 0, or was too much for the broker to keep, may be missing.",
+                "After each interruption, the period whose messages may be missing is reported on standard error, and with \
+                 `--status-events` also as a `gap` record. If the broker kept the session, only messages with QoS 0 and \
+                 messages beyond the broker's limits may be missing, and the gap says so.",
             ),
             Entries(&[
                 (
                     "from",
-                    "The last time at which the stream is known to have been whole: when the last message came, but no \
-                     earlier than one and a half `--keepalive` before the loss was noticed, since a dead connection is \
-                     noticed within that time. Where a reader had stopped us: when the message came that could not be \
-                     written.",
+                    "The last time at which the stream is known to be complete. It is measured: bytes that arrive while the \
+                     program waits for them, and answers to pings, prove that nothing published before is missing.",
                 ),
-                ("until", "When every subscription stood again."),
+                ("until", "When the broker had granted every subscription again."),
             ]),
             Paragraph(
-                "Both are times of this machine's clock. `rtcomm tail FILE` shows status records whatever the filters, \
-                 within `--since` and `--until`; they do not count for `--count`.",
+                "Both are times of this machine's clock. `rtcomm tail FILE` shows connection records regardless of filters, \
+                 within `--since` and `--until`. They do not count for `--count`.",
             ),
         ],
     },
@@ -178,17 +168,17 @@ const CHAPTERS: &[Chapter] = &[
             Entries(&[
                 (
                     "SIGINT, SIGTERM",
-                    "It writes what was acknowledged, says goodbye to the broker, tells how much was seen, and ends with \
-                     130 or 143; within two seconds also where standard output is blocked or a connection attempt hangs. \
-                     A second signal ends it at once.",
+                    "Write what is acknowledged, disconnect, print a summary, and exit with 130 or 143. This takes at most \
+                     two seconds, even if standard output is blocked or a connection attempt hangs. A second signal exits at \
+                     once.",
                 ),
-                ("SIGHUP", "Opens the file of `--output` anew. Without `--output` it ends the program, as is usual."),
+                ("SIGHUP", "Reopen the file of `--output`. Without `--output`, SIGHUP ends the program."),
             ]),
             Paragraph(
-                "Where the reader of standard output goes away it ends with 0, also while no message comes. Where the \
-                 file cannot be written to (a full disk) it ends with 1, and what is not written is not acknowledged. A \
-                 file that ends within a line, after a loss of power, is given a line end first, so that one line is \
-                 damaged and no more.",
+                "If the reader of standard output closes the pipe, the program exits with 0, even if no message arrives. If \
+                 the file cannot be written to (disk full), it exits with 1; messages that are not written are not \
+                 acknowledged. If the file ends within a line, after a power failure, a line end is added first, so that \
+                 only one line is damaged.",
             ),
             Paragraph("For logrotate:"),
             Verbatim(&[
@@ -214,40 +204,41 @@ const CHAPTERS: &[Chapter] = &[
         heading: "MANY CALLS",
         parts: &[
             Paragraph(
-                "With `--batch` the calls of a file, or of standard input (`-`), are placed over one connection, with one \
-                 reply topic. A line of the input is a JSON object:",
+                "`--batch` places the calls of a file, or of standard input (`-`), over one connection with one reply topic. \
+                 Each input line is a JSON object:",
             ),
             Verbatim(&[
                 r#"{"caller":"iggy_pop","callee":"david_bowie"}"#,
                 r#"{"caller":"a","callee":"b","session_id":"0f6c9f3e-3d53-4f0b-9f4c-0d9a3b1d7a55","app_context":"XYZ"}"#,
             ]),
             Paragraph(
-                "`session_id` may be called `sessionID` too, as in the lines that are printed, so that some of these can be \
-                 placed again. Other keys are ignored. `--app-context` is for the lines that have none. For each line of the input one \
-                 line is printed, as below, in the order of the input. A line that is no request, an empty one too, is \
-                 `invalid`, and the rest goes on. `--dry-run` prints the requests and the invalid lines.",
+                "`session_id` can also be named `sessionID`, as in the output, so output lines can be placed again. Other \
+                 keys are ignored. `--app-context` applies to lines without one. Each input line gives one output line, in \
+                 the order of the input. A line that is not a valid request gives `invalid`, and the batch continues. \
+                 `--dry-run` prints the requests and the invalid lines.",
             ),
             Paragraph(
-                "What `--password-file` or `--key-password-file` read from standard input too stands in lines before the calls, \
-                 the passphrase of the key first.",
-            ),
-            Paragraph("At the end standard error says how many there were of each outcome, unless `--quiet` is given."),
-            Paragraph(
-                "At most `--jobs` calls wait for their replies at a time, each for `--timeout` from its request on. `--rate` \
-                 limits how many begin in a time: `50/s`, `100/m`, `1000/h`. Where standard error is a terminal and \
-                 standard output is none, standard error shows how far it is, how fast, and how long it will take.",
+                "If `--password-file` or `--key-password-file` reads standard input too, the secrets come first, one per \
+                 line, the passphrase of the key before the password.",
             ),
             Paragraph(
-                "No request is sent twice. Where the run ends early, by a signal or because the broker is lost, the calls \
-                 in flight are printed as `unknown`, so the lines printed are the lines done: `--skip` their number goes on \
-                 after them. Look for the sessions of the `unknown` ones before you repeat these. Where standard output \
-                 cannot be written to, a warning says how many calls may have been placed that have no line. Where it is killed \
-                 (SIGKILL) or the power fails, calls may have been placed that have no line, up to 64 times `--jobs`: one \
-                 line waits for all before it.",
+                "At the end, the number of calls per outcome is printed on standard error, unless `--quiet` is given.",
             ),
             Paragraph(
-                "It exits with its worst outcome, in this order: 5, 4, 6, 124, 3, 1 (`unknown` and `invalid`), 0. Where the \
-                 input cannot be read to its end it exits with 1, once each call asked for before has its line.",
+                "At most `--jobs` calls wait for their replies, each for `--timeout` from its request. `--rate` limits how \
+                 fast calls start: `50/s`, `100/m`, `1000/h`. If standard error is a terminal and standard output is not, a \
+                 progress bar is shown.",
+            ),
+            Paragraph(
+                "No request is sent twice. If the run ends early, by a signal or a lost broker, the calls in flight are \
+                 printed as `unknown`. Then the number of output lines is the value of `--skip` that resumes the batch. \
+                 Check the sessions of `unknown` calls before you repeat those. If standard output cannot be written to, a \
+                 warning reports how many calls may have been placed but have no output line. After SIGKILL or a power \
+                 failure, up to 64 times `--jobs` calls may have no line, because each line waits for all earlier ones.",
+            ),
+            Paragraph(
+                "The exit status is that of the worst outcome, in this order: 5, 4, 6, 124, 3, 1 (`unknown` and `invalid`), \
+                 0. If the input cannot be read to the end, the calls read so far are finished, and the status is 1.",
             ),
         ],
     },
@@ -255,25 +246,25 @@ const CHAPTERS: &[Chapter] = &[
         commands: &["call"],
         heading: "LIMITS",
         parts: &[Paragraph(
-            "That nobody subscribes to the call topic (status 6) is known only where the broker says so, with MQTT 5. \
-             mosquitto, EMQX and HiveMQ do; the broker of `rtcomm demo` does not. Otherwise the call ends with 124.",
+            "Status 6, nobody subscribes to the call topic, requires a broker that reports it (MQTT 5). mosquitto, EMQX and \
+             HiveMQ do; the broker of `rtcomm demo` does not. Otherwise the call ends with 124.",
         )],
     },
     Chapter {
         commands: &["tail"],
         heading: "COMPRESSED RECORDINGS",
         parts: &[Paragraph(
-            "What gzip (`.gz`) or Zstandard (`.zst`) compressed is read as it is, from a file or from standard input: it is \
-             known by its content, not by its name. It ends where it ends: `--follow` refuses such a file. Of a damaged one \
-             the lines before the damage are printed; then comes the error, and status 1.",
+            "Recordings that are compressed with gzip (`.gz`) or Zstandard (`.zst`) are decompressed, from a file or from \
+             standard input. The format is recognized by the content, not by the name. `--follow` rejects compressed files. \
+             If a compressed file is damaged, the lines before the damage are printed, then the error, and the status is 1.",
         )],
     },
     Chapter {
         commands: &["tail"],
         heading: "LIMITS",
         parts: &[Paragraph(
-            "With filter flags, a line of a file that cannot match is passed over without being read as JSON. So damage in \
-             such a line is not told; without filter flags every damaged line is.",
+            "With filter flags, lines of a file that cannot match are skipped without parsing them, so damage in such lines \
+             is not reported. Without filter flags, every damaged line is reported.",
         )],
     },
 ];

@@ -1,5 +1,5 @@
-//! Compares the committed `man/`, `completions/` and README's table of the environment with what the command-line definition gives now, and rewrites them
-//! where `UPDATE` is set in the environment.
+//! Compares `man/`, `completions/` and README's table of environment variables with the command-line definition. If `UPDATE` is
+//! set in the environment, writes them instead.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use super::man;
 use super::readme::readme;
 
 #[test]
-fn man_pages_are_as_the_commands_are() {
+fn man_pages_match_the_commands() {
     compare("man", &man::pages());
 }
 
 #[test]
-fn completions_are_as_the_commands_are() {
+fn completions_match_the_commands() {
     let scripts = [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut rtcomm::internals::command(), "rtcomm", &mut script);
@@ -26,7 +26,7 @@ fn completions_are_as_the_commands_are() {
 }
 
 #[test]
-fn the_environment_in_readme_is_that_of_the_flags() {
+fn the_environment_table_in_readme_matches_the_flags() {
     const HEAD: &str = "| Name | Flag |\n| --- | --- |\n";
     let readme = readme();
     let (before, table) = readme.split_once(HEAD).expect("README has a table of the environment");
@@ -42,7 +42,7 @@ fn the_environment_in_readme_is_that_of_the_flags() {
     );
 }
 
-/// What the environment can say in place of flags, as rows of a table.
+/// The environment variables of flags, as rows of a table.
 fn environment() -> Vec<String> {
     let mut tool = rtcomm::internals::command();
     tool.build();
@@ -61,7 +61,7 @@ fn environment() -> Vec<String> {
     rows
 }
 
-/// The directory holds these files, and no others.
+/// Checks that the directory contains exactly these files.
 fn compare(dir: &str, files: &[(String, String)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     if std::env::var_os("UPDATE").is_some() {

@@ -1,6 +1,6 @@
-//! The man pages: what the command-line definition says, and after it what only prose can say.
+//! Makes the man pages: flags from the command-line definition, then prose.
 //!
-//! In the prose here, what stands between backquotes is shown in bold.
+//! In the prose, text between backquotes is shown in bold.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,17 +12,17 @@ use clap_mangen::roff::{Inline, Roff, bold, roman};
 use super::chapters::{self, Chapter, Part};
 use super::{STATUSES, meaning};
 
-/// What a page says beyond the flags.
+/// The prose of a page.
 struct Prose {
     /// The command; empty for the tool's own page.
     command: &'static str,
     /// Paragraphs of the description.
     description: &'static [&'static str],
-    /// Files, and what they are to the command.
+    /// Files that the command uses.
     files: &'static [(&'static str, &'static str)],
-    /// What one may want, and the command that does it. Each is run by a test, one after another in one directory.
+    /// Goals and the commands for them. A test runs them, one after another in one directory.
     examples: &'static [(&'static str, &'static str)],
-    /// Which JSON lines it writes or reads.
+    /// The JSON lines that the command writes or reads.
     json: &'static [Json],
 }
 
@@ -31,49 +31,48 @@ struct Prose {
 enum Json {
     /// A message: `watch`, `tail`, `demo`.
     Records,
-    /// What became of the connection: `watch`, `tail`.
+    /// A connection record: `watch`, `tail`.
     Statuses,
-    /// How a call went.
+    /// The result of a call.
     Outcomes,
-    /// `tail` reads what it writes.
+    /// `tail` reads its own output.
     Reading,
 }
 
 const PASSWORD_FILE: (&str, &str) =
-    ("`--password-file` FILE", "Its first line is the password. Nobody else should be able to read it.");
+    ("`--password-file` FILE", "The first line is the password. Other users must not be able to read the file.");
 
 const OUTPUT: (&str, &str) = (
     "`--output` FILE",
-    "Records are appended to it. On SIGHUP it is opened anew, so that a program such as logrotate may rename it before.",
+    "Records are appended to it. SIGHUP reopens it, after logrotate or another program has renamed it.",
 );
 
-const TIME_ZONE: (&str, &str) =
-    ("/etc/localtime", "The time zone of the times in lines for people, unless `TZ` is set.");
+const TIME_ZONE: (&str, &str) = ("/etc/localtime", "The time zone of pretty output, unless `TZ` is set.");
 
 const PAGES: [Prose; 5] = [
     Prose {
         command: "",
         description: &[
-            "Rtcomm is a signaling protocol for WebRTC over MQTT. Servers that speak it publish an event whenever an \
-             endpoint registers with them and whenever a media session begins, changes, ends or fails; and on request \
-             they connect two endpoints (third-party call control, 3PCC). This tool is for the people who operate such \
-             servers: it shows the events as they come, records them, reads the records again, and places calls.",
-            "Standard output carries data alone. All that is said about the run goes to standard error. `ready` is said \
-             there once the broker has confirmed every subscription: what is published from then on is seen.",
-            "A flag wins over the environment, and the environment over the default. Durations are written as `500ms`, \
-             `45s` or `1h 30m`.",
+            "Rtcomm is a signaling protocol for WebRTC over MQTT. Its servers publish an event when an endpoint registers \
+             and when a media session starts, changes, stops or fails. On request they connect two endpoints (third-party \
+             call control, 3PCC). This tool is for operators of such servers: it shows live events, records them, reads \
+             recordings, and places calls.",
+            "Data goes to standard output. Messages about the run go to standard error. `ready` means that the broker has \
+             granted every subscription: messages published from then on are received.",
+            "A flag overrides the environment, which overrides the default. Durations are written as `500ms`, `45s` or \
+             `1h 30m`.",
         ],
         files: &[
-            ("none of its own", "The tool reads no configuration file, and writes no file that it was not told to."),
+            ("none by default", "The tool has no configuration file, and writes only files that flags name."),
             OUTPUT,
             PASSWORD_FILE,
             TIME_ZONE,
         ],
         examples: &[
-            ("Try everything with nothing installed: a broker and a simulated server in one process", "rtcomm demo"),
+            ("Try it without a server: a broker and a simulated server in one process", "rtcomm demo"),
             ("Watch every event", "rtcomm watch"),
             ("Connect two endpoints", "rtcomm call iggy_pop david_bowie"),
-            ("Record what failed, and read it again", "rtcomm watch --failed --json -c 1 > failed.jsonl"),
+            ("Record a failure, and read the recording", "rtcomm watch --failed --json -c 1 > failed.jsonl"),
             ("", "rtcomm tail failed.jsonl"),
         ],
         json: &[Json::Records, Json::Statuses, Json::Outcomes],
@@ -81,56 +80,56 @@ const PAGES: [Prose; 5] = [
     Prose {
         command: "watch",
         description: &[
-            "Events come from `ROOT/event` (see `--root` and `--event-root`). The filter flags are sent to the broker as \
-             the smallest set of subscriptions that covers them, which `--dry-run` prints; what a topic cannot say \
-             (`--app-context`, `--session-id`, `--reason`) is decided here. An event is printed once, whatever the \
+            "Events are published below `ROOT/event` (see `--root` and `--event-root`). The filter flags become the smallest \
+             set of subscriptions that covers them; `--dry-run` prints it. Flags that topics cannot express \
+             (`--app-context`, `--session-id`, `--reason`) are applied here. Each event is printed once, even if \
              subscriptions overlap.",
-            "A message under the event root that is no event is told on standard error, counted and left out; \
+            "A message below the event root that is not a valid event is reported on standard error, counted and skipped. \
              `rtcomm tail` prints such messages.",
-            "Without `--count` or `--for` it runs until it is interrupted, and connects again where the connection is \
-             lost. It ends at once where the reader of standard output goes away.",
+            "Without `--count` or `--for`, the command runs until it is interrupted, and reconnects if the connection is \
+             lost. It exits at once if the reader of standard output closes the pipe.",
         ],
         files: &[OUTPUT, PASSWORD_FILE, TIME_ZONE],
         examples: &[
-            ("Every registration that begins, and every call that fails", "rtcomm watch --started --failed"),
+            ("Everything that starts or fails", "rtcomm watch --started --failed"),
             ("Calls to and from Iggy Pop", "rtcomm watch --session --endpoint iggy_pop"),
-            ("Which subscriptions that makes", "rtcomm watch --session --endpoint iggy_pop --dry-run"),
-            ("Wait a minute at the longest for a call to begin", "rtcomm watch --session --started -c 1 --for 1m"),
+            ("The subscriptions for that", "rtcomm watch --session --endpoint iggy_pop --dry-run"),
+            ("Wait up to a minute for a session to start", "rtcomm watch --session --started -c 1 --for 1m"),
             (
                 "An archive in a file, without gaps across restarts",
                 "rtcomm watch --json --status-events --durable archive --output archive.jsonl",
             ),
-            ("Give its session up, and what waits there", "rtcomm watch --durable-delete archive"),
-            ("The reasons alone", "rtcomm watch --failed --json -c 3 | jq -r .payload.reason"),
+            ("Delete its session, with the stored messages", "rtcomm watch --durable-delete archive"),
+            ("Only the reasons", "rtcomm watch --failed --json -c 3 | jq -r .payload.reason"),
         ],
         json: &[Json::Records, Json::Statuses],
     },
     Prose {
         command: "call",
         description: &[
-            "The request is published once, to `ROOT/callControl` (see `--call-topic`), after the broker has confirmed \
-             the subscription to the reply topic. It is never repeated: a repeated request places a second call. Where \
-             the outcome is not known, the message says so and names the transID to look for.",
-            "That the reply is SUCCESS means that the server has asked the caller's endpoint to call. What becomes of \
-             the session is told by its events: give it an ID with `--session-id` and watch for that.",
-            "The reply topic ends in a random UUID. What comes there counts as the reply only where it is not retained, is \
-             no larger than `--max-payload`, and answers this request; of several that do, the first counts. With \
-             `--verbose` the others are told.",
+            "The request is published once, to `ROOT/callControl` (see `--call-topic`), after the broker has granted the \
+             subscription to the reply topic. It is never repeated, because a repeated request places a second call. If the \
+             outcome is unknown, the error says so and names the transID.",
+            "SUCCESS means that the server has asked the caller's endpoint to call. To see how the session goes on, set its \
+             ID with `--session-id` and watch its events.",
+            "The reply topic ends in a random UUID. A message there is the reply if it is not retained, is not larger than \
+             `--max-payload`, and has the transID of the request. The first reply counts. `--verbose` reports ignored \
+             messages.",
         ],
-        files: &[("`--batch` FILE", "The calls to place, a JSON object a line."), PASSWORD_FILE],
+        files: &[("`--batch` FILE", "The calls to place, one JSON object per line."), PASSWORD_FILE],
         examples: &[
             (
-                "Connect two endpoints, and wait ten seconds for the reply at the longest",
+                "Connect two endpoints, and wait up to ten seconds for the reply",
                 "rtcomm call iggy_pop david_bowie --timeout 10s",
             ),
             (
-                "The calls of a pipe or a file, four at a time and twenty a second",
+                "Place the calls of a pipe or a file: four at a time, twenty per second",
                 "echo '{\"caller\":\"iggy_pop\",\"callee\":\"david_bowie\"}' | rtcomm call --batch - --jobs 4 --rate 20/s \
                  | jq -r .outcome",
             ),
-            ("For a program: the outcome alone", "rtcomm call iggy_pop nobody --json | jq -r .outcome"),
+            ("Only the outcome", "rtcomm call iggy_pop nobody --json | jq -r .outcome"),
             (
-                "The request for a session whose events `rtcomm watch --session-id` can wait for; nothing is sent",
+                "Print a request with a session ID for `rtcomm watch --session-id`; nothing is sent",
                 "rtcomm call iggy_pop david_bowie --session-id 0f6c9f3e-3d53-4f0b-9f4c-0d9a3b1d7a55 --dry-run",
             ),
         ],
@@ -139,40 +138,37 @@ const PAGES: [Prose; 5] = [
     Prose {
         command: "tail",
         description: &[
-            "With `FILE`, or `-` for standard input, it prints recorded JSON lines: the output of `--json`. A line that is \
-             damaged is told on standard error with its number, and left out.",
-            "Without `FILE` it prints every live message under the root: events, requests and replies of the call \
-             service, presence documents and whatever else is published there. A filter flag leaves only events.",
+            "With `FILE`, or `-` for standard input, it prints recorded JSON lines: the output of `--json`. A damaged line is \
+             reported on standard error with its number, and skipped.",
+            "Without `FILE`, it prints every live message below the root: events, requests and replies of the call service, \
+             presence documents and anything else. With filter flags, it prints only events.",
         ],
         files: &[
-            ("FILE", "Recorded JSON lines. With `--follow`, it may be truncated, or renamed and made anew, meanwhile."),
+            ("FILE", "Recorded JSON lines. With `--follow`, the file may be truncated, or renamed and created again."),
             OUTPUT,
             PASSWORD_FILE,
             TIME_ZONE,
         ],
         examples: &[
-            ("Everything that is said under the root", "rtcomm tail"),
+            ("Every message below the root", "rtcomm tail"),
             ("Who is registered: the retained presence documents", "rtcomm tail --topic '/rtcomm/sphere/#' --for 1s"),
             ("Record ten messages", "rtcomm tail --json -c 10 > messages.jsonl"),
-            ("Read them again, the last three", "rtcomm tail -n 3 messages.jsonl"),
-            (
-                "What failed within the last hour, as JSON lines",
-                "rtcomm tail messages.jsonl --failed --since 1h --json",
-            ),
-            ("Follow a file that somebody else writes", "rtcomm tail -f messages.jsonl"),
-            ("Watch, keep all of it, and show it", "rtcomm watch --json -c 5 | tee events.jsonl | rtcomm tail -"),
+            ("Read the last three", "rtcomm tail -n 3 messages.jsonl"),
+            ("Failures of the last hour, as JSON lines", "rtcomm tail messages.jsonl --failed --since 1h --json"),
+            ("Follow a file that another process writes", "rtcomm tail -f messages.jsonl"),
+            ("Record and show at the same time", "rtcomm watch --json -c 5 | tee events.jsonl | rtcomm tail -"),
         ],
         json: &[Json::Records, Json::Statuses, Json::Reading],
     },
     Prose {
         command: "demo",
         description: &[
-            "In its world ten endpoints register, call each other, hang up, fail and unregister, an event at each \
-             `--interval`. The call service answers as that world stands: a call of an endpoint that is busy or not \
-             registered fails, and says why. `--calls` makes the service misbehave, so that a script can be tried \
-             against `rtcomm call` and its exit statuses.",
-            "The broker speaks MQTT 5 and 3.1.1 on one port, without encryption and open to everybody who can reach it: \
-             that is this machine alone, unless `--listen` says otherwise.",
+            "The simulation has ten endpoints that register, call each other, hang up, fail and unregister: one event per \
+             `--interval`. The call service answers accordingly: a call of an endpoint that is busy or not registered fails \
+             with a reason. `--calls` makes the service fail, so that scripts can be tested against the exit statuses of \
+             `rtcomm call`.",
+            "The broker speaks MQTT 5 and 3.1.1 on one port, without encryption or authentication. Only this machine can \
+             reach it, unless `--listen` names another address.",
         ],
         files: &[TIME_ZONE],
         examples: &[
@@ -185,12 +181,12 @@ const PAGES: [Prose; 5] = [
     },
 ];
 
-/// Every command line among the examples, page by page.
+/// The commands of the examples, page by page.
 pub(super) fn examples() -> impl Iterator<Item = Vec<&'static str>> {
     PAGES.iter().map(|page| page.examples.iter().map(|(_, line)| *line).collect())
 }
 
-/// Every page: its file's name and its text.
+/// The pages: file name and text.
 pub(super) fn pages() -> Vec<(String, String)> {
     let mut tool = rtcomm::internals::command().disable_help_subcommand(true);
     tool.build();
@@ -220,7 +216,7 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
         command
             .override_usage(usage)
             .long_about(description.join("\n\n"))
-            // What follows the flags is written here.
+            // The sections after the flags are made below.
             .after_help(None::<&str>)
             .version(None::<&str>)
             .subcommand_help_heading("COMMANDS"),
@@ -231,9 +227,9 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
         .source(format!("rtcomm {}", env!("CARGO_PKG_VERSION")))
         .manual("Rtcomm Manual")
         .render(&mut text)
-        .expect("a vector takes it all");
+        .expect("writing to a Vec never fails");
     let mut text = String::from_utf8(text).expect("a page is text");
-    // An empty date would be lost, and what follows take its place.
+    // Quote the empty date, so that the next field does not take its place.
     text = text.replacen(" 1  \"", " 1 \"\" \"", 1);
     for (heading, explanation) in explanations {
         let heading = format!(".SH {}\n", heading.to_uppercase());
@@ -249,12 +245,12 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
         see_also(tool, &full_name),
     ];
     for section in chapters::of(&name).map(chapter).chain(rest) {
-        write!(text, "{}", without_preamble(&section)).expect("a string takes it all");
+        write!(text, "{}", without_preamble(&section)).expect("writing to a String never fails");
     }
     (format!("{full_name}.1"), text)
 }
 
-/// A heading such as `Filters (one hit …)` is a title and an explanation, which stands below it on the page.
+/// Splits headings such as `Filters (all else is ANDed)`: the page shows the explanation below the title.
 fn without_explanations(command: Command) -> (Command, Vec<(String, String)>) {
     let mut explanations = Vec::new();
     let command = command.mut_args(|arg| match arg.get_help_heading().and_then(|it| it.split_once(" (")) {
@@ -263,7 +259,7 @@ fn without_explanations(command: Command) -> (Command, Vec<(String, String)>) {
             let explanation = explanation.trim_end_matches(')');
             let (first, rest) = explanation.split_at(1);
             let pair = (title.to_owned(), first.to_uppercase() + rest);
-            // clap takes static text alone; it is a few bytes.
+            // clap accepts only static text; a few bytes leak.
             let arg = arg.clone().help_heading(&*title.to_owned().leak());
             if !explanations.contains(&pair) {
                 explanations.push(pair);
@@ -274,7 +270,7 @@ fn without_explanations(command: Command) -> (Command, Vec<(String, String)>) {
     (command, explanations)
 }
 
-/// The page has this at its top already.
+/// Removes the preamble, which the page has at its top.
 fn without_preamble(section: &Roff) -> String {
     let text = section.render();
     let preamble = Roff::new().render();
@@ -289,10 +285,10 @@ fn chapter(chapter: &Chapter) -> Roff {
             Part::Paragraph(text) => paragraph(&mut roff, text),
             Part::Verbatim(lines) => verbatim(&mut roff, lines),
             Part::Entries(entries) => {
-                for (head, says) in *entries {
+                for (term, text) in *entries {
                     roff.control("TP", []);
-                    roff.text(marked(head));
-                    roff.text(marked(says));
+                    roff.text(marked(term));
+                    roff.text(marked(text));
                 }
             }
         }
@@ -315,52 +311,52 @@ fn exit_status() -> Roff {
 fn environment(args: &[&Arg]) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["ENVIRONMENT"]);
-    let mut entry = |name: &str, says: &str| {
+    let mut entry = |name: &str, text: &str| {
         roff.control("TP", []);
         roff.text([bold(name)]);
-        roff.text(marked(says));
+        roff.text(marked(text));
     };
-    let flag = |arg: &Arg| format!("`--{}`", arg.get_long().expect("who has an environment name is a flag"));
-    let mut told = BTreeSet::new();
+    let flag =
+        |arg: &Arg| format!("`--{}`", arg.get_long().expect("an argument with an environment variable is a flag"));
+    let mut seen = BTreeSet::new();
     for arg in args {
         let Some(name) = arg.get_env().map(|it| it.to_string_lossy()) else { continue };
-        if !told.insert(name.clone()) {
+        if !seen.insert(name.clone()) {
             continue;
         }
         let flag = flag(arg);
         if arg.get_action().takes_values() {
-            entry(&name, &format!("As {flag}."));
+            entry(&name, &format!("Same as {flag}."));
         } else {
-            entry(&name, &format!("As {flag}, unless it is empty or `0`, `false`, `no` or `off`."));
+            entry(&name, &format!("Same as {flag}, unless it is empty or `0`, `false`, `no` or `off`."));
         }
         if name == "RTCOMM_USERNAME" {
             entry(
                 "RTCOMM_PASSWORD",
-                "The password, where no `--password-file` is given. No flag takes it: every user can read those.",
+                "The password, without `--password-file`. There is no flag for it, because other users can read flags.",
             );
         }
         if name == "RTCOMM_PROXY" {
             entry(
                 "https_proxy",
-                "The proxy for `mqtts://` and `wss://`, where no `--proxy` is given; credentials may stand in it. `HTTPS_PROXY` \
-                 does as well.",
+                "The proxy for `mqtts://` and `wss://`, without `--proxy`. It may contain credentials. `HTTPS_PROXY` works too.",
             );
-            entry("no_proxy", "Hosts that `https_proxy` is not for. `NO_PROXY` does as well.");
+            entry("no_proxy", "Hosts to connect to without `https_proxy`. `NO_PROXY` works too.");
         }
     }
-    entry("NO_COLOR", "Where it is set and not empty, `--color auto` uses none.");
-    entry("TERM", "Where it is `dumb`, `--color auto` uses no colour.");
-    entry("TZ", "The time zone of the times in lines for people. JSON lines are in UTC.");
+    entry("NO_COLOR", "If it is set and not empty, `--color auto` means no color.");
+    entry("TERM", "If it is `dumb`, `--color auto` means no color.");
+    entry("TZ", "The time zone of pretty output. JSON lines are in UTC.");
     roff
 }
 
 fn list(heading: &str, entries: &[(&str, &str)]) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", [heading]);
-    for (head, says) in entries {
+    for (term, text) in entries {
         roff.control("TP", []);
-        roff.text(marked(head));
-        roff.text(marked(says));
+        roff.text(marked(term));
+        roff.text(marked(text));
     }
     roff
 }
@@ -383,7 +379,8 @@ fn json_lines(kinds: &[Json]) -> Roff {
     roff.control("SH", ["JSON LINES"]);
     paragraph(
         &mut roff,
-        "With `--json`, standard output is one JSON object a line, in UTF-8, the same on a terminal and in a pipe.",
+        "With `--json`, standard output is one JSON object per line, in UTF-8, the same on a terminal and in a pipe. The file \
+         docs/json-lines.md of the source documents every key.",
     );
     for kind in kinds {
         match kind {
@@ -392,7 +389,7 @@ fn json_lines(kinds: &[Json]) -> Roff {
             Json::Outcomes => outcomes(&mut roff),
             Json::Reading => paragraph(
                 &mut roff,
-                "`rtcomm tail FILE` reads such lines, and with `--json` gives those that it prints back byte for byte.",
+                "`rtcomm tail FILE` reads such lines, and with `--json` prints them again byte for byte.",
             ),
         }
     }
@@ -400,7 +397,7 @@ fn json_lines(kinds: &[Json]) -> Roff {
 }
 
 fn records(roff: &mut Roff) {
-    paragraph(roff, "A message (here, and only here, over several lines):");
+    paragraph(roff, "A message (wrapped here; one line in the output):");
     verbatim(
         roff,
         &[
@@ -415,27 +412,27 @@ fn records(roff: &mut Roff) {
     entries(
         roff,
         &[
-            ("received", "When it came, in UTC to the microsecond."),
-            ("category", "`registration` or `session`. Events alone have it, and the next three."),
+            ("received", "When this client received it, in UTC."),
+            ("category", "`registration` or `session`; only events have it and the next three keys."),
             ("action", "`started`, `modified`, `stopped` or `failed`."),
-            ("from", "The endpoint that registers, or that calls."),
-            ("to", "The endpoint that is called. Registrations have none."),
-            ("error", "Stands in place of these four where a message under the event root is no event, and says why."),
-            ("topic", "The topic that it was published to."),
-            ("qos", "The quality of service that it was delivered with."),
-            ("retain", "Whether the broker had kept it from before."),
+            ("from", "Endpoint that registers, or that starts the session."),
+            ("to", "Endpoint that is called. Registrations do not have it."),
             (
-                "payload",
-                "The message itself, where it is JSON: its own bytes, with numbers, key order and escapes as they came.",
+                "error",
+                "Instead of these four, for a message below the event root that is not a valid event: the reason.",
             ),
-            ("payload_text", "Stands in its place where the message is other text."),
-            ("payload_base64", "Stands in its place where the message is no text, in Base64."),
+            ("topic", "Topic of the message."),
+            ("qos", "Quality of service of the delivery."),
+            ("retain", "Whether it is a retained message from before the subscription."),
+            ("payload", "The payload if it is JSON, byte for byte: numbers, key order and escapes are kept."),
+            ("payload_text", "The payload if it is other UTF-8."),
+            ("payload_base64", "The payload if it is not UTF-8, in Base64."),
         ],
     );
 }
 
 fn statuses(roff: &mut Roff) {
-    paragraph(roff, "With `--status-events`, what became of the connection stands between the messages:");
+    paragraph(roff, "With `--status-events`, connection records are printed between messages:");
     verbatim(
         roff,
         &[
@@ -444,7 +441,7 @@ fn statuses(roff: &mut Roff) {
             r#"{"received":"2026-11-23T03:34:14.400102Z","status":"disconnected","reason":"the connection broke"}"#,
         ],
     );
-    paragraph(roff, "A gap (here, and only here, over several lines):");
+    paragraph(roff, "A gap (wrapped here; one line in the output):");
     verbatim(
         roff,
         &[
@@ -456,22 +453,21 @@ fn statuses(roff: &mut Roff) {
     entries(
         roff,
         &[
-            ("received", "When it was noticed. All four kinds have it."),
+            ("received", "When this client noticed it."),
             (
                 "status",
-                "`connected`: the broker accepted us. `ready`: every subscription is confirmed. `disconnected`: the \
-                 connection was lost. `gap`: what was published between two times may be missing; it comes after \
-                 `connected` and before `ready`.",
+                "`connected`: the broker accepted the client. `ready`: it granted the subscriptions. `disconnected`: the \
+                 connection was lost. `gap`: messages of a period may be missing; between `connected` and `ready`.",
             ),
-            ("from", "Of a gap: when it began at the earliest. See GAPS."),
-            ("until", "Of a gap: when every subscription stood again."),
-            ("reason", "Of `disconnected` and `gap`: why."),
+            ("from", "For `gap`: the last time at which the stream is known to be complete. See GAPS."),
+            ("until", "For `gap`: when the subscriptions were granted again."),
+            ("reason", "For `disconnected` and `gap`: why."),
         ],
     );
 }
 
 fn outcomes(roff: &mut Roff) {
-    paragraph(roff, "How a call went (here, and only here, over several lines):");
+    paragraph(roff, "The result of a call (wrapped here; one line in the output):");
     verbatim(
         roff,
         &[
@@ -486,71 +482,71 @@ fn outcomes(roff: &mut Roff) {
         &[
             (
                 "outcome",
-                "`success` (status 0); `failure` (3): the service said no; `timeout` (124); `no_responder` (6); `denied` \
-                 (4); `unreachable` (5): nothing was sent; `unknown` (1): the request went out and the connection or the \
-                 run ended before the reply came, so the call may have been placed; `invalid` (1): a line of a batch is \
-                 no request.",
+                "`success` (status 0); `failure` (3): the service did not place the call; `timeout` (124): no reply in time; \
+                 `no_responder` (6): nobody subscribes to the call topic; `denied` (4): by the broker; `unreachable` (5): \
+                 nothing was sent; `unknown` (1): the connection or the run ended before the reply, so the call may have \
+                 been placed; `invalid` (1): a line of a batch is not a request.",
             ),
-            ("reason", "Why, where it is no success and a reason is known."),
-            ("caller", "Who is to call."),
-            ("callee", "Who is to be called."),
-            ("transID", "The request's transaction ID."),
-            ("sessionID", "The session's ID, where one was asked for."),
-            ("elapsed_ms", "How long it took: from the start of the command, of a batch from the request on."),
-            ("response", "The service's reply, its own bytes, where one came."),
-            ("line", "Of `invalid`: the number of the line in the input, from 1. Of the rest it has only `reason`."),
+            ("reason", "Why it is not a success, if known."),
+            ("caller", "Endpoint that places the call."),
+            ("callee", "Endpoint that is called."),
+            ("transID", "Transaction ID of the request."),
+            ("sessionID", "Requested ID of the session, if any."),
+            ("elapsed_ms", "Milliseconds from the start of the command, or of a batch from the request."),
+            ("response", "The service's reply, byte for byte, if there is one."),
+            ("line", "For `invalid`, which has no other key but `reason`: the number of the input line, from 1."),
         ],
     );
 }
 
-/// What becomes of messages that somebody made to hurt; the tests send them all.
+/// How malicious messages are handled. Tests send all of them.
 fn hostile_input(command: &str) -> Roff {
     let mut roff = Roff::new();
     if !matches!(command, "watch" | "tail") {
         return roff;
     }
-    roff.control("SH", ["HOSTILE INPUT"]);
+    roff.control("SH", ["MALICIOUS INPUT"]);
     paragraph(
         &mut roff,
-        "No message ends the run, and what follows it is printed. A message that is no event is told on standard error by \
-         `rtcomm watch`, and printed with its `error` by `rtcomm tail`. A line is always one line.",
+        "No message ends the run or hides later messages. A message that is not a valid event is reported on standard error \
+         by `rtcomm watch`, and printed with `error` by `rtcomm tail`. Each record is one line.",
     );
-    for (head, says) in [
-        ("nesting of any depth", "It is read without recursion, and kept."),
-        ("long strings, keys and numbers", "They are kept whole. `rtcomm tail FILE` skips lines of more than 64 MiB."),
-        ("numbers of any size", "They keep their digits."),
-        ("a key that stands twice", "Its last value counts. Both are kept."),
+    for (term, text) in [
+        ("nesting of any depth", "Parsed without recursion, and kept."),
+        (
+            "long strings, keys and numbers",
+            "Kept up to `--max-packet-size`. `rtcomm tail FILE` skips lines of more than 64 MiB.",
+        ),
+        ("numbers of any size", "All digits are kept."),
+        ("a duplicate key", "The last value counts. Both are kept."),
         (
             "half a surrogate pair as an escape, such as `\\ud800`",
-            "It is kept, and the string that holds it is shown with its escapes. Some readers of JSON stop at it (jq 1.6).",
+            "Kept. The string is shown with its escapes. Some JSON parsers reject it (jq 1.6).",
         ),
         (
             "`NaN`, `Infinity`, a byte order mark, comments, raw control characters, two values, half a value",
-            "It is no JSON, so no event, and becomes `payload_text`.",
+            "Not valid JSON, so not an event: `payload_text`.",
         ),
-        (
-            "bytes that are no UTF-8: overlong forms, encoded surrogates, UTF-16, Latin-1",
-            "It is no event, and becomes `payload_base64`.",
-        ),
+        ("invalid UTF-8: overlong forms, encoded surrogates, UTF-16, Latin-1", "Not an event: `payload_base64`."),
         (
             "control characters (C0, C1, `\\u0000`), line breaks, ANSI, OSC 8 and OSC 52 sequences",
-            "JSON lines keep them as JSON writes them. Lines for people, and all words on standard error, show them escaped, \
-             such as `\\n` or `\\u{1b}`, in every field and wherever the output goes.",
+            "JSON lines keep them, escaped as in JSON. Pretty output and standard error show them as `\\n` or `\\u{1b}`, in every \
+             field, also if the output is not a terminal.",
         ),
         ("bidirectional controls, zero-width and other invisible characters, tags, variation selectors", "The same."),
     ] {
         roff.control("TP", []);
-        roff.text(marked(head));
-        roff.text(marked(says));
+        roff.text(marked(term));
+        roff.text(marked(text));
     }
     roff
 }
 
 fn entries(roff: &mut Roff, entries: &[(&str, &str)]) {
-    for (head, says) in entries {
+    for (term, text) in entries {
         roff.control("TP", []);
-        roff.text([bold(*head)]);
-        roff.text(marked(says));
+        roff.text([bold(*term)]);
+        roff.text(marked(text));
     }
 }
 
@@ -584,7 +580,7 @@ fn see_also(tool: &Command, full_name: &str) -> Roff {
     roff
 }
 
-/// Text in which what stands between backquotes is bold.
+/// Shows text between backquotes in bold.
 fn marked(text: &str) -> Vec<Inline> {
     let parts = text.split('`').enumerate();
     parts.map(|(n, part)| if n % 2 == 0 { roman(part) } else { bold(part) }).collect()

@@ -1,25 +1,25 @@
-//! Runs what README and the man pages show, and compares README's tables with what they are about.
+//! Runs the commands in README and the man pages, and compares README's tables with the program.
 //!
-//! In README, a block marked `console` is run line by line, one marked `sh` as one script, where it is about `rtcomm`;
-//! one marked `crontab` line by line without the times. `# exits N` at the end says how it ends where it does not end
-//! well. Each piece of inline code that begins with `rtcomm ` is run too.
+//! In README, the lines of a `console` block are run one by one, an `sh` block as one script if it uses `rtcomm`, and the lines
+//! of a `crontab` block without their times. `# exits N` is the expected status if it is not 0. Inline code that begins with
+//! `rtcomm ` is run too.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::shown::Desk;
+use super::shown::Sandbox;
 use super::{STATUSES, man, meaning};
 
-/// How many desks are at work at once. They mostly wait.
+/// Number of sandboxes that run at once. They mostly wait.
 const WORKERS: usize = 8;
 
-/// What is run at one desk.
+/// The commands for one sandbox.
 type Task<'a> = Vec<Shown<'a>>;
 
 /// A command, as shown.
 #[derive(Debug)]
 struct Shown<'a> {
-    /// Its line in README; none on a man page.
+    /// Its line in README; `None` on a man page.
     at: Option<usize>,
     command: String,
     status: Option<u8>,
@@ -40,19 +40,19 @@ impl Shown<'_> {
         self.at.map_or_else(|| "man page".to_owned(), |line| format!("README line {line}"))
     }
 
-    /// Whether it is a command of ours, not one that merely prepares.
+    /// Whether it runs `rtcomm`.
     fn is_ours(&self) -> bool {
         self.command.split(|c: char| c.is_whitespace() || "(;|&".contains(c)).any(|word| word == "rtcomm")
     }
 
-    /// Whether its output is the same at every time: the sample is to be that.
+    /// Whether its output is always the same, so that the sample must match.
     fn is_exact(&self) -> bool {
         self.command.contains("--dry-run") && !self.command.contains("rtcomm call")
     }
 }
 
 #[test]
-fn every_command_in_readme_does_what_it_says() {
+fn every_command_in_readme_works() {
     let readme = readme();
     let tasks = commands_of(&readme);
     let count = tasks.iter().map(Vec::len).sum::<usize>();
@@ -61,14 +61,14 @@ fn every_command_in_readme_does_what_it_says() {
 }
 
 #[test]
-fn every_example_of_the_man_pages_runs() {
+fn every_example_in_the_man_pages_works() {
     run_all(man::examples().map(|lines| lines.into_iter().map(|line| Shown::new(None, line)).collect()).collect());
 }
 
 #[test]
-fn a_topic_in_readme_is_what_the_command_beside_it_subscribes_to() {
+fn a_topic_in_readme_matches_the_command_next_to_it() {
     let readme = readme();
-    let mut desk = Desk::new();
+    let mut sandbox = Sandbox::new();
     let mut count = 0;
     for row in readme.lines().filter(|line| line.starts_with('|')) {
         let codes: Vec<_> = inline_code(row).collect();
@@ -76,7 +76,7 @@ fn a_topic_in_readme_is_what_the_command_beside_it_subscribes_to() {
             && topic.starts_with("/rtcomm/")
             && command.starts_with("rtcomm ")
         {
-            let printed = desk.run(&format!("{command} --dry-run"), None).unwrap_or_else(|error| panic!("{error}"));
+            let printed = sandbox.run(&format!("{command} --dry-run"), None).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(printed, format!("{topic}\n"), "{command}");
             count += 1;
         }
@@ -85,7 +85,7 @@ fn a_topic_in_readme_is_what_the_command_beside_it_subscribes_to() {
 }
 
 #[test]
-fn the_statuses_in_readme_are_those_of_the_man_pages() {
+fn the_statuses_in_readme_match_the_man_pages() {
     let readme = readme();
     let rows: Vec<_> =
         readme.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).collect();
@@ -95,7 +95,7 @@ fn the_statuses_in_readme_are_those_of_the_man_pages() {
 }
 
 #[test]
-fn readme_names_the_rust_that_is_needed() {
+fn readme_names_the_required_rust_version() {
     assert!(readme().contains(concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), " or newer")));
 }
 
@@ -103,7 +103,7 @@ pub(super) fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is a README")
 }
 
-/// Everything in README that is to be run.
+/// The commands in README.
 fn commands_of(readme: &str) -> Vec<Task<'_>> {
     let mut tasks = Vec::new();
     let mut lines = readme.lines().zip(1..);
@@ -128,7 +128,7 @@ fn commands_of(readme: &str) -> Vec<Task<'_>> {
     tasks
 }
 
-/// Prompts and what they printed.
+/// The prompts of a console block, with their output.
 fn console<'a>(block: &[(&'a str, usize)]) -> Task<'a> {
     let mut task: Task<'a> = Vec::new();
     for (line, at) in block {
@@ -141,13 +141,13 @@ fn console<'a>(block: &[(&'a str, usize)]) -> Task<'a> {
     task
 }
 
-/// What a line of a crontab runs.
+/// The command of a line of a crontab.
 fn cron<'a>(line: &str, at: usize) -> Option<Shown<'a>> {
     if line.starts_with('#') || !line.contains("rtcomm ") {
         return None;
     }
     let command = line.splitn(6, ' ').nth(5).expect("five times and a command");
-    // cron takes a bare percent sign for a line end.
+    // cron treats a bare percent sign as a line end.
     Some(Shown::new(at, &command.replace("\\%", "%")))
 }
 
@@ -174,19 +174,19 @@ fn run_all(tasks: Vec<Task<'_>>) {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
-/// The lock is held no longer than this.
+/// Takes the next task; the lock is released at once.
 fn next<'a>(tasks: &Mutex<std::vec::IntoIter<Task<'a>>>) -> Option<Task<'a>> {
     tasks.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
 fn run(task: &[Shown<'_>]) -> Result<(), String> {
-    let mut desk = Desk::new();
+    let mut sandbox = Sandbox::new();
     for shown in task {
         let Shown { command, status, sample, .. } = shown;
-        let printed = desk.run(command, *status).map_err(|error| format!("{}: {error}", shown.place()))?;
+        let printed = sandbox.run(command, *status).map_err(|error| format!("{}: {error}", shown.place()))?;
         if shown.is_exact() && !sample.is_empty() && !printed.lines().eq(sample.iter().copied()) {
             return Err(format!("{}: {command} prints\n{printed}", shown.place()));
         }
     }
-    desk.leave()
+    sandbox.close()
 }

@@ -1,8 +1,8 @@
-//! Runs the command lines that people are shown, as people would: in a shell, with the program in their PATH, at a
-//! desk of their own with a broker that the environment names.
+//! Runs documented command lines in a sandbox: a shell in a directory of its own, with the program in PATH and a broker in the
+//! environment.
 //!
-//! A line that runs for ever is ended with SIGTERM when it has been ready for a while; it must not have told an error
-//! until then. `rtcomm demo` goes on, and is the broker of the lines that follow at that desk.
+//! A command that does not end by itself gets SIGTERM some time after it is ready; it must not have reported an error until
+//! then. `rtcomm demo` keeps running, as the broker of the following commands in the sandbox.
 
 use std::fmt;
 use std::io::Read;
@@ -17,19 +17,19 @@ use tempfile::TempDir;
 
 use crate::support::Broker;
 
-/// How long a line may take that ends by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time for a command that ends by itself.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a line runs on after it has said that it is ready: enough for many events of the desk's broker.
+/// Time between `ready` and SIGTERM: enough for many events of the sandbox's broker.
 const WATCHED: Duration = Duration::from_secs(1);
 
-/// How long a line runs that ends neither by itself nor says that it is ready.
+/// Time before SIGTERM for a command that does not print `ready`.
 const SILENT: Duration = Duration::from_secs(3);
 
-/// The broker of a desk, where something happens all the time.
-const WORLD: &str = "rtcomm demo --serve --seed 1 --interval 50ms";
+/// The broker of a sandbox, with frequent events.
+const DEMO: &str = "rtcomm demo --serve --seed 1 --interval 50ms";
 
-/// A file that every desk has, as if recorded before.
+/// A recording that every sandbox has.
 const RECORDED: (&str, &str) = (
     "events.jsonl",
     concat!(
@@ -40,34 +40,34 @@ const RECORDED: (&str, &str) = (
     ),
 );
 
-/// A file that every desk has: calls to place.
+/// A batch that every sandbox has.
 const CALLS: (&str, &str) = ("calls.jsonl", "{\"caller\":\"iggy_pop\",\"callee\":\"david_bowie\"}\n");
 
-/// Where a name in an example stands for the desk's broker.
+/// The name in examples that is replaced by the sandbox's broker.
 const EXAMPLE_BROKER: &str = "mqtt://broker.example.com";
 
-/// Where lines are run, one after another.
-pub(super) struct Desk {
+/// A directory and a broker in which command lines run, one after another.
+pub(super) struct Sandbox {
     dir: TempDir,
     broker: String,
     demos: Vec<Job>,
 }
 
-impl Desk {
+impl Sandbox {
     pub(super) fn new() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         for (name, text) in [RECORDED, CALLS] {
             std::fs::write(dir.path().join(name), text).expect("it can be written to");
         }
-        let mut desk = Self { dir, broker: String::new(), demos: Vec::new() };
-        desk.run(WORLD, None).unwrap_or_else(|error| panic!("{error}"));
-        desk
+        let mut sandbox = Self { dir, broker: String::new(), demos: Vec::new() };
+        sandbox.run(DEMO, None).unwrap_or_else(|error| panic!("{error}"));
+        sandbox
     }
 
-    /// Runs a line, which is to end with that status, or else well. Gives what it printed.
+    /// Runs a command line, and returns its output. Without `status`, it must succeed.
     pub(super) fn run(&mut self, line: &str, status: Option<u8>) -> Result<String, String> {
         let is_demo = line.starts_with("rtcomm demo") && status.is_none();
-        // The port that the demo takes by itself may be somebody's.
+        // The demo's default port may be in use.
         let line = line.replace(EXAMPLE_BROKER, &self.broker);
         let line = if line.contains("--listen") {
             line
@@ -85,18 +85,18 @@ impl Desk {
         job.end(status)
     }
 
-    /// Ends what is still at work.
-    pub(super) fn leave(self) -> Result<(), String> {
+    /// Ends the running demos.
+    pub(super) fn close(self) -> Result<(), String> {
         self.demos.into_iter().try_for_each(|mut demo| demo.end_now().map(drop))
     }
 }
 
-/// Whether a line needs what the demo's broker does not know: a session that is kept, and shared.
+/// Whether a command needs what the demo's broker does not support: a kept, shared session.
 fn is_beyond_the_demo(line: &str) -> bool {
     line.contains("--share") && line.contains("--durable")
 }
 
-/// A line at work, with all processes that it started.
+/// A running command line, with all its processes.
 struct Job {
     line: String,
     shell: Child,
@@ -131,33 +131,33 @@ impl Job {
         Self { line: line.to_owned(), shell, began: Instant::now(), stdout, stderr }
     }
 
-    /// Where the broker is that this line started.
+    /// The URL of the broker that this command started.
     fn broker(&mut self) -> Result<String, String> {
         loop {
-            let said = self.stderr.so_far();
-            let address = said.lines().find_map(|line| line.strip_prefix("rtcomm: broker at "));
+            let stderr = self.stderr.so_far();
+            let address = stderr.lines().find_map(|line| line.strip_prefix("rtcomm: broker at "));
             if let Some((address, _)) = address.and_then(|it| it.split_once(',')) {
                 return Ok(address.to_owned());
             }
-            if self.began.elapsed() > PATIENCE || self.ended().is_some() {
-                return Err(self.fault("did not say where its broker is"));
+            if self.began.elapsed() > TIMEOUT || self.ended().is_some() {
+                return Err(self.fault("does not print the URL of its broker"));
             }
             wait_a_moment();
         }
     }
 
-    /// Waits until the line ends by itself, or has been at work for long enough.
+    /// Waits until the command ends by itself, or has run for long enough.
     fn end(&mut self, expected: Option<u8>) -> Result<String, String> {
         let mut ready = None;
         loop {
             if let Some(ended) = self.ended() {
-                return self.judge(ended, expected);
+                return self.check_status(ended, expected);
             }
             if ready.is_none() && self.stderr.so_far().lines().any(|line| line == "rtcomm: ready") {
                 ready = Some(Instant::now());
             }
             let is_over = match (expected, ready) {
-                (Some(_), _) => self.began.elapsed() > PATIENCE,
+                (Some(_), _) => self.began.elapsed() > TIMEOUT,
                 (None, Some(ready)) => ready.elapsed() > WATCHED,
                 (None, None) => self.began.elapsed() > SILENT,
             };
@@ -169,36 +169,36 @@ impl Job {
         }
     }
 
-    /// Ends the line where it has not yet.
+    /// Ends the command, if it still runs.
     fn end_now(&mut self) -> Result<String, String> {
         if let Some(ended) = self.ended() {
-            return self.judge(ended, None);
+            return self.check_status(ended, None);
         }
         self.signal("TERM");
         let asked = Instant::now();
         while self.ended().is_none() {
-            if asked.elapsed() > PATIENCE {
+            if asked.elapsed() > TIMEOUT {
                 return Err(self.fault("does not end on SIGTERM"));
             }
             wait_a_moment();
         }
-        self.judge_words()
+        self.check_stderr()
     }
 
-    fn judge(&mut self, ended: ExitStatus, expected: Option<u8>) -> Result<String, String> {
+    fn check_status(&mut self, ended: ExitStatus, expected: Option<u8>) -> Result<String, String> {
         let code = ended.code().or(ended.signal().map(|signal| 128 + signal));
         if code != Some(expected.unwrap_or(0).into()) {
             let expected = expected.unwrap_or(0);
             return Err(self.fault(&format!("ended with {code:?}, not with {expected}")));
         }
-        if expected.is_none() { self.judge_words() } else { Ok(self.stdout.all()) }
+        if expected.is_none() { self.check_stderr() } else { Ok(self.stdout.all()) }
     }
 
-    /// In a pipe the status is that of the last command: an error of another shows in its words alone.
-    fn judge_words(&mut self) -> Result<String, String> {
-        let said = self.stderr.all();
-        if ["error:", "panicked", "not found"].iter().any(|word| said.contains(word)) {
-            return Err(self.fault("told an error"));
+    /// Looks for errors on standard error, because the status of a pipe is only that of its last command.
+    fn check_stderr(&mut self) -> Result<String, String> {
+        let stderr = self.stderr.all();
+        if ["error:", "panicked", "not found"].iter().any(|word| stderr.contains(word)) {
+            return Err(self.fault("reports an error"));
         }
         Ok(self.stdout.all())
     }
@@ -209,7 +209,7 @@ impl Job {
 
     fn signal(&self, signal: &str) {
         let kill = format!("kill -s {signal} -- -{} 2>&-", self.shell.id());
-        // Where nobody is left to be told, all the better.
+        // Ignore errors: the processes may have ended.
         let _ = Command::new("sh").arg("-c").arg(kill).status();
     }
 

@@ -1,4 +1,4 @@
-//! Real brokers on ports of their own: mosquitto, and the one in `rtcomm demo --serve`.
+//! Real brokers on free ports: mosquitto, and that of `rtcomm demo --serve`.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::{Process, Rtcomm, rtcomm};
 
-/// How often another port is tried where somebody else was faster.
+/// Number of attempts with another port, if the chosen one is taken meanwhile.
 const TRIES: usize = 20;
 
 /// A broker at work.
@@ -38,7 +38,7 @@ impl Broker {
             // Without `user` it would give up the right to read its own files where root runs the tests.
             let mut config = format!("listener {port} 127.0.0.1\nuser root\nlog_dest stderr\nlog_type all\n{config}");
             if config.contains("protocol websockets") {
-                // mosquitto 2.0.11 does not start where no listener is without.
+                // mosquitto 2.0.11 does not start unless one listener has no such setting.
                 config = format!("{config}listener {} 127.0.0.1\n", free_port());
             }
             std::fs::write(&file, config).expect("the configuration can be written");
@@ -136,10 +136,10 @@ macro_rules! on_every_broker {
 }
 pub(crate) use on_every_broker;
 
-/// Where a program of the system is.
+/// The path of a program of the system.
 pub(crate) fn installed(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps mosquitto where an ordinary user's PATH does not lead.
+    // Debian's mosquitto is in a directory that a user's PATH may not have.
     let sbin = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from);
     let is_program = |file: &PathBuf| file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 1 != 0);
     std::env::split_paths(&path)

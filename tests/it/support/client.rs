@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use super::mqtt::{CONNACK, CONNECT, Message, PUBACK, PUBLISH, Packet, SUBACK, SUBSCRIBE, string};
 
 /// Another client of the broker.
@@ -37,7 +37,7 @@ impl Client {
         let id = format!("peer{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let stream = TcpStream::connect(broker).expect("the broker accepts connections");
         stream.set_nodelay(true).expect("a TCP socket");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a TCP socket");
         // A clean session, a keep alive of an hour.
         let flags = if credentials.is_some() { 0xc2 } else { 2 };
         let mut body = [string(protocol), vec![level, flags], 3600_u16.to_be_bytes().to_vec(), string(&id)].concat();

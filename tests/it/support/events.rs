@@ -1,4 +1,4 @@
-//! Sample events, and a second opinion on which of them a command is to print.
+//! Sample events, and an independent decision on which of them a command prints.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ impl Sample {
         format!("/rtcomm/event/{category}/{action}/{from}{to}")
     }
 
-    /// A payload that says which of the samples it is, and which time it is told.
+    /// A payload with the number of the sample and of the repetition.
     pub(crate) fn payload(&self, number: usize, round: usize) -> String {
         let mut payload =
             json!({ "method": "RTCOMM_EVENT_FIRED", "rtcommVer": "v1.0.0", "number": number, "round": round });
@@ -100,14 +100,14 @@ pub(crate) const FILTERS: [(&str, Wanted); 16] = [
     }),
 ];
 
-/// Starts each command, tells all samples twice, and checks that each printed what it is to print of them, once.
+/// Starts each command, publishes all samples twice, and checks that each command prints its events once.
 ///
 /// That the second round came shows that nothing of the first is still on its way.
 pub(crate) fn check_what_is_printed(setup: &Setup, commands: Vec<(Rtcomm, Wanted)>) {
     let samples = samples();
     let running: Vec<_> = commands.into_iter().map(|(command, wanted)| (command.start(), wanted)).collect();
     let running: Vec<_> = running.into_iter().map(|(process, wanted)| (process.until_ready(), wanted)).collect();
-    tell(&mut setup.broker.client(), &samples);
+    publish_all(&mut setup.broker.client(), &samples);
     for (process, wanted) in running {
         let expected: Vec<usize> = (0..samples.len()).filter(|&n| wanted(&samples[n])).collect();
         assert!(!expected.is_empty(), "the samples have something for every filter");
@@ -121,7 +121,7 @@ pub(crate) fn check_what_is_printed(setup: &Setup, commands: Vec<(Rtcomm, Wanted
     }
 }
 
-fn tell(client: &mut Client, samples: &[Sample]) {
+fn publish_all(client: &mut Client, samples: &[Sample]) {
     for round in [1, 2] {
         for (number, sample) in samples.iter().enumerate() {
             client.publish(&sample.topic(), sample.payload(number, round));

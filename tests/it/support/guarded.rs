@@ -1,4 +1,4 @@
-//! mosquitto with its dynamic-security plugin, which refuses subscriptions and publications, and says so.
+//! mosquitto with its dynamic-security plugin, which refuses subscriptions and publications with an error.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ const PLUGIN: &str = "mosquitto_dynamic_security.so";
 /// The password of everybody whom a test makes.
 const PASSWORD: &str = "swordfish";
 
-/// A broker where nobody may do what was not granted.
+/// A broker that denies everything that is not granted.
 pub(crate) struct Guarded {
     pub(crate) broker: Broker,
     home: TempDir,
@@ -79,7 +79,7 @@ impl Guarded {
     }
 }
 
-/// Where the system keeps the plugin.
+/// The path of the plugin.
 fn plugin() -> PathBuf {
     let folders = ["/usr/lib", "/usr/local/lib", "/usr/lib64"].map(PathBuf::from);
     let below =
@@ -92,6 +92,6 @@ fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().expect("it can be started");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    // mosquitto_ctrl ends well also where the broker did not do what it was told.
+    // mosquitto_ctrl exits with 0 even if the broker refuses the command.
     assert!(output.status.success() && !said.contains("Error") && !said.contains("error"), "{command:?}: {said}");
 }

@@ -1,7 +1,7 @@
-//! Runs the real binary and its real peers, so that a test reads as what somebody does and sees.
+//! Runs the real binary and its peers.
 //!
-//! A process that is started here sees none of the developer's environment, is waited for with [`PATIENCE`], and is
-//! killed when its handle is dropped. What fails is shown with the command, its status and both of its streams.
+//! A process has an empty environment, must end within [`TIMEOUT`], and is killed when its handle is dropped. A failed check
+//! prints the command, its status and both output streams.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -28,10 +28,10 @@ pub(crate) mod web;
 pub(crate) use broker::{Broker, Setup, on_every_broker};
 
 /// How long to wait for what must happen. Only a broken program makes a test wait so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often to look again where nothing tells of a change.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How often to poll for changes without a notification.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A run of `rtcomm` that is to be: `words` are split at white space; [`Rtcomm::arg`] takes what holds some.
 pub(crate) fn rtcomm(words: &str) -> Rtcomm {
@@ -93,13 +93,13 @@ impl Rtcomm {
         process
     }
 
-    /// Starts it with nobody reading its standard output but the caller.
+    /// Starts it with a standard output that only the caller reads.
     pub(crate) fn start_unread(mut self) -> (Process, ChildStdout) {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut self.command);
         let mut stdin = process.child.stdin.take().expect("it is piped");
         thread::spawn(move || {
-            // Where the process does not want to read it all, it need not.
+            // Ignore broken pipes: the process need not read everything.
             let _ = stdin.write_all(&self.stdin);
         });
         let stdout = process.child.stdout.take().expect("it is piped");
@@ -189,16 +189,16 @@ impl Process {
 
     /// Has it end by itself.
     pub(crate) fn end(mut self) -> Outcome {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let status = loop {
             match self.child.try_wait().expect("our own child can be waited for") {
                 Some(status) => break status,
-                None if Instant::now() < deadline => thread::sleep(LOOK_AGAIN),
+                None if Instant::now() < deadline => thread::sleep(POLL_INTERVAL),
                 None => panic!("it does not end\n{}", self.so_far("still running")),
             }
         };
         for stream in [&self.stdout, &self.stderr] {
-            assert!(stream.wait_for_end(), "somebody holds its streams open\n{}", self.so_far("ended"));
+            assert!(stream.wait_for_end(), "a process holds its streams open\n{}", self.so_far("ended"));
         }
         Outcome { command: self.command.clone(), status, stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
@@ -216,7 +216,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Where it has ended already there is nothing to kill.
+        // Ignore errors: it may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -264,13 +264,13 @@ impl Stream {
     /// Whether it comes to hold, before the stream's end or the end of our patience.
     pub(crate) fn wait_until(&self, holds: impl Fn(&[u8]) -> bool) -> bool {
         let goes_on = |printed: &mut Printed| !printed.is_over && !holds(&printed.bytes);
-        let waited = self.0.1.wait_timeout_while(self.lock(), PATIENCE, goes_on);
+        let waited = self.0.1.wait_timeout_while(self.lock(), TIMEOUT, goes_on);
         let printed = waited.unwrap_or_else(PoisonError::into_inner).0;
         holds(&printed.bytes)
     }
 
     fn wait_for_end(&self) -> bool {
-        let waited = self.0.1.wait_timeout_while(self.lock(), PATIENCE, |printed| !printed.is_over);
+        let waited = self.0.1.wait_timeout_while(self.lock(), TIMEOUT, |printed| !printed.is_over);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_over
     }
 

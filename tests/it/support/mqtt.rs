@@ -425,7 +425,7 @@ impl<'a> Reader<'a> {
 }
 
 #[test]
-fn a_packet_that_was_written_is_read_again() {
+fn a_written_packet_is_read_again() {
     for version in VERSIONS {
         for size in [0, 1, 100, 127, 128, 20_000] {
             let message = Message::new("a/b", vec![b'x'; size]);
@@ -442,7 +442,7 @@ fn a_packet_that_was_written_is_read_again() {
 }
 
 #[test]
-fn a_filter_matches_what_the_standard_says() {
+fn a_filter_matches_as_in_the_standard() {
     // [MQTT 5, 4.7.1]
     for (filter, topic, matches) in [
         ("sport/#", "sport", true),

@@ -1,8 +1,7 @@
-//! Scripted peers at a broker's address: brokers that misbehave in one way, and programs that are no broker.
+//! Scripted peers: brokers with one fault, and servers that are not brokers.
 //!
-//! A script is a function over a [`Connection`]; [`Script`] is the common one, a table of answers. Every packet is
-//! recorded with its connection and its time. A script that fails ends its connection: the client is gone, or was told
-//! enough.
+//! A script is a function over a [`Connection`]; [`Script`] is a table of answers for common cases. Every packet is recorded
+//! with its connection and time. If a script fails, its connection is closed.
 
 use std::io::{self, BufReader, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,7 +17,7 @@ use super::mqtt::{
     CONNACK, CONNECT, Connect, Filter, Message, PINGREQ, PINGRESP, PUBACK, PUBLISH, PUBREC, PUBREL, Packet, PacketId,
     Properties, SUBSCRIBE, Subscribe, Version,
 };
-use super::{LOOK_AGAIN, PATIENCE};
+use super::{POLL_INTERVAL, TIMEOUT};
 
 /// The longest silence of a client that a peer waits out.
 const READ_TIMEOUT: Duration = Duration::from_secs(180);
@@ -316,7 +315,7 @@ impl Gate {
 
     /// Waits until the client is gone, and all that it had sent was read.
     pub(crate) fn wait_for_end(&self) {
-        self.closed.recv_timeout(PATIENCE).expect("the client goes");
+        self.closed.recv_timeout(TIMEOUT).expect("the client goes");
     }
 }
 
@@ -403,7 +402,7 @@ impl Peer {
         })
     }
 
-    /// A broker that accepts its first client only when it is told to, and does not acknowledge publications.
+    /// A broker that accepts its first client only on request, and does not acknowledge publications.
     pub(crate) fn late() -> (Self, Gate) {
         let ((open, opened), (close, closed)) = (channel(), channel());
         let opened = Mutex::new(opened);
@@ -414,7 +413,7 @@ impl Peer {
                 // A client that is gone cannot be answered, but what it had sent is still read.
                 let _ = match packet.kind() {
                     CONNECT => {
-                        // The test is over if nobody opens.
+                        // Ignore a missing sender: the test is over.
                         let _ = lock(&opened).recv();
                         connection.answer(&packet, &Script::default())
                     }
@@ -423,7 +422,7 @@ impl Peer {
                 };
             }
             if is_client {
-                // The test is over if nobody waits.
+                // Ignore a missing receiver: the test is over.
                 let _ = close.send(());
             }
             Ok(())
@@ -466,10 +465,10 @@ impl Peer {
     }
 
     fn wait(&self, what: &str, holds: impl Fn(&Log) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !holds(&lock(&self.log)) {
             assert!(Instant::now() < deadline, "waited in vain for {what}; received: {:?}", self.received());
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 

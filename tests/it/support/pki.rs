@@ -1,4 +1,4 @@
-//! Certificate authorities, certificates and keys, made anew by each test and kept in a directory of its own.
+//! Certificate authorities, certificates and keys, which each test makes in its own directory.
 
 use std::path::{Path, PathBuf};
 

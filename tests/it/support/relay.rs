@@ -1,4 +1,4 @@
-//! What stands between a client and a broker: a relay that can be cut, or an HTTP proxy.
+//! Relays between a client and a broker: one that can be cut, and an HTTP proxy.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::{LOOK_AGAIN, PATIENCE};
+use super::{POLL_INTERVAL, TIMEOUT};
 
-/// Passes bytes on between those who connect to it and somebody else.
+/// Forwards bytes between its clients and another server.
 pub(crate) struct Relay {
     port: u16,
     state: Arc<Mutex<State>>,
@@ -41,7 +41,7 @@ impl Relay {
         })
     }
 
-    /// An HTTP proxy, which connects to where it is asked to: [RFC 9110, 9.3.6].
+    /// An HTTP proxy for CONNECT requests [RFC 9110, 9.3.6].
     pub(crate) fn proxy(answer: Answer) -> Self {
         Self::serve(move |mut client, state| {
             let mut head = Vec::new();
@@ -86,17 +86,17 @@ impl Relay {
         self.port
     }
 
-    /// What each client sent first. A client that only looked whether somebody listens sent nothing.
+    /// The first bytes of each client. A client that only checks the port sends nothing.
     pub(crate) fn heads(&self) -> Vec<String> {
         lock(&self.state).heads.iter().filter(|head| !head.is_empty()).cloned().collect()
     }
 
     /// Waits until so many clients have sent something.
     pub(crate) fn wait_for_heads(&self, count: usize) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.heads().len() < count {
             assert!(Instant::now() < deadline, "waited in vain for {count} clients: {:?}", self.heads());
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The 3PCC service at a broker, as `rtcomm call` meets it.
+//! A 3PCC service at a broker.
 
 use std::thread::{self, JoinHandle};
 

@@ -1,4 +1,4 @@
-//! A WebSocket server before an MQTT broker, which packs: whatever the broker says until it is quiet is one frame.
+//! A WebSocket server in front of an MQTT broker. It packs all bytes until a pause into one frame.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};

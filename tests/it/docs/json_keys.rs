@@ -1,0 +1,172 @@
+//! Compares the keys of JSON lines with the tables in docs/json-lines.md: names, order and types.
+
+use jiff::Timestamp;
+use rtcomm::protocol::record::{ConnectionChange, ConnectionStatus, Content, Message, Payload, Record};
+use serde_json::{Map, Value};
+
+use crate::support::{Broker, rtcomm};
+
+const DOCUMENT: &str = "docs/json-lines.md";
+
+/// A row of a table.
+struct Key {
+    name: String,
+    kind: String,
+}
+
+fn document() -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{DOCUMENT}: {error}"))
+}
+
+/// The text below a heading.
+fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+    let text = document.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
+    text.split("\n## ").next().unwrap_or_default()
+}
+
+/// The keys of a section's table, in order. Checks that each example has its type.
+fn documented(section: &str) -> Vec<Key> {
+    let rows = section.lines().skip_while(|line| !line.starts_with("| key ")).skip(2);
+    rows.take_while(|line| line.starts_with('|'))
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [name, kind, _, _, example] = cells[..] else { panic!("a row with other than five cells: {row}") };
+            let example: Value = serde_json::from_str(example.trim_matches('`')).expect("an example is JSON");
+            assert!(has_type(&example, kind), "the example is not of the type: {row}");
+            Key { name: name.trim_matches('`').to_owned(), kind: kind.to_owned() }
+        })
+        .collect()
+}
+
+fn has_type(value: &Value, kind: &str) -> bool {
+    match kind {
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "any" => true,
+        other => panic!("{DOCUMENT} has an unknown type: {other}"),
+    }
+}
+
+/// The keys of a JSON object in their order, which serde_json's maps do not keep.
+fn keys_in_order(line: &str) -> Vec<String> {
+    let object: Map<String, Value> = serde_json::from_str(line).expect("a line is a JSON object");
+    let mut keys: Vec<String> = object.keys().cloned().collect();
+    // A nested object may have the same keys, but all keys that can be equal stand before it.
+    keys.sort_by_key(|key| line.find(&format!("\"{key}\":")));
+    keys
+}
+
+/// Compares lines, which must show every key, with a section.
+fn compare(heading: &str, lines: &[String]) {
+    let document = document();
+    let documented = documented(section(&document, heading));
+    let names: Vec<&str> = documented.iter().map(|key| key.name.as_str()).collect();
+    let hint = format!("update the table \"{heading}\" in {DOCUMENT}");
+    let mut unseen = names.clone();
+    for line in lines {
+        let object: Map<String, Value> = serde_json::from_str(line).expect("a line is a JSON object");
+        let mut rest = names.iter();
+        for name in keys_in_order(line) {
+            assert!(names.contains(&name.as_str()), "the key {name} is not documented: {hint}\n{line}");
+            assert!(rest.any(|it| *it == name), "the key {name} is not in the documented order: {hint}\n{line}");
+            let kind = documented.iter().find(|key| key.name == name).map_or("", |key| key.kind.as_str());
+            assert!(has_type(&object[&name], kind), "{name} is not of type {kind}: {hint}\n{line}");
+            unseen.retain(|it| *it != name);
+        }
+    }
+    assert!(unseen.is_empty(), "keys that no line has: {unseen:?}. Remove them, or add a sample to this test: {hint}");
+}
+
+#[test]
+fn the_keys_of_messages_are_documented() {
+    let root = "/rtcomm/event".parse().expect("a root");
+    let record = |topic: &'static str, payload: &'static [u8]| {
+        let message = Message { received: Timestamp::UNIX_EPOCH, topic, qos: 1, retain: false, payload };
+        Record::of(&root, &message)
+    };
+    let session = "/rtcomm/event/session/started/a/b";
+    let records = [
+        record("/rtcomm/event/registration/started/a", b"{\"method\":\"RTCOMM_EVENT_FIRED\"}"),
+        record(session, b"{\"method\":\"RTCOMM_EVENT_FIRED\"}"),
+        record(session, b"text"),
+        record("elsewhere", b"\xff"),
+        Record { payload: Payload::Missing, ..record("elsewhere", b"") },
+    ];
+    // If a variant is added, add a sample above.
+    for Record { content, payload, .. } in &records {
+        match content {
+            Content::Event(_) | Content::Malformed(_) | Content::Other => {}
+        }
+        match payload {
+            Payload::Json(_) | Payload::Text(_) | Payload::Binary(_) | Payload::Missing => {}
+        }
+    }
+    let lines = records.map(|record| {
+        let mut line = Vec::new();
+        record.write_line(&mut line);
+        String::from_utf8(line).expect("a line is UTF-8")
+    });
+    compare("Messages", &lines);
+}
+
+#[test]
+fn the_keys_and_values_of_connection_records_are_documented() {
+    let at = Timestamp::UNIX_EPOCH;
+    let changes = [
+        ConnectionChange::Connected,
+        ConnectionChange::Disconnected,
+        ConnectionChange::Ready,
+        ConnectionChange::Gap { from: at, until: at },
+    ];
+    let document = document();
+    let lines = changes.map(|change| {
+        // If a variant is added, add a sample above.
+        match change {
+            ConnectionChange::Connected
+            | ConnectionChange::Disconnected
+            | ConnectionChange::Ready
+            | ConnectionChange::Gap { .. } => {}
+        }
+        let value = format!("`{}`", change.as_str());
+        assert!(section(&document, "Connection records").contains(&value), "{value} is not in {DOCUMENT}");
+        let mut line = Vec::new();
+        ConnectionStatus { received: at, change, reason: Some("a reason".into()) }.write_line(&mut line);
+        String::from_utf8(line).expect("a line is UTF-8")
+    });
+    compare("Connection records", &lines);
+}
+
+#[test]
+fn the_keys_of_call_results_are_documented() {
+    let broker = Broker::demo();
+    let input = concat!(
+        "{\"caller\":\"iggy_pop\",\"callee\":\"david_bowie\",\"session_id\":\"0f6c9f3e-3d53-4f0b-9f4c-0d9a3b1d7a55\"}\n",
+        "{\"caller\":\"iggy_pop\",\"callee\":\"nobody\"}\n",
+        "not JSON\n",
+    );
+    let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(3);
+    let mut lines: Vec<String> = outcome.stdout.lines().map(str::to_owned).collect();
+    let unreachable = rtcomm("call a b --json --broker mqtt://127.0.0.1:1").run().has_status(5);
+    lines.push(unreachable.stdout.trim_end().to_owned());
+    compare("Call results", &lines);
+}
+
+#[test]
+fn every_outcome_is_documented_with_its_status() {
+    let document = document();
+    for (outcome, status) in [
+        ("success", 0),
+        ("failure", 3),
+        ("timeout", 124),
+        ("no_responder", 6),
+        ("denied", 4),
+        ("unreachable", 5),
+        ("unknown", 1),
+        (rtcomm::protocol::call::INVALID, 1),
+    ] {
+        let row = format!("| `{outcome}` | {status} |");
+        assert!(section(&document, "Call results").contains(&row), "{row} is not in {DOCUMENT}");
+    }
+}
