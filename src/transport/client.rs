@@ -31,6 +31,9 @@ use crate::protocol::topic::{TopicFilter, TopicName};
 /// How long the library may take for what it does at once unless the machine is overloaded.
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the handling of a buffer may take when a client is cancelled.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long the broker may be silent before a SUBSCRIBE counts as unanswered.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -295,7 +298,7 @@ impl Client {
         match accepted {
             Ok(accepted) => Ok(Connection { relay, version, accepted }),
             // A kept session may have delivered already: it is left in order.
-            Err(ConnectError::Cancelled) if self.gate.is_connected() => {
+            Err(ConnectError::Cancelled) if self.is_connected_when_idle() => {
                 self.connection = Some(Connection { relay, version, accepted: Accepted::default() });
                 Err(ConnectError::Cancelled)
             }
@@ -305,6 +308,12 @@ impl Client {
                 Err(error)
             }
         }
+    }
+
+    /// Whether the broker has accepted a connection, which may be in the buffer that is being handled.
+    fn is_connected_when_idle(&self) -> bool {
+        self.gate.await_idle(Instant::now() + IDLE_TIMEOUT);
+        self.gate.is_connected()
     }
 
     /// Makes a client of the library for this version, unless there is one, and has it connect to the relay: it sends its

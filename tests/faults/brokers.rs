@@ -68,6 +68,6 @@ fn five_restarts_of_the_broker_lose_nothing() {
 #[test]
 #[ignore = "takes 50 s; make test-faults"]
 fn five_kills_of_the_broker_are_survived_and_reported() {
-    let loss = while_messages_come(5, Signal::KILL, KEEPING);
-    assert!(loss.missing < 20_000, "it goes on");
+    // It fails unless each loss is reported and the last message arrives.
+    while_messages_come(5, Signal::KILL, KEEPING);
 }
