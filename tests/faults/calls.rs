@@ -184,7 +184,7 @@ fn a_resumed_batch_places_each_call_at_most_once() {
         let outcome = command.run();
         said.extend(outcome.json_lines());
         if said.len() < LINES {
-            outcome.has_status(5).says(&format!("--skip {} goes on", said.len()));
+            outcome.has_status(5).says(&format!("resume with --skip {}", said.len()));
         }
     }
     Client::connect(broker.port()).publish(CALL_TOPIC, "the end");
@@ -237,13 +237,13 @@ fn every_call_of_a_broken_batch_is_reported_on_every_transport() {
             if security == &tls {
                 run = run.arg("--cafile").arg(authority.cafile());
             }
-            let outcome = run.run().has_status(5).says("goes on");
+            let outcome = run.run().has_status(5).says("resume with --skip");
             let said = outcome.json_lines();
-            let is_told = |(n, line): (usize, &Value)| {
+            let is_reported = |(n, line): (usize, &Value)| {
                 let outcome = line["outcome"].as_str();
                 line["caller"] == format!("caller{n}") && matches!(outcome, Some("unknown" | "no_responder"))
             };
-            let are_told = !said.is_empty() && said.iter().enumerate().all(is_told);
+            let are_told = !said.is_empty() && said.iter().enumerate().all(is_reported);
             outcome.check(are_told, "what became of each call that went out, in order");
         }
     }
