@@ -68,6 +68,10 @@ impl<W: Write> Printer<W> {
     /// If the buffer is full and cannot be written.
     pub(crate) fn record(&mut self, record: &Record<'_>) -> io::Result<()> {
         match &mut self.format {
+            Format::Json if record.payload.len() > BUFFER_LIMIT => {
+                let Self { out, buffer, .. } = self;
+                return record.write_line_to(&mut WriteThrough { out, buffer });
+            }
             Format::Json => json::record(record, &mut self.buffer),
             Format::Pretty(pretty) => pretty.record(record, &mut self.buffer),
         }
@@ -132,6 +136,32 @@ impl<W: Write> Printer<W> {
     }
 }
 
+/// Buffers what is small and writes what is large, so that a large payload is not copied.
+struct WriteThrough<'a, W> {
+    out: &'a mut W,
+    buffer: &'a mut Vec<u8>,
+}
+
+impl<W: Write> Write for WriteThrough<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() + bytes.len() > BUFFER_LIMIT {
+            self.flush()?;
+        }
+        if bytes.len() > BUFFER_LIMIT {
+            return self.out.write(bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = write_all(self.out, self.buffer);
+        let count = written.as_ref().map_or_else(|(written, _)| *written, |()| self.buffer.len());
+        self.buffer.drain(..count);
+        written.map_err(|(_, error)| error)
+    }
+}
+
 /// Writes all of `bytes`. An error comes with the number of bytes written before it.
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
@@ -185,6 +215,26 @@ pub(crate) fn use_color(choice: ColorChoice, stream: &impl IsTerminal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_payload_is_written_as_a_small_one_is() {
+        let root = "/rtcomm/event".parse().expect("a root");
+        let large = format!("{{\"pad\":\"{}\"}}", "x".repeat(3 * BUFFER_LIMIT));
+        for payload in [large.as_bytes(), large.replace(',', "\n").as_bytes(), &vec![0xff; 3 * BUFFER_LIMIT][..], b"{}"]
+        {
+            let topic = "/rtcomm/event/session/started/a/b";
+            let received = jiff::Timestamp::UNIX_EPOCH;
+            let message = record::Message { received, topic, qos: 1, retain: false, payload };
+            let record = Record::of(&root, &message);
+            let mut expected = Vec::new();
+            (0..2).for_each(|_| record.write_line(&mut expected));
+            let mut printer = Printer::new(Vec::new(), Format::Json);
+            (0..2).for_each(|_| printer.record(&record).expect("a Vec takes everything"));
+            printer.flush().expect("a Vec takes everything");
+            assert!(*printer.out() == expected, "{} bytes", payload.len());
+            assert!(printer.buffer.capacity() <= 3 * BUFFER_LIMIT, "the payload is not copied");
+        }
+    }
 
     /// Accepts some bytes, then fails.
     struct LimitedWriter {

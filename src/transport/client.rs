@@ -105,6 +105,9 @@ pub(crate) struct Granted {
     pub(crate) qos: u8,
 }
 
+/// A filter, and the QoS that the broker granted or its refusal.
+type SubscribeOutcome = (TopicFilter, Result<u8, BrokerReason>);
+
 /// A client of a broker.
 pub(crate) struct Client {
     options: Options,
@@ -199,7 +202,7 @@ impl Client {
                 Err(error) => {
                     let failure = ConnectFailure { broker, error };
                     if !failure.error.may_differ_elsewhere() || offset + 1 == count {
-                        return Err(ConnectFailures { earlier: failures, last: failure });
+                        return Err(ConnectFailures { earlier: failures, last: Box::new(failure) });
                     }
                     failures.push(failure);
                 }
@@ -287,9 +290,15 @@ impl Client {
             }
             other => other,
         });
-        let accepted = accepted.and_then(|accepted| self.await_library(version).map(|()| accepted));
+        let accepted = accepted
+            .and_then(|accepted| self.await_library(version, Instant::now() + LIBRARY_TIMEOUT).map(|()| accepted));
         match accepted {
             Ok(accepted) => Ok(Connection { relay, version, accepted }),
+            // A kept session may have delivered already: it is left in order.
+            Err(ConnectError::Cancelled) if self.gate.is_connected() => {
+                self.connection = Some(Connection { relay, version, accepted: Accepted::default() });
+                Err(ConnectError::Cancelled)
+            }
             Err(error) => {
                 relay.close();
                 relay.await_broker(Instant::now() + LIBRARY_TIMEOUT);
@@ -321,7 +330,8 @@ impl Client {
         let inner = ManuallyDrop::new(inner);
         let (succeeded, connected) = channel();
         let failed = succeeded.clone();
-        let _ = inner.connect_with_callbacks(
+        // The outcome comes by the callbacks.
+        let _outcome = inner.connect_with_callbacks(
             self.connect_options(version),
             move |_, _| send(&succeeded, true),
             move |_, _, _| send(&failed, false),
@@ -334,10 +344,11 @@ impl Client {
     }
 
     /// Waits until the library knows that it is connected, which the relay lets it be in any case.
-    fn await_library(&mut self, version: Version) -> Result<(), ConnectError> {
+    fn await_library(&mut self, version: Version, deadline: Instant) -> Result<(), ConnectError> {
         let library = self.library(version);
         if !library.is_connected {
-            library.is_connected = library.connected.recv_timeout(LIBRARY_TIMEOUT).unwrap_or(false);
+            library.is_connected =
+                library.connected.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap_or(false);
         }
         if library.is_connected {
             Ok(())
@@ -441,7 +452,9 @@ impl Client {
             return Err(SubscribeError::Unsupported(Feature::WildcardSubscriptions));
         }
         let version = connection.version;
-        requests.iter().for_each(|(number, filter)| self.send_subscribe(version, filter, *number));
+        for (number, filter) in &requests {
+            self.send_subscribe(version, filter, *number);
+        }
         let filters: Vec<TopicFilter> = requests.into_iter().map(|(_, filter)| filter).collect();
         let mut granted = Granted { denied: Vec::new(), qos: subscription.qos };
         let of = filters.len();
@@ -461,10 +474,7 @@ impl Client {
 
     /// Waits for the answer for each filter, for as long as the broker sends anything: an answer may wait behind messages
     /// that are not handled yet.
-    fn await_subscribed(
-        &self,
-        mut filters: Vec<TopicFilter>,
-    ) -> Result<Vec<(TopicFilter, Result<u8, BrokerReason>)>, SubscribeError> {
+    fn await_subscribed(&self, mut filters: Vec<TopicFilter>) -> Result<Vec<SubscribeOutcome>, SubscribeError> {
         let mut outcomes = Vec::new();
         let asked = Moment::now();
         while !filters.is_empty() {
@@ -497,7 +507,7 @@ impl Client {
         let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos));
         let library = &self.library(version).inner;
         // The answers are taken off the wire.
-        let _ = if version == Version::V311 {
+        let _answer = if version == Version::V311 {
             library.subscribe(filter.as_str(), qos)
         } else {
             let mut properties = mqtt::Properties::new();
@@ -536,6 +546,11 @@ impl Client {
         }
     }
 
+    /// When the broker was read from last.
+    pub(crate) fn read_at(&self) -> Option<Moment> {
+        self.connection.as_ref().map(|connection| connection.relay.read_at())
+    }
+
     /// The last proof that the stream is complete.
     pub(crate) fn proof(&self) -> Option<Moment> {
         self.connection.as_ref().map(|connection| connection.relay.proof())
@@ -549,9 +564,10 @@ impl Client {
         self.gate.close();
         let Some(Connection { relay, version, .. }) = self.connection.take() else { return };
         self.gate.await_idle(deadline);
+        // It has been answered all the time, so it is connected, or will be.
+        let _ = self.await_library(version, deadline);
         let library = self.library(version);
-        // It has been answered all the time, so it is connected.
-        let _ = library.inner.disconnect(None);
+        let _sent = library.inner.disconnect(None);
         library.link.await_disconnect(deadline);
         // A connection that is closed while bytes are unread is reset, and the broker drops the acknowledgements that it
         // has not read [RFC 1122, 4.2.2.13].

@@ -58,14 +58,13 @@ pub(crate) enum ConnectionEnd {
 
 impl ConnectionEnd {
     /// The end that a failed read means.
-    pub(super) fn from_io(error: io::Error) -> Self {
-        match late_tls_error(&error) {
+    pub(super) fn from_io(error: &io::Error) -> Self {
+        match late_tls_error(error) {
             Some(error) => Self::Tls(error),
             None => match error.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
                     Self::Closed
                 }
-                io::ErrorKind::InvalidData => Self::Broken(error.to_string()),
                 _ => Self::Broken(error.to_string()),
             },
         }
@@ -135,7 +134,7 @@ pub(crate) struct ConnectFailure {
 pub(crate) struct ConnectFailures {
     /// What was tried before the last.
     pub(crate) earlier: Vec<ConnectFailure>,
-    pub(crate) last: ConnectFailure,
+    pub(crate) last: Box<ConnectFailure>,
 }
 
 /// A subscription that a broker may not offer.

@@ -38,11 +38,12 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Lets no buffer be begun from now on. Returns whether a connection stands, which is to be ended in order.
+    /// Lets no buffer be begun from now on. Returns whether a connection stands, or is about to with the buffer that is being
+    /// handled: it is to be ended in order.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.lock();
         state.is_closed = true;
-        state.is_connected
+        state.is_connected || state.is_busy
     }
 
     /// Waits until no buffer is being handled, or until `deadline`.
@@ -54,6 +55,11 @@ impl Gate {
     /// Whether a buffer is being handled: nothing is read meanwhile.
     pub(super) fn is_busy(&self) -> bool {
         self.lock().is_busy
+    }
+
+    /// Whether the broker has accepted a connection that still stands.
+    pub(super) fn is_connected(&self) -> bool {
+        self.lock().is_connected
     }
 
     pub(super) fn set_connected(&self, is_connected: bool) {

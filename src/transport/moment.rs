@@ -50,10 +50,10 @@ impl Moment {
     }
 }
 
-impl std::ops::Add<Duration> for Moment {
+impl std::ops::Sub<Duration> for Moment {
     type Output = Self;
 
-    fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(duration))
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration))
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that a connection needs to know before it is made.
 
 use std::fmt;
+#[cfg(any(test, feature = "demo"))]
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -126,6 +127,7 @@ impl Options {
     pub(crate) const MAX_PACKET_SIZE: u32 = 268_435_460;
 
     /// Options for a broker on this machine: no credentials, no TLS, no proxy.
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) fn for_local(address: SocketAddr) -> Self {
         Self {
             brokers: vec![BrokerUrl::for_address(address)],

@@ -117,6 +117,7 @@ pub(crate) struct Accepted {
 
 /// What the broker limits or changes (MQTT 5, 3.2.2.3). MQTT 3.1.1 says nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each property")]
 pub(crate) struct Limits {
     /// The session expiry that replaces the requested one.
     pub(crate) session_expiry: Option<Duration>,
@@ -304,6 +305,11 @@ impl Relay {
         }
     }
 
+    /// When the broker was read from last.
+    pub(super) fn read_at(&self) -> Moment {
+        Times::get(&self.connection.times.read)
+    }
+
     /// The last proof that the stream is complete.
     pub(super) fn proof(&self) -> Moment {
         Times::get(&self.connection.times.proof)
@@ -360,8 +366,12 @@ impl Connection {
         let unacknowledged = std::mem::take(&mut requests.unacknowledged);
         let unsent = std::mem::take(&mut requests.unsent);
         drop(requests);
-        unacknowledged.into_values().for_each(|then| then(Published::Lost));
-        unsent.into_iter().for_each(|then| then(Published::NotSent));
+        for then in unacknowledged.into_values() {
+            then(Published::Lost);
+        }
+        for then in unsent {
+            then(Published::NotSent);
+        }
         self.writer.close();
         self.gate.set_connected(false);
         subscribing.into_keys().collect()

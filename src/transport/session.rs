@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::{Canceller, Client, ClientEvent, Connected, Granted, OnEnded, Purpose};
-use super::error::{ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, SubscribeError};
+use super::error::{ConnectError, ConnectFailures, ConnectionEnd, SubscribeError};
 use super::gate::Gate;
 use super::moment::Moment;
 use super::options::Options;
@@ -35,15 +35,17 @@ pub(crate) enum SessionEvent {
     /// Every filter is subscribed to, but for the refused ones: what is published from now on arrives.
     Ready {
         granted: Granted,
-        /// The last proof that the stream is complete: that of the SUBACK.
+        /// When the SUBACK was read: nothing is promised of what was published before.
         since: Moment,
     },
     /// The connection was lost. If it had been ready, nothing is missing that was published before `complete_until`.
     Lost {
         end: ConnectionEnd,
         complete_until: Option<Moment>,
-        /// How many connections in a row ended soon, without use and for this reason, before this one.
+        /// How many connections in a row ended soon and for this reason before this one.
         repetitions: u32,
+        /// Whether it delivered nothing, or always ends at the same message.
+        was_useless: bool,
         /// Whether no reconnect is allowed, so that the session ends.
         is_final: bool,
     },
@@ -159,29 +161,28 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
     /// Waits until a connection that is ready ends; returns how, and up to when the stream is complete.
     fn stay_ready(&mut self, granted: Granted) -> Result<(ConnectionEnd, Option<Moment>), Stopped> {
         self.granted = Some(granted.clone());
-        let since = self.client.proof().unwrap_or_else(Moment::now);
+        let since = self.client.read_at().unwrap_or_else(Moment::now);
         (self.report)(SessionEvent::Ready { granted, since });
         let stable = Instant::now() + STABLE_AFTER;
-        let event = match self.client.await_end(Some(stable)) {
-            Some(event) => event,
-            None => {
-                (self.pauses, self.short) = (Pauses::new(), None);
-                (self.report)(SessionEvent::Stable);
-                self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
-            }
+        let event = if let Some(event) = self.client.await_end(Some(stable)) {
+            event
+        } else {
+            (self.pauses, self.short) = (Pauses::new(), None);
+            (self.report)(SessionEvent::Stable);
+            self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
         };
         match event {
-            ClientEvent::Ended(end) => Ok((end, self.client.proof())),
+            ClientEvent::Ended(end) => Ok((end, self.client.proof().map(|proof| proof.max(since)))),
             ClientEvent::Cancelled => Err(Ok(())),
         }
     }
 
     /// Reconnects until the subscription stands again.
     fn recover(&mut self, end: ConnectionEnd, complete_until: Option<Moment>) -> Result<Granted, Stopped> {
-        // A connection that delivered something was of use, unless it ends at the same message each time.
         let is_poisoned = matches!(end, ConnectionEnd::Protocol(_));
+        let was_useless = is_poisoned || self.client.messages() == 0;
         let repetitions = match &self.short {
-            Some((before, count)) if *before == end && (is_poisoned || self.client.messages() == 0) => count + 1,
+            Some((before, count)) if *before == end => count + 1,
             _ => 0,
         };
         if !is_poisoned || repetitions == 0 {
@@ -189,7 +190,7 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
         }
         self.short = Some((end.clone(), repetitions));
         let is_final = !self.retries.allow(self.tries);
-        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, repetitions, is_final });
+        (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, repetitions, was_useless, is_final });
         let mut last = SessionError::Lost(end);
         loop {
             if !self.retries.allow(self.tries) {
@@ -229,10 +230,8 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
 /// How an error ends the session: not at all if it is that the session was stopped.
 fn stopped(error: SessionError) -> Stopped {
     match error {
-        SessionError::Connect(ConnectFailures {
-            last: ConnectFailure { error: ConnectError::Cancelled, .. }, ..
-        })
-        | SessionError::Subscribe(SubscribeError::Cancelled) => Ok(()),
+        SessionError::Subscribe(SubscribeError::Cancelled) => Ok(()),
+        SessionError::Connect(failures) if failures.last.error == ConnectError::Cancelled => Ok(()),
         error => Err(error),
     }
 }

@@ -383,14 +383,6 @@ impl BrokerReader {
         }
     }
 
-    /// Reads what is there already, without waiting.
-    ///
-    /// # Errors
-    /// As [`BrokerReader::read`].
-    pub(super) fn read_available(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        self.read(buffer, Duration::ZERO)
-    }
-
     /// Reads undecoded bytes of the WebSocket.
     fn read_frames(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
         match &mut self.websocket {
@@ -567,7 +559,7 @@ mod tests {
         for kind in KINDS {
             let (stream, mut peer) = connection(kind);
             let (mut reader, writer) = stream.split();
-            assert_eq!(reader.read_available(&mut [0; 9]).expect("a connection"), None, "{kind:?}");
+            assert_eq!(reader.read(&mut [0; 9], Duration::ZERO).expect("a connection"), None, "{kind:?}");
             assert_eq!(reader.read(&mut [0; 9], Duration::from_millis(20)).expect("a connection"), None, "{kind:?}");
             writer.send(b"to the peer").expect("a connection");
             assert_eq!(received(kind, &mut *peer, 11), b"to the peer");

@@ -176,15 +176,11 @@ pub(crate) struct BrokerUrl {
 
 impl BrokerUrl {
     /// The URL of a broker at this address, without TLS.
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) fn for_address(address: SocketAddr) -> Self {
         let name = ServerName::Ip(address.ip());
         let address = HostPort { host: address.ip().to_string(), name, port: address.port() };
         Self { scheme: Scheme::Mqtt, address, path: String::new() }
-    }
-
-    /// The host as it was typed.
-    pub(crate) fn host(&self) -> &str {
-        &self.address.host
     }
 
     /// The canonical form of the host.

@@ -85,9 +85,10 @@ impl ConnectionReporter {
         match event {
             SessionEvent::Connected(connected) => self.connected(&connected),
             SessionEvent::Ready { granted, since } => self.ready(&granted, since),
-            SessionEvent::Lost { end, complete_until, repetitions, is_final } => {
+            SessionEvent::Lost { end, complete_until, repetitions, was_useless, is_final } => {
                 if !is_final {
-                    self.report_loss(&end, repetitions, complete_until);
+                    let limit = if was_useless { 1 } else { MAX_REPETITIONS };
+                    self.report_loss(&end, repetitions >= limit, complete_until);
                 }
                 self.lost(describe_end(&end), complete_until);
             }
@@ -175,11 +176,12 @@ impl ConnectionReporter {
         self.record(ConnectionChange::Gap { from, until }, Some(reason));
     }
 
-    /// Warns of a loss. Losses that repeat for the same reason are reported only once more.
-    fn report_loss(&mut self, end: &ConnectionEnd, repetitions: u32, complete_until: Option<Moment>) {
-        let limit = if let ConnectionEnd::Protocol(_) = end { 1 } else { MAX_REPETITIONS };
+    /// Warns of a loss. If it is one of many with the same reason, warns once for all of them.
+    fn report_loss(&mut self, end: &ConnectionEnd, is_one_of_many: bool, complete_until: Option<Moment>) {
         if self.silenced.is_some() {
-        } else if repetitions >= limit {
+            return;
+        }
+        if is_one_of_many {
             self.silenced = Some(self.to_wall(complete_until.unwrap_or_else(Moment::now)));
             self.report.warn(format_args!(
                 "lost {} again for the same reason: its connections do not last. Reconnecting with growing pauses until one \

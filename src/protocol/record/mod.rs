@@ -85,6 +85,17 @@ pub enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
+    /// Returns the number of bytes of the payload.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "an empty payload is not different from others")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Json(text) | Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Missing => 0,
+        }
+    }
+
     /// Determines the form of a payload.
     #[must_use]
     pub fn of(bytes: &'a [u8]) -> Self {

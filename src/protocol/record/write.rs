@@ -1,9 +1,12 @@
 //! Writes records and connection changes as JSON lines.
 //!
-//! Lines are built by hand, without serde: the keys are constant, most strings need no escapes, and payloads are copied.
+//! Lines are built by hand, without serde: the keys are constant, most strings need no escapes, and payloads are copied as
+//! they are.
 
-use base64::Engine as _;
+use std::io::{self, Write};
+
 use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::write::EncoderWriter;
 use jiff::Timestamp;
 
 use super::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
@@ -13,82 +16,99 @@ use crate::protocol::{scan, timestamp};
 impl Record<'_> {
     /// Appends the record as a JSON line, including the line end.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        push_time(out, "{\"received\":", self.received);
+        self.write_line_to(out).expect("writing to a Vec never fails");
+    }
+
+    /// Writes the record as a JSON line, including the line end. A payload that needs no changes is one write of all its
+    /// bytes.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn write_line_to(&self, out: &mut impl Write) -> io::Result<()> {
+        write_time(out, "{\"received\":", self.received)?;
         match &self.content {
             Content::Event(Event { topic, .. }) => {
                 for piece in
                     [",\"category\":\"", topic.category().as_str(), "\",\"action\":\"", topic.action.as_str(), "\""]
                 {
-                    out.extend_from_slice(piece.as_bytes());
+                    out.write_all(piece.as_bytes())?;
                 }
-                push_string(out, ",\"from\":", topic.from);
+                write_string(out, ",\"from\":", topic.from)?;
                 if let Some(to) = topic.to() {
-                    push_string(out, ",\"to\":", to);
+                    write_string(out, ",\"to\":", to)?;
                 }
             }
-            Content::Malformed(error) => push_string(out, ",\"error\":", error),
+            Content::Malformed(error) => write_string(out, ",\"error\":", error)?,
             Content::Other => {}
         }
-        push_string(out, ",\"topic\":", self.topic);
-        out.extend_from_slice(b",\"qos\":");
-        out.push(b'0' + self.qos);
-        out.extend_from_slice(if self.retain { b",\"retain\":true" } else { b",\"retain\":false" });
+        write_string(out, ",\"topic\":", self.topic)?;
+        out.write_all(b",\"qos\":")?;
+        out.write_all(&[b'0' + self.qos])?;
+        out.write_all(if self.retain { b",\"retain\":true" } else { b",\"retain\":false" })?;
         match self.payload {
             Payload::Json(json) => {
-                out.extend_from_slice(b",\"payload\":");
-                push_on_one_line(out, json.as_bytes());
+                out.write_all(b",\"payload\":")?;
+                write_on_one_line(out, json.as_bytes())?;
             }
-            Payload::Text(content) => push_string(out, ",\"payload_text\":", content),
-            Payload::Binary(bytes) => push_string(out, ",\"payload_base64\":", &BASE64.encode(bytes)),
+            Payload::Text(content) => write_string(out, ",\"payload_text\":", content)?,
+            Payload::Binary(bytes) => {
+                out.write_all(b",\"payload_base64\":\"")?;
+                EncoderWriter::new(&mut *out, &BASE64).write_all(bytes)?;
+                out.write_all(b"\"")?;
+            }
             Payload::Missing => {}
         }
-        out.extend_from_slice(b"}\n");
+        out.write_all(b"}\n")
     }
 }
 
 impl ConnectionStatus<'_> {
     /// Appends the change as a JSON line, including the line end.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        push_time(out, "{\"received\":", self.received);
-        push_string(out, ",\"status\":", self.change.as_str());
+        self.write_line_to(out).expect("writing to a Vec never fails");
+    }
+
+    fn write_line_to(&self, out: &mut impl Write) -> io::Result<()> {
+        write_time(out, "{\"received\":", self.received)?;
+        write_string(out, ",\"status\":", self.change.as_str())?;
         if let ConnectionChange::Gap { from, until } = self.change {
-            push_time(out, ",\"from\":", from);
-            push_time(out, ",\"until\":", until);
+            write_time(out, ",\"from\":", from)?;
+            write_time(out, ",\"until\":", until)?;
         }
         if let Some(reason) = &self.reason {
-            push_string(out, ",\"reason\":", reason);
+            write_string(out, ",\"reason\":", reason)?;
         }
-        out.extend_from_slice(b"}\n");
+        out.write_all(b"}\n")
     }
 }
 
-/// Appends JSON, with line ends replaced by spaces.
-fn push_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
+/// Writes JSON, with line ends replaced by spaces.
+fn write_on_one_line(out: &mut impl Write, json: &[u8]) -> io::Result<()> {
     let mut rest = json;
     while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
-        out.extend_from_slice(&rest[..end]);
-        out.push(b' ');
+        out.write_all(&rest[..end])?;
+        out.write_all(b" ")?;
         rest = &rest[end + 1..];
     }
-    out.extend_from_slice(rest);
+    out.write_all(rest)
 }
 
-/// Appends `key`, which is JSON already, and a time.
-fn push_time(out: &mut Vec<u8>, key: &str, at: Timestamp) {
-    out.extend_from_slice(key.as_bytes());
-    out.push(b'"');
-    timestamp::write(out, at);
-    out.push(b'"');
+/// Writes `key`, which is JSON already, and a time.
+fn write_time(out: &mut impl Write, key: &str, at: Timestamp) -> io::Result<()> {
+    out.write_all(key.as_bytes())?;
+    out.write_all(b"\"")?;
+    timestamp::write(out, at)?;
+    out.write_all(b"\"")
 }
 
-/// Appends `key`, which is JSON already, and a string.
-fn push_string(out: &mut Vec<u8>, key: &str, content: &str) {
-    out.extend_from_slice(key.as_bytes());
+/// Writes `key`, which is JSON already, and a string.
+fn write_string(out: &mut impl Write, key: &str, content: &str) -> io::Result<()> {
+    out.write_all(key.as_bytes())?;
     if scan::unescaped_len(content.as_bytes()) == content.len() {
-        out.push(b'"');
-        out.extend_from_slice(content.as_bytes());
-        out.push(b'"');
+        out.write_all(b"\"")?;
+        out.write_all(content.as_bytes())?;
+        out.write_all(b"\"")
     } else {
-        serde_json::to_writer(out, content).expect("writing to a Vec never fails");
+        serde_json::to_writer(out, content).map_err(io::Error::from)
     }
 }

@@ -107,7 +107,9 @@ impl LibraryAnswers {
     /// Answers what the broker left unanswered: the library must not wait for it.
     pub(super) fn finish(&self, version: Version, subscribing: &[u16]) {
         self.accept(codec::plain_connack(version));
-        subscribing.iter().for_each(|id| self.send(&codec::failed_suback(version, *id)));
+        for id in subscribing {
+            self.send(&codec::failed_suback(version, *id));
+        }
     }
 }
 
@@ -234,7 +236,7 @@ fn send_connect(connection: &Connection, connect: &[u8]) {
 fn until_ping(connection: &Connection) -> Duration {
     let times = &connection.times;
     let interval = times.keepalive();
-    let interval = interval - (interval / 10).min(MAX_PING_MARGIN);
+    let interval = interval.saturating_sub((interval / 10).min(MAX_PING_MARGIN));
     let asked = Times::get(&times.read).max(Times::get(&times.pinged));
     let last = Times::get(&times.sent).min(asked);
     interval.saturating_sub(last.elapsed())

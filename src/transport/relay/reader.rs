@@ -19,11 +19,13 @@ use super::{
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
 
-/// How long a read waits at most. A read that takes longer was held up: this process was stopped.
-const READ_SLICE: Duration = Duration::from_secs(1);
+/// How long the first read waits at most, and how long later ones do while nothing comes. A read that takes longer was held
+/// up: this process was stopped.
+const FIRST_SLICE: Duration = Duration::from_millis(20);
+const LONGEST_SLICE: Duration = Duration::from_secs(1);
 
-/// How much longer than [`READ_SLICE`] a read may take on a busy machine.
-const READ_SLACK: Duration = Duration::from_millis(250);
+/// How much longer than its slice a read may take on a busy machine.
+const READ_SLACK: Duration = Duration::from_millis(100);
 
 /// If a read begins so long after everything was read, the handling of messages was held up.
 const STALL: Duration = Duration::from_millis(50);
@@ -40,8 +42,9 @@ const MODERATION: Duration = Duration::from_micros(500);
 /// A read of so many bytes is worth its system call: there is nothing to collect for.
 const WORTHWHILE: usize = 48 * 1024;
 
-/// How many bytes may wait for a broker that does not read: acknowledgements of every packet identifier there is.
-const MAX_UNSENT: usize = 4 * 65_536 + 64 * 1024;
+/// How many bytes may wait for a broker that does not read: the acknowledgements of four million messages. It may be
+/// blocked itself while it writes to us, so waiting for it could block both sides.
+const MAX_UNSENT: usize = 16 * 1024 * 1024;
 
 /// How many times the keep-alive interval the broker may be silent [MQTT-3.1.2-22].
 const SILENCE_FACTOR: f64 = 1.5;
@@ -65,7 +68,9 @@ pub(super) struct Reader {
     received: Timestamp,
     /// When all that had come was known to be read.
     drained: Moment,
-    /// Whether nothing is proved by what comes, until a PINGREQ that was sent at this time is answered.
+    /// How long the last answer took.
+    round_trip: Duration,
+    /// When nothing began to be proved by what comes, until a later PINGREQ is answered.
     unproven: Option<Moment>,
     /// Whether to let messages collect before the next read.
     is_busy: bool,
@@ -101,6 +106,7 @@ impl Reader {
             is_withheld: false,
             received: Timestamp::UNIX_EPOCH,
             drained: Moment::now(),
+            round_trip: Duration::ZERO,
             unproven: None,
             is_busy: false,
             is_idle: true,
@@ -143,7 +149,7 @@ impl Reader {
             thread::sleep(MODERATION);
         }
         let patience = self.connection.times.keepalive().mul_f64(SILENCE_FACTOR);
-        let mut silence = Duration::ZERO;
+        let (mut silence, mut slice) = (Duration::ZERO, FIRST_SLICE);
         let packet_len = FixedHeader::decode(buffer.unhandled()).ok().flatten().map(|header| header.packet_len());
         loop {
             if self.options.acknowledges_at_once || self.is_idle {
@@ -152,14 +158,14 @@ impl Reader {
             let before = Moment::now();
             let room = buffer.room(packet_len);
             let room_len = room.len();
-            let read = self.stream.read(room, READ_SLICE);
+            let read = self.stream.read(room, slice);
             self.received = Timestamp::now();
             let after = Moment::now();
-            match read.map_err(ConnectionEnd::from_io)? {
+            match read.map_err(|error| ConnectionEnd::from_io(&error))? {
                 Some(0) => return Err(ConnectionEnd::Closed),
                 Some(count) => {
                     buffer.fill(count);
-                    self.note_arrival(before, after);
+                    self.note_arrival(before, after, slice);
                     let is_short = count < room_len;
                     if is_short {
                         self.drained = after;
@@ -171,7 +177,11 @@ impl Reader {
                 None => {
                     self.drained = after;
                     // The time for which this process was stopped does not count.
-                    silence += after.since(before).min(READ_SLICE);
+                    silence += after.since(before).min(slice);
+                    slice = LONGEST_SLICE.min(slice * 2);
+                    if silence > LONGEST_SLICE {
+                        self.unproven = None;
+                    }
                     if silence >= patience {
                         return Err(ConnectionEnd::Silent(silence));
                     }
@@ -182,17 +192,18 @@ impl Reader {
 
     /// Notes what the arrival of bytes proves: nothing is missing that was published before they were sent.
     ///
-    /// They came while the read waited, unless this process was stopped meanwhile. But if a PINGREQ is unanswered, what comes
-    /// may be older than that. And if the handling of messages was held up before, much may have collected on the way: then
-    /// nothing is proved before a PINGREQ that is sent now is answered.
-    fn note_arrival(&mut self, before: Moment, after: Moment) {
-        if before.since(self.drained) > STALL && self.unproven.is_none() {
-            self.connection.ping();
+    /// They came while the read waited, unless this process was stopped meanwhile, and were on their way for no longer than
+    /// the last answer took. But if a PINGREQ is unanswered, what comes may be older than that. And if the handling of messages was held up before, much may have collected on the way: then
+    /// nothing is proved before a later PINGREQ is answered, or nothing more comes. (To send one at once would have a broker
+    /// that has closed the connection drop what is still on its way.)
+    fn note_arrival(&mut self, before: Moment, after: Moment, slice: Duration) {
+        if before.since(self.drained) > STALL {
             self.unproven = Some(before);
         }
-        let arrived = if after.since(before) > READ_SLICE + READ_SLACK { before } else { after };
+        let arrived = if after.since(before) > slice + READ_SLACK { before } else { after };
+        let sent = arrived - self.round_trip;
         let asked = lock(&self.connection.pings).front().copied();
-        self.prove(asked.map_or(arrived, |asked| asked.min(arrived)));
+        self.prove(asked.map_or(sent, |asked| asked.min(sent)));
         Times::set(&self.connection.times.read, after);
     }
 
@@ -200,6 +211,7 @@ impl Reader {
     fn answered(&mut self) {
         if let Some(asked) = lock(&self.connection.pings).pop_front() {
             self.unproven = self.unproven.filter(|since| asked < *since);
+            self.round_trip = asked.elapsed();
             self.prove(asked);
         }
     }
@@ -297,6 +309,7 @@ impl Reader {
             )));
         }
         let accepted = Accepted { session_present: connack.session_present, limits: limits(&connack) };
+        self.round_trip = Times::get(&self.connection.times.sent).elapsed();
         if !accepted.session_present {
             lock(&self.options.unreleased).clear();
         }

@@ -36,11 +36,6 @@ pub(crate) const LIMIT: KiB = KiB(if cfg!(debug_assertions) { 24 * 1024 } else {
 /// How much may be its own.
 pub(crate) const OWN_LIMIT: KiB = KiB(6 * 1024);
 
-/// How many bytes it wrote, anywhere.
-pub(crate) fn written(process: &Process) -> u64 {
-    field(process, "io", "wchar:")
-}
-
 fn field(process: &Process, file: &str, name: &str) -> u64 {
     let text = read(process, file);
     let line = text.lines().find_map(|line| line.strip_prefix(name));
