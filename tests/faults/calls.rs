@@ -239,11 +239,11 @@ fn every_call_of_a_broken_batch_is_reported_on_every_transport() {
             }
             let outcome = run.run().has_status(5).says("resume with --skip");
             let said = outcome.json_lines();
-            let is_told = |(n, line): (usize, &Value)| {
+            let is_reported = |(n, line): (usize, &Value)| {
                 let outcome = line["outcome"].as_str();
                 line["caller"] == format!("caller{n}") && matches!(outcome, Some("unknown" | "no_responder"))
             };
-            let are_told = !said.is_empty() && said.iter().enumerate().all(is_told);
+            let are_told = !said.is_empty() && said.iter().enumerate().all(is_reported);
             outcome.check(are_told, "what became of each call that went out, in order");
         }
     }

@@ -176,7 +176,7 @@ impl ConnectionReporter {
         self.record(ConnectionChange::Gap { from, until }, Some(reason));
     }
 
-    /// Warns of a loss. Losses that repeat for the same reason are reported only once more.
+    /// Warns of a loss. If it is one of many with the same reason, warns once for all of them.
     fn report_loss(&mut self, end: &ConnectionEnd, is_one_of_many: bool, complete_until: Option<Moment>) {
         if self.silenced.is_some() {
             return;

@@ -43,7 +43,7 @@ const MODERATION: Duration = Duration::from_micros(500);
 const WORTHWHILE: usize = 48 * 1024;
 
 /// How many bytes may wait for a broker that does not read: the acknowledgements of four million messages. It may be
-/// blocked itself while it writes to us, so waiting for it might never end.
+/// blocked itself while it writes to us, so waiting for it could block both sides.
 const MAX_UNSENT: usize = 16 * 1024 * 1024;
 
 /// How many times the keep-alive interval the broker may be silent [MQTT-3.1.2-22].
