@@ -53,14 +53,14 @@ enum Addresses {
 
 /// A subscriber, and what it prints.
 struct Subscriber {
-    name: &'static str,
     process: Process,
     recording: Recording,
 }
 
 impl Subscriber {
     /// On the first node; on the third one if that fails.
-    fn start(cluster: &Cluster, addresses: Addresses, name: &'static str, flags: &str) -> Option<Self> {
+    fn start(cluster: &Cluster, addresses: Addresses, is_durable: bool) -> Option<Self> {
+        let flags = if is_durable { "--durable archive" } else { "" };
         let words = format!("watch --json --status-events --keepalive 2s --connect-timeout 5s {flags}");
         let run = match addresses {
             Addresses::SeveralBrokers => rtcomm_at(&words, &format!("{} {}", cluster.url(0), cluster.url(2))),
@@ -71,108 +71,110 @@ impl Subscriber {
         };
         let recording = Recording::of(MANY);
         let process = run.start_onto(recording.open()).until_ready();
-        Some(Self { name, process, recording })
+        Some(Self { process, recording })
     }
+}
 
-    fn statuses(&mut self, status: &str) -> Vec<Value> {
-        let statuses = &self.recording.read().statuses;
-        statuses.iter().filter(|it| it["status"] == status).cloned().collect()
-    }
-
-    fn gaps(&mut self) -> Vec<(Timestamp, Timestamp)> {
-        self.statuses("gap").iter().map(|gap| (time(&gap["from"]), time(&gap["until"]))).collect()
-    }
+fn statuses(recording: &mut Recording, status: &str) -> Vec<Value> {
+    recording.read().statuses.iter().filter(|it| it["status"] == status).cloned().collect()
 }
 
 fn time(value: &Value) -> Timestamp {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("a time, not {value}"))
 }
 
-/// Fails the subscribers' node under load, and checks what came through.
-fn survives(failure: Failure, addresses: Addresses) {
+/// Fails the subscriber's node under load, and checks what came through.
+///
+/// One subscriber a cluster: nats-server 2.9 loses single messages if several subscribe with QoS 1, which it does not put
+/// on the wire at all.
+fn survives(failure: Failure, addresses: Addresses, is_durable: bool) {
     let mut cluster = Cluster::start();
-    let durable = Subscriber::start(&cluster, addresses, "durable", "--durable archive");
-    let Some(mut durable) = durable else { return };
-    let mut plain = Subscriber::start(&cluster, addresses, "plain", "").expect("what was permitted is permitted");
+    let Some(mut subscriber) = Subscriber::start(&cluster, addresses, is_durable) else { return };
     let limit = Arc::new(AtomicU64::new(MANY - AFTER));
     let load = Load::to(cluster.address(1), 0..MANY).per_second(PER_SECOND).up_to(limit.clone()).timed();
     let publisher = load.start();
-    wait_until("the first messages", LONG, String::new, || {
-        publisher.acknowledged() > BEFORE
-            && [&mut durable, &mut plain].into_iter().all(|it| it.recording.read().distinct() > BEFORE / 2)
+    let Subscriber { process, recording } = &mut subscriber;
+    wait_on(process, "the first messages", LONG, || {
+        publisher.acknowledged() > BEFORE && recording.read().distinct() > BEFORE / 2
     });
     cluster.fail(0, failure);
     let failed = Timestamp::now();
-    for subscriber in [&mut durable, &mut plain] {
-        let Subscriber { process, recording, .. } = subscriber;
-        wait_on(process, "another connection", READY_AGAIN, || {
-            recording.read().statuses.iter().filter(|it| it["status"] == "ready").count() > 1
-        });
-    }
+    wait_on(process, "another connection", READY_AGAIN, || statuses(recording, "ready").len() > 1);
     limit.store(MANY, Ordering::SeqCst);
     let sent = publisher.finish(LONG);
     let last = usize::try_from(MANY - 1).expect("it fits");
-    wait_on(&plain.process, "the last message", LONG, || !plain.recording.read().missing().contains(&last));
-    // What is missing then is on its way to the durable subscriber, or lost.
+    wait_on(process, "the last message", LONG, || !recording.read().missing().contains(&last));
+    // A message that the failed node had sent comes again later.
     let mut latest = (0, Instant::now());
-    wait_on(&durable.process, "the end", LONG, || {
-        let distinct = durable.recording.read().distinct();
+    wait_on(process, "the end", LONG, || {
+        let distinct = recording.read().distinct();
         if distinct > latest.0 {
             latest = (distinct, Instant::now());
         }
         distinct == MANY || latest.1.elapsed() > REDELIVERY
     });
-    for mut subscriber in [durable, plain] {
-        let ready = time(&subscriber.statuses("ready").last().expect("it was ready")["received"]);
-        let gaps = subscriber.gaps();
-        let (name, tape) = (subscriber.name, &subscriber.recording.tape);
-        let missing: Vec<(usize, Published)> =
-            tape.missing().into_iter().map(|number| (number, sent.times[number])).collect();
-        let outside: Vec<_> = missing
-            .iter()
-            .filter(|(_, it)| !gaps.iter().any(|(from, until)| *from <= it.acknowledged && it.sent <= *until))
-            .collect();
-        figures(format_args!(
-            "{failure}, {addresses:?}, {name}: {MANY} published ({} again), {} missing, {} of them outside {} gaps \
-             ({:.1} s in all), {} duplicates, ready again {:.1} s after the failure",
-            sent.again,
-            missing.len(),
-            outside.len(),
-            gaps.len(),
-            gaps.iter().map(|(from, until)| until.duration_since(*from).as_secs_f64()).sum::<f64>(),
-            tape.duplicates(),
-            ready.duration_since(failed).as_secs_f64()
-        ));
-        assert!(tape.strange.is_empty(), "{name}: {:?}", tape.strange);
-        assert!(!gaps.is_empty(), "{name}: the loss is reported");
-        assert!(outside.is_empty(), "{name}: outside {gaps:?} {outside:?}");
-        assert!(name == "plain" || missing.is_empty(), "{name}: {} missing, {missing:?}", missing.len());
-        subscriber.process.terminate();
-    }
+    let ready = time(&statuses(recording, "ready").last().expect("it was ready")["received"]);
+    let gaps: Vec<_> = statuses(recording, "gap").iter().map(|gap| (time(&gap["from"]), time(&gap["until"]))).collect();
+    let tape = &recording.tape;
+    let missing: Vec<(usize, Published)> =
+        tape.missing().into_iter().map(|number| (number, sent.times[number])).collect();
+    let outside: Vec<_> = missing
+        .iter()
+        .filter(|(_, it)| !gaps.iter().any(|(from, until)| *from <= it.acknowledged && it.sent <= *until))
+        .collect();
+    let name = if is_durable { "durable" } else { "plain" };
+    figures(format_args!(
+        "{failure}, {addresses:?}, {name}: {MANY} published ({} again), {} missing, {} of them outside {} gaps ({:.1} s \
+         in all), {} duplicates, ready again {:.1} s after the failure",
+        sent.again,
+        missing.len(),
+        outside.len(),
+        gaps.len(),
+        gaps.iter().map(|(from, until)| until.duration_since(*from).as_secs_f64()).sum::<f64>(),
+        tape.duplicates(),
+        ready.duration_since(failed).as_secs_f64()
+    ));
+    assert!(tape.strange.is_empty(), "{:?}", tape.strange);
+    assert!(!gaps.is_empty(), "the loss is reported");
+    assert!(outside.is_empty(), "outside {gaps:?} {outside:?}");
+    assert!(!is_durable || missing.is_empty(), "{} missing: {missing:?}", missing.len());
+    subscriber.process.terminate();
 }
 
 #[test]
-#[ignore = "takes 40 s; make test-cluster"]
-fn a_killed_node_costs_a_durable_run_nothing_and_a_plain_one_its_gap() {
-    survives(Failure::Killed, Addresses::SeveralBrokers);
+#[ignore = "takes 35 s; make test-cluster"]
+fn a_killed_node_costs_a_durable_run_nothing() {
+    survives(Failure::Killed, Addresses::SeveralBrokers, true);
 }
 
 #[test]
-#[ignore = "takes 40 s; make test-cluster"]
-fn a_frozen_node_costs_a_durable_run_nothing_and_a_plain_one_its_gap() {
-    survives(Failure::Frozen, Addresses::SeveralBrokers);
+#[ignore = "takes 35 s; make test-cluster"]
+fn a_frozen_node_costs_a_durable_run_nothing() {
+    survives(Failure::Frozen, Addresses::SeveralBrokers, true);
 }
 
 #[test]
-#[ignore = "takes 40 s; make test-cluster"]
+#[ignore = "takes 35 s; make test-cluster"]
+fn a_killed_node_costs_a_plain_run_no_more_than_its_gap() {
+    survives(Failure::Killed, Addresses::SeveralBrokers, false);
+}
+
+#[test]
+#[ignore = "takes 35 s; make test-cluster"]
+fn a_frozen_node_costs_a_plain_run_no_more_than_its_gap() {
+    survives(Failure::Frozen, Addresses::SeveralBrokers, false);
+}
+
+#[test]
+#[ignore = "takes 35 s; make test-cluster"]
 fn a_killed_node_of_one_name_is_left_for_another() {
-    survives(Failure::Killed, Addresses::OneName);
+    survives(Failure::Killed, Addresses::OneName, true);
 }
 
 #[test]
-#[ignore = "takes 40 s; make test-cluster"]
+#[ignore = "takes 35 s; make test-cluster"]
 fn a_frozen_node_of_one_name_is_left_for_another() {
-    survives(Failure::Frozen, Addresses::OneName);
+    survives(Failure::Frozen, Addresses::OneName, true);
 }
 
 const CALLS: usize = 2_000;
@@ -183,7 +185,7 @@ const JOBS: usize = 32;
 fn batch(url: &str) -> Rtcomm {
     let line = |number| format!("{}\n", json!({ "caller": format!("c{number}"), "callee": "b" }));
     let lines: Vec<_> = (0..CALLS).map(line).collect();
-    rtcomm_at(&format!("call --batch - --jobs {JOBS} --timeout 30s"), url).stdin(lines.concat())
+    rtcomm_at(&format!("call --batch - --jobs {JOBS} --timeout 30s --keepalive 10s"), url).stdin(lines.concat())
 }
 
 /// The transactions of each caller.
@@ -227,9 +229,11 @@ fn completes(failure: Failure, brokers: impl Fn(&Cluster) -> String, what: &str)
         wait_until("the end", LONG, || process.so_far("running"), || process.has_ended());
         let outcome = process.end();
         let more = outcome.json_lines();
-        outcome.check(more.len() == CALLS - lines.len() || outcome.stderr.contains("--skip"), "how to go on");
+        let is_done = more.len() == CALLS - lines.len();
+        outcome.check(is_done || more.is_empty() || outcome.stderr.contains("--skip"), "how to go on");
         lines.extend(more);
         rounds += 1;
+        cluster.wait_for(2);
     }
     let mut outcomes: HashMap<&str, usize> = HashMap::new();
     for line in &lines {

@@ -62,11 +62,14 @@ impl Cluster {
         };
         let nodes: Vec<Process> = (1..=NODES).map(start).collect();
         let cluster = Self { port, nodes, _dir: dir };
-        for node in 0..NODES {
-            let story = || cluster.nodes[node].so_far("running");
-            wait_until("a node that accepts subscriptions", LONG, story, || probe(cluster.address(node)).is_ok());
-        }
+        (0..NODES).for_each(|node| cluster.wait_for(node));
         cluster
+    }
+
+    /// Waits until a node accepts subscriptions.
+    pub(crate) fn wait_for(&self, node: usize) {
+        let story = || self.nodes[node].so_far("running");
+        wait_until("a node that accepts subscriptions", LONG, story, || probe(self.address(node)).is_ok());
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -272,7 +272,7 @@ const PUBLISHES: [Row; 15] = [
     row(BOTH, "PUBLISH", "a PUBLISH of one byte", |_, _| raw(PUBLISH, [0])),
     row(BOTH, "PUBLISH", "a PUBLISH without a body", |_, _| raw(PUBLISH, [])),
     // [MQTT 5, 2.1.4]
-    row(BOTH, "PUBLISH", "a Remaining Length of five bytes", |_, _| b"\x30\xff\xff\xff\xff\x01".to_vec()),
+    row(BOTH, "", "a Remaining Length of five bytes", |_, _| b"\x30\xff\xff\xff\xff\x01".to_vec()),
 ];
 
 const PUBLISH_PROPERTIES: [Row; 18] = [

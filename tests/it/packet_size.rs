@@ -99,14 +99,14 @@ fn what_follows_a_packet_that_is_too_large_is_read_from_its_first_byte() {
     for pieces in [1, 7, 1_000, 65_536] {
         let peer = Peer::start(move |connection| {
             connection.accept_and_grant()?;
-            let large = Message::new(TOPIC, "x".repeat(3_000));
-            let large = large.encode(Version::V3_1_1, [0, 1], &Properties::none()).encode();
-            let small = started().encode(Version::V3_1_1, [0, 2], &Properties::none()).encode();
-            let bytes = [large.clone(), small.clone(), large, small].concat();
+            let messages = [Message::new(TOPIC, "x".repeat(3_000)), started()];
+            let encode =
+                |(id, message): (u8, &Message)| message.encode(Version::V3_1_1, [0, id], &Properties::none()).encode();
+            let bytes: Vec<u8> = (1..=6).zip(messages.iter().cycle()).flat_map(encode).collect();
             bytes.chunks(pieces).try_for_each(|piece| connection.send_bytes(piece))?;
             connection.serve()
         });
-        let command = "watch --json -c 2 --mqtt-version 3.1.1 --max-packet-size 2000 --broker";
+        let command = "watch --json -c 3 --mqtt-version 3.1.1 --max-packet-size 2000 --broker";
         let outcome = rtcomm(command).arg(peer.url()).run().has_status(0);
         outcome.check(outcome.json_lines().iter().all(|line| line["from"] == "a"), "the events between");
     }

@@ -1,6 +1,7 @@
 //! An ordinary MQTT 3.1.1 client, which shares no code with the program under test.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -74,18 +75,25 @@ impl Client {
 
     /// The next message on one of the subscriptions.
     pub(crate) fn next(&mut self) -> Message {
-        self.next_until_closed().expect("the broker sends a message in time")
+        while self.received.is_empty() {
+            let packet = self.read();
+            self.take(&packet);
+        }
+        self.received.pop_front().expect("it is not empty")
     }
 
-    /// The same; `None` once the broker is gone.
+    /// The same, however long it takes; `None` once the broker is gone.
     pub(crate) fn next_until_closed(&mut self) -> Option<Message> {
-        loop {
-            if let Some(message) = self.received.pop_front() {
-                return Some(message);
+        while self.received.is_empty() {
+            match self.stream.peek(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
             }
             let packet = Packet::read(&self.stream).ok()?;
             self.take(&packet);
         }
+        self.received.pop_front()
     }
 
     fn next_id(&mut self) -> [u8; 2] {
