@@ -1,11 +1,16 @@
 //! Internals for this repository's tests, benches and fuzz targets. Not a public API: it changes without notice.
 
+use std::io;
+
 use clap::CommandFactory as _;
 
 use crate::output::escape::escaped;
 use crate::output::pretty;
 use crate::protocol::record::{ConnectionStatus, Record};
-use crate::protocol::topic::Root;
+use crate::protocol::topic::{Root, TopicFilter};
+use crate::transport::codec::Version;
+pub use crate::transport::relay::Replayed;
+use crate::transport::relay::replay;
 use crate::transport::url::BrokerUrl;
 
 /// Returns the command-line definition, the source of man pages and completions.
@@ -26,6 +31,21 @@ pub fn broker_url(url: &str) -> Result<String, String> {
 #[must_use]
 pub fn shown(text: &str) -> String {
     escaped(text).into_owned()
+}
+
+/// Gives the relay bytes as if a broker had sent them. Each piece is what one read returns.
+///
+/// Publications with the packet identifiers 1 and 2, and SUBSCRIBE packets with 3 and 4, wait for their answers.
+///
+/// # Errors
+/// If the system has no file descriptor left.
+pub fn relay<'a>(
+    is_v5: bool,
+    max_packet_size: usize,
+    filters: &[TopicFilter],
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> io::Result<Replayed> {
+    replay(if is_v5 { Version::V5 } else { Version::V311 }, max_packet_size, filters, pieces)
 }
 
 /// Formats records as pretty lines.

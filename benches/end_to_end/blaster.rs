@@ -1,53 +1,57 @@
-//! A peer that sends events to one subscriber as fast as the socket accepts them, because a real broker is slower than the
-//! programs. It sends a block of [`BLOCK`] encoded events again and again.
+//! A peer that sends events to a subscriber as fast as the socket takes them, because a real broker is slower than the
+//! programs that are measured.
 
-use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, BufReader, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::events::events;
-use crate::wire::{self, Connect, PINGRESP, Packets};
+use crate::encoded::EncodedEvents;
+use crate::mqtt::{CONNECT, Connect, DISCONNECT, PINGREQ, PINGRESP, Packet, Properties, SUBSCRIBE, Subscribe, Version};
 
-/// How many different events there are. Fewer than packet identifiers, so that none is given twice at a time.
-const BLOCK: u16 = 50_000;
+/// How long a subscriber may take to subscribe.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much is handed to the socket at a time.
-const CHUNK: usize = 64 * 1024;
-
-/// Maximum number of unacknowledged messages at QoS 1, if the subscriber allows as many.
-const WINDOW: usize = 1_000;
-
-/// A listening blaster, for any number of subscribers one after the other.
+/// A listening blaster. It serves any number of connections.
 pub(crate) struct Blaster {
     port: u16,
-    next: Arc<Mutex<Option<Order>>>,
+    order: Arc<Mutex<Option<Order>>>,
 }
 
-/// What the next subscriber gets.
+/// What the next subscriber is sent.
 struct Order {
-    count: usize,
+    count: u32,
     began: Sender<Instant>,
+}
+
+/// Reports when the first event of an order is sent.
+pub(crate) struct Beginning(Receiver<Instant>);
+
+impl Beginning {
+    pub(crate) fn wait(&self) -> Result<Instant> {
+        self.0.recv_timeout(SUBSCRIBE_TIMEOUT).context("the program did not subscribe")
+    }
 }
 
 impl Blaster {
     pub(crate) fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on loopback")?;
         let port = listener.local_addr()?.port();
-        let next = Arc::new(Mutex::new(None));
-        let (orders, blocks) = (next.clone(), Arc::new(Blocks::encode()));
+        let order = Arc::new(Mutex::new(None));
+        let orders = order.clone();
+        let events = Arc::new([Version::V3_1_1, Version::V5].map(|version| EncodedEvents::new(version, 0)));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (orders, blocks) = (orders.clone(), blocks.clone());
-                // A subscriber that has enough closes, also in the middle of a packet.
-                thread::spawn(move || serve(&stream, &orders, &blocks));
+                let (orders, events) = (orders.clone(), events.clone());
+                // Ignore errors: a subscriber that has enough events closes the connection, even within a packet.
+                thread::spawn(move || serve(&stream, &orders, &events));
             }
         });
-        Ok(Self { port, next })
+        Ok(Self { port, order })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -58,124 +62,50 @@ impl Blaster {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
-    /// Sends this many events to the next subscriber. The receiver gets a message when the first is sent.
-    pub(crate) fn load(&self, count: u32) -> Receiver<Instant> {
-        let (began, started) = channel();
-        *lock(&self.next) = Some(Order { count: count as usize, began });
-        started
+    /// Orders `count` events for the next subscriber.
+    pub(crate) fn order(&self, count: u32) -> Beginning {
+        let (began, beginning) = channel();
+        *lock(&self.order) = Some(Order { count, began });
+        Beginning(beginning)
     }
 }
 
-/// Serves a client until it disconnects. Only a subscriber gets the events: other clients check whether somebody
-/// listens.
-fn serve(stream: &TcpStream, orders: &Mutex<Option<Order>>, blocks: &Blocks) -> io::Result<()> {
+/// Serves a connection until it is closed. Its first SUBSCRIBE takes the order.
+fn serve(stream: &TcpStream, orders: &Mutex<Option<Order>>, events: &[EncodedEvents; 2]) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let writer = Mutex::new(stream);
-    let send = |bytes: &[u8]| lock(&writer).write_all(bytes);
-    let mut packets = Packets::new(stream);
-    let mut peer = None;
-    let (acknowledged, acknowledgements) = channel();
-    let mut acknowledgements = Some(acknowledgements);
+    let mut reader = BufReader::new(stream);
+    let mut version = Version::V3_1_1;
     thread::scope(|scope| {
-        let mut fresh = 0;
-        while let Some(packet) = packets.next()? {
-            match (packet.kind, peer) {
-                (wire::CONNECT, _) => {
-                    let connect = Connect::read(packet.body).ok_or(io::ErrorKind::InvalidData)?;
-                    send(connect.connack())?;
-                    peer = Some(connect);
+        while let Ok(packet) = Packet::read(&mut reader) {
+            match packet.kind() {
+                CONNECT => {
+                    version = Connect::parse(&packet).version;
+                    Packet::connack(version, false, 0, &Properties::none()).write(*lock(&writer))?;
                 }
-                (wire::SUBSCRIBE, Some(connect)) => {
-                    let (answer, qos) = wire::suback(connect.is_v5, packet.body).ok_or(io::ErrorKind::InvalidData)?;
-                    send(&answer)?;
-                    if let (Some(order), Some(acks)) = (lock(orders).take(), acknowledgements.take()) {
-                        let (block, writer) = (blocks.of(connect.is_v5, qos), &writer);
-                        let window = if qos == 0 { None } else { Some(WINDOW.min(connect.receive_maximum)) };
-                        scope.spawn(move || blast(writer, &order, block, window, &acks));
+                SUBSCRIBE => {
+                    let subscribe = Subscribe::parse(version, &packet);
+                    let granted = vec![0; subscribe.filters.len()];
+                    Packet::suback(version, subscribe.id, &granted, &Properties::none()).write(*lock(&writer))?;
+                    if let Some(order) = lock(orders).take() {
+                        let (events, writer) = (&events[usize::from(version == Version::V5)], &writer);
+                        scope.spawn(move || send_all(&order, events, writer));
                     }
                 }
-                (wire::PUBACK, _) => fresh += 1,
-                (wire::PINGREQ, _) => send(&PINGRESP)?,
-                (wire::DISCONNECT, _) => break,
+                PINGREQ => Packet::new(PINGRESP, []).write(*lock(&writer))?,
+                DISCONNECT => break,
                 _ => {}
             }
-            if fresh > 0 && !packets.has_next() {
-                // Ignore a missing receiver: everything is sent.
-                let _ = acknowledged.send(fresh);
-                fresh = 0;
-            }
         }
-        // Wakes the other thread, whether it writes or waits.
-        drop(acknowledged);
-        stream.shutdown(std::net::Shutdown::Both)
+        // End the other thread, even while it writes.
+        stream.shutdown(Shutdown::Both)
     })
 }
 
-/// Sends what was ordered: at QoS 1 no more than `window` ahead of the acknowledgements.
-fn blast(
-    writer: &Mutex<&TcpStream>,
-    order: &Order,
-    block: &Block,
-    window: Option<usize>,
-    acknowledgements: &Receiver<usize>,
-) -> io::Result<()> {
-    // Ignore a missing receiver.
+fn send_all(order: &Order, events: &EncodedEvents, writer: &Mutex<&TcpStream>) -> io::Result<()> {
+    // Ignore errors: the start rows do not wait.
     let _ = order.began.send(Instant::now());
-    let (mut sent, mut acknowledged) = (0, 0);
-    while sent < order.count {
-        let mut most = order.count - sent;
-        if let Some(window) = window {
-            acknowledged += acknowledgements.try_iter().sum::<usize>();
-            while sent - acknowledged > window / 2 {
-                acknowledged += acknowledgements.recv().map_err(|_| io::ErrorKind::ConnectionAborted)?;
-            }
-            most = most.min(window - (sent - acknowledged));
-        }
-        let (bytes, count) = block.chunk(sent, most);
-        lock(writer).write_all(bytes)?;
-        sent += count;
-    }
-    Ok(())
-}
-
-/// The events as they go out, for each version and quality of service.
-struct Blocks([Block; 4]);
-
-impl Blocks {
-    fn encode() -> Self {
-        Self([(false, 0), (false, 1), (true, 0), (true, 1)].map(|(is_v5, qos)| Block::encode(is_v5, qos)))
-    }
-
-    fn of(&self, is_v5: bool, qos: u8) -> &Block {
-        &self.0[2 * usize::from(is_v5) + usize::from(qos)]
-    }
-}
-
-/// Packets, one after the other, and where each ends.
-struct Block {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Block {
-    fn encode(is_v5: bool, qos: u8) -> Self {
-        let (mut bytes, mut ends) = (Vec::new(), vec![0]);
-        for (event, id) in events().zip(1..=BLOCK) {
-            let id = (qos > 0).then_some(id);
-            wire::push_publish(&mut bytes, is_v5, id, &event.topic, event.payload.as_bytes());
-            ends.push(bytes.len());
-        }
-        Self { bytes, ends }
-    }
-
-    /// Some whole packets from the `sent`-th on, `most` at the most, and how many.
-    fn chunk(&self, sent: usize, most: usize) -> (&[u8], usize) {
-        let first = sent % usize::from(BLOCK);
-        let begin = self.ends[first];
-        let full = self.ends.partition_point(|&end| end < begin + CHUNK);
-        let last = full.min(first + most).min(self.ends.len() - 1);
-        (&self.bytes[begin..self.ends[last]], last - first)
-    }
+    events.chunks(order.count).try_for_each(|chunk| lock(writer).write_all(chunk))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

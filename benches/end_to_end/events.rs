@@ -1,4 +1,4 @@
-//! Generates the events of a deployment with 100,000 endpoints, with a seed, so that every run has the same.
+//! Events of a deployment with 100,000 endpoints. They are seeded, so that every run has the same events.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use fastrand::Rng;
 
-/// One in [`ONE_IN`] events is a failed session of this endpoint, far more than of any other.
+/// The endpoint with the most failed sessions: one in [`ONE_IN`] events.
 pub(crate) const BUSY: &str = "help_desk";
 
-/// How many events there are for each failed session of [`BUSY`].
+/// The number of events per failed session of [`BUSY`].
 pub(crate) const ONE_IN: u32 = 100;
 
 const ENDPOINTS: u32 = 100_000;
@@ -26,7 +26,7 @@ pub(crate) struct Event {
     to: Option<String>,
 }
 
-/// Endless events, half registrations, half sessions.
+/// Returns an infinite sequence of events: half registrations, half sessions.
 pub(crate) fn events() -> impl Iterator<Item = Event> {
     let mut rng = Rng::with_seed(SEED);
     (1_u64..).map(move |number| {
@@ -54,7 +54,7 @@ fn event(rng: &mut Rng, number: u64, action: &'static str, from: String) -> Even
         None => ("registration", String::new()),
     };
     let mut add = |key: &str, value: std::fmt::Arguments<'_>| {
-        write!(payload, ",\"{key}\":\"{value}\"").expect("a String takes all that is written to it");
+        write!(payload, ",\"{key}\":\"{value}\"").expect("writing to a String does not fail");
     };
     if action == "failed" {
         let reason = rng.choice(["callee is busy", "no answer", "media negotiation failed: no common codec"]);
@@ -69,7 +69,7 @@ fn event(rng: &mut Rng, number: u64, action: &'static str, from: String) -> Even
     Event { topic: format!("/rtcomm/event/{category}/{action}/{from}{end}"), payload, action, from, to }
 }
 
-/// One of the endpoints, in the three spellings that are met.
+/// Returns a random endpoint, in one of three common forms.
 fn endpoint(rng: &mut Rng) -> String {
     let number = rng.u32(..ENDPOINTS);
     match number % 4 {
@@ -79,14 +79,14 @@ fn endpoint(rng: &mut Rng) -> String {
     }
 }
 
-/// The time of day at the `number`-th event; twenty come in a millisecond.
+/// The time of day of the `number`-th event; there are twenty per millisecond.
 fn clock(number: u64, digits: usize) -> String {
     let micros = 3 * 3_600_000_000 + number * 50;
     let (seconds, fraction) = (micros / 1_000_000, format!("{:06}", micros % 1_000_000));
     format!("{:02}:{:02}:{:02}.{}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, &fraction[..digits])
 }
 
-/// Records `count` events as `watch --json` would have, unless the file is there already.
+/// Writes `count` events as `watch --json` records them, unless the file exists.
 pub(crate) fn record(path: &Path, count: u32) -> io::Result<()> {
     if path.exists() {
         return Ok(());

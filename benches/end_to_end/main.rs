@@ -1,60 +1,67 @@
-//! Compares the release build with other programs on one machine, and prints a table. Fails only if something cannot be
-//! measured. README.md in the parent folder describes the method.
+//! Measures the release build side by side with other programs, and prints a table. It fails only if something cannot be
+//! measured. `benches/README.md` describes how each figure is taken.
 //!
-//! `RTCOMM_BENCH_SCALE` is a factor for all amounts (0.05 is a quick run), `RTCOMM_BENCH_ROUNDS` the number of rounds.
-//! `RTCOMM_BENCH_ONLY` and `RTCOMM_BENCH_SKIP` select groups of rows, separated by commas.
+//! `RTCOMM_BENCH_SCALE` scales all amounts (0.05 for a quick run), `RTCOMM_BENCH_ROUNDS` is the number of rounds,
+//! `RTCOMM_BENCH_ONLY` and `RTCOMM_BENCH_SKIP` are lists of groups, separated by commas.
 
 use std::io::{Write as _, stderr, stdout};
 
 use anyhow::{Context as _, Result, bail};
 
-mod bare;
+mod bench;
 mod blaster;
+mod broker;
+mod encoded;
 mod events;
 mod measure;
-mod peers;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/it/support/mqtt.rs"]
+mod mqtt;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/it/support/pki.rs"]
+mod pki;
+mod raw;
 mod rows;
 mod table;
-mod wire;
 
-use rows::{Bench, GROUPS};
+use bench::Bench;
+use rows::GROUPS;
 
 fn main() -> Result<()> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
-        // What the bench starts itself as, to be measured.
-        ["bare-count", port, qos, count] => bare::count(port.parse()?, qos.parse()?, count.parse()?),
-        ["bare-call", port, qos, count] => bare::call(port.parse()?, qos.parse()?, count.parse()?),
-        ["bare-batch", port, jobs, count] => bare::batch(port.parse()?, jobs.parse()?, count.parse()?),
-        [] => all(),
-        _ => bail!("it takes no arguments: the environment says what to run"),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["frame", port, count] => raw::frame(port.parse()?, count.parse()?),
+        ["discard", port, len] => raw::discard(port.parse()?, len.parse()?),
+        ["acknowledge", port, count] => raw::acknowledge(port.parse()?, count.parse()?),
+        ["call", port, jobs, count] => raw::call(port.parse()?, jobs.parse()?, count.parse()?),
+        [] => run_groups(),
+        _ => bail!("unknown arguments: the environment selects what to measure"),
     }
 }
 
-fn all() -> Result<()> {
-    peers::check()?;
-    measure::end_together()?;
-    let bench = Bench::prepare(setting("SCALE", 1.0)?, setting("ROUNDS", 5)?)?;
+fn run_groups() -> Result<()> {
+    measure::kill_children_on_signals()?;
+    let bench = Bench::new(setting("SCALE", 1.0)?, setting("ROUNDS", 5)?)?;
     let only: String = setting("ONLY", String::new())?;
     let skip: String = setting("SKIP", String::new())?;
-    let names = |list: &str, name: &str| list.split(',').any(|it| it == name);
-    let mut lines = table::HEAD.to_owned();
+    let contains = |list: &str, name: &str| list.split(',').any(|it| it == name);
+    let mut table = table::HEADER.to_owned();
     for (name, measure) in GROUPS {
-        if names(&skip, name) || !(only.is_empty() || names(&only, name)) {
+        if contains(&skip, name) || !(only.is_empty() || contains(&only, name)) {
             continue;
         }
-        writeln!(stderr(), "measuring: {name}")?;
+        writeln!(stderr(), "measuring {name}")?;
         for row in measure(&bench).with_context(|| format!("cannot measure {name}"))? {
             let line = row.to_string();
             write!(stderr(), "{line}")?;
-            lines.push_str(&line);
+            table.push_str(&line);
         }
     }
-    Ok(write!(stdout(), "{lines}")?)
+    Ok(write!(stdout(), "{table}")?)
 }
 
-/// A setting of the environment.
+/// Reads a setting from the environment.
 fn setting<T>(name: &str, default: T) -> Result<T>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,

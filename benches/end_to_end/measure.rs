@@ -1,4 +1,4 @@
-//! Runs programs and measures them. Every child is killed when its handle is dropped.
+//! Runs programs and measures them. Every child process is killed when its handle is dropped.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -14,19 +14,22 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-/// Everybody who was started and has not ended.
+/// The exit status of a program that SIGTERM ends.
+const TERMINATED: i32 = 143;
+
+/// The child processes that have not been waited for.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// From now on a signal that ends the bench ends whom it started first.
-pub(crate) fn end_together() -> Result<()> {
+/// Kills the child processes when a signal ends this process.
+pub(crate) fn kill_children_on_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::spawn(move || {
         for signal in signals.forever() {
             for pid in running().iter() {
-                // Who has just ended needs no killing.
+                // Ignore errors: a process that has just ended needs no signal.
                 let _ = kill_process(*pid, Signal::KILL);
             }
-            // Ends the process, and so never fails.
+            // The default action ends this process, so there is no error to handle.
             let _ = emulate_default_handler(signal);
         }
     });
@@ -37,19 +40,18 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The destination of a program's output.
+/// Where the standard output of a program goes.
 #[derive(Clone)]
-pub(crate) enum Sink {
-    /// A new file.
+pub(crate) enum Output {
+    /// To a file, which is truncated first.
     File(PathBuf),
-    /// A pipe, whose reader throws away what it reads.
+    /// To a pipe whose reader discards everything.
     Pipe,
 }
 
-/// What one run took.
+/// The measurements of one run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
-    /// From its beginning, or from the time that was asked for, to its end.
     pub(crate) wall: Duration,
     /// User and system time.
     pub(crate) cpu: Duration,
@@ -58,92 +60,99 @@ pub(crate) struct Run {
 /// A running program.
 pub(crate) struct Process {
     child: Child,
-    began: Instant,
-    line: String,
-    reader: Option<JoinHandle<()>>,
+    started: Instant,
+    command: String,
+    discarder: Option<JoinHandle<()>>,
 }
 
 impl Process {
-    pub(crate) fn start(mut command: Command, sink: &Sink) -> Result<Self> {
-        let stdout = match sink {
-            Sink::File(path) => Stdio::from(File::create(path).with_context(|| path.display().to_string())?),
-            Sink::Pipe => Stdio::piped(),
+    /// Starts a program whose standard output goes to `output`.
+    pub(crate) fn start(mut command: Command, output: &Output) -> Result<Self> {
+        let stdout = match output {
+            Output::File(path) => Stdio::from(File::create(path).with_context(|| path.display().to_string())?),
+            Output::Pipe => Stdio::piped(),
         };
         command.stdout(stdout);
         let mut process = Self::spawn(command)?;
-        process.reader = process.child.stdout.take().map(|pipe| thread::spawn(move || discard(pipe)));
+        process.discarder = process.child.stdout.take().map(|pipe| thread::spawn(move || discard(pipe)));
         Ok(process)
     }
 
-    /// Starts it with the standard streams of the command.
+    /// Starts a program with the streams that are set in the command.
     pub(crate) fn spawn(mut command: Command) -> Result<Self> {
-        let line = format!("{command:?}");
-        // None of the developer's settings.
+        let text = format!("{command:?}");
+        // Keep the developer's settings out.
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.env_clear().env("PATH", path).env("LANG", "C.UTF-8").env("TZ", "UTC");
-        let began = Instant::now();
-        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {line}"))?;
+        let started = Instant::now();
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {text}"))?;
         running().push(Pid::from_child(&child));
-        Ok(Self { child, began, line, reader: None })
+        Ok(Self { child, started, command: text, discarder: None })
     }
 
-    pub(crate) fn stdout(&mut self) -> Result<ChildStdout> {
-        self.child.stdout.take().context("its standard output is not piped")
+    /// Takes the standard output, which must be piped.
+    pub(crate) fn take_stdout(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context("standard output is not piped")
     }
 
-    /// Waits until it says a line that holds `word` on its standard error; returns when that was.
-    pub(crate) fn says(&mut self, word: &str) -> Result<Instant> {
-        let stderr: ChildStderr = self.child.stderr.take().context("its standard error is not piped")?;
+    /// Waits until the standard error, which must be piped, has a line that contains `word`. Returns when.
+    pub(crate) fn await_stderr(&mut self, word: &str) -> Result<Instant> {
+        let stderr: ChildStderr = self.child.stderr.take().context("standard error is not piped")?;
         let mut stderr = BufReader::new(stderr);
         let mut line = String::new();
         while stderr.read_line(&mut line)? > 0 {
             if line.contains(word) {
                 let now = Instant::now();
-                // Kept open and empty, so that it never waits for a reader nor finds none.
+                // Keep reading, so that the program never blocks on a full pipe or gets SIGPIPE.
                 thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
                 return Ok(now);
             }
             line.clear();
         }
-        bail!("{} ended without saying {word:?}", self.line)
+        bail!("{} ended without printing {word:?}", self.command)
     }
 
-    pub(crate) fn began(&self) -> Instant {
-        self.began
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) -> Result<()> {
         Ok(kill_process(self.pid(), Signal::TERM)?)
     }
 
-    /// A line of its `/proc/PID/status`, in kB.
-    pub(crate) fn memory(&self, name: &str) -> Result<u32> {
+    /// The peak resident memory so far, in MiB.
+    pub(crate) fn peak_memory(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        Ok(number.with_context(|| format!("no {name} of {}", self.line))?.parse()?)
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next());
+        let kibibytes: u32 = kibibytes.with_context(|| format!("no VmHWM of {}", self.command))?.parse()?;
+        Ok(f64::from(kibibytes) / 1024.0)
     }
 
-    /// Waits for its end; the wall time is taken from `since`, or from its beginning.
+    /// Waits until the program has ended. The wall time is measured from `since`, or from the program's start.
+    ///
+    /// # Errors
+    /// If the program fails.
     pub(crate) fn finish(mut self, since: Option<Instant>) -> Result<Run> {
-        // Its resource usage is available until its status is collected.
+        // Leave the process waitable: its CPU time can be read until its status is taken.
         waitid(WaitId::Pid(self.pid()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
-        let wall = since.unwrap_or(self.began).elapsed();
+        let wall = since.unwrap_or(self.started).elapsed();
         let cpu = self.cpu()?;
         running().retain(|pid| *pid != self.pid());
         let status = self.child.wait()?;
-        ensure!(status.success() || status.code() == Some(143), "{}: {status}", self.line);
-        if let Some(reader) = self.reader.take() {
-            // It ends with the pipe.
-            let _ = reader.join();
+        ensure!(status.success() || status.code() == Some(TERMINATED), "{}: {status}", self.command);
+        if let Some(discarder) = self.discarder.take() {
+            // The thread ends with the pipe, and does not panic.
+            let _ = discarder.join();
         }
         Ok(Run { wall, cpu })
     }
 
     fn cpu(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The program's name stands in parentheses and may hold anything; user and system time are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(") ").context("no process")?;
+        // The program's name is in parentheses and can hold any character. Fields 14 and 15 are user and system time.
+        let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?;
         let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
         Ok(Duration::from_secs(1) * ticks / u32::try_from(rustix::param::clock_ticks_per_second())?)
     }
@@ -155,7 +164,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // One that has ended needs no killing.
+        // Ignore errors: the process may have ended.
         let _ = self.child.kill();
         running().retain(|pid| *pid != self.pid());
         let _ = self.child.wait();
@@ -164,70 +173,91 @@ impl Drop for Process {
 
 fn discard(mut pipe: ChildStdout) {
     let mut buffer = vec![0; 64 * 1024];
-    while pipe.read(&mut buffer).is_ok_and(|n| n > 0) {}
+    while pipe.read(&mut buffer).is_ok_and(|count| count > 0) {}
 }
 
-/// Runs a program from its beginning to its end.
-pub(crate) fn run(command: Command, sink: &Sink) -> Result<Run> {
-    Process::start(command, sink)?.finish(None)
+/// Runs a program from its start to its end.
+pub(crate) fn run(command: Command, output: &Output) -> Result<Run> {
+    Process::start(command, output)?.finish(None)
 }
 
-/// A program's last words on standard output.
-pub(crate) fn output(mut command: Command) -> Result<String> {
+/// Runs a program that is not measured, and returns its standard output.
+pub(crate) fn stdout_of(mut command: Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "{command:?}: {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How many lines a file has: whether a contender did its work.
-pub(crate) fn count_lines(path: &Path) -> Result<usize> {
+/// Fails unless `output`, if it is a file, has this number of lines.
+pub(crate) fn check_lines(output: &Output, expected: u32) -> Result<()> {
+    let Output::File(path) = output else { return Ok(()) };
     let mut file = File::open(path)?;
     let (mut buffer, mut lines) = (vec![0; 1 << 20], 0);
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(lines),
-            n => lines += memchr::memchr_iter(b'\n', &buffer[..n]).count(),
+            0 => break,
+            count => lines += memchr::memchr_iter(b'\n', &buffer[..count]).count(),
         }
     }
+    ensure!(lines == expected as usize, "{lines} lines were printed to {} instead of {expected}", path.display());
+    Ok(())
 }
 
-/// The one in the middle.
-pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.into_iter().collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+/// The size of a file, in MB.
+pub(crate) fn megabytes(file: &Path) -> Result<f64> {
+    let kilobytes = file.metadata()?.len() / 1000;
+    Ok(f64::from(u32::try_from(kilobytes)?) / 1000.0)
 }
 
-/// The runs of one contender, a run for each round.
+/// The value below which this share of the values lies; the median for 0.5.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+pub(crate) fn quantile(share: f64, values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let index = (values.len() as f64 * share) as usize;
+    values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    quantile(0.5, values)
+}
+
+/// The runs of one contender: one per round.
 #[derive(Debug, Default)]
-pub(crate) struct Runs(pub(crate) Vec<Run>);
+pub(crate) struct Runs(Vec<Run>);
 
 impl Runs {
+    /// The median wall time, in seconds.
     pub(crate) fn wall(&self) -> f64 {
         median(self.0.iter().map(|run| run.wall.as_secs_f64()))
     }
 
+    /// The median CPU time, in seconds.
     pub(crate) fn cpu(&self) -> f64 {
         median(self.0.iter().map(|run| run.cpu.as_secs_f64()))
     }
 
-    /// How many times as long as `other` it took: the median over the rounds, so that what slows a whole round down does
-    /// not count.
-    pub(crate) fn times_of(&self, other: &Self) -> f64 {
+    /// The wall time as a multiple of that of `other`: the median over the rounds, so that a slow round does not count.
+    pub(crate) fn time_ratio(&self, other: &Self) -> f64 {
         median(self.0.iter().zip(&other.0).map(|(a, b)| a.wall.div_duration_f64(b.wall)))
     }
 
-    /// The same of CPU time.
-    pub(crate) fn cpu_times_of(&self, other: &Self) -> f64 {
+    /// The rate as a multiple of that of `other`, if both handled the same amount.
+    pub(crate) fn rate_ratio(&self, other: &Self) -> f64 {
+        other.time_ratio(self)
+    }
+
+    /// The CPU time as a multiple of that of `other`.
+    pub(crate) fn cpu_ratio(&self, other: &Self) -> f64 {
         median(self.0.iter().zip(&other.0).map(|(a, b)| a.cpu.div_duration_f64(b.cpu)))
     }
 }
 
-/// Something that runs side by side with others.
+/// A program in a comparison.
 pub(crate) type Contender<'a> = Box<dyn Fn() -> Result<Run> + 'a>;
 
-/// Runs all contenders one after the other, and that `rounds` times.
-pub(crate) fn side_by_side<const N: usize>(rounds: u32, contenders: &[Contender<'_>; N]) -> Result<[Runs; N]> {
+/// Runs all contenders in turn, `rounds` times.
+pub(crate) fn compare<const N: usize>(rounds: u32, contenders: &[Contender<'_>; N]) -> Result<[Runs; N]> {
     let mut all = [(); N].map(|()| Runs::default());
     for _ in 0..rounds {
         for (contender, runs) in contenders.iter().zip(&mut all) {

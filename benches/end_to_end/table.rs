@@ -1,63 +1,80 @@
-//! The table of results: measurement, baseline, goal.
+//! The printed table: what was measured, compared with what, and whether the target is reached.
 
 use std::fmt;
 
-/// What a figure has to reach.
+/// What a figure must reach.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Goal {
+pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
-    /// A ratio.
-    Times,
+    Ratio,
     PerSecond,
     Millis,
     Megabytes,
 }
 
-/// A line of the table.
+/// A row of the table.
 pub(crate) struct Row {
-    pub(crate) what: String,
-    pub(crate) against: &'static str,
+    pub(crate) name: String,
+    /// What the figure is compared with; empty if it is absolute.
+    pub(crate) compared_with: String,
     pub(crate) figure: f64,
     pub(crate) unit: Unit,
-    pub(crate) goal: Goal,
-    /// What the figure was made from.
-    pub(crate) from: String,
+    pub(crate) target: Target,
+    /// The measurements that the figure is computed from.
+    pub(crate) details: String,
 }
 
 impl Row {
+    /// A row whose figure is a ratio.
+    pub(crate) fn ratio(name: &str, compared_with: &str, figure: f64, target: Target, details: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            compared_with: compared_with.to_owned(),
+            figure,
+            unit: Unit::Ratio,
+            target,
+            details,
+        }
+    }
+
+    /// A row whose figure is compared with nothing but its target.
+    pub(crate) fn absolute(name: &str, figure: f64, unit: Unit, target: Target, details: &str) -> Self {
+        Self { name: name.to_owned(), compared_with: String::new(), figure, unit, target, details: details.to_owned() }
+    }
+
     fn is_reached(&self) -> bool {
-        match self.goal {
-            Goal::AtLeast(least) => self.figure >= least,
-            Goal::AtMost(most) => self.figure <= most,
+        match self.target {
+            Target::AtLeast(target) => self.figure >= target,
+            Target::AtMost(target) => self.figure <= target,
         }
     }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, against, figure, unit, goal, from } = self;
-        let goal = match goal {
-            Goal::AtLeast(least) => format!("≥ {}", unit.show(*least)),
-            Goal::AtMost(most) => format!("≤ {}", unit.show(*most)),
+        let Self { name, compared_with, figure, unit, target, details } = self;
+        let target = match target {
+            Target::AtLeast(target) => format!("≥ {}", unit.format(*target)),
+            Target::AtMost(target) => format!("≤ {}", unit.format(*target)),
         };
         let reached = if self.is_reached() { "yes" } else { "**no**" };
-        writeln!(f, "| {what} | {against} | {} | {goal} | {reached} | {from} |", unit.show(*figure))
+        writeln!(f, "| {name} | {compared_with} | {} | {target} | {reached} | {details} |", unit.format(*figure))
     }
 }
 
 impl Unit {
-    pub(crate) fn show(self, figure: f64) -> String {
+    pub(crate) fn format(self, figure: f64) -> String {
         match self {
-            Self::Times if figure < 10.0 => format!("{figure:.2} x"),
-            Self::Times => format!("{figure:.0} x"),
-            Self::PerSecond => format!("{}/s", thousands(figure)),
-            Self::Millis if figure < 0.1 => format!("{:.0} µs", figure * 1000.0),
+            Self::Ratio if figure < 10.0 => format!("{figure:.2} x"),
+            Self::Ratio => format!("{figure:.0} x"),
+            Self::PerSecond => format!("{}/s", with_thousands(figure)),
+            Self::Millis if figure < 1.0 => format!("{:.0} µs", figure * 1000.0),
             Self::Millis if figure < 100.0 => format!("{figure:.2} ms"),
             Self::Millis => format!("{:.2} s", figure / 1000.0),
             Self::Megabytes => format!("{figure:.1} MB"),
@@ -65,21 +82,21 @@ impl Unit {
     }
 }
 
-/// Digits in groups of three.
-pub(crate) fn thousands(figure: f64) -> String {
-    let digits = format!("{figure:.0}");
-    let mut shown = String::new();
+/// Formats a number with its digits in groups of three.
+pub(crate) fn with_thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut grouped = String::new();
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            shown.push(',');
+            grouped.push(',');
         }
-        shown.push(digit);
+        grouped.push(digit);
     }
-    shown
+    grouped
 }
 
-/// The table's first lines.
-pub(crate) const HEAD: &str = "\
-| row | measured against | figure | must reach | reached | medians |
+/// The first lines of the table.
+pub(crate) const HEADER: &str = "\
+| row | compared with | figure | target | reached | medians |
 | --- | --- | --- | --- | --- | --- |
 ";

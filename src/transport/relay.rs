@@ -40,6 +40,8 @@ mod reader;
 
 pub(super) use library::LibraryLink;
 use reader::Reader;
+pub use reader::Replayed;
+pub(crate) use reader::replay;
 
 /// Whether messages are acknowledged to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,20 +268,7 @@ impl Relay {
     /// If no thread can be started.
     pub(super) fn start(stream: BrokerStream, library: &LibraryLink, options: RelayOptions) -> std::io::Result<Self> {
         let (from_broker, writer) = stream.split();
-        let now = Moment::now();
-        let times = Times::default();
-        for slot in [&times.sent, &times.read, &times.proof] {
-            Times::set(slot, now);
-        }
-        times.set_keepalive(options.keepalive);
-        let connection = Arc::new(Connection {
-            writer,
-            requests: Mutex::default(),
-            pings: Mutex::default(),
-            gate: options.gate.clone(),
-            times,
-            messages: AtomicU64::new(0),
-        });
+        let connection = Arc::new(Connection::new(writer, &options));
         let reader = Reader::new(connection.clone(), library.answers(), from_broker, options);
         let reader = Worker::start("mqtt-reader", move || reader.run())?;
         library.attach(connection.clone());
@@ -337,6 +326,23 @@ impl Relay {
 }
 
 impl Connection {
+    fn new(writer: Arc<BrokerWriter>, options: &RelayOptions) -> Self {
+        let now = Moment::now();
+        let times = Times::default();
+        for slot in [&times.sent, &times.read, &times.proof] {
+            Times::set(slot, now);
+        }
+        times.set_keepalive(options.keepalive);
+        Self {
+            writer,
+            requests: Mutex::default(),
+            pings: Mutex::default(),
+            gate: options.gate.clone(),
+            times,
+            messages: AtomicU64::new(0),
+        }
+    }
+
     /// Asks the broker for a sign of life.
     fn ping(&self) {
         let now = Moment::now();

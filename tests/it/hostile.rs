@@ -40,6 +40,7 @@ fn corpus() -> Vec<(String, Kind, Vec<u8>)> {
     let mut all: Vec<_> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/hostile"))
         .expect("there is a corpus")
         .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.is_file())
         .map(|path| {
             let name = path.file_name().expect("a file").to_string_lossy().into_owned();
             let kind = match path.extension().and_then(|it| it.to_str()) {
@@ -543,6 +544,16 @@ fn reply_topics_are_random() {
     }
 }
 
+/// Packets of a broker, in the format of the fuzz target.
+fn packets() -> impl Iterator<Item = (String, Vec<u8>)> {
+    fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/hostile/relay")).expect("there is a corpus").map(
+        |entry| {
+            let path = entry.expect("a file").path();
+            (path.display().to_string(), fs::read(&path).expect("it can be read"))
+        },
+    )
+}
+
 #[test]
 fn the_fuzz_targets_pass_with_the_corpus() {
     // The largest take their time in a build without optimisation, and have been through the program itself.
@@ -554,6 +565,12 @@ fn the_fuzz_targets_pass_with_the_corpus() {
         bodies::record(&payload);
         bodies::broker_url(&payload);
         bodies::pretty(&[b"b\n", &payload[..]].concat());
+        bodies::relay(&payload);
+    }
+    for (_, packets) in packets() {
+        for end in 0..=packets.len() {
+            bodies::relay(&packets[..end]);
+        }
     }
     for place in PLACES {
         for text in NASTY {
@@ -617,9 +634,59 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+/// Packets of a broker and pieces of them: options, a seed, and what the relay reads.
+fn relayed() -> impl Strategy<Value = Vec<u8>> {
+    const PACKETS: [&[u8]; 22] = [
+        // Messages with QoS 0, 1, 2 and their release.
+        b"\x30\x05\0\x03a/b",
+        b"\x30\x06\0\x03a/b\0",
+        b"\x31\x07\0\x03a/x{}",
+        b"\x32\x09\0\x03a/b\0\x09{}",
+        b"\x3a\x0a\0\x03x/b\0\x09\0{}",
+        b"\x34\x08\0\x03a/b\0\x07\0",
+        b"\x62\x02\0\x07",
+        // With properties: subscription identifiers, a topic alias, a user property.
+        b"\x30\x0b\0\x03a/b\x05\x0b\x01\x0b\xff\x7f",
+        b"\x32\x0b\0\x03a/b\0\x09\x03\x23\0\x01",
+        b"\x30\x0d\0\x03a/b\x07\x26\0\x01k\0\x01v",
+        // Answers.
+        b"\x40\x02\0\x01",
+        b"\x40\x03\0\x02\x87",
+        b"\x90\x03\0\x03\x01",
+        b"\x90\x04\0\x04\0\x01",
+        b"\x90\x02\0\x03",
+        b"\x90\x03\0\x04\0",
+        b"\xd0\0",
+        b"\x20\x02\x01\0",
+        b"\x20\x06\0\0\x03\x21\0\x05",
+        b"\xe0\x02\x8e\0",
+        // A topic and a payload of 128 bytes and more follow, if anything does.
+        b"\x30\xc8\x01\0\x03a/b",
+        b"\x32\x80\x01\x01\0",
+    ];
+    let piece = prop_oneof![
+        8 => prop::sample::select(&PACKETS[..]).prop_map(<[u8]>::to_vec),
+        1 => (prop::sample::select(&PACKETS[..]), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(it, at, byte)| {
+            let mut packet = it.to_vec();
+            packet[at.index(it.len())] = byte;
+            packet
+        }),
+        1 => (0..400_usize).prop_map(|len| vec![b'x'; len]),
+        1 => any::<u8>().prop_map(|byte| vec![byte]),
+    ];
+    (any::<[u8; 2]>(), prop::collection::vec(piece, 0..40))
+        .prop_map(|(options, pieces)| [&options[..], &pieces.concat()].concat())
+}
+
 proptest! {
     #[test]
+    fn the_relay_handles_any_packets_wherever_reads_end(bytes in relayed()) {
+        bodies::relay(&bytes);
+    }
+
+    #[test]
     fn the_fuzz_targets_pass_with_random_input(bytes in pieces()) {
+        bodies::relay(&bytes);
         bodies::topic(&bytes);
         bodies::event(&bytes);
         bodies::record(&bytes);

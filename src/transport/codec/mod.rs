@@ -439,7 +439,8 @@ pub(crate) fn publish_head(first: u8, body: &[u8]) -> Result<Option<(&str, u16)>
         Some(len) => usize::from(u16::from_be_bytes(*len)),
         None => return Ok(None),
     };
-    if body.len() < 2 + topic_len + 2 {
+    let id_len = if qos > 0 { 2 } else { 0 };
+    if body.len() < 2 + topic_len + id_len {
         return Ok(None);
     }
     let mut rest = body;

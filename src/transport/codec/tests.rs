@@ -164,6 +164,7 @@ fn the_head_of_a_large_message_is_enough_for_its_acknowledgement() {
     let body = [0, 2, b'a', b'b', 0, 9, b'x'];
     assert_eq!(publish_head(0x32, &body[..5]), Ok(None));
     assert_eq!(publish_head(0x32, &body[..6]), Ok(Some(("ab", 9))));
+    assert_eq!(publish_head(0x30, &body[..4]), Ok(Some(("ab", 0))), "QoS 0 has no packet identifier");
     assert!(publish_head(0x32, &[0, 1, b'#', 0, 9]).is_err());
 }
 

@@ -61,8 +61,7 @@ impl LibraryLink {
     pub(in crate::transport) fn start(library: TcpStream, connect: Vec<u8>, version: Version) -> io::Result<Self> {
         let (waker, wakeups) = UnixStream::pair()?;
         wakeups.set_nonblocking(true)?;
-        let socket = Mutex::new(Answering { socket: library.try_clone()?, is_connected: false });
-        let answers = Arc::new(LibraryAnswers { version, socket });
+        let answers = Arc::new(LibraryAnswers::new(version, library.try_clone()?));
         let state = Arc::new(Mutex::new(State { connection: None, connect }));
         let forwarder =
             Forwarder { state: state.clone(), answers: answers.clone(), library, wakeups, buffer: Vec::new() };
@@ -91,6 +90,10 @@ impl LibraryLink {
 }
 
 impl LibraryAnswers {
+    pub(super) fn new(version: Version, socket: TcpStream) -> Self {
+        Self { version, socket: Mutex::new(Answering { socket, is_connected: false }) }
+    }
+
     /// Sends packets. The library reads for as long as it lives; if it is gone, no answer is needed.
     pub(super) fn send(&self, packets: &[u8]) {
         let _ = lock(&self.socket).socket.write_all(packets);

@@ -19,6 +19,11 @@ use super::{
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
 
+mod replay;
+
+pub use replay::Replayed;
+pub(crate) use replay::replay;
+
 /// How long the first read waits at most, and how long later ones do while nothing comes. A read that takes longer was held
 /// up: this process was stopped.
 const FIRST_SLICE: Duration = Duration::from_millis(20);
@@ -150,7 +155,7 @@ impl Reader {
         }
         let patience = self.connection.times.keepalive().mul_f64(SILENCE_FACTOR);
         let (mut silence, mut slice) = (Duration::ZERO, FIRST_SLICE);
-        let packet_len = FixedHeader::decode(buffer.unhandled()).ok().flatten().map(|header| header.packet_len());
+        let packet_len = packet_len(buffer.unhandled());
         loop {
             if self.options.acknowledges_at_once || self.is_idle {
                 self.connection.writer.acknowledge_at_once();
@@ -384,8 +389,11 @@ impl Reader {
         if self.options.version == Version::V5 || packet != PacketType::Publish || self.deduplicator.is_none() {
             return Err(ProtocolError::new(packet, "that is larger than we accept").into());
         }
-        let head = codec::publish_head(header.first, &bytes[header.len..])?;
-        let Some((topic, id)) = head else { return Ok(0) };
+        let taken = bytes.len().min(header.packet_len());
+        let Some((topic, id)) = codec::publish_head(header.first, &bytes[header.len..taken])? else {
+            let is_whole = taken == header.packet_len();
+            return if is_whole { Err(ProtocolError::new(packet, "ends early").into()) } else { Ok(0) };
+        };
         let (qos, retain) = (header.first >> 1 & 3, header.first & 1 == 1);
         let message = Publish { topic, qos, retain, id, properties: codec::Properties::default(), payload: &[] };
         let size = PacketSize { packet: header.packet_len(), limit: self.options.max_packet_size };
@@ -393,7 +401,6 @@ impl Reader {
             self.is_withheld = true;
             return Ok(0);
         }
-        let taken = bytes.len().min(header.packet_len());
         match header.packet_len() - taken {
             0 => self.acknowledge(qos, id),
             left => self.skipped = Some(Skipped { left, qos, id }),
@@ -438,6 +445,11 @@ impl Reader {
             let _ = self.connection.writer.flush(Instant::now());
         }
     }
+}
+
+/// The size of the packet that `bytes` begin with, if its header is complete.
+fn packet_len(bytes: &[u8]) -> Option<usize> {
+    FixedHeader::decode(bytes).ok().flatten().map(|header| header.packet_len())
 }
 
 /// Reads the limits that a CONNACK sets.

@@ -142,6 +142,103 @@ pub(crate) fn pretty(bytes: &[u8]) {
     }
 }
 
+/// Checks the relay on packets of a broker.
+///
+/// The first byte selects version, filters, packet size and whether a CONNACK comes first. The second one selects where the
+/// reads end.
+pub(crate) fn relay(bytes: &[u8]) {
+    let [options, seed, packets @ ..] = bytes else { return };
+    let [is_v5, overlaps, is_limited, is_connected] = [0, 1, 2, 3].map(|bit| options >> bit & 1 == 1);
+    let filters = if overlaps { &["a/+", "+/b"][..] } else { &["#"] };
+    let filters: Vec<TopicFilter> = filters.iter().map(|text| text.parse().expect("a filter")).collect();
+    let max_packet_size = if is_limited { 100 } else { 1 << 20 };
+    let connack: &[u8] = match (is_connected, is_v5) {
+        (false, _) => &[],
+        (true, false) => &[0x20, 2, 0, 0],
+        (true, true) => &[0x20, 3, 0, 0, 0],
+    };
+    let stream = [connack, packets].concat();
+    let run = |pieces: Vec<&[u8]>| {
+        internals::relay(is_v5, max_packet_size, &filters, pieces).expect("there are file descriptors")
+    };
+    let relayed = run(vec![&stream]);
+    assert_eq!(run(cut(&stream, *seed)), relayed, "it does not matter where reads end");
+    for (topic, qos, _) in &relayed.messages {
+        assert!(!topic.is_empty() && !topic.contains(['+', '#', '\0']) && *qos <= 2, "a message is valid: {topic:?}");
+    }
+    let (mut acknowledgements, mut to_library, mut messages) = (Vec::new(), Vec::new(), 0);
+    for (packet, body) in split_packets(&stream).skip(1) {
+        match (packet[0] >> 4, packet[0] >> 1 & 3) {
+            (3, qos) => {
+                let Some(acknowledgement) = acknowledgement(qos, body) else { break };
+                acknowledgements.extend(acknowledgement);
+                messages += usize::from(qos < 2 && packet.len() <= max_packet_size);
+            }
+            (4, _) => to_library.extend_from_slice(packet),
+            (6, _) => acknowledgements.extend([&[0x70, 2], body.get(..2).unwrap_or_default()].concat()),
+            (9, _) => to_library.extend_from_slice(packet),
+            _ => {}
+        }
+    }
+    // Everything before a protocol error is acknowledged and forwarded, and nothing after it.
+    assert!(
+        acknowledgements.starts_with(&relayed.acknowledgements),
+        "acknowledgements are in the order of the packets"
+    );
+    assert!(to_library.starts_with(&relayed.to_library), "packets are forwarded in their order");
+    if relayed.end.is_none() {
+        assert_eq!(relayed.acknowledgements, acknowledgements, "every message is acknowledged");
+        assert_eq!(relayed.to_library, to_library, "every answer is forwarded");
+        // One with QoS 2 may be a duplicate.
+        let handled = relayed.messages.iter().filter(|(_, qos, payload)| *qos < 2 && payload.is_some()).count();
+        assert!(overlaps || handled == messages, "every message is handled: {handled} of {messages}");
+    }
+    for (packet, body) in split_packets(&relayed.to_library).filter(|(packet, _)| packet[0] == 0x90) {
+        let properties = if is_v5 { length(&body[2..]).map_or(0, |(len, size)| size + len) } else { 0 };
+        assert!(body.len() > 2 + properties, "a SUBACK has return codes: {packet:?}");
+    }
+}
+
+/// Cuts a stream into pieces of 1 to 64 bytes, or of one byte each for seed 0.
+fn cut(stream: &[u8], seed: u8) -> Vec<&[u8]> {
+    let (mut rest, mut pieces, mut state) = (stream, Vec::new(), u32::from(seed));
+    while !rest.is_empty() {
+        // A linear congruential generator; 0 stays 0 without an increment.
+        state = state.wrapping_mul(1_664_525);
+        let (piece, later) = rest.split_at(rest.len().min(1 + (state >> 16) as usize % 64));
+        pieces.push(piece);
+        rest = later;
+    }
+    pieces
+}
+
+/// Splits a stream into its complete packets: the whole packet, and its body.
+fn split_packets(mut stream: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || {
+        let (len, size) = length(stream.get(1..)?)?;
+        let (packet, rest) = stream.split_at_checked(1 + size + len)?;
+        stream = rest;
+        Some((packet, &packet[1 + size..]))
+    })
+}
+
+/// A variable byte integer, and how many bytes it takes.
+fn length(bytes: &[u8]) -> Option<(usize, usize)> {
+    let size = 1 + bytes.iter().take(4).position(|byte| byte & 0x80 == 0)?;
+    Some((bytes[..size].iter().rev().fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f)), size))
+}
+
+/// The acknowledgement of a PUBLISH with this body.
+fn acknowledgement(qos: u8, body: &[u8]) -> Option<Vec<u8>> {
+    let topic_len = usize::from(*body.first()?) << 8 | usize::from(*body.get(1)?);
+    let after_topic = body.get(2 + topic_len..)?;
+    match qos {
+        0 => Some(Vec::new()),
+        1 => Some([&[0x40, 2], after_topic.get(..2)?].concat()),
+        _ => Some([&[0x50, 2], after_topic.get(..2)?].concat()),
+    }
+}
+
 fn message(bytes: &[u8]) -> (Cow<'_, str>, &[u8]) {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let payload = bytes.get(at + 1..).unwrap_or_default();

@@ -121,25 +121,34 @@ impl Packet {
     }
 
     pub(crate) fn read(mut from: impl Read) -> io::Result<Self> {
-        let mut byte = [0];
-        from.read_exact(&mut byte)?;
-        let first = byte[0];
-        let (mut length, mut bits) = (0, 0);
-        loop {
+        let (mut header, mut byte) = (Vec::with_capacity(5), [0]);
+        let (header_len, packet_len) = loop {
             from.read_exact(&mut byte)?;
-            length |= usize::from(byte[0] & 0x7f) << bits;
-            bits += 7;
-            if byte[0] & 0x80 == 0 {
-                break;
+            header.push(byte[0]);
+            if let Some(lengths) = packet_lengths(&header)? {
+                break lengths;
             }
-            if bits >= MAX_LENGTH_BITS {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a Remaining Length of five bytes"));
-            }
-        }
-        let mut body = vec![0; length];
+        };
+        let mut body = vec![0; packet_len - header_len];
         from.read_exact(&mut body)?;
-        Ok(Self { first, body })
+        Ok(Self { first: header[0], body })
     }
+}
+
+/// The lengths of the fixed header and of the whole packet that `bytes` begin with; `None` if the header is not complete.
+pub(crate) fn packet_lengths(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
+    let (mut remaining, mut bits) = (0, 0);
+    for (at, byte) in bytes.iter().enumerate().skip(1) {
+        remaining |= usize::from(byte & 0x7f) << bits;
+        bits += 7;
+        if byte & 0x80 == 0 {
+            return Ok(Some((at + 1, at + 1 + remaining)));
+        }
+        if bits >= MAX_LENGTH_BITS {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a Remaining Length of five bytes"));
+        }
+    }
+    Ok(None)
 }
 
 /// The properties of an MQTT 5 packet, encoded but without their length.
