@@ -175,6 +175,7 @@ fn a_gap_covers_a_loss_while_the_process_was_stopped() {
         });
         let process = rtcomm_at("watch --json --status-events", &peer.url()).start();
         wait_for_event(&process, 1);
+        wait_on(&process, "its acknowledgement", TIMEOUT, || peer.seen_of(PUBACK).len() == 2);
         process.signal(Signal::STOP);
         is_stopped.store(true, Ordering::SeqCst);
         wait_on(&process, "the close", TIMEOUT, || has_closed.load(Ordering::SeqCst));
