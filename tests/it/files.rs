@@ -46,3 +46,23 @@ fn nothing_is_acknowledged_if_standard_output_is_closed() {
     let outcome = rtcomm(watch).at(&broker).run().has_status(0);
     outcome.check(outcome.json_lines()[0]["payload"]["n"] == 1, "the message is still delivered");
 }
+
+#[test]
+fn an_event_with_a_lone_surrogate_stays_readable_and_is_filtered_like_any_other() {
+    let broker = Broker::mosquitto();
+    let filter = "--app-context x --session-id 6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10 --failed";
+    let watch = rtcomm(&format!("watch --json -c 3 {filter}")).at(&broker).start().until_ready();
+    let session = r#""sigSessID":"6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10""#;
+    for reason in ["ok 1", r"cut \ud83d", "ok 2"] {
+        for context in ["x", "y"] {
+            let payload =
+                format!(r#"{{"method":"RTCOMM_EVENT_FIRED","appContext":"{context}",{session},"reason":"{reason}"}}"#);
+            broker.client().publish("/rtcomm/event/session/failed/a/b", payload);
+        }
+    }
+    let recorded = watch.end().has_status(0).stdout;
+    let reasons = r#"jq -r '.payload // (.payload_text | gsub("\\\\u"; "") | fromjson) | .reason'"#;
+    shell(reasons).stdin(&recorded).run().has_status(0).prints("ok 1\ncut d83d\nok 2\n");
+    rtcomm(&format!("tail --json - {filter}")).stdin(&recorded).run().has_status(0).prints(&recorded);
+    rtcomm("tail --json - --app-context y").stdin(&recorded).run().has_status(0).prints("");
+}
