@@ -43,7 +43,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l from -d 'Select 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l to -d 'Select sessions to this endpoint (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l endpoint -d 'Select this endpoint as FROM or TO (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l app-context -d 'Select events of this application (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session-id -d 'Select events of this session (repeatable)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session-id -d 'Select events of this session: its ID, or at least the first 4 digits (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l reason -d 'Select events whose reason matches this regular expression (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s c -l count -d 'Exit after N printed records' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r
@@ -141,7 +141,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l from -d 'Select r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l to -d 'Select sessions to this endpoint (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l endpoint -d 'Select this endpoint as FROM or TO (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l app-context -d 'Select events of this application (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session-id -d 'Select events of this session (repeatable)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session-id -d 'Select events of this session: its ID, or at least the first 4 digits (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l reason -d 'Select events whose reason matches this regular expression (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s c -l count -d 'Exit after N printed records' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r

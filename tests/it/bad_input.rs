@@ -90,10 +90,11 @@ fn a_number_that_is_none() {
 
 #[test]
 fn a_session_id_that_is_no_uuid() {
-    for id in ["100", "", "6a1f9f3e-2d0b-4c35-8a53"] {
+    for id in ["100", "", "6a1", "busy", "6a1f-9f3e"] {
         refused(rtcomm("call a b --session-id").arg(id), 2, &["--session-id"]);
-        refused(rtcomm("watch --session-id").arg(id), 2, &["--session-id"]);
+        refused(rtcomm("watch --session-id").arg(id), 2, &["--session-id", "first 4 hexadecimal digits"]);
     }
+    refused(rtcomm("call a b --session-id 6a1f9f3e-2d0b-4c35-8a53"), 2, &["--session-id"]);
 }
 
 #[test]
