@@ -134,8 +134,8 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l color -d 'When to
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s n -l lines -d 'Start with the last N lines, or with all [default: all; 10 with --follow]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l since -d 'Skip records received before this time: RFC 3339, or a duration before now' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l until -d 'Skip records received after this time' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l since -d 'Skip records received before this time: \'2026-11-23 04:34\', 04:34, today, yesterday, RFC 3339, or 1h (ago)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l until -d 'Skip records received after this time, written as for --since' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l topic -d 'Live: subscribe to this topic filter instead of everything under the root (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l from -d 'Select registrations of this endpoint and sessions from it (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l to -d 'Select sessions to this endpoint (repeatable)' -r

@@ -69,7 +69,7 @@ fn a_topic_that_nobody_can_publish_to() {
 
 #[test]
 fn a_duration_that_is_none() {
-    for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s", "300000000000y", "11y"] {
+    for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s", "300000000000y", "11y", "1M"] {
         refused(rtcomm("watch --for").arg(duration), 2, &["--for"]);
         refused(rtcomm("call a b --timeout").arg(duration), 2, &["--timeout"]);
         refused(rtcomm("watch --connect-timeout").arg(duration), 2, &["--connect-timeout"]);
