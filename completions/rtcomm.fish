@@ -43,7 +43,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l from -d 'Select 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l to -d 'Select sessions to this endpoint (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l endpoint -d 'Select this endpoint as FROM or TO (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l app-context -d 'Select events of this application (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session-id -d 'Select events of this session (repeatable)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session-id -d 'Select events of this session: its ID, or at least the first 4 digits (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l reason -d 'Select events whose reason matches this regular expression (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s c -l count -d 'Exit after N printed records' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r
@@ -134,14 +134,14 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l color -d 'When to
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s n -l lines -d 'Start with the last N lines, or with all [default: all; 10 with --follow]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l since -d 'Skip records received before this time: RFC 3339, or a duration before now' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l until -d 'Skip records received after this time' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l since -d 'Skip records received before this time: \'2026-11-23 04:34\', 04:34, today, yesterday, RFC 3339, or 1h (ago)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l until -d 'Skip records received after this time, written as for --since' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l topic -d 'Live: subscribe to this topic filter instead of everything under the root (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l from -d 'Select registrations of this endpoint and sessions from it (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l to -d 'Select sessions to this endpoint (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l endpoint -d 'Select this endpoint as FROM or TO (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l app-context -d 'Select events of this application (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session-id -d 'Select events of this session (repeatable)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session-id -d 'Select events of this session: its ID, or at least the first 4 digits (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l reason -d 'Select events whose reason matches this regular expression (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s c -l count -d 'Exit after N printed records' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r

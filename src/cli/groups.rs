@@ -7,14 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
 use regex::Regex;
-use uuid::Uuid;
 
 use super::values::{
     alpn, client_id, duration, file_to_write, keepalive, mqtt_version, number, packet_size, qos, seconds, share_group,
 };
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
-use crate::protocol::filter::{Filter, FilterError, FilterSpec};
+use crate::protocol::filter::{Filter, FilterError, FilterSpec, SessionIdPrefix};
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
 use crate::transport::options::MqttVersion;
 
@@ -63,9 +62,9 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "TEXT")]
     app_context: Vec<String>,
 
-    /// Select events of this session (repeatable)
+    /// Select events of this session: its ID, or at least the first 4 digits (repeatable)
     #[arg(long, value_name = "UUID")]
-    session_id: Vec<Uuid>,
+    session_id: Vec<SessionIdPrefix>,
 
     /// Select events whose reason matches this regular expression (repeatable)
     #[arg(long, value_name = "REGEX")]

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `mod` | the commands and their own flags |
 //! | `groups` | groups of flags that several commands share |
+//! | `time` | points in time |
 //! | `values` | parsers for values without a `FromStr` of their own |
 
 use std::ffi::OsString;
@@ -20,10 +21,12 @@ use uuid::Uuid;
 use crate::protocol::topic::{EndpointId, Root, TopicFilter};
 
 mod groups;
+mod time;
 mod values;
 
 pub(crate) use groups::{ConnectionArgs, DeliveryArgs, DisplayArgs, FilterArgs, TopicArgs, WindowArgs};
-pub(crate) use values::{LineCount, Rate, TimeArg};
+pub(crate) use time::TimeArg;
+pub(crate) use values::{LineCount, Rate};
 use values::{duration, jobs, number};
 
 /// Watch Rtcomm events and place third-party calls over any MQTT broker.
@@ -297,11 +300,11 @@ pub(crate) struct TailArgs {
     #[arg(short, long, requires = "file")]
     pub(crate) follow: bool,
 
-    /// Skip records received before this time: RFC 3339, or a duration before now
+    /// Skip records received before this time: '2026-11-23 04:34', 04:34, today, yesterday, RFC 3339, or 1h (ago)
     #[arg(long, value_name = "WHEN", requires = "file", allow_hyphen_values = true)]
     pub(crate) since: Option<TimeArg>,
 
-    /// Skip records received after this time
+    /// Skip records received after this time, written as for --since
     #[arg(long, value_name = "WHEN", requires = "file", allow_hyphen_values = true)]
     pub(crate) until: Option<TimeArg>,
 

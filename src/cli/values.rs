@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use jiff::Timestamp;
 
 use crate::output::ColorChoice;
 use crate::protocol::topic::TopicFilter;
@@ -83,49 +82,26 @@ impl FromStr for Rate {
     }
 }
 
-/// A point in time, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TimeArg {
-    /// A duration before the start of the command.
-    Ago(Duration),
-    /// An absolute time.
-    At(Timestamp),
-}
-
-impl TimeArg {
-    /// Returns the absolute time; `now` is the start of the command.
-    pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::Ago(duration) => now.checked_sub(duration).unwrap_or(Timestamp::MIN),
-            Self::At(time) => time,
-        }
-    }
-}
-
-impl FromStr for TimeArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(time) = text.parse() {
-            return Ok(Self::At(time));
-        }
-        humantime::parse_duration(text)
-            .map(Self::Ago)
-            .map_err(|_| "expected a duration (90s, 1h 30m) or a time with a zone (2026-11-23T03:34:12Z)".to_owned())
-    }
-}
-
 /// Maximum duration: ten years. Clocks and the MQTT library support more.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Parses a duration that is greater than zero and at most [`MAX_DURATION`].
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
+    match duration_in_units(text)? {
         Ok(Duration::ZERO) => Err("must be greater than zero".to_owned()),
         Ok(duration) if duration > MAX_DURATION => Err("must be at most 10 years".to_owned()),
         Ok(duration) => Ok(duration),
         Err(_) => Err("expected a duration such as 500ms, 45s or '1h 30m'".to_owned()),
     }
+}
+
+/// Parses a duration in units. Rejects the unit `M`, which [`humantime`] reads as months.
+pub(super) fn duration_in_units(text: &str) -> Result<Result<Duration, humantime::DurationError>, String> {
+    let mut units = text.split(|c: char| !c.is_alphabetic());
+    if units.any(|unit| unit == "M") {
+        return Err("M could be minutes or months: write m or months".to_owned());
+    }
+    Ok(humantime::parse_duration(text))
 }
 
 /// Parses the name of an output file. Rejects `-`, which users expect to be standard output.
@@ -230,9 +206,10 @@ mod tests {
     #[test]
     fn a_duration_is_greater_than_zero() {
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
-        for text in ["0s", "-5s", "soon", "", "5", "1e400s"] {
+        for text in ["0s", "-5s", "soon", "", "5", "1e400s", "1M", "2h 1M"] {
             assert!(duration(text).is_err(), "{text:?}");
         }
+        assert_eq!(duration("1month"), humantime::parse_duration("1M").map_err(|error| error.to_string()));
         assert!(keepalive("500ms").is_err() && keepalive("19h").is_err() && keepalive("18h").is_ok());
     }
 
@@ -256,15 +233,5 @@ mod tests {
         for text in ["50", "0/s", "-1/s", "50/d", "/s", "nan/s", "inf/s"] {
             assert!(interval(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_time_is_a_duration_back_or_a_time_with_a_zone() {
-        let now: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a time");
-        let resolve = |text: &str| text.parse::<TimeArg>().map(|time| time.resolve(now).to_string());
-        assert_eq!(resolve("1h 30m").as_deref(), Ok("2026-11-23T10:30:00Z"));
-        assert_eq!(resolve("2026-11-23T12:00:00+01:00").as_deref(), Ok("2026-11-23T11:00:00Z"));
-        assert!(resolve("yesterday").is_err() && resolve("2026-11-23T12:00:00").is_err());
-        assert_eq!(resolve("99999y"), Ok(Timestamp::MIN.to_string()));
     }
 }

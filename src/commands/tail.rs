@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::connection::{self, Prompt};
 use super::stream::{self, Scope, Stream};
 use super::ui::Ui;
-use crate::cli::{LineCount, TailArgs, TimeArg, WindowArgs};
+use crate::cli::{LineCount, TailArgs, WindowArgs};
 use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::Status;
 use crate::output::report::Report;
@@ -88,9 +89,12 @@ fn print_recording(file: PathBuf, args: TailArgs, ui: Ui) -> Result<Status> {
         connection: _,
         topics,
     } = args;
-    let now = Timestamp::now();
-    let resolve = |time: Option<TimeArg>| time.map(|time| time.resolve(now));
-    let selection = Selection { filter: filter.filter()?, since: resolve(since), until: resolve(until) };
+    let now = Timestamp::now().to_zoned_datetime(TimeZone::system());
+    let selection = Selection {
+        filter: filter.filter()?,
+        since: since.map(|time| time.first(&now)),
+        until: until.map(|time| time.last(&now)),
+    };
     let start = match lines {
         Some(LineCount::All) => Start::Everything,
         Some(LineCount::Last(count)) => Start::Last(count),

@@ -9,8 +9,8 @@
 //!
 //! `outcome` is `success`, `failure`, `timeout`, `no_responder`, `denied`, `unreachable` or `unknown`; all but `success`
 //! have a `reason`, except a `failure` without one. `sessionID` is present if the request has one, and `response` (the
-//! reply's own bytes) if there was a reply. A line of a batch that is not a request gives
-//! `{"outcome":"invalid","reason":"…","line":7}`.
+//! reply's own bytes) if there was a reply. A reply that some parsers reject, such as one with a lone surrogate, is
+//! `response_text`. A line of a batch that is not a request gives `{"outcome":"invalid","reason":"…","line":7}`.
 
 use std::fmt::Display;
 
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::protocol::call::{CallResult, INVALID, Outcome};
-use crate::protocol::record::{ConnectionStatus, Record};
+use crate::protocol::record::{ConnectionStatus, Payload, Record};
 
 /// Appends a record.
 pub(crate) fn record(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -45,6 +45,8 @@ struct CallLine<'a> {
     elapsed_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     response: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_text: Option<&'a str>,
 }
 
 /// Returns the line of a call's result, including the line end.
@@ -54,6 +56,11 @@ pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
         Outcome::Answered { response, .. } => Some(response.replace(['\n', '\r'], " ")),
         Outcome::Unanswered(..) => None,
     };
+    let (response, response_text) = match response.as_deref().map(|text| Payload::of(text.as_bytes())) {
+        Some(Payload::Json(json)) => (serde_json::from_str(json).ok(), None),
+        Some(Payload::Text(text)) => (None, Some(text)),
+        Some(Payload::Binary(_) | Payload::Missing) | None => (None, None),
+    };
     let line = CallLine {
         outcome: outcome.name(),
         reason: outcome.reason(),
@@ -62,7 +69,8 @@ pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
         trans_id: request.trans_id,
         session_id: request.session_id,
         elapsed_ms: (elapsed.as_secs_f64() * 10_000.0).round() / 10.0,
-        response: response.as_deref().and_then(|json| serde_json::from_str(json).ok()),
+        response,
+        response_text,
     };
     serde_json::to_string(&line).expect("text and numbers always serialize") + "\n"
 }
@@ -77,4 +85,31 @@ pub(crate) fn invalid_request(line: u64, reason: &str) -> String {
     }
     let invalid = InvalidLine { outcome: INVALID, reason, line };
     serde_json::to_string(&invalid).expect("text and numbers always serialize") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::call::{Request, Verdict};
+    use std::time::Duration;
+
+    #[test]
+    fn a_reply_that_some_parsers_reject_is_text() {
+        let result = |response: &str| CallResult::<String> {
+            request: Request {
+                trans_id: Uuid::nil(),
+                caller: "a".parse().expect("an endpoint"),
+                callee: "b".parse().expect("an endpoint"),
+                from_topic: "t".parse().expect("a topic"),
+                session_id: None,
+                app_context: None,
+            },
+            outcome: Outcome::Answered { verdict: Verdict::Success, response: response.to_owned() },
+            elapsed: Duration::ZERO,
+        };
+        let line = call_result(&result("{\"result\":\n\"SUCCESS\"}"));
+        assert!(line.ends_with(",\"response\":{\"result\": \"SUCCESS\"}}\n"), "{line}");
+        let line = call_result(&result(r#"{"x":"\ud83d"}"#));
+        assert!(line.ends_with(",\"response_text\":\"{\\\"x\\\":\\\"\\\\ud83d\\\"}\"}\n"), "{line}");
+    }
 }

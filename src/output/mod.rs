@@ -90,19 +90,21 @@ impl<W: Write> Printer<W> {
         self.write_if_full()
     }
 
-    /// Prints a recorded line and its parsed entry. JSON output is the line itself, byte for byte.
+    /// Prints a recorded line and its parsed entry.
+    ///
+    /// JSON output is the line itself, byte for byte. Only a line that some parsers cannot read is written anew.
     ///
     /// # Errors
     /// See [`Printer::record`].
     pub(crate) fn recorded_line(&mut self, line: &[u8], entry: &Entry<'_>) -> io::Result<()> {
         match (&self.format, entry) {
-            (Format::Json, _) => {
+            (Format::Json, entry) if entry.is_readable() => {
                 self.buffer.extend_from_slice(line);
                 self.buffer.push(b'\n');
                 self.write_if_full()
             }
-            (Format::Pretty(_), Entry::Message(message)) => self.record(&message.record()),
-            (Format::Pretty(_), Entry::Connection(status)) => self.status(status),
+            (_, Entry::Message(message)) => self.record(&message.record()),
+            (_, Entry::Connection(status)) => self.status(status),
         }
     }
 

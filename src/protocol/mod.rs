@@ -18,6 +18,7 @@ pub mod call;
 pub mod event;
 pub mod fields;
 pub mod filter;
+mod ijson;
 pub mod presence;
 pub mod record;
 mod scan;

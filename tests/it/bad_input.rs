@@ -69,7 +69,7 @@ fn a_topic_name_with_a_wildcard() {
 
 #[test]
 fn an_invalid_duration() {
-    for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s", "300000000000y", "11y"] {
+    for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s", "300000000000y", "11y", "1M"] {
         refused(rtcomm("watch --for").arg(duration), 2, &["--for"]);
         refused(rtcomm("call a b --timeout").arg(duration), 2, &["--timeout"]);
         refused(rtcomm("watch --connect-timeout").arg(duration), 2, &["--connect-timeout"]);
@@ -90,10 +90,11 @@ fn an_invalid_number() {
 
 #[test]
 fn an_invalid_session_id() {
-    for id in ["100", "", "6a1f9f3e-2d0b-4c35-8a53"] {
+    for id in ["100", "", "6a1", "busy", "6a1f-9f3e"] {
         refused(rtcomm("call a b --session-id").arg(id), 2, &["--session-id"]);
-        refused(rtcomm("watch --session-id").arg(id), 2, &["--session-id"]);
+        refused(rtcomm("watch --session-id").arg(id), 2, &["--session-id", "first 4 hexadecimal digits"]);
     }
+    refused(rtcomm("call a b --session-id 6a1f9f3e-2d0b-4c35-8a53"), 2, &["--session-id"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod endings;
 mod errors;
+mod files;
 mod hostile;
 mod limits;
 mod malformed;

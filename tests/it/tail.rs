@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Unit};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -181,6 +182,46 @@ fn since_and_until_are_times_or_durations_back() {
         outcome.check(numbers(&outcome, 1) == expected, &format!("of so many minutes ago: {expected:?}"));
     }
     recording.tail("--since 1m --fail-empty").run().has_status(7);
+}
+
+#[test]
+fn a_printed_time_can_be_typed() {
+    let recording = Recording::of(
+        ["03:34:12.797999", "03:34:12.798000", "03:34:12.798999", "03:34:12.799000"]
+            .map(|time| format!("2026-07-23T{time}Z").parse().expect("a time"))
+            .map(|time| line_of(0, time))
+            .concat(),
+    );
+    let tail = |flags: &str| rtcomm(&format!("tail {flags}")).arg(&recording.path).env("TZ", "Europe/Berlin");
+    let all = tail("").run().has_status(0).stdout;
+    let (time, _) = all.lines().nth(2).expect("a line").split_at("2026-07-23 05:34:12.798".len());
+    assert_eq!(time, "2026-07-23 05:34:12.798");
+    let expected: String = all.split_inclusive('\n').skip(1).take(2).collect();
+    for since in [time, "2026-07-23T05:34:12.798", "2026-07-23T03:34:12.798Z"] {
+        tail("").arg("--since").arg(since).arg("--until").arg(time).run().has_status(0).prints(&expected);
+    }
+    tail("--since 2026-07-23 --until 2026-07-24").run().has_status(0).prints(&all);
+    tail("--since 2026-07-23T05:34 --until 2026-07-23T05:35").run().has_status(0).prints(&all);
+    tail("--until 2026-07-23T05:34").run().has_status(0).prints("");
+    tail("--since yesterday").run().has_status(0).prints("");
+}
+
+#[test]
+fn today_and_yesterday_begin_at_local_midnight() {
+    let zone = TimeZone::get("Asia/Kathmandu").expect("a time zone");
+    let today = Timestamp::now().to_zoned_datetime(zone).start_of_day().expect("a day").timestamp();
+    let hours = |hours: i64| today + SignedDuration::from_hours(hours);
+    let recording = Recording::of([(1, -25), (2, -23), (3, -1), (4, 0)].map(|(n, at)| line_of(n, hours(at))).concat());
+    for (flags, expected) in [
+        ("--since today", &[4][..]),
+        ("--since 00:00", &[4]),
+        ("--since yesterday", &[2, 3, 4]),
+        ("--until yesterday", &[1]),
+        ("--since yesterday --until 00:00:00", &[2, 3, 4]),
+    ] {
+        let outcome = recording.tail(flags).env("TZ", "Asia/Kathmandu").run().has_status(0);
+        outcome.check(numbers(&outcome, 1) == expected, &format!("{flags}: {expected:?}"));
+    }
 }
 
 #[test]
@@ -392,8 +433,9 @@ fn conflicting_flags_are_a_usage_error() {
         ("--lines", "-3"),
         ("--lines", "+3"),
         ("--lines", "some"),
-        ("--since", "yesterday"),
-        ("--until", "2026-11-23T00:00:00"),
+        ("--since", "tomorrow"),
+        ("--since", "1M"),
+        ("--until", "2026-11-31"),
     ] {
         let outcome = rtcomm("tail").arg(recorded()).arg(flag).arg(value).run().has_status(2).prints("");
         outcome.says(flag).never_says("panicked");

@@ -9,6 +9,7 @@
 //! | `mod` | the filter |
 //! | `subscriptions` | the smallest set of topic filters that covers it |
 //! | `prefilter` | a fast byte search that skips recorded lines without parsing them |
+//! | `session_id` | a session ID, or its beginning |
 
 use std::fmt;
 
@@ -19,9 +20,11 @@ use super::event::Event;
 use super::topic::{Action, Category, EndpointId, EventTopic, Root, TopicFilter};
 
 mod prefilter;
+mod session_id;
 mod subscriptions;
 
 pub use prefilter::Prefilter;
+pub use session_id::{SessionIdError, SessionIdPrefix};
 use subscriptions::Pattern;
 
 /// The values that a filter accepts, one group per field. An empty group accepts everything.
@@ -39,8 +42,8 @@ pub struct FilterSpec {
     pub endpoints: Vec<EndpointId>,
     /// Accepted applications, compared exactly.
     pub app_contexts: Vec<String>,
-    /// Accepted session IDs.
-    pub session_ids: Vec<Uuid>,
+    /// Accepted session IDs, or their beginnings.
+    pub session_ids: Vec<SessionIdPrefix>,
     /// Regular expressions, one of which must match the reason.
     pub reasons: Vec<Regex>,
 }
@@ -147,7 +150,7 @@ impl Filter {
         let fields = &event.fields;
         matches_any(app_contexts, |text| fields.app_context.is_some_and(|it| it.is(text)))
             && matches_any(session_ids, |id| {
-                fields.sig_sess_id.is_some_and(|it| Uuid::try_parse(&it.text()).is_ok_and(|it| it == *id))
+                fields.sig_sess_id.is_some_and(|it| Uuid::try_parse(&it.text()).is_ok_and(|it| id.matches(it)))
             })
             && matches_any(reasons, |regex| fields.reason.is_some_and(|it| regex.is_match(&it.text())))
     }
@@ -192,9 +195,12 @@ mod tests {
         assert!(!matches(FilterSpec { app_contexts: vec!["caf".into()], ..FilterSpec::default() }));
         assert!(matches(FilterSpec { reasons: regex("\"A\".*busy$"), ..FilterSpec::default() }));
         assert!(!matches(FilterSpec { reasons: regex("^busy"), ..FilterSpec::default() }));
-        let session_id: Uuid = session.to_lowercase().parse().expect("a UUID");
-        assert!(matches(FilterSpec { session_ids: vec![session_id], ..FilterSpec::default() }));
-        assert!(!matches(FilterSpec { session_ids: vec![Uuid::nil()], ..FilterSpec::default() }));
+        let session_id = |text: &str| vec![text.parse().expect("a session ID")];
+        for text in [session, &session.to_lowercase(), "5e2a", "5e2a9af4-6f1e"] {
+            assert!(matches(FilterSpec { session_ids: session_id(text), ..FilterSpec::default() }), "{text}");
+        }
+        assert!(!matches(FilterSpec { session_ids: session_id("5e2b"), ..FilterSpec::default() }));
+        assert!(!matches(FilterSpec { session_ids: vec![Uuid::nil().into()], ..FilterSpec::default() }));
     }
 
     fn ids() -> impl Strategy<Value = Vec<EndpointId>> {

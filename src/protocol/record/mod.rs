@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A message below the event root that is not an event has `"error":"…"` in place of `category` to `to`. A message from
-//! any other topic has neither. The payload keeps its bytes. It is written as `payload` if it is valid JSON (its line ends
-//! are outside strings, and become spaces), as `payload_text` if it is other UTF-8, and as `payload_base64` otherwise.
+//! any other topic has neither. The payload keeps its bytes. It is written as `payload` if it is JSON that every parser can
+//! read (its line ends are outside strings, and become spaces), as `payload_text` if it is other UTF-8, and as
+//! `payload_base64` otherwise. JSON with a lone surrogate or with more than 60 levels is not readable by every parser.
 //!
 //! A stream can also contain changes of its connection, as [`ConnectionStatus`] lines:
 //!
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 
 use super::event::{Event, EventError};
 use super::fields::{Fields, is_json, text_of};
+use super::ijson::is_readable_payload;
 use super::topic::{EventTopic, Root, TopicError};
 
 mod connection;
@@ -74,9 +76,9 @@ impl Content<'_> {
 /// A payload, in the form that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload<'a> {
-    /// Valid JSON.
+    /// JSON that every parser can read.
     Json(&'a str),
-    /// Other UTF-8, or no bytes at all.
+    /// Other UTF-8, including JSON that some parsers reject, or no bytes at all.
     Text(&'a str),
     /// Bytes that are not UTF-8.
     Binary(&'a [u8]),
@@ -103,7 +105,11 @@ impl<'a> Payload<'a> {
     }
 
     fn of_text(text: &'a str) -> Self {
-        if is_json(text) { Self::Json(text) } else { Self::Text(text) }
+        if is_json(text) { Self::of_json(text) } else { Self::Text(text) }
+    }
+
+    fn of_json(json: &'a str) -> Self {
+        if is_readable_payload(json) { Self::Json(json) } else { Self::Text(json) }
     }
 }
 
@@ -156,7 +162,7 @@ fn decode<'a>(topic: EventTopic<'a>, payload: &'a [u8]) -> (Content<'a>, Payload
     let event =
         Fields::read_text(text).map_err(EventError::Payload).and_then(|fields| Event::with_fields(topic, fields));
     match event {
-        Ok(event) => (Content::Event(event), Payload::Json(text)),
+        Ok(event) => (Content::Event(event), Payload::of_json(text)),
         Err(error) => (Content::malformed(&error), Payload::of_text(text)),
     }
 }
@@ -233,6 +239,56 @@ mod tests {
         assert_eq!(written_again(&line), line);
         let spread = line_of("/rtcomm/sphere/a", b"{\r\n \"a\": 1\n}\n");
         assert!(spread.ends_with(",\"payload\":{   \"a\": 1 } }\n"), "{spread}");
+    }
+
+    #[test]
+    fn json_that_some_parsers_reject_is_written_as_text() {
+        let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+        for value in [r#""cut \ud83d""#, &deep] {
+            let event = format!(r#"{{"method":"RTCOMM_EVENT_FIRED","reason":"busy","x":{value}}}"#);
+            for (topic, payload) in [
+                ("/rtcomm/event/session/failed/a/b", event.as_str()),
+                ("/rtcomm/event/session/failed/a/b", value),
+                ("/rtcomm/sphere/a", value),
+            ] {
+                let line = line_of(topic, payload.as_bytes());
+                let text = serde_json::to_string(payload).expect("a string");
+                assert!(line.ends_with(&format!(",\"payload_text\":{text}}}\n")), "{line}");
+                assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line}");
+                assert_eq!(line.contains("\"error\""), topic.contains("event") && payload == value, "{line}");
+                assert_eq!(written_again(&line), line);
+            }
+            let line = line_of("/rtcomm/event/session/failed/a/b", event.as_bytes());
+            let Ok(Entry::Message(message)) = Entry::parse(line.as_bytes()) else { panic!("a message: {line}") };
+            let record = message.record();
+            assert!(record.event().expect("an event").fields.reason.is_some_and(|it| it.is("busy")), "{line}");
+        }
+        let pair = line_of("/rtcomm/sphere/a", br#"["\ud83d\ude00"]"#);
+        assert!(pair.contains(r#""payload":["\ud83d\ude00"]"#), "{pair}");
+    }
+
+    #[test]
+    fn a_line_that_some_parsers_reject_is_written_anew() {
+        let head = r#"{"received":"2026-11-23T03:34:12.798558Z","category":"session","action":"failed","from":"a","to":"b","topic":"t","qos":1,"retain":false,"#;
+        let payload = r#"{"method":"RTCOMM_EVENT_FIRED","reason":"\ud83d"}"#;
+        let line = format!("{head}\"payload\":{payload}}}");
+        let entry = Entry::parse(line.as_bytes()).expect("a record");
+        assert!(!entry.is_readable());
+        let text = serde_json::to_string(payload).expect("a string");
+        assert_eq!(written_again(&line), format!("{head}\"payload_text\":{text}}}\n"));
+        let readable = format!(r#"{head}"payload":{{"reason":"\u00e9"}}}}"#);
+        assert!(Entry::parse(readable.as_bytes()).is_ok_and(|entry| entry.is_readable()));
+        for (line, error) in [
+            (line.replace("\"t\"", r#""\ud83d""#), LineError::Invalid("topic")),
+            (
+                r#"{"received":"2026-11-23T03:34:12Z","status":"ready","reason":"\ud83d"}"#.to_owned(),
+                LineError::Unreadable,
+            ),
+            (format!(r#"{head}"payload_text":"ring ring"}}"#), LineError::Invalid("payload_text")),
+            (format!(r#"{head}"payload_text":"[]"}}"#), LineError::Invalid("payload_text")),
+        ] {
+            assert_eq!(Entry::parse(line.as_bytes()).err(), Some(error), "{line}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields, KeyTable as _, key_table};
+use crate::protocol::ijson::{is_readable_line, is_readable_payload};
 use crate::protocol::topic::{Action, Category, EventTopic, Subject};
 use crate::protocol::{scan, timestamp};
 
@@ -38,6 +39,8 @@ key_table! {
 #[derive(Default)]
 struct ParsedLine<'a> {
     keys: LineKeys<'a>,
+    /// Whether every parser can read the line.
+    is_readable: bool,
     fields: Fields<'a>,
     /// Whether `fields` are those of the payload.
     has_fields: bool,
@@ -49,14 +52,15 @@ impl<'a> ParsedLine<'a> {
             return Ok(line);
         }
         let keys = serde_json::from_str(line).map_err(|error| LineError::NotAnObject(error.to_string()))?;
-        Ok(Self { keys, ..Self::default() })
+        Ok(Self { keys, is_readable: is_readable_line(line), ..Self::default() })
     }
 
     /// Scans the line and its payload in one pass. Returns `None` if the scanner gives up.
     fn scan(line: &'a str) -> Option<Self> {
         const PAYLOAD: &str = "payload";
-        let mut parsed = Self::default();
-        let Self { keys, fields, has_fields } = &mut parsed;
+        // The scanner accepts no escapes and little nesting.
+        let mut parsed = Self { is_readable: true, ..Self::default() };
+        let Self { keys, fields, has_fields, .. } = &mut parsed;
         scan::object(line, |member| match member.parent {
             None => {
                 if member.key == PAYLOAD {
@@ -83,6 +87,8 @@ pub enum LineError {
     Missing(&'static str),
     /// A key has an invalid value.
     Invalid(&'static str),
+    /// A line without a payload contains a lone surrogate or is nested deeply.
+    Unreadable,
 }
 
 impl fmt::Display for LineError {
@@ -92,6 +98,7 @@ impl fmt::Display for LineError {
             Self::NotAnObject(message) => write!(f, "not a JSON object: {message}"),
             Self::Missing(key) => write!(f, "\"{key}\" is missing"),
             Self::Invalid(key) => write!(f, "\"{key}\" has an invalid value"),
+            Self::Unreadable => f.write_str("a lone surrogate or too many levels"),
         }
     }
 }
@@ -118,6 +125,15 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Returns whether every JSON parser can read the line. If not, write the record anew.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        match self {
+            Self::Message(message) => message.is_readable,
+            Self::Connection(_) => true,
+        }
+    }
+
     /// Parses a line, with or without its line end. Skips unknown keys, and accepts keys in any order.
     ///
     /// # Errors
@@ -126,6 +142,7 @@ impl<'a> Entry<'a> {
         let line = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
         let line = ParsedLine::parse(line)?;
         match line.keys.status {
+            Some(_) if !line.is_readable => Err(LineError::Unreadable),
             Some(status) => ConnectionStatus::from_keys(status, &line.keys).map(Self::Connection),
             None => RecordedMessage::from_line(&line).map(Self::Message),
         }
@@ -162,6 +179,7 @@ pub struct RecordedMessage<'a> {
     content: RecordedContent<'a>,
     payload: RecordedPayload<'a>,
     fields: Option<Fields<'a>>,
+    is_readable: bool,
 }
 
 /// [`Content`], with owned strings if the line has escapes.
@@ -183,8 +201,8 @@ enum RecordedPayload<'a> {
 
 impl<'a> RecordedMessage<'a> {
     fn from_line(line: &ParsedLine<'a>) -> Result<Self, LineError> {
-        let ParsedLine { keys, fields, has_fields } = line;
-        let payload = RecordedPayload::from_keys(keys)?;
+        let ParsedLine { keys, is_readable, fields, has_fields } = line;
+        let payload = RecordedPayload::from_keys(keys, *is_readable)?;
         Ok(Self {
             received: required("received", keys.received, time_of)?,
             topic: required("topic", keys.topic, string_of)?,
@@ -193,6 +211,7 @@ impl<'a> RecordedMessage<'a> {
             content: RecordedContent::from_keys(keys, &payload)?,
             payload,
             fields: has_fields.then_some(*fields),
+            is_readable: *is_readable,
         })
     }
 
@@ -204,9 +223,8 @@ impl<'a> RecordedMessage<'a> {
                 let fields = match (self.fields, &self.payload) {
                     (Some(fields), _) => fields,
                     (None, RecordedPayload::Json(json)) => Fields::read_text(json).unwrap_or_default(),
-                    (None, RecordedPayload::Text(_) | RecordedPayload::Binary(_) | RecordedPayload::Missing) => {
-                        Fields::default()
-                    }
+                    (None, RecordedPayload::Text(text)) => Fields::read_text(text).unwrap_or_default(),
+                    (None, RecordedPayload::Binary(_) | RecordedPayload::Missing) => Fields::default(),
                 };
                 let subject = to.as_deref().map_or(Subject::Registration, |to| Subject::Session { to });
                 Content::Event(Event { topic: EventTopic { subject, action: *action, from }, fields })
@@ -244,17 +262,20 @@ impl<'a> RecordedContent<'a> {
         match payload {
             RecordedPayload::Json(json) if json.starts_with('{') => Ok(Self::Event { action, from, to }),
             RecordedPayload::Json(_) => Err(LineError::Invalid("payload")),
-            RecordedPayload::Text(_) | RecordedPayload::Binary(_) | RecordedPayload::Missing => {
-                Err(LineError::Missing("payload"))
-            }
+            // JSON that some parsers reject.
+            RecordedPayload::Text(text) if Fields::read_text(text).is_ok() => Ok(Self::Event { action, from, to }),
+            RecordedPayload::Text(_) => Err(LineError::Invalid("payload_text")),
+            RecordedPayload::Binary(_) | RecordedPayload::Missing => Err(LineError::Missing("payload")),
         }
     }
 }
 
 impl<'a> RecordedPayload<'a> {
-    fn from_keys(keys: &LineKeys<'a>) -> Result<Self, LineError> {
-        if let Some(json) = keys.payload {
-            Ok(Self::Json(json.json()))
+    /// Returns the payload of a line. If the line `is_readable`, so is the payload.
+    fn from_keys(keys: &LineKeys<'a>, is_readable: bool) -> Result<Self, LineError> {
+        if let Some(json) = keys.payload.map(Field::json) {
+            let is_json = is_readable || is_readable_payload(json);
+            Ok(if is_json { Self::Json(json) } else { Self::Text(Cow::Borrowed(json)) })
         } else if let Some(text) = keys.payload_text {
             string_of(text).map(Self::Text).ok_or(LineError::Invalid("payload_text"))
         } else if keys.payload_base64.is_none() && keys.error.is_some() {
@@ -270,9 +291,11 @@ impl<'a> RecordedPayload<'a> {
     }
 }
 
-/// Returns the content of a field if it is a string.
+/// Returns the content of a field if it is a string of valid Unicode.
 fn string_of(field: Field<'_>) -> Option<Cow<'_, str>> {
-    field.json().starts_with('"').then(|| field.text())
+    // For a lone surrogate, this is the JSON text.
+    let text = field.text();
+    (field.json().starts_with('"') && text.len() < field.json().len()).then_some(text)
 }
 
 /// Returns the value of a field if it is an RFC 3339 time.

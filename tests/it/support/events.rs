@@ -73,7 +73,7 @@ pub(crate) fn samples() -> Vec<Sample> {
 pub(crate) type Wanted = fn(&Sample) -> bool;
 
 /// Filter flags, alone and combined, and what they let pass.
-pub(crate) const FILTERS: [(&str, Wanted); 16] = [
+pub(crate) const FILTERS: [(&str, Wanted); 17] = [
     ("--started", |it| it.action == "started"),
     ("--modified", |it| it.action == "modified"),
     ("--stopped --failed", |it| ["stopped", "failed"].contains(&it.action)),
@@ -98,6 +98,7 @@ pub(crate) const FILTERS: [(&str, Wanted); 16] = [
     ("--session-id B8E3A5C2-91F4-4F0E-9D27-3C6A7E8F9012 --from iggy_pop --stopped", |it| {
         it.session == Some(SESSIONS[1]) && it.from == "iggy_pop" && it.action == "stopped"
     }),
+    ("--session-id b8e3", |it| it.session == Some(SESSIONS[1])),
 ];
 
 /// Starts each command, publishes all samples twice, and checks that each command prints its events once.
