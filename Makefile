@@ -4,6 +4,8 @@ PREFIX = /usr/local
 DESTDIR =
 # Arguments of `rtcomm demo` for `make demo`.
 ARGS =
+# Tests that `make test-cluster` runs; all if empty.
+TESTS =
 
 CARGO = cargo
 INSTALL = install
@@ -119,7 +121,7 @@ test-faults: deps deps-test
 
 # A distributed engine: nats-server nodes on loopback addresses.
 test-cluster: deps deps-test
-	$(CARGO) test --locked --test cluster -- --include-ignored --nocapture --test-threads 1
+	$(CARGO) test --locked --test cluster -- --include-ignored --nocapture --test-threads 1 $(TESTS)
 
 # nextest does not run documentation tests.
 test: deps deps-test
