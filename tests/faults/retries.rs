@@ -14,7 +14,7 @@ use crate::rig::vitals::busy;
 use crate::rig::{Mosquitto, Proxy, by_way_of, figures, rtcomm_at};
 use crate::support::Process;
 use crate::support::broker::password_file;
-use crate::support::mqtt::SUBSCRIBE;
+use crate::support::mqtt::{Packet, SUBSCRIBE};
 
 /// How long a process is looked at, and how busy it may be meanwhile. A spinning core would be busy all the time.
 const LOOK: Duration = Duration::from_secs(3);
@@ -96,14 +96,7 @@ fn only_a_broker_without_the_session_is_subscribed_to_again() {
 
 /// How many packets of a kind a client sent.
 fn count(mut bytes: &[u8], kind: u8) -> usize {
-    let mut found = 0;
-    while let [first, rest @ ..] = bytes {
-        let digits = rest.iter().position(|byte| byte & 0x80 == 0).expect("the packet is whole");
-        let length = rest[..=digits].iter().rev().fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f));
-        found += usize::from(first & 0xf0 == kind);
-        bytes = &rest[digits + 1 + length..];
-    }
-    found
+    std::iter::from_fn(|| Packet::read(&mut bytes).ok()).filter(|packet| packet.kind() == kind).count()
 }
 
 /// CPU usage of a process while it waits for an address that does not answer.
