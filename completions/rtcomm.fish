@@ -52,7 +52,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l durable -d 'Keep
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l durable-expiry -d 'How long the broker keeps the session after a disconnect (MQTT 5 only)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l durable-delete -d 'Delete the session with this name from the broker, and exit' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l share -d 'Share the messages with all clients of this group (shared subscription)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l output -d 'Append to this file instead of standard output; SIGHUP reopens it' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l output -d 'Append JSON lines to this file instead of standard output; SIGHUP reopens it' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l max-retries -d 'Exit with 5 after N failed reconnects in a row [default: no limit]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s b -l broker -d 'Broker URL: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s u -l username -d 'User name; give the password with --password-file or RTCOMM_PASSWORD' -r
@@ -77,6 +77,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l call-topic -d 'T
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s q -l quiet -d 'Print only warnings and errors'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s v -l verbose -d 'Print more messages about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l json -d 'Print JSON lines'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l pretty -d 'Print lines for people, also with --output [default: JSON lines with --output]'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l dry-run -d 'Print the topic filters to subscribe to, and do not connect'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l registration -d 'Select registrations'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session -d 'Select sessions'
@@ -133,7 +134,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s h -l help -d 'Pri
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s n -l lines -d 'Start with the last N lines, or with all [default: all; 10 with --follow]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s n -l lines -d 'Start with the last N records that match, or with all [default: all; 10 with --follow]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l since -d 'Skip records received before this time: \'2026-11-23 04:34\', 04:34, today, yesterday, RFC 3339, or 1h (ago)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l until -d 'Skip records received after this time, written as for --since' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l topic -d 'Live: subscribe to this topic filter instead of everything under the root (repeatable)' -r
@@ -150,7 +151,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l durable -d 'Keep 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l durable-expiry -d 'How long the broker keeps the session after a disconnect (MQTT 5 only)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l durable-delete -d 'Delete the session with this name from the broker, and exit' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l share -d 'Share the messages with all clients of this group (shared subscription)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l output -d 'Append to this file instead of standard output; SIGHUP reopens it' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l output -d 'Append JSON lines to this file instead of standard output; SIGHUP reopens it' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l max-retries -d 'Exit with 5 after N failed reconnects in a row [default: no limit]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s b -l broker -d 'Broker URL: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s u -l username -d 'User name; give the password with --password-file or RTCOMM_PASSWORD' -r
@@ -176,6 +177,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s q -l quiet -d 'Pr
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s v -l verbose -d 'Print more messages about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s f -l follow -d 'Wait for appended lines, also after truncation and rotation'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l json -d 'Print JSON lines'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l pretty -d 'Print lines for people, also with --output [default: JSON lines with --output]'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l dry-run -d 'Live: print the topic filters to subscribe to, and do not connect'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l registration -d 'Select registrations'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session -d 'Select sessions'

@@ -1,6 +1,7 @@
 //! Exit statuses, and the one function that maps an error to its status.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 /// How a run ended. All commands share these statuses, and scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,20 @@ impl Failure {
     /// Makes a failure with [`Status::Unreachable`].
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
         Self::new(Status::Unreachable, message)
+    }
+
+    /// Makes a failure for a file that cannot be opened: with [`Status::Usage`] if another file must be named.
+    pub(crate) fn cannot_open(what: impl fmt::Display, error: &io::Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory
+            | ErrorKind::InvalidFilename
+            | ErrorKind::InvalidInput => Status::Usage,
+            _ => Status::Failure,
+        };
+        Self::new(status, format!("{what}: {error}"))
     }
 
     /// Adds a hint on what to check, printed on a line of its own.

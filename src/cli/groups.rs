@@ -176,7 +176,7 @@ pub(crate) struct DeliveryArgs {
     #[arg(long)]
     pub(crate) allow_partial: bool,
 
-    /// Append to this file instead of standard output; SIGHUP reopens it
+    /// Append JSON lines to this file instead of standard output; SIGHUP reopens it
     #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file_to_write))]
     pub(crate) output: Option<PathBuf>,
 

@@ -78,16 +78,17 @@ fn conflict(tool: &mut clap::Command, matches: &ArgMatches) -> Option<clap::Erro
     let (command, flags) = matches.subcommand()?;
     let conflict = CONFLICTS.into_iter().find(|(one, other)| is_typed(matches, one) && is_typed(matches, other));
     let conflict = conflict.map(|(one, other)| (format!("--{one}"), other));
-    let (one, other) = conflict.or_else(|| Some(("[FILE]".to_owned(), delivery_flag_with_file(flags)?)))?;
+    let (one, other) = conflict.or_else(|| Some(("[FILE]".to_owned(), live_flag_with_file(flags)?)))?;
     let message = format!("the argument '{one}' cannot be used with '--{other}'").replace('_', "-");
     Some(tool.find_subcommand_mut(command)?.error(ErrorKind::ArgumentConflict, message))
 }
 
-/// Returns the first delivery flag if a file is given too. Delivery flags apply only to live messages.
-fn delivery_flag_with_file(flags: &ArgMatches) -> Option<&str> {
-    let is_file_named = flags.try_contains_id("file").is_ok_and(|is_named| is_named);
+/// Returns the first flag of delivery from a broker if a file is given too.
+fn live_flag_with_file(flags: &ArgMatches) -> Option<&str> {
+    const NOT_LIVE: [&str; 2] = ["output", "fsync"];
+    let is_file_named = flags.try_contains_id("files").is_ok_and(|is_named| is_named);
     let delivery = flags.try_get_many::<clap::Id>("DeliveryArgs").ok().flatten();
-    delivery.filter(|_| is_file_named)?.next().map(clap::Id::as_str)
+    delivery.filter(|_| is_file_named)?.map(clap::Id::as_str).find(|flag| !NOT_LIVE.contains(flag))
 }
 
 /// Adds the environment variable to the error of an invalid value that was not typed.
@@ -182,6 +183,10 @@ pub(crate) struct WatchArgs {
     /// Print JSON lines
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Print lines for people, also with --output [default: JSON lines with --output]
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) pretty: bool,
 
     /// Print the topic filters to subscribe to, and do not connect
     #[arg(long)]
@@ -288,36 +293,42 @@ pub(crate) struct BatchArgs {
 
 /// `rtcomm tail`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub(crate) struct TailArgs {
-    /// Recorded JSON lines (`-` is standard input) [default: live messages from the broker]
-    pub(crate) file: Option<PathBuf>,
+    /// Recorded JSON lines, one file after the other (`-` is standard input) [default: live messages from the broker]
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 
-    /// Start with the last N lines, or with all [default: all; 10 with --follow]
-    #[arg(short = 'n', long, value_name = "N|all", requires = "file", allow_hyphen_values = true)]
+    /// Start with the last N records that match, or with all [default: all; 10 with --follow]
+    #[arg(short = 'n', long, value_name = "N|all", requires = "files", allow_hyphen_values = true)]
     pub(crate) lines: Option<LineCount>,
 
     /// Wait for appended lines, also after truncation and rotation
-    #[arg(short, long, requires = "file")]
+    #[arg(short, long, requires = "files")]
     pub(crate) follow: bool,
 
     /// Skip records received before this time: '2026-11-23 04:34', 04:34, today, yesterday, RFC 3339, or 1h (ago)
-    #[arg(long, value_name = "WHEN", requires = "file", allow_hyphen_values = true)]
+    #[arg(long, value_name = "WHEN", requires = "files", allow_hyphen_values = true)]
     pub(crate) since: Option<TimeArg>,
 
     /// Skip records received after this time, written as for --since
-    #[arg(long, value_name = "WHEN", requires = "file", allow_hyphen_values = true)]
+    #[arg(long, value_name = "WHEN", requires = "files", allow_hyphen_values = true)]
     pub(crate) until: Option<TimeArg>,
 
     /// Live: subscribe to this topic filter instead of everything under the root (repeatable)
-    #[arg(long = "topic", value_name = "FILTER", conflicts_with = "file")]
+    #[arg(long = "topic", value_name = "FILTER", conflicts_with = "files")]
     pub(crate) filters: Vec<TopicFilter>,
 
     /// Print JSON lines
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Print lines for people, also with --output [default: JSON lines with --output]
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) pretty: bool,
+
     /// Live: print the topic filters to subscribe to, and do not connect
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "files")]
     pub(crate) dry_run: bool,
 
     #[command(flatten)]

@@ -13,7 +13,7 @@ use crate::exit::Status;
 /// # Errors
 /// If the usage is wrong, the broker is unreachable or refuses the client, or the output cannot be written to.
 pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
-    let WatchArgs { filter, window, json, dry_run, delivery, connection, topics } = args;
+    let WatchArgs { filter, window, json, pretty, dry_run, delivery, connection, topics } = args;
     let filter = filter.filter()?;
     let topics = topics.topics();
     let options = connection::options(connection, Prompt::unless(dry_run))?;
@@ -22,7 +22,7 @@ pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
         return stream::print_filters(&filters, delivery.share.as_deref());
     }
     let format = match delivery.output {
-        Some(_) => ui.file_format(json, &topics),
+        Some(_) => ui.file_format(json || !pretty, &topics),
         None => ui.format(json, &topics),
     };
     Stream { options, filters, events: topics.events, scope: Scope::Events(filter), format, window }

@@ -1,4 +1,7 @@
 //! Splits blocks into lines, in one buffer.
+//!
+//! A byte order mark at the start of a line and a carriage return at its end do not belong to it. Neither do NUL bytes at its
+//! start: a file that was truncated while its writer kept the old position begins with them.
 
 use std::io::{self, Read};
 use std::mem;
@@ -22,6 +25,10 @@ pub(super) struct LineBuffer {
     end: usize,
     /// Whether `start` is inside a line that is too long and was reported.
     skipping: bool,
+    /// Number of NUL bytes skipped before `start` and not yet reported.
+    nuls: u64,
+    /// Number of bytes read before the buffer.
+    discarded: u64,
     /// The prefilter has matched up to this offset: lines that start before it are returned.
     matched: usize,
     block_size: usize,
@@ -35,7 +42,12 @@ pub(super) enum FoundLine {
     Line(Range<usize>),
     /// The line is longer than the limit.
     TooLong,
+    /// This number of NUL bytes precedes a line or the end.
+    Nuls(u64),
 }
+
+/// The byte order mark in UTF-8. Some editors and shells put it before each file that they write.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl LineBuffer {
     /// Makes a buffer for blocks of `block_size` bytes and lines of at most `limit` bytes before the `\n`.
@@ -46,6 +58,8 @@ impl LineBuffer {
             searched: 0,
             end: 0,
             skipping: false,
+            nuls: 0,
+            discarded: 0,
             matched: 0,
             block_size,
             limit,
@@ -57,8 +71,16 @@ impl LineBuffer {
         &self.buffer[line]
     }
 
+    /// Returns the number of bytes read before the next line.
+    pub(super) fn position(&self) -> u64 {
+        self.discarded + self.start as u64
+    }
+
     /// Returns the next complete line, or `None` if more must be read first.
     pub(super) fn next(&mut self) -> Option<FoundLine> {
+        if let Some(nuls) = self.skip_nuls() {
+            return Some(FoundLine::Nuls(nuls));
+        }
         while let Some(length) = memchr(b'\n', &self.buffer[self.searched..self.end]) {
             let line = self.start..self.searched + length;
             self.start = line.end + 1;
@@ -76,6 +98,18 @@ impl LineBuffer {
             return Some(FoundLine::TooLong);
         }
         None
+    }
+
+    /// Skips NUL bytes at the start of a line, and returns their number once another byte follows.
+    fn skip_nuls(&mut self) -> Option<u64> {
+        if self.skipping {
+            return None;
+        }
+        let nuls = leading_nuls(&self.buffer[self.start..self.end]);
+        self.start += nuls;
+        self.searched = self.searched.max(self.start);
+        self.nuls += nuls as u64;
+        (self.nuls > 0 && self.start < self.end).then(|| mem::take(&mut self.nuls))
     }
 
     /// Skips complete lines up to the next one in which `find` finds something. Returns the number of skipped lines.
@@ -107,17 +141,23 @@ impl LineBuffer {
         }
     }
 
-    /// Returns the bytes after the last line end as a line, at the end of the input.
+    /// Returns the bytes after the last line end as a line, at the end of the input. Call after [`Self::next`] returned
+    /// `None`.
     pub(super) fn finish(&mut self) -> Option<FoundLine> {
         let rest = self.start..self.end;
-        let unreported = !rest.is_empty() && !self.skipping;
+        let is_line = !rest.is_empty() && !self.skipping;
+        let found = match self.nuls {
+            0 => is_line.then(|| self.found(rest)),
+            nuls => Some(FoundLine::Nuls(nuls)),
+        };
         self.clear();
-        unreported.then_some(FoundLine::Line(rest))
+        found
     }
 
     /// Discards all bytes.
     pub(super) fn clear(&mut self) {
         (self.start, self.searched, self.end, self.skipping, self.matched) = (0, 0, 0, false, 0);
+        (self.nuls, self.discarded) = (0, 0);
     }
 
     /// Reads once from `input`, and returns the number of bytes, 0 at the end. Call after [`Self::next`] returned `None`.
@@ -138,6 +178,7 @@ impl LineBuffer {
             self.end -= self.start;
             self.searched -= self.start;
             self.matched = self.matched.saturating_sub(self.start);
+            self.discarded += self.start as u64;
             self.start = 0;
         }
         if self.end == self.buffer.len() {
@@ -153,9 +194,20 @@ impl LineBuffer {
         if line.len() > self.limit {
             return FoundLine::TooLong;
         }
-        let carriage_return = self.buffer[line.clone()].ends_with(b"\r");
-        FoundLine::Line(line.start..line.end - usize::from(carriage_return))
+        let bytes = &self.buffer[line.clone()];
+        let mark = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let carriage_return = usize::from(bytes[mark..].ends_with(b"\r"));
+        FoundLine::Line(line.start + mark..line.end - carriage_return)
     }
+}
+
+/// Returns the number of NUL bytes at the start.
+fn leading_nuls(bytes: &[u8]) -> usize {
+    // There may be gigabytes of them.
+    const BLOCK: [u8; 4 << 10] = [0; 4 << 10];
+    let blocks = bytes.chunks_exact(BLOCK.len()).take_while(|block| *block == BLOCK).count() * BLOCK.len();
+    let rest = &bytes[blocks..];
+    blocks + rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len())
 }
 
 #[cfg(test)]
@@ -164,38 +216,41 @@ mod tests {
 
     use super::*;
 
-    /// Returns all lines of `content`, `None` for a line that is too long.
-    fn split(mut content: &[u8], block: usize, limit: usize) -> Vec<Option<Vec<u8>>> {
+    /// Returns all lines of `content`, `None` for a line that is too long, and the number of NUL bytes.
+    fn split(mut content: &[u8], block: usize, limit: usize) -> (Vec<Option<Vec<u8>>>, u64) {
         let mut lines = LineBuffer::new(block, limit);
-        let mut all = Vec::new();
+        let (mut all, mut nuls) = (Vec::new(), 0);
+        let mut take = |lines: &LineBuffer, found: FoundLine| match found {
+            FoundLine::Nuls(number) => nuls += number,
+            found => all.push(owned(lines, found)),
+        };
         loop {
             while let Some(found) = lines.next() {
-                all.push(owned(&lines, found));
+                take(&lines, found);
             }
             if lines.fill(&mut content).expect("bytes in memory") == 0 {
                 break;
             }
         }
-        let rest = lines.finish();
-        all.extend(rest.map(|found| owned(&lines, found)));
-        all
+        if let Some(found) = lines.finish() {
+            take(&lines, found);
+        }
+        (all, nuls)
     }
 
     fn owned(lines: &LineBuffer, found: FoundLine) -> Option<Vec<u8>> {
         match found {
             FoundLine::Line(line) => Some(lines.bytes(line).to_vec()),
-            FoundLine::TooLong => None,
+            FoundLine::TooLong | FoundLine::Nuls(_) => None,
         }
     }
 
     /// A simple reference implementation of [`split`].
     fn expected(content: &[u8], limit: usize) -> Vec<Option<Vec<u8>>> {
         let mut lines: Vec<&[u8]> = content.split(|&byte| byte == b'\n').collect();
-        let rest = lines.pop().filter(|rest| !rest.is_empty());
+        lines.pop_if(|rest| rest.is_empty());
         let within = |line: &[u8]| line.len() <= limit;
-        let complete =
-            lines.into_iter().map(|line| within(line).then(|| line.strip_suffix(b"\r").unwrap_or(line).to_vec()));
-        complete.chain(rest.map(|line| within(line).then(|| line.to_vec()))).collect()
+        lines.into_iter().map(|line| within(line).then(|| line.strip_suffix(b"\r").unwrap_or(line).to_vec())).collect()
     }
 
     proptest! {
@@ -205,8 +260,38 @@ mod tests {
             block in 1_usize..40,
             limit in 1_usize..40,
         ) {
-            prop_assert_eq!(split(&content, block, limit), expected(&content, limit));
+            prop_assert_eq!(split(&content, block, limit), (expected(&content, limit), 0));
         }
+
+        #[test]
+        fn nuls_and_byte_order_marks_before_lines_are_skipped(
+            lines in prop::collection::vec((0_usize..9, any::<bool>(), "([ab][ab\0]{0,3})?"), 0..9),
+            end in 0_usize..9,
+            block in 1_usize..40,
+        ) {
+            let mut content: String = lines
+                .iter()
+                .map(|(nuls, has_mark, text)| {
+                    let mark = if *has_mark { "\u{feff}" } else { "" };
+                    format!("{}{mark}{text}\n", "\0".repeat(*nuls))
+                })
+                .collect();
+            content += &"\0".repeat(end);
+            let nuls: usize = lines.iter().map(|(nuls, ..)| nuls).sum::<usize>() + end;
+            let lines = lines.into_iter().map(|(.., text)| Some(text.into_bytes())).collect();
+            prop_assert_eq!(split(content.as_bytes(), block, 100), (lines, nuls as u64));
+        }
+    }
+
+    #[test]
+    fn a_run_of_nuls_takes_no_memory_and_is_reported_once() {
+        let mut lines = LineBuffer::new(16, 100);
+        let mut input = io::repeat(0).take(10_000).chain(&b"abc"[..]);
+        while lines.fill(&mut input).expect("bytes in memory") > 0 && lines.position() < 10_000 {
+            assert_eq!(lines.next(), None);
+        }
+        assert_eq!(lines.next(), Some(FoundLine::Nuls(10_000)));
+        assert_eq!((lines.next(), lines.position(), lines.buffer.capacity()), (None, 10_000, 16));
     }
 
     proptest! {

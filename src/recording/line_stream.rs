@@ -13,7 +13,7 @@ use super::{FileChange, Item, Line};
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bytes per prefilter call, about ten lines. This takes a fraction of the time of one call per line.
-const PREFILTER_CHUNK: usize = 4 << 10;
+pub(super) const PREFILTER_CHUNK: usize = 4 << 10;
 
 /// Reads lines from a source until its end or a stop request.
 pub(super) struct LineStream {
@@ -53,22 +53,13 @@ impl LineStream {
         Self { source, lines, follow, prefilter: None, state: State::Reading, error: None, stop }
     }
 
+    pub(super) fn has_prefilter(&self) -> bool {
+        self.prefilter.is_some()
+    }
+
     /// Skips lines in which `find` finds nothing.
     pub(super) fn set_prefilter(&mut self, find: FindFn) {
         self.prefilter = Some(find);
-    }
-
-    pub(super) fn source(&self) -> &Source {
-        &self.source
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.is_stopped()
-    }
-
-    /// Returns whether a read failed.
-    pub(super) fn is_failing(&self) -> bool {
-        self.error.is_some()
     }
 
     /// Returns the next item, or `None` at the end. [`Item::Idle`] comes before a wait and before an error.
@@ -85,10 +76,16 @@ impl LineStream {
     }
 
     fn item(&mut self, found: FoundLine) -> io::Result<Item<'_>> {
-        let taken = self.source.take_line();
         Ok(match found {
-            FoundLine::Line(line) => Item::Line(Line { bytes: self.lines.bytes(line), taken, source: &self.source }),
-            FoundLine::TooLong => Item::TooLong { number: self.source.line_number(taken)? },
+            FoundLine::Line(line) => {
+                let taken = self.source.take_line();
+                Item::Line(Line { bytes: self.lines.bytes(line), taken, source: &self.source })
+            }
+            FoundLine::TooLong => {
+                let taken = self.source.take_line();
+                Item::TooLong { number: self.source.line_number(taken)? }
+            }
+            FoundLine::Nuls(count) => Item::FileChange(FileChange::Nuls { count }),
         })
     }
 
@@ -126,7 +123,6 @@ impl LineStream {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Step::Again),
             Err(error) => {
                 self.error = Some(error);
-                // Either item makes `TailBuffer` see the error.
                 Ok(self.lines.finish().map_or(Step::Idle, Step::Line))
             }
         }
@@ -163,7 +159,8 @@ impl LineStream {
             return Ok(Step::Line(rest));
         }
         // The old file was read to its end after the successor appeared, so no line of it is lost.
-        if let Some(successor) = follow.successor.take() {
+        if let Some(mut successor) = follow.successor.take() {
+            successor.watch_content()?;
             self.source = successor;
             return Ok(Step::FileChange(FileChange::Replaced));
         }

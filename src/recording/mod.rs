@@ -1,36 +1,39 @@
 //! Reads and follows recordings: bytes in, numbered lines out. It does not interpret the lines.
 //!
-//! The input is read in blocks. Memory is bounded by a block, the longest line up to [`MAX_LINE`], or the requested last
-//! lines of a pipe.
+//! The input is read in blocks. Memory is bounded by a block or the longest line up to [`MAX_LINE`].
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `source` | an open file, its decompression, and line numbers |
+//! | `source` | an open file, its position and line numbers |
+//! | `encoding` | recognizes compressed files and other encodings |
+//! | `decoder` | decompresses |
 //! | `line_buffer` | splits blocks into lines |
 //! | `line_stream` | source and buffer together, and waiting at the end of a followed file |
-//! | `tail_buffer` | the last lines of a pipe |
+//! | `last_lines` | the last lines that match, found from the end of a file |
 //! | `stop` | ends reading from another thread |
 
+mod decoder;
+mod encoding;
+mod last_lines;
 mod line_buffer;
 mod line_stream;
 mod source;
 mod stop;
-mod tail_buffer;
 #[cfg(test)]
 mod tests;
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use anyhow::Context as _;
-
+use encoding::UnsupportedEncoding;
 use line_buffer::LineBuffer;
 use line_stream::{LineStream, PathWatcher};
 use source::Source;
-use tail_buffer::TailBuffer;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, Status};
 
+pub(crate) use last_lines::{LineClass, LineSearch};
 pub(crate) use stop::Stop;
 
 /// Maximum length of a line in bytes. A longer line is not a recorded message.
@@ -64,13 +67,59 @@ impl fmt::Display for Input {
     }
 }
 
+impl Input {
+    /// Checks that the input can be opened.
+    ///
+    /// Does not open a FIFO, because its writer would write to a reader that goes away.
+    ///
+    /// # Errors
+    /// See [`Reader::open`].
+    pub(crate) fn check(&self, follow: bool, stop: &Stop) -> anyhow::Result<()> {
+        match self {
+            Self::File(path) if path.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir()) => Ok(()),
+            _ => Reader::open(self.clone(), Start::Everything, follow, stop.clone()).map(drop),
+        }
+    }
+
+    /// Returns whether this is the file with this metadata.
+    pub(crate) fn is_same_file(&self, other: &Metadata) -> bool {
+        let metadata = match self {
+            Self::Stdin => source::stdin().and_then(|file| file.metadata()),
+            Self::File(path) => path.metadata(),
+        };
+        metadata.is_ok_and(|metadata| source::is_same_file(&metadata, other))
+    }
+
+    /// Returns the error of opening this input.
+    fn open_failure(&self, error: &io::Error) -> Failure {
+        self.encoding_failure(error).unwrap_or_else(|| Failure::cannot_open(format!("cannot open {self}"), error))
+    }
+
+    /// Returns the error of reading this input.
+    fn read_failure(&self, error: &io::Error) -> Failure {
+        self.encoding_failure(error)
+            .unwrap_or_else(|| Failure::new(Status::Failure, format!("cannot read {self}: {error}")))
+    }
+
+    /// Returns the error of an encoding that only other programs can read, and names one.
+    fn encoding_failure(&self, error: &io::Error) -> Option<Failure> {
+        let encoding: &UnsupportedEncoding = error.get_ref()?.downcast_ref()?;
+        let command = encoding.command();
+        let hint = match self {
+            Self::Stdin => format!("convert it with {command}"),
+            Self::File(path) => format!("convert it with {command} {}", path.display()),
+        };
+        Some(Failure::new(Status::Failure, format!("cannot read {self}: {encoding}")).hint(hint))
+    }
+}
+
 /// The line that reading starts with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
+pub(crate) enum Start<'a> {
     /// The first line.
     Everything,
-    /// The n-th last line. A regular file is read from there on.
-    Last(u64),
+    /// The line of the n-th last matching record. Applies to files that can be read from there on, see
+    /// [`Reader::last_count`].
+    Last(u64, &'a mut dyn LineSearch),
 }
 
 /// An item that [`Reader::next_item`] returns.
@@ -87,7 +136,7 @@ pub(crate) enum Item<'a> {
     ///
     /// While a followed file does not grow, this is returned several times per second.
     Idle,
-    /// A followed file was truncated, replaced or removed.
+    /// A followed file was truncated, replaced or removed, or NUL bytes were skipped.
     FileChange(FileChange),
 }
 
@@ -113,11 +162,16 @@ impl Line<'_> {
     }
 }
 
-/// A change of a followed file. The text is meant to follow the file's name and a colon.
+/// A change of a followed file, or a trace of one. The text is meant to follow the file's name and a colon.
 #[derive(Debug)]
 pub(crate) enum FileChange {
-    /// The file became shorter than the part already read.
+    /// The part already read is gone: the file became shorter, and may have grown again.
     Truncated,
+    /// This number of NUL bytes was skipped. A file that is truncated while its writer keeps the old position has them.
+    Nuls {
+        /// Their number.
+        count: u64,
+    },
     /// Another file is at the path now, and all lines of the old one have been returned.
     Replaced,
     /// There is no readable file at the path.
@@ -128,6 +182,7 @@ impl fmt::Display for FileChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("truncated; reading it again from the start"),
+            Self::Nuls { count } => write!(f, "skipped {count} NUL bytes"),
             Self::Replaced => f.write_str("replaced; reading the new file from the start"),
             Self::Lost(error) if error.kind() == io::ErrorKind::NotFound => {
                 f.write_str("removed; waiting for a new file")
@@ -141,8 +196,7 @@ impl fmt::Display for FileChange {
 pub(crate) struct Reader {
     input: Input,
     stream: LineStream,
-    /// Set if the last lines are requested of an input that must be read from the start.
-    tail: Option<TailBuffer>,
+    last_count: Option<u64>,
 }
 
 impl Reader {
@@ -152,40 +206,41 @@ impl Reader {
     /// Other inputs end at their end.
     ///
     /// # Errors
-    /// If the input does not exist, is not readable or is a directory, or with `follow` if it is compressed.
-    pub(crate) fn open(input: Input, start: Start, follow: bool, stop: Stop) -> anyhow::Result<Self> {
-        let source = Source::open(&input).with_context(|| format!("cannot open {input}"))?;
-        Self::new(input, source, start, follow, stop)
+    /// If the input does not exist, is not readable, is a directory or is also standard output, or with `follow` if it is
+    /// compressed.
+    pub(crate) fn open(input: Input, start: Start<'_>, follow: bool, stop: Stop) -> anyhow::Result<Self> {
+        match Source::open(&input) {
+            Ok(source) => Self::new(input, source, start, follow, stop),
+            Err(error) => Err(input.open_failure(&error).into()),
+        }
     }
 
-    fn new(input: Input, mut source: Source, start: Start, follow: bool, stop: Stop) -> anyhow::Result<Self> {
-        let cannot_read = || format!("cannot read {input}");
-        let is_file = source.metadata().with_context(cannot_read)?.is_file() && !source.is_compressed();
+    fn new(input: Input, mut source: Source, start: Start<'_>, follow: bool, stop: Stop) -> anyhow::Result<Self> {
         if follow && source.is_compressed() {
             let failure = Failure::usage(format!("cannot follow {input}: the file is compressed"));
             return Err(failure.hint("leave out --follow").into());
         }
-        let follow = match &input {
-            Input::File(path) if follow && is_file => Some(PathWatcher::new(path.clone())),
-            _ => None,
-        };
-        let mut tail = None;
-        match start {
-            Start::Last(count) if is_file => source.skip_to_last(count, follow.is_some()).with_context(cannot_read)?,
-            Start::Last(count) => tail = Some(TailBuffer::new(count)),
-            Start::Everything => {}
-        }
+        let (follow, last_count) =
+            prepare(&input, &mut source, start, follow, &stop).map_err(|error| input.read_failure(&error))?;
         let stream = LineStream::new(source, LineBuffer::new(BLOCK_SIZE, MAX_LINE), follow, stop);
-        Ok(Self { input, stream, tail })
+        Ok(Self { input, stream, last_count })
+    }
+
+    /// Returns the number of matching records from [`Start::Last`] on, or `None` if the input is read from its start.
+    ///
+    /// The number is lower than requested if the input has fewer, and higher if a line contains several.
+    pub(crate) fn last_count(&self) -> Option<u64> {
+        self.last_count
+    }
+
+    /// Returns whether [`Reader::set_prefilter`] was called.
+    pub(crate) fn has_prefilter(&self) -> bool {
+        self.stream.has_prefilter()
     }
 
     /// Skips lines in which `find` finds nothing. `find` gets many lines, and returns a position in the first match.
-    ///
-    /// Has no effect if the last lines of a pipe are requested, because these include lines without a match.
     pub(crate) fn set_prefilter(&mut self, find: impl Fn(&[u8]) -> Option<usize> + Send + 'static) {
-        if self.tail.is_none() {
-            self.stream.set_prefilter(Box::new(find));
-        }
+        self.stream.set_prefilter(Box::new(find));
     }
 
     /// Returns the next item, or `None` at the end of the input or after a stop request.
@@ -195,10 +250,33 @@ impl Reader {
     /// # Errors
     /// If reading fails. All lines before the failure are returned first.
     pub(crate) fn next_item(&mut self) -> anyhow::Result<Option<Item<'_>>> {
-        let item = match &mut self.tail {
-            Some(tail) => tail.next_item(&mut self.stream),
-            None => self.stream.next_item(),
-        };
-        item.with_context(|| format!("cannot read {}", self.input))
+        self.stream.next_item().map_err(|error| self.input.read_failure(&error).into())
     }
+}
+
+/// Seeks to `start`, and sets up following.
+fn prepare(
+    input: &Input,
+    source: &mut Source,
+    start: Start<'_>,
+    follow: bool,
+    stop: &Stop,
+) -> io::Result<(Option<PathWatcher>, Option<u64>)> {
+    let metadata = source.metadata()?;
+    let follow = match input {
+        Input::File(path) if follow && metadata.is_file() => Some(PathWatcher::new(path.clone())),
+        _ => None,
+    };
+    if follow.is_some() {
+        source.watch_content()?;
+    }
+    // Files of the system that are made when they are read have the length 0.
+    let has_end = metadata.len() > 0 || follow.is_some();
+    let last_count = match start {
+        Start::Last(count, search) if metadata.is_file() && has_end && !source.is_compressed() => {
+            Some(source.seek_to_last(count, search, stop)?)
+        }
+        Start::Last(..) | Start::Everything => None,
+    };
+    Ok((follow, last_count))
 }

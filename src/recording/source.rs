@@ -3,26 +3,29 @@
 use std::cell::Cell;
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Chain, Cursor, ErrorKind, Read, Seek as _, SeekFrom};
 use std::mem;
-use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-use memchr::{memchr_iter, memrchr_iter};
+use memchr::memchr_iter;
 use rustix::fs::{Mode, OFlags};
 
-use super::stop::is_readable;
+use super::decoder::Decoder;
+use super::encoding::{Encoding, SIGNATURE_LEN};
+use super::last_lines::{FoundLines, LineSearch, end_of_last_line, find_last};
+use super::stop::{Stop, is_readable};
 use super::{BLOCK_SIZE, Input};
 
 /// An open file, pipe or device.
 pub(super) struct Source {
     file: File,
-    encoding: Encoding,
+    content: Content,
     /// File offset of the next byte to read.
     offset: u64,
+    /// The last bytes before `offset`, if the file is followed.
+    recent: Option<Vec<u8>>,
     /// File offset of the first byte read.
     first: u64,
     /// Number of lines before `first`, once counted.
@@ -36,16 +39,16 @@ pub(super) struct Source {
 /// A decoder that finds damaged data loses the output of that read, so a read must be short.
 const MAX_DECODED_READ: usize = 4 << 10;
 
-/// How the bytes of a file are encoded.
-enum Encoding {
+/// Number of bytes that tell the content of a file from other content: several records, with their times.
+const RECENT_LEN: usize = 1 << 10;
+
+/// How the bytes of a file are read.
+enum Content {
     /// Not known yet: a pipe of which only these bytes have been read.
     Unknown(Vec<u8>),
     Plain,
-    Compressed(Decoder),
+    Compressed(Decoder<BufReader<Chain<Cursor<Vec<u8>>, NonBlockingFile>>>),
 }
-
-/// Decompresses a file.
-type Decoder = Box<dyn Read + Send>;
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,10 +61,10 @@ impl Source {
     /// Opens `input`.
     ///
     /// # Errors
-    /// If it does not exist, is not readable, or is a directory.
+    /// If it does not exist, is not readable, is a directory, or is the file that standard output is written to.
     pub(super) fn open(input: &Input) -> io::Result<Self> {
         match input {
-            Input::Stdin => Self::new(io::stdin().as_fd().try_clone_to_owned()?.into()),
+            Input::Stdin => Self::new(stdin()?),
             Input::File(path) => Self::open_path(path),
         }
     }
@@ -80,18 +83,21 @@ impl Source {
         if metadata.is_dir() {
             return Err(ErrorKind::IsADirectory.into());
         }
+        if metadata.is_file() && is_stdout(&metadata)? {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "it is also the output"));
+        }
         let offset = if metadata.is_file() { file.stream_position()? } else { 0 };
-        let encoding = match offset {
-            0 if metadata.is_file() => encoding_of_file(&file)?,
-            0 => Encoding::Unknown(Vec::new()),
-            _ => Encoding::Plain,
+        let content = match offset {
+            0 if metadata.is_file() => content_of_file(&file)?,
+            0 => Content::Unknown(Vec::new()),
+            _ => Content::Plain,
         };
-        Ok(Self { file, encoding, offset, first: offset, lines_before: Cell::new(None), taken: 0 })
+        Ok(Self { file, content, offset, recent: None, first: offset, lines_before: Cell::new(None), taken: 0 })
     }
 
     /// Returns whether the file is compressed. If so, it can be read only from the start, and does not grow by lines.
     pub(super) fn is_compressed(&self) -> bool {
-        matches!(self.encoding, Encoding::Compressed(_))
+        matches!(self.content, Content::Compressed(_))
     }
 
     pub(super) fn file(&self) -> &File {
@@ -103,14 +109,29 @@ impl Source {
         self.file.metadata()
     }
 
-    /// Seeks to the last `count` lines of a regular file, without reading the lines before.
+    /// Notices from now on if a regular file is truncated, even if it grows past the old position again.
     ///
-    /// If the file is `growing`, bytes after its last line end do not count as a line.
-    pub(super) fn skip_to_last(&mut self, count: u64, growing: bool) -> io::Result<()> {
-        let range = self.offset..self.metadata()?.len();
-        let count = if growing && !ends_a_line(&self.file, range.end)? { count.saturating_add(1) } else { count };
-        let begin = offset_of_last_lines(&self.file, range, count, BLOCK_SIZE)?;
-        self.seek(begin)
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn watch_content(&mut self) -> io::Result<()> {
+        self.recent = Some(self.bytes_before(self.offset)?);
+        Ok(())
+    }
+
+    /// Seeks to the last `count` matching records of a regular file, and returns how many there are from there on.
+    ///
+    /// If the file is followed, bytes after its last line end are left for later.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn seek_to_last(&mut self, count: u64, search: &mut dyn LineSearch, stop: &Stop) -> io::Result<u64> {
+        let mut range = self.offset..self.metadata()?.len().max(self.offset);
+        if self.recent.is_some() {
+            range.end = end_of_last_line(&self.file, range.clone(), &mut vec![0; BLOCK_SIZE])?;
+        }
+        let FoundLines { offset, count } = find_last(&self.file, range, count, search, stop)?;
+        self.seek(offset)?;
+        Ok(count)
     }
 
     /// Seeks to the first line.
@@ -118,9 +139,42 @@ impl Source {
         self.seek(0)
     }
 
-    /// Returns whether the file is shorter than the part already read.
+    /// Returns whether the part of the file that was read is gone.
     pub(super) fn is_truncated(&self) -> io::Result<bool> {
-        Ok(self.metadata()?.len() < self.offset)
+        Ok(self.metadata()?.len() < self.offset || self.is_rewritten()?)
+    }
+
+    /// Returns whether there are other bytes before the position than those that were read.
+    fn is_rewritten(&self) -> io::Result<bool> {
+        match &self.recent {
+            Some(recent) => Ok(self.bytes_before(self.offset)? != *recent),
+            None => Ok(false),
+        }
+    }
+
+    fn bytes_before(&self, offset: u64) -> io::Result<Vec<u8>> {
+        let begin = offset.saturating_sub(RECENT_LEN as u64);
+        let mut bytes = vec![0; usize::try_from(offset - begin).unwrap_or(RECENT_LEN)];
+        let read = self.file.read_at(&mut bytes, begin)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        if read > 0 && self.is_rewritten()? {
+            // The file was truncated and has grown past the position. Either before the read, which then returned bytes
+            // from the middle of the new content, or after it.
+            let mut now = vec![0; read];
+            if self.file.read_at(&mut now, self.offset)? == read && now == buffer[..read] {
+                return Ok(0);
+            }
+        }
+        if let Some(recent) = &mut self.recent {
+            recent.extend_from_slice(&buffer[..read]);
+            recent.drain(..recent.len().saturating_sub(RECENT_LEN));
+        }
+        Ok(read)
     }
 
     /// Counts a returned line, and returns the count.
@@ -146,20 +200,21 @@ impl Source {
 
     /// Reads the first bytes of a pipe until its encoding is known, and then reads on with these bytes included.
     fn read_beginning(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Encoding::Unknown(beginning) = &mut self.encoding else { return Ok(0) };
-        let mut bytes = [0; MAGIC_LEN];
-        let read = self.file.read(&mut bytes[..MAGIC_LEN - beginning.len()])?;
+        let Content::Unknown(beginning) = &mut self.content else { return Ok(0) };
+        let mut bytes = [0; SIGNATURE_LEN];
+        let read = self.file.read(&mut bytes[..SIGNATURE_LEN - beginning.len()])?;
         beginning.extend_from_slice(&bytes[..read]);
-        if read > 0 && is_undecided(beginning) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
+        let encoding = match Encoding::of(beginning) {
+            Some(encoding) => encoding,
+            None if read > 0 => return Err(ErrorKind::WouldBlock.into()),
+            None => Encoding::Plain,
+        };
         let beginning = mem::take(beginning);
-        let input = Cursor::new(beginning.clone()).chain(NonBlockingFile(self.file.try_clone()?));
-        self.encoding = encoding_of(&beginning, input)?;
+        let read = (&beginning[..]).read(buffer)?;
+        self.content = content(encoding, beginning, &self.file)?;
         if self.is_compressed() {
             return self.read(buffer);
         }
-        let read = (&beginning[..]).read(buffer)?;
         self.offset += read as u64;
         Ok(read)
     }
@@ -168,54 +223,42 @@ impl Source {
         self.offset = self.file.seek(SeekFrom::Start(offset))?;
         (self.first, self.taken) = (offset, 0);
         self.lines_before.set(None);
-        Ok(())
+        if self.recent.is_some() { self.watch_content() } else { Ok(()) }
     }
 }
 
 impl Read for Source {
+    /// Reads bytes, decompressed. Returns 0 at the end, and where [`Source::is_truncated`] is true.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match &mut self.encoding {
-            Encoding::Plain => self.file.read(buffer)?,
-            Encoding::Compressed(decoder) => {
+        let read = match &mut self.content {
+            Content::Plain => self.read_plain(buffer)?,
+            Content::Compressed(decoder) => {
                 let len = buffer.len().min(MAX_DECODED_READ);
                 decoder.read(&mut buffer[..len])?
             }
-            Encoding::Unknown(_) => return self.read_beginning(buffer),
+            Content::Unknown(_) => return self.read_beginning(buffer),
         };
         self.offset += read as u64;
         Ok(read)
     }
 }
 
-/// First bytes of gzip data [RFC 1952, 2.3.1].
-const GZIP: &[u8] = &[0x1f, 0x8b];
-
-/// First bytes of Zstandard data [RFC 8878, 3.1.1].
-const ZSTANDARD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-
-/// Number of bytes that identify the encoding.
-const MAGIC_LEN: usize = ZSTANDARD.len();
-
-fn encoding_of_file(file: &File) -> io::Result<Encoding> {
-    let mut beginning = [0; MAGIC_LEN];
+fn content_of_file(file: &File) -> io::Result<Content> {
+    let mut beginning = [0; SIGNATURE_LEN];
     let read = file.read_at(&mut beginning, 0)?;
-    encoding_of(&beginning[..read], NonBlockingFile(file.try_clone()?))
+    content(Encoding::of_all(&beginning[..read]), Vec::new(), file)
 }
 
-/// Returns whether more bytes are needed to identify the encoding.
-fn is_undecided(beginning: &[u8]) -> bool {
-    [GZIP, ZSTANDARD].iter().any(|magic| magic.len() > beginning.len() && magic.starts_with(beginning))
-}
-
-/// Returns the encoding of data with this beginning. `input` reads the data from its first byte on.
-fn encoding_of(beginning: &[u8], input: impl Read + Send + 'static) -> io::Result<Encoding> {
-    Ok(if beginning.starts_with(GZIP) {
-        Encoding::Compressed(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_SIZE, input))))
-    } else if beginning.starts_with(ZSTANDARD) {
-        Encoding::Compressed(Box::new(zstd::Decoder::new(input)?))
-    } else {
-        Encoding::Plain
-    })
+/// Returns how to read `file`, of which `beginning` has already been read.
+fn content(encoding: Encoding, beginning: Vec<u8>, file: &File) -> io::Result<Content> {
+    match encoding {
+        Encoding::Plain => Ok(Content::Plain),
+        Encoding::Compressed => {
+            let input = Cursor::new(beginning).chain(NonBlockingFile(file.try_clone()?));
+            Ok(Content::Compressed(Decoder::new(BufReader::with_capacity(BLOCK_SIZE, input))))
+        }
+        Encoding::Unsupported(encoding) => Err(encoding.into()),
+    }
 }
 
 /// Reads a file without blocking. A decoder that waits for input could not be stopped.
@@ -232,35 +275,18 @@ pub(super) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Returns whether `end` is directly after a line end or at the start of the file.
-fn ends_a_line(file: &File, end: u64) -> io::Result<bool> {
-    let Some(last) = end.checked_sub(1) else { return Ok(true) };
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, last)?;
-    Ok(byte == *b"\n")
+/// Returns standard input without a buffer.
+///
+/// # Errors
+/// If the process cannot open more files.
+pub(super) fn stdin() -> io::Result<File> {
+    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
 }
 
-/// Returns the offset of the last `count` lines in `range`. A line end at the end of `range` ends the last line.
-fn offset_of_last_lines(file: &File, range: Range<u64>, count: u64, block: usize) -> io::Result<u64> {
-    if count == 0 || range.is_empty() {
-        return Ok(range.end.max(range.start));
-    }
-    let mut buffer = vec![0; block];
-    let mut remaining = count;
-    let mut end = range.end - 1;
-    while end > range.start {
-        let length = usize::try_from(end - range.start).map_or(block, |left| left.min(block));
-        let begin = end - length as u64;
-        file.read_exact_at(&mut buffer[..length], begin)?;
-        for line_end in memrchr_iter(b'\n', &buffer[..length]) {
-            remaining -= 1;
-            if remaining == 0 {
-                return Ok(begin + line_end as u64 + 1);
-            }
-        }
-        end = begin;
-    }
-    Ok(range.start)
+/// Returns whether standard output is written to the same file. Reading it would never end.
+fn is_stdout(metadata: &Metadata) -> io::Result<bool> {
+    let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    Ok(is_same_file(&stdout.metadata()?, metadata))
 }
 
 /// Line ends in the first `end` bytes.
@@ -277,39 +303,4 @@ fn count_lines(file: &File, end: u64) -> io::Result<u64> {
         offset += read as u64;
     }
     Ok(lines)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn file_with(content: &[u8]) -> File {
-        let mut file = tempfile::tempfile().expect("a temporary file");
-        file.write_all(content).expect("room for it");
-        file
-    }
-
-    proptest! {
-        #[test]
-        fn the_offset_of_the_last_lines_matches_a_simple_split(
-            content in prop::collection::vec(prop::sample::select(b"ab\n".as_slice()), 0..100),
-            count in 0_u64..12,
-            block in 1_usize..20,
-        ) {
-            let lines: Vec<&[u8]> = content.split_inclusive(|&byte| byte == b'\n').collect();
-            let last = lines.len().saturating_sub(usize::try_from(count).expect("a small number"));
-            let expected: usize = lines[..last].iter().map(|line| line.len()).sum();
-
-            let file = file_with(&content);
-            let begin = offset_of_last_lines(&file, 0..content.len() as u64, count, block).expect("a readable file");
-            prop_assert_eq!(begin, expected as u64);
-            if ends_a_line(&file, begin).expect("a readable file") {
-                prop_assert_eq!(count_lines(&file, begin).expect("a readable file"), last as u64);
-            }
-        }
-    }
 }

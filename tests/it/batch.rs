@@ -372,5 +372,5 @@ fn wrong_flags_of_a_batch_are_usage_errors() {
     ] {
         rtcomm(words).run().has_status(2).prints("");
     }
-    rtcomm("call --batch no-such-file").run().has_status(1).prints("").says("no-such-file");
+    rtcomm("call --batch no-such-file").run().has_status(2).prints("").says("no-such-file");
 }

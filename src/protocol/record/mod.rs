@@ -38,7 +38,7 @@ mod read;
 mod write;
 
 pub use connection::{ConnectionChange, ConnectionStatus};
-pub use read::{Entry, LineError, RecordedMessage};
+pub use read::{Entry, LineError, RecordedMessage, split_values};
 
 /// A message as the broker delivered it.
 #[derive(Debug, Clone, Copy)]

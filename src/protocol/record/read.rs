@@ -6,6 +6,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
 use crate::protocol::event::Event;
@@ -147,6 +148,17 @@ impl<'a> Entry<'a> {
             None => RecordedMessage::from_line(&line).map(Self::Message),
         }
     }
+}
+
+/// Splits a line that has several JSON values, as if a line end is missing between two files that were joined.
+///
+/// The last item is an error if the rest of the line is not JSON.
+pub fn split_values(line: &[u8]) -> impl Iterator<Item = Result<&[u8], LineError>> {
+    let values = serde_json::Deserializer::from_slice(line).into_iter::<&RawValue>();
+    values.map(|value| match value {
+        Ok(value) => Ok(value.get().as_bytes()),
+        Err(error) => Err(LineError::NotAnObject(error.to_string())),
+    })
 }
 
 impl<'a> ConnectionStatus<'a> {

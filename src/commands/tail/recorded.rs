@@ -1,0 +1,153 @@
+//! Prints the records of files.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::selection::Selection;
+use super::worker::{Output, Printed, Worker};
+use crate::cli::{DeliveryArgs, LineCount, TailArgs, WindowArgs};
+use crate::commands::Ui;
+use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
+use crate::exit::{Failure, Status};
+use crate::output::Printer;
+use crate::output::target::Target;
+use crate::recording::{Input, Stop};
+
+/// Number of records printed before following a file, without `--lines`.
+const FOLLOW_RECORDS: u64 = 10;
+
+/// Maximum time to write the remaining output after the end is decided.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the worker and signals report.
+enum TailEvent {
+    /// The file that records go to was renamed.
+    Rotated,
+    /// The worker has ended. `None` if the reader of standard output is gone.
+    Ended(Result<Option<Printed>>),
+}
+
+/// Prints the records of files, one after the other.
+///
+/// # Errors
+/// If the usage is wrong, a file cannot be read, or the output cannot be written to.
+pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
+    let TailArgs {
+        files,
+        lines,
+        follow,
+        since,
+        until,
+        filters: _,
+        json,
+        pretty,
+        dry_run: _,
+        filter,
+        window,
+        delivery,
+        connection: _,
+        topics,
+    } = args;
+    let now = Timestamp::now().to_zoned_datetime(TimeZone::system());
+    let (since, until) = (since.map(|time| time.first(&now)), until.map(|time| time.last(&now)));
+    let selection = Selection::new(filter.filter()?, since, until);
+    let stop = Stop::new().context("cannot set up reading")?;
+    let inputs: Vec<Input> = files.into_iter().map(Input::from).collect();
+    let DeliveryArgs { output, fsync, .. } = delivery;
+    check(&inputs, follow, output.as_deref(), &stop)?;
+    let last = match lines {
+        Some(LineCount::All) => None,
+        Some(LineCount::Last(count)) => Some(count),
+        None => follow.then_some(FOLLOW_RECORDS),
+    };
+    let topics = topics.topics();
+    let (target, format) = match output {
+        Some(path) => (Target::file(path, fsync)?, ui.file_format(json || !pretty, &topics)),
+        None => (Target::stdout()?, ui.format(json, &topics)),
+    };
+    let event_loop = EventLoop::new()?;
+    match &target {
+        Target::Stdout(stdout) => event_loop.watch_reader(stdout)?,
+        Target::File { .. } => event_loop.on_hangup(|| TailEvent::Rotated)?,
+    }
+    let is_renamed = Arc::new(AtomicBool::new(false));
+    let cannot_write = format!("cannot write to {target}");
+    let limit = window.count.map(Into::into);
+    let output = Output::new(Printer::new(target, format), limit, is_renamed.clone(), cannot_write);
+    let worker = Worker { inputs, follow, last, surplus: 0, selection, output, report: ui.report, stop: stop.clone() };
+    let send = event_loop.sender();
+    thread::spawn(move || send(TailEvent::Ended(ignore_broken_pipe(worker.run()))));
+    wait(&event_loop, &stop, &is_renamed, &window)
+}
+
+/// Checks all inputs before anything is printed.
+fn check(inputs: &[Input], follow: bool, output: Option<&Path>, stop: &Stop) -> Result<()> {
+    if follow && inputs.len() > 1 {
+        return Err(Failure::usage("cannot follow several files").hint("give --follow one FILE").into());
+    }
+    for input in inputs {
+        input.check(follow, stop)?;
+    }
+    let output = output.and_then(|path| path.metadata().ok()).filter(Metadata::is_file);
+    if let Some(output) = output
+        && let Some(input) = inputs.iter().find(|input| input.is_same_file(&output))
+    {
+        return Err(Failure::usage(format!("cannot open {input}: it is also the output")).into());
+    }
+    Ok(())
+}
+
+/// Waits for the end of the inputs, or for an event that ends the run earlier.
+fn wait(
+    event_loop: &EventLoop<TailEvent>,
+    stop: &Stop,
+    is_renamed: &AtomicBool,
+    window: &WindowArgs,
+) -> Result<Status> {
+    let deadline = window.duration.and_then(deadline_in);
+    let signal = loop {
+        match event_loop.next(deadline) {
+            Some(LoopEvent::ReaderGone) => return Ok(Status::Success),
+            Some(LoopEvent::Custom(TailEvent::Rotated)) => is_renamed.store(true, Ordering::Relaxed),
+            Some(LoopEvent::Custom(TailEvent::Ended(printed))) => {
+                let printed = printed?;
+                let failed = printed.and_then(|printed| printed.failed);
+                return Ok(failed.unwrap_or_else(|| window.at_end(printed.map(|printed| printed.messages))));
+            }
+            Some(LoopEvent::Signal(signal)) => break Some(signal.status()),
+            None => break None,
+        }
+    };
+    stop.stop();
+    // If the worker does not finish in time, the reader of standard output is blocked.
+    let deadline = deadline_in(SHUTDOWN_TIMEOUT);
+    let printed = loop {
+        match event_loop.next(deadline) {
+            Some(LoopEvent::Custom(TailEvent::Rotated)) => {}
+            Some(LoopEvent::Custom(TailEvent::Ended(printed))) => break printed?,
+            _ => break None,
+        }
+    };
+    Ok(signal.unwrap_or_else(|| window.at_deadline(printed.map(|printed| printed.messages))))
+}
+
+/// Returns `None` if the pipe is closed, which is not an error.
+fn ignore_broken_pipe(printed: Result<Printed>) -> Result<Option<Printed>> {
+    match printed {
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(None)
+        }
+        printed => printed.map(Some),
+    }
+}

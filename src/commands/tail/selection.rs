@@ -1,0 +1,121 @@
+//! Which records are printed, and how the last of them are found.
+
+use std::convert::Infallible;
+
+use jiff::Timestamp;
+
+use crate::protocol::filter::{Filter, Prefilter};
+use crate::protocol::record::{Entry, LineError, split_values};
+use crate::recording::{LineClass, LineSearch};
+
+/// Which records are printed.
+pub(super) struct Selection {
+    filter: Filter,
+    prefilter: Option<Prefilter>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Selection {
+    /// Selects the records that pass `filter` and were received in this period.
+    pub(super) fn new(filter: Filter, since: Option<Timestamp>, until: Option<Timestamp>) -> Self {
+        Self { prefilter: filter.prefilter(), filter, since, until }
+    }
+
+    /// Returns a fast test for lines, if there is one.
+    pub(super) fn prefilter(&self) -> Option<&Prefilter> {
+        self.prefilter.as_ref()
+    }
+
+    /// Returns whether an entry is printed. Connection changes pass every filter, because they affect all messages.
+    pub(super) fn includes(&self, entry: &Entry<'_>) -> bool {
+        let Self { filter, since, until, .. } = self;
+        let received = entry.received();
+        since.is_none_or(|since| received >= since)
+            && until.is_none_or(|until| received <= until)
+            && match entry {
+                _ if filter.matches_everything() => true,
+                Entry::Message(message) => message.record().event().is_some_and(|event| filter.matches(event)),
+                Entry::Connection(_) => true,
+            }
+    }
+
+    /// Returns whether an entry that is printed counts as one of the last. With a filter, only events do.
+    pub(super) fn counts(&self, entry: &Entry<'_>) -> bool {
+        matches!(entry, Entry::Message(_)) || self.filter.matches_everything()
+    }
+}
+
+/// Parses a line, and passes its bytes and the entry or the error.
+///
+/// A line has several entries if the end of a line is missing, as between two files that were joined. Then each is passed
+/// with its own bytes, up to the first error.
+///
+/// # Errors
+/// The first error that `on_entry` returns.
+pub(super) fn for_each_entry<E>(
+    line: &[u8],
+    mut on_entry: impl FnMut(&[u8], Result<Entry<'_>, LineError>) -> Result<(), E>,
+) -> Result<(), E> {
+    let entry = Entry::parse(line);
+    let is_joined = || matches!(split_values(line).next(), Some(Ok(first)) if Entry::parse(first).is_ok());
+    if entry.is_ok() || !is_joined() {
+        return on_entry(line, entry);
+    }
+    for value in split_values(line) {
+        match value {
+            Ok(value) => on_entry(value, Entry::parse(value))?,
+            Err(error) => return on_entry(line, Err(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Searches for the records that count as the last ones.
+pub(super) struct RecordSearch<'a> {
+    selection: &'a Selection,
+    /// Whether a line was a record. Before that, all lines are parsed: the file may not be a recording.
+    has_record: bool,
+}
+
+impl<'a> RecordSearch<'a> {
+    pub(super) fn new(selection: &'a Selection) -> Self {
+        Self { selection, has_record: false }
+    }
+
+    /// Returns whether a line was a record.
+    pub(super) fn has_record(&self) -> bool {
+        self.has_record
+    }
+}
+
+impl LineSearch for RecordSearch<'_> {
+    fn find(&self, lines: &[u8]) -> Option<usize> {
+        match self.selection.prefilter() {
+            Some(prefilter) if self.has_record => prefilter.find(lines),
+            _ => Some(0),
+        }
+    }
+
+    /// Damaged lines and, with a filter, connection changes are relevant, but do not count.
+    fn classify(&mut self, line: &[u8]) -> LineClass {
+        if line.trim_ascii().is_empty() {
+            return LineClass::Irrelevant;
+        }
+        let (mut is_relevant, mut count) = (false, 0);
+        let Ok(()) = for_each_entry::<Infallible>(line, |_, entry| {
+            match entry {
+                Ok(entry) => {
+                    self.has_record = true;
+                    if self.selection.includes(&entry) {
+                        is_relevant = true;
+                        count += u64::from(self.selection.counts(&entry));
+                    }
+                }
+                Err(_) => is_relevant = true,
+            }
+            Ok(())
+        });
+        if is_relevant { LineClass::Relevant(count) } else { LineClass::Irrelevant }
+    }
+}

@@ -1,0 +1,160 @@
+//! Recognizes how a recording is encoded, from its first bytes.
+
+use std::ops::RangeInclusive;
+use std::{fmt, io};
+
+/// First bytes of gzip data [RFC 1952, 2.3.1].
+pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// First bytes of Zstandard data [RFC 8878, 3.1.1].
+pub(super) const ZSTANDARD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// First byte of data that Zstandard decoders skip [RFC 8878, 3.1.2]. Parallel compressors write such data.
+pub(super) const ZSTANDARD_SKIPPABLE: RangeInclusive<u8> = 0x50..=0x5f;
+
+/// How a recording is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// UTF-8 text, or anything else that is read as lines.
+    Plain,
+    /// Compressed with gzip or Zstandard.
+    Compressed,
+    /// Recognized, but not readable.
+    Unsupported(UnsupportedEncoding),
+}
+
+/// An encoding that other programs can convert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnsupportedEncoding {
+    /// What the data is, for messages.
+    name: &'static str,
+    /// The command that converts a file.
+    command: &'static str,
+}
+
+impl UnsupportedEncoding {
+    /// Returns the command that converts such a file.
+    pub(super) fn command(self) -> &'static str {
+        self.command
+    }
+}
+
+impl fmt::Display for UnsupportedEncoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl std::error::Error for UnsupportedEncoding {}
+
+impl From<UnsupportedEncoding> for io::Error {
+    fn from(encoding: UnsupportedEncoding) -> Self {
+        Self::new(io::ErrorKind::InvalidData, encoding)
+    }
+}
+
+/// A byte at the start of data of some encoding: one of these.
+type ByteRange = RangeInclusive<u8>;
+
+const fn byte(byte: u8) -> ByteRange {
+    byte..=byte
+}
+
+const ANY: ByteRange = 0..=u8::MAX;
+
+const fn unsupported(name: &'static str, command: &'static str) -> Encoding {
+    Encoding::Unsupported(UnsupportedEncoding { name, command })
+}
+
+const UTF_16: Encoding = unsupported("the text is UTF-16", "iconv -f UTF-16 -t UTF-8");
+
+/// The first bytes of each encoding but plain text.
+const SIGNATURES: [(&[ByteRange], Encoding); 11] = [
+    (&[byte(GZIP[0]), byte(GZIP[1])], Encoding::Compressed),
+    (&[byte(ZSTANDARD[0]), byte(ZSTANDARD[1]), byte(ZSTANDARD[2]), byte(ZSTANDARD[3])], Encoding::Compressed),
+    (&[ZSTANDARD_SKIPPABLE, byte(0x2a), byte(0x4d), byte(0x18)], Encoding::Compressed),
+    (
+        &[byte(0xfd), byte(b'7'), byte(b'z'), byte(b'X'), byte(b'Z'), byte(0)],
+        unsupported("the data is compressed with xz", "xz -dc"),
+    ),
+    (&[byte(b'B'), byte(b'Z'), byte(b'h')], unsupported("the data is compressed with bzip2", "bzip2 -dc")),
+    (&[byte(0x04), byte(0x22), byte(0x4d), byte(0x18)], unsupported("the data is compressed with LZ4", "lz4 -dc")),
+    (&[byte(b'P'), byte(b'K'), byte(3), byte(4)], unsupported("the file is a ZIP archive", "unzip -p")),
+    (&[byte(0xff), byte(0xfe)], UTF_16),
+    (&[byte(0xfe), byte(0xff)], UTF_16),
+    // Without a byte order mark, recordings begin with a brace.
+    (&[byte(b'{'), byte(0), ANY, byte(0)], unsupported("the text is UTF-16", "iconv -f UTF-16LE -t UTF-8")),
+    (&[byte(0), byte(b'{'), byte(0), ANY], unsupported("the text is UTF-16", "iconv -f UTF-16BE -t UTF-8")),
+];
+
+/// Number of bytes that identify an encoding.
+pub(super) const SIGNATURE_LEN: usize = 6;
+
+impl Encoding {
+    /// Returns the encoding of data with this beginning, or `None` if more bytes are needed.
+    pub(super) fn of(beginning: &[u8]) -> Option<Self> {
+        let matches =
+            |signature: &[ByteRange]| beginning.iter().zip(signature).all(|(byte, range)| range.contains(byte));
+        let mut candidates = SIGNATURES.iter().filter(|(signature, _)| matches(signature));
+        match candidates.next() {
+            None => Some(Self::Plain),
+            Some((signature, encoding)) => (beginning.len() >= signature.len()).then_some(*encoding),
+        }
+    }
+
+    /// Returns the encoding of all data.
+    pub(super) fn of_all(data: &[u8]) -> Self {
+        Self::of(data).unwrap_or(Self::Plain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn utf_16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(bytes).collect()
+    }
+
+    #[test]
+    fn an_encoding_is_recognized_from_its_first_bytes() {
+        for (data, name) in [
+            (b"\xfd7zXZ\0\0\x04".to_vec(), "xz"),
+            (b"BZh91AY".to_vec(), "bzip2"),
+            (b"\x04\x22\x4d\x18\x64".to_vec(), "LZ4"),
+            (b"PK\x03\x04\x14".to_vec(), "ZIP"),
+            (utf_16("\u{feff}{\"received\"", u16::to_le_bytes), "UTF-16"),
+            (utf_16("\u{feff}{\"received\"", u16::to_be_bytes), "UTF-16"),
+            (utf_16("{\"received\"", u16::to_le_bytes), "UTF-16"),
+            (utf_16("{\"received\"", u16::to_be_bytes), "UTF-16"),
+        ] {
+            let Encoding::Unsupported(encoding) = Encoding::of_all(&data) else { panic!("{name} is not supported") };
+            assert!(encoding.to_string().contains(name), "{encoding}");
+            for len in 0..SIGNATURE_LEN {
+                let early = Encoding::of(&data[..len]);
+                assert!(early.is_none_or(|early| early == Encoding::Unsupported(encoding)), "{len} bytes of {name}");
+            }
+        }
+        for data in
+            [&b"{\"received\""[..], b"{\0", b"\0\0\0\0{", b"(", b"\x1f", b"PK", b"", b"\xef\xbb\xbf{", b"BZ", b"_*"]
+        {
+            assert_eq!(Encoding::of_all(data), Encoding::Plain, "{data:?}");
+        }
+        for data in [&b"\x1f\x8b\x08"[..], b"\x28\xb5\x2f\xfd", b"\x5f\x2a\x4d\x18\0"] {
+            assert_eq!(Encoding::of_all(data), Encoding::Compressed, "{data:?}");
+        }
+    }
+
+    #[test]
+    fn no_signature_is_the_beginning_of_another() {
+        for (n, (one, _)) in SIGNATURES.iter().enumerate() {
+            assert!(one.len() <= SIGNATURE_LEN);
+            for (other, _) in &SIGNATURES[n + 1..] {
+                let overlap =
+                    |(one, other): (&ByteRange, &ByteRange)| one.start() <= other.end() && other.start() <= one.end();
+                let is_beginning = one.iter().zip(*other).all(overlap);
+                assert!(!is_beginning, "{one:?} and {other:?}");
+            }
+        }
+    }
+}
