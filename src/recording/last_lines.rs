@@ -192,7 +192,7 @@ mod tests {
         }
 
         fn classify(&mut self, line: &[u8]) -> LineClass {
-            match line.iter().filter(|byte| **byte == b'm').count() {
+            match memchr::memchr_iter(b'm', line).count() {
                 0 if !line.contains(&b'r') => LineClass::Irrelevant,
                 matches => LineClass::Relevant(matches as u64),
             }

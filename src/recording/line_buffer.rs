@@ -269,13 +269,13 @@ mod tests {
             end in 0_usize..9,
             block in 1_usize..40,
         ) {
-            let mut content: String = lines
-                .iter()
-                .map(|(nuls, has_mark, text)| {
-                    let mark = if *has_mark { "\u{feff}" } else { "" };
-                    format!("{}{mark}{text}\n", "\0".repeat(*nuls))
-                })
-                .collect();
+            let mut content = String::new();
+            for (nuls, has_mark, text) in &lines {
+                content.push_str(&"\0".repeat(*nuls));
+                content.push_str(if *has_mark { "\u{feff}" } else { "" });
+                content.push_str(text);
+                content.push('\n');
+            }
             content += &"\0".repeat(end);
             let nuls: usize = lines.iter().map(|(nuls, ..)| nuls).sum::<usize>() + end;
             let lines = lines.into_iter().map(|(.., text)| Some(text.into_bytes())).collect();

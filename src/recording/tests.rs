@@ -565,7 +565,7 @@ fn a_compressed_file_is_decompressed() {
         let bytes = content.map(compress).concat();
         assert_eq!(lines_of_file(&bytes), all);
         assert_eq!(lines_of_pipe(&bytes), all);
-        let padded = [&bytes[..], &[0; 100_000]].concat();
+        let padded = [&bytes[..], &vec![0; 100_000]].concat();
         assert_eq!(lines_of_file(&padded), all);
         assert_eq!(lines_of_pipe(&padded), all);
     }

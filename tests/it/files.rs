@@ -166,7 +166,7 @@ fn a_hangup_reopens_the_file_of_a_followed_recording() {
     let path = |name: &str| directory.path().join(name);
     fs::write(path("in"), line("1")).expect("it can be written");
     let wait_for = |path: PathBuf, content: String| {
-        let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+        let deadline = std::time::Instant::now() + crate::support::TIMEOUT;
         while fs::read_to_string(&path).unwrap_or_default() != content {
             assert!(std::time::Instant::now() < deadline, "{}", path.display());
             std::thread::sleep(std::time::Duration::from_millis(5));
