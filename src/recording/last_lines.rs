@@ -10,8 +10,8 @@ use std::os::unix::fs::FileExt as _;
 
 use memchr::{memchr, memrchr};
 
+use super::PREFILTER_CHUNK;
 use super::line_buffer::{FoundLine, LineBuffer};
-use super::line_stream::PREFILTER_CHUNK;
 use super::stop::Stop;
 use super::{BLOCK_SIZE, MAX_LINE};
 

@@ -7,13 +7,10 @@ use std::{fs, io, mem};
 use super::line_buffer::{FoundLine, LineBuffer};
 use super::source::{Source, is_same_file};
 use super::stop::Stop;
-use super::{FileChange, Item, Line};
+use super::{FileChange, Item, Line, PREFILTER_CHUNK};
 
 /// Interval for checking a followed file. Unlike inotify, polling works on network file systems.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Bytes per prefilter call, about ten lines. This takes a fraction of the time of one call per line.
-pub(super) const PREFILTER_CHUNK: usize = 4 << 10;
 
 /// Reads lines from a source until its end or a stop request.
 pub(super) struct LineStream {

@@ -151,7 +151,7 @@ fn a_line_that_is_too_long_is_reported_by_its_number_and_skipped() {
     let path = directory.path().join("log");
     fs::write(&path, &content).expect("a file");
     let reader = Reader::open(path.into(), Start::Last(2, &mut EveryLine), false, stop()).expect("a reader");
-    // It does not count, because it is no record.
+    // It does not count: it is not a record.
     assert_eq!((reader.last_count(), all_items(reader)), (Some(2), expected.to_vec()));
 }
 
