@@ -24,13 +24,9 @@ mod replay;
 pub use replay::Replayed;
 pub(crate) use replay::replay;
 
-/// How long the first read waits at most, and how long later ones do while nothing comes. A read that takes longer was held
-/// up: this process was stopped.
+/// How long the first read waits at most, and how long later ones do while nothing comes.
 const FIRST_SLICE: Duration = Duration::from_millis(20);
 const LONGEST_SLICE: Duration = Duration::from_secs(1);
-
-/// How much longer than its slice a read may take on a busy machine.
-const READ_SLACK: Duration = Duration::from_millis(100);
 
 /// If a read begins so long after everything was read, the handling of messages was held up.
 const STALL: Duration = Duration::from_millis(50);
@@ -170,7 +166,7 @@ impl Reader {
                 Some(0) => return Err(ConnectionEnd::Closed),
                 Some(count) => {
                     buffer.fill(count);
-                    self.note_arrival(before, after, slice);
+                    self.note_arrival(before, after);
                     let is_short = count < room_len;
                     if is_short {
                         self.drained = after;
@@ -197,16 +193,16 @@ impl Reader {
 
     /// Notes what the arrival of bytes proves: nothing is missing that was published before they were sent.
     ///
-    /// They came while the read waited, unless this process was stopped meanwhile, and were on their way for no longer than
-    /// the last answer took. But if a PINGREQ is unanswered, what comes may be older than that. And if the handling of messages was held up before, much may have collected on the way: then
-    /// nothing is proved before a later PINGREQ is answered, or nothing more comes. (To send one at once would have a broker
-    /// that has closed the connection drop what is still on its way.)
-    fn note_arrival(&mut self, before: Moment, after: Moment, slice: Duration) {
+    /// They came after the read began. (How long after is unknown: this process may have been stopped meanwhile.) They
+    /// were on their way for no longer than the last answer took. But if a PINGREQ is unanswered, what comes may be older
+    /// than that. And if the handling of messages was held up before, much may have collected on the way: then nothing is
+    /// proved before a later PINGREQ is answered, or nothing more comes. (To send one at once would have a broker that has
+    /// closed the connection drop what is still on its way.)
+    fn note_arrival(&mut self, before: Moment, after: Moment) {
         if before.since(self.drained) > STALL {
             self.unproven = Some(before);
         }
-        let arrived = if after.since(before) > slice + READ_SLACK { before } else { after };
-        let sent = arrived - self.round_trip;
+        let sent = before - self.round_trip;
         let asked = lock(&self.connection.pings).front().copied();
         self.prove(asked.map_or(sent, |asked| asked.min(sent)));
         Times::set(&self.connection.times.read, after);
