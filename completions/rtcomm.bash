@@ -355,7 +355,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__tail)
-            opts="-q -v -n -f -c -b -u -h --color --quiet --verbose --lines --follow --since --until --topic --json --pretty --dry-run --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-q -v -n -f -c -b -u -h --color --quiet --verbose --lines --follow --since --until --topic --json --pretty --anonymize --dry-run --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -406,6 +406,18 @@ _rtcomm() {
                     return 0
                     ;;
                 --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --summary)
+                    COMPREPLY=($(compgen -W "all endpoint app reason" -- "${cur}"))
+                    return 0
+                    ;;
+                --top)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-age)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -537,7 +549,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__watch)
-            opts="-q -v -c -b -u -h --color --quiet --verbose --json --pretty --dry-run --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-q -v -c -b -u -h --color --quiet --verbose --json --pretty --dry-run --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -568,6 +580,18 @@ _rtcomm() {
                     return 0
                     ;;
                 --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --summary)
+                    COMPREPLY=($(compgen -W "all endpoint app reason" -- "${cur}"))
+                    return 0
+                    ;;
+                --top)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-age)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

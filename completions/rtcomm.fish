@@ -45,6 +45,12 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l endpoint -d 'Sel
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l app-context -d 'Select events of this application (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session-id -d 'Select events of this session: its ID, or at least the first 4 digits (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l reason -d 'Select events whose reason matches this regular expression (repeatable)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l summary -d 'Print a summary of all calls at the end instead of records, with a row for each endpoint, app or reason' -r -f -a "all\t'The total alone'
+endpoint\t'A row for each endpoint; a call counts for both sides'
+app\t'A row for each application'
+reason\t'A row for each reason, with UUIDs, dates and numbers masked'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l top -d 'Print only the N rows with the most calls, and the total' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l max-age -d 'A call whose end is not seen for this long is lost [default: 12h]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s c -l count -d 'Exit after N printed records' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l qos -d 'Subscribe with this quality of service: 0, 1 or 2' -r
@@ -85,6 +91,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l started -d 'Sele
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l modified -d 'Select what was modified'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l stopped -d 'Select what stopped'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l failed -d 'Select what failed'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cdr -d 'Print one record per call when its end is known, instead of events'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fail-empty -d 'Exit with 7 if nothing matched'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l allow-partial -d 'Accept a partial grant: continue if the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fsync -d 'Sync the file to disk before acknowledging a message'
@@ -144,6 +151,12 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l endpoint -d 'Sele
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l app-context -d 'Select events of this application (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session-id -d 'Select events of this session: its ID, or at least the first 4 digits (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l reason -d 'Select events whose reason matches this regular expression (repeatable)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l summary -d 'Print a summary of all calls at the end instead of records, with a row for each endpoint, app or reason' -r -f -a "all\t'The total alone'
+endpoint\t'A row for each endpoint; a call counts for both sides'
+app\t'A row for each application'
+reason\t'A row for each reason, with UUIDs, dates and numbers masked'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l top -d 'Print only the N rows with the most calls, and the total' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l max-age -d 'A call whose end is not seen for this long is lost [default: 12h]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s c -l count -d 'Exit after N printed records' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l qos -d 'Subscribe with this quality of service: 0, 1 or 2' -r
@@ -178,6 +191,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s v -l verbose -d '
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s f -l follow -d 'Wait for appended lines, also after truncation and rotation'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l json -d 'Print JSON lines'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l pretty -d 'Print lines for people, also with --output [default: JSON lines with --output]'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l anonymize -d 'Replace names by pseudonyms, so that the recording can be shared (needs --json)'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l dry-run -d 'Live: print the topic filters to subscribe to, and do not connect'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l registration -d 'Select registrations'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session -d 'Select sessions'
@@ -185,6 +199,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l started -d 'Selec
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l modified -d 'Select what was modified'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l stopped -d 'Select what stopped'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l failed -d 'Select what failed'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cdr -d 'Print one record per call when its end is known, instead of events'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fail-empty -d 'Exit with 7 if nothing matched'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l allow-partial -d 'Accept a partial grant: continue if the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fsync -d 'Sync the file to disk before acknowledging a message'

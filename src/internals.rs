@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 
 use crate::output::escape::escaped;
 use crate::output::pretty;
-use crate::protocol::record::{ConnectionStatus, Record};
+use crate::protocol::record::{CallRecord, ConnectionStatus, Record};
 use crate::protocol::topic::{Root, TopicFilter};
 use crate::transport::codec::Version;
 pub use crate::transport::relay::Replayed;
@@ -67,6 +67,11 @@ impl Pretty {
     /// Appends a change of the connection as a line, including the line end.
     pub fn status(&mut self, status: &ConnectionStatus<'_>, out: &mut Vec<u8>) {
         self.0.status(status, out);
+    }
+
+    /// Appends a call record as a line, including the line end.
+    pub fn call(&mut self, call: &CallRecord, out: &mut Vec<u8>) {
+        self.0.call(call, out);
     }
 }
 

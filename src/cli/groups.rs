@@ -1,6 +1,6 @@
 //! Groups of flags that several commands share.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use regex::Regex;
 
 use super::values::{
     alpn, client_id, duration, file_to_write, keepalive, mqtt_version, number, packet_size, qos, seconds, share_group,
+    summary_by,
 };
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
+use crate::protocol::cdr::{CallSelection, CallSelectionError, SummaryBy};
 use crate::protocol::filter::{Filter, FilterError, FilterSpec, SessionIdPrefix};
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
 use crate::transport::options::MqttVersion;
@@ -77,6 +79,30 @@ impl FilterArgs {
     /// # Errors
     /// If no event can match.
     pub(crate) fn filter(self) -> Result<Filter, Failure> {
+        Filter::new(self.spec()).map_err(|error| match error {
+            FilterError::ToOfRegistration => Failure::usage(format!("--to with --registration alone: {error}"))
+                .hint("add --session, or name the registering endpoint with --from"),
+            FilterError::Nothing => Failure::usage(error.to_string())
+                .hint("--endpoint must be FROM or TO; check it against --from and --to"),
+        })
+    }
+
+    /// Returns the selection of call records of these flags. `flag` is the one that requests call records.
+    ///
+    /// # Errors
+    /// If a flag selects something other than whole calls.
+    pub(crate) fn call_selection(self, flag: &str) -> Result<CallSelection, Failure> {
+        CallSelection::new(self.spec()).map_err(|error| {
+            let other = match error {
+                CallSelectionError::Registration => "registration",
+                CallSelectionError::Action(action) => action.as_str(),
+            };
+            Failure::usage(format!("{flag} cannot be combined with --{other}: {error}"))
+                .hint("--stopped selects completed calls, --failed selects failed and dropped ones")
+        })
+    }
+
+    fn spec(self) -> FilterSpec {
         let Self {
             registration,
             session,
@@ -98,19 +124,68 @@ impl FilterArgs {
             (stopped, Action::Stopped),
             (failed, Action::Failed),
         ]);
-        Filter::new(FilterSpec { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons })
-            .map_err(|error| match error {
-                FilterError::ToOfRegistration => Failure::usage(format!("--to with --registration alone: {error}"))
-                    .hint("add --session, or name the registering endpoint with --from"),
-                FilterError::Nothing => Failure::usage(error.to_string())
-                    .hint("--endpoint must be FROM or TO; check it against --from and --to"),
-            })
+        FilterSpec { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons }
     }
 }
 
 /// Returns the values whose flags are set.
 fn selected<T, const N: usize>(flags: [(bool, T); N]) -> Vec<T> {
     flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, value)| value).collect()
+}
+
+/// Flags for call records.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Call records")]
+pub(crate) struct CallRecordArgs {
+    /// Print one record per call when its end is known, instead of events
+    #[arg(long)]
+    cdr: bool,
+
+    /// Print a summary of all calls at the end instead of records, with a row for each endpoint, app or reason
+    #[arg(long, value_name = "BY", num_args = 0..=1, require_equals = true, default_missing_value = "all",
+          value_parser = summary_by())]
+    summary: Option<SummaryBy>,
+
+    /// Print only the N rows with the most calls, and the total
+    #[arg(long, value_name = "N", requires = "summary", value_parser = number::<NonZeroUsize>, allow_hyphen_values = true)]
+    top: Option<NonZeroUsize>,
+
+    /// A call whose end is not seen for this long is lost [default: 12h]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    max_age: Option<Duration>,
+}
+
+/// The meaning of the flags for call records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CallRecordSettings {
+    /// The flag that requests call records.
+    pub(crate) flag: &'static str,
+    /// Print a summary instead of records: what its rows have in common, and their maximum number.
+    pub(crate) summary: Option<(SummaryBy, Option<usize>)>,
+    /// How long the end of a call may take.
+    pub(crate) max_age: Duration,
+}
+
+impl CallRecordArgs {
+    /// Default of `--max-age`.
+    const MAX_AGE: Duration = Duration::from_secs(12 * 60 * 60);
+
+    /// Returns the settings, or `None` if no call records are requested.
+    ///
+    /// # Errors
+    /// If a flag has no effect.
+    pub(crate) fn settings(&self) -> Result<Option<CallRecordSettings>, Failure> {
+        let flag = match self {
+            Self { cdr: true, .. } => "--cdr",
+            Self { summary: Some(_), .. } => "--summary",
+            Self { max_age: Some(_), .. } => {
+                return Err(Failure::usage("--max-age is for call records").hint("add --cdr or --summary"));
+            }
+            Self { .. } => return Ok(None),
+        };
+        let summary = self.summary.map(|by| (by, self.top.map(NonZeroUsize::get)));
+        Ok(Some(CallRecordSettings { flag, summary, max_age: self.max_age.unwrap_or(Self::MAX_AGE) }))
+    }
 }
 
 /// Flags that end the command by itself.

@@ -24,7 +24,9 @@ mod groups;
 mod time;
 mod values;
 
-pub(crate) use groups::{ConnectionArgs, DeliveryArgs, DisplayArgs, FilterArgs, TopicArgs, WindowArgs};
+pub(crate) use groups::{
+    CallRecordArgs, CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, FilterArgs, TopicArgs, WindowArgs,
+};
 pub(crate) use time::TimeArg;
 pub(crate) use values::{LineCount, Rate};
 use values::{duration, jobs, number};
@@ -196,6 +198,9 @@ pub(crate) struct WatchArgs {
     pub(crate) filter: FilterArgs,
 
     #[command(flatten)]
+    pub(crate) calls: CallRecordArgs,
+
+    #[command(flatten)]
     pub(crate) window: WindowArgs,
 
     #[command(flatten)]
@@ -295,7 +300,7 @@ pub(crate) struct BatchArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub(crate) struct TailArgs {
-    /// Recorded JSON lines, one file after the other (`-` is standard input) [default: live messages from the broker]
+    /// Recorded JSON lines, several files merged by time (`-` is standard input) [default: live messages from the broker]
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
@@ -327,12 +332,19 @@ pub(crate) struct TailArgs {
     #[arg(long, conflicts_with = "json")]
     pub(crate) pretty: bool,
 
+    /// Replace names by pseudonyms, so that the recording can be shared (needs --json)
+    #[arg(long, requires = "files", conflicts_with_all = ["cdr", "summary", "pretty"])]
+    pub(crate) anonymize: bool,
+
     /// Live: print the topic filters to subscribe to, and do not connect
     #[arg(long, conflicts_with = "files")]
     pub(crate) dry_run: bool,
 
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+
+    #[command(flatten)]
+    pub(crate) calls: CallRecordArgs,
 
     #[command(flatten)]
     pub(crate) window: WindowArgs,

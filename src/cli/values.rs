@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::output::ColorChoice;
+use crate::protocol::cdr::SummaryBy;
 use crate::protocol::topic::TopicFilter;
 use crate::transport::options::{MqttVersion, Options};
 
@@ -148,6 +149,22 @@ pub(super) fn mqtt_version() -> impl TypedValueParser<Value = MqttVersion> {
         "3.1.1" => MqttVersion::V311,
         "5" => MqttVersion::V5,
         _ => MqttVersion::Auto,
+    })
+}
+
+/// Reads what the rows of a summary have in common.
+pub(super) fn summary_by() -> impl TypedValueParser<Value = SummaryBy> {
+    let values = [
+        PossibleValue::new("all").help("The total alone"),
+        PossibleValue::new("endpoint").help("A row for each endpoint; a call counts for both sides"),
+        PossibleValue::new("app").help("A row for each application"),
+        PossibleValue::new("reason").help("A row for each reason, with UUIDs, dates and numbers masked"),
+    ];
+    PossibleValuesParser::new(values).map(|text| match text.as_str() {
+        "endpoint" => SummaryBy::Endpoint,
+        "app" => SummaryBy::App,
+        "reason" => SummaryBy::Reason,
+        _ => SummaryBy::All,
     })
 }
 

@@ -7,6 +7,7 @@
 //! | [`tail`] | recordings, or all live messages |
 //! | [`demo`] | embedded broker and simulated server |
 //! | [`stream`] | live messages, for `watch`, `tail` and `demo` |
+//! | [`call_records`] | call records, for `watch` and `tail` |
 //! | [`connection`] | connection options from flags and environment |
 //! | [`transport_error`], [`connect_error`] | errors of the transport as messages, hints and statuses |
 //! | [`usage_error`] | errors in the arguments, help and version |
@@ -18,6 +19,7 @@ use crate::cli::Command;
 use crate::exit::Status;
 
 mod call;
+mod call_records;
 mod connect_error;
 mod connection;
 #[cfg(feature = "demo")]

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`json`] | JSON lines |
 //! | [`pretty`] | aligned lines for people |
+//! | [`table`] | the summary of call records for people |
 //! | [`clock`] | local times |
 //! | [`escape`] | makes text from the network safe for terminals |
 //! | [`report`] | messages on standard error |
@@ -16,13 +17,18 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use crate::protocol::record::{self, Entry, Record};
+use anyhow::Result;
+
+use crate::protocol::anonymize::Anonymizer;
+use crate::protocol::cdr::SummaryRow;
+use crate::protocol::record::{self, CallRecord, Entry, Record};
 
 mod clock;
 pub(crate) mod escape;
 pub(crate) mod json;
 pub(crate) mod pretty;
 pub(crate) mod report;
+mod table;
 pub(crate) mod target;
 
 /// Number of buffered bytes at which the printer writes on its own.
@@ -90,6 +96,30 @@ impl<W: Write> Printer<W> {
         self.write_if_full()
     }
 
+    /// Prints a call record.
+    ///
+    /// # Errors
+    /// See [`Printer::record`].
+    pub(crate) fn call(&mut self, call: &CallRecord) -> io::Result<()> {
+        match &mut self.format {
+            Format::Json => call.write_line(&mut self.buffer),
+            Format::Pretty(pretty) => pretty.call(call, &mut self.buffer),
+        }
+        self.write_if_full()
+    }
+
+    /// Prints the rows of a summary: JSON lines, or a table.
+    ///
+    /// # Errors
+    /// See [`Printer::record`].
+    pub(crate) fn summary(&mut self, rows: &[SummaryRow]) -> io::Result<()> {
+        match &mut self.format {
+            Format::Json => rows.iter().for_each(|row| row.write_line(&mut self.buffer)),
+            Format::Pretty(pretty) => pretty.summary(rows, &mut self.buffer),
+        }
+        self.write_if_full()
+    }
+
     /// Prints a recorded line and its parsed entry.
     ///
     /// JSON output is the line itself, byte for byte. Only a line that some parsers cannot read is written anew.
@@ -105,7 +135,32 @@ impl<W: Write> Printer<W> {
             }
             (_, Entry::Message(message)) => self.record(&message.record()),
             (_, Entry::Connection(status)) => self.status(status),
+            (_, Entry::Call(call)) => self.call(call),
         }
+    }
+
+    /// Prints a recorded line as JSON, with pseudonyms in place of names.
+    ///
+    /// # Errors
+    /// See [`Printer::record`].
+    pub(crate) fn anonymized_line(
+        &mut self,
+        line: &[u8],
+        entry: &Entry<'_>,
+        anonymizer: &mut Anonymizer,
+    ) -> io::Result<()> {
+        let mut written = Vec::new();
+        let line = match entry {
+            Entry::Message(message) if !entry.is_readable() => {
+                message.record().write_line(&mut written);
+                written.trim_ascii_end()
+            }
+            _ => line,
+        };
+        // An entry is parsed from UTF-8 only.
+        anonymizer.write(std::str::from_utf8(line).unwrap_or_default(), &mut self.buffer);
+        self.buffer.push(b'\n');
+        self.write_if_full()
     }
 
     /// Returns the underlying writer.
@@ -194,6 +249,15 @@ pub(crate) fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
+    }
+}
+
+/// Formats a duration for people: `79ms`, `7.5s`, `3m 12s`.
+fn duration_text(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis @ 0..1_000 => format!("{millis}ms"),
+        millis @ 1_000..60_000 => format!("{}.{}s", millis / 1_000, millis / 100 % 10),
+        _ => humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string(),
     }
 }
 

@@ -23,6 +23,8 @@ use crate::protocol::presence;
 use crate::protocol::record::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
 use crate::protocol::topic::{Action, Category, Root};
 
+pub(super) mod call_record;
+
 /// Minimum width of each column in terminal cells. The last column is not padded.
 const WIDTHS: [usize; 5] = [23, 12, 9, 36, 16];
 
@@ -141,29 +143,7 @@ impl Pretty {
     }
 
     fn line(&mut self, received: Timestamp, row: &Row<'_>, out: &mut Vec<u8>) {
-        let Row { kind, state, style, parties, context, detail } = row;
-        let [time_width, kind_width, state_width, parties_width, context_width] = WIDTHS;
-        let time = self.clock.time(received);
-        let palette = self.palette.as_deref();
-        let used = push_colored(out, time, palette.map(|palette| &palette.time));
-        pad(out, time_width, used);
-        let used = push_cell(out, kind);
-        pad(out, kind_width, used);
-        let used = push_colored(out, state, palette.and_then(|palette| palette.state(*style)));
-        pad(out, state_width, used);
-        let used = match parties {
-            Parties::One(one) => push_cell(out, one),
-            Parties::FromTo(from, to) => {
-                let from = push_cell(out, from);
-                out.extend_from_slice(ARROW.as_bytes());
-                from + ARROW_WIDTH + push_cell(out, to)
-            }
-        };
-        pad(out, parties_width, used);
-        let used = push_cell(out, context);
-        pad(out, context_width, used);
-        push_cell(out, detail);
-        out.push(b'\n');
+        write_row(self.palette.as_deref(), self.clock.time(received), row, out);
     }
 
     /// Returns the row of a message that is not an event: a call, a reply, presence, or topic and payload.
@@ -188,6 +168,31 @@ impl Pretty {
             },
         }
     }
+}
+
+/// Appends a line, including the line end.
+fn write_row(palette: Option<&Palette>, time: &str, row: &Row<'_>, out: &mut Vec<u8>) {
+    let Row { kind, state, style, parties, context, detail } = row;
+    let [time_width, kind_width, state_width, parties_width, context_width] = WIDTHS;
+    let used = push_colored(out, time, palette.map(|palette| &palette.time));
+    pad(out, time_width, used);
+    let used = push_cell(out, kind);
+    pad(out, kind_width, used);
+    let used = push_colored(out, state, palette.and_then(|palette| palette.state(*style)));
+    pad(out, state_width, used);
+    let used = match parties {
+        Parties::One(one) => push_cell(out, one),
+        Parties::FromTo(from, to) => {
+            let from = push_cell(out, from);
+            out.extend_from_slice(ARROW.as_bytes());
+            from + ARROW_WIDTH + push_cell(out, to)
+        }
+    };
+    pad(out, parties_width, used);
+    let used = push_cell(out, context);
+    pad(out, context_width, used);
+    push_cell(out, detail);
+    out.push(b'\n');
 }
 
 /// Appends a cell's text, escaped, and returns its width in terminal cells.

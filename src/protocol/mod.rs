@@ -13,8 +13,12 @@
 //! | [`call`] | third-party calls: request, reply, result |
 //! | [`presence`] | presence documents of registered endpoints |
 //! | [`record`] | a message as a JSON line: written and read |
+//! | [`anonymize`] | replaces names in recorded lines |
+//! | [`cdr`] | call records from events, and their summary |
 
+pub mod anonymize;
 pub mod call;
+pub mod cdr;
 pub mod event;
 pub mod fields;
 pub mod filter;

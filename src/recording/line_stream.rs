@@ -59,6 +59,11 @@ impl LineStream {
         self.prefilter = Some(find);
     }
 
+    /// Returns the file that is read.
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Returns the next item, or `None` at the end. [`Item::Idle`] comes before a wait and before an error.
     pub(super) fn next_item(&mut self) -> io::Result<Option<Item<'_>>> {
         loop {

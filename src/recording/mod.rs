@@ -9,6 +9,7 @@
 //! | `decoder` | decompresses |
 //! | `line_buffer` | splits blocks into lines |
 //! | `line_stream` | source and buffer together, and waiting at the end of a followed file |
+//! | `merge` | several sources as one, by time |
 //! | `last_lines` | the last lines that match, found from the end of a file |
 //! | `stop` | ends reading from another thread |
 
@@ -17,6 +18,7 @@ mod encoding;
 mod last_lines;
 mod line_buffer;
 mod line_stream;
+mod merge;
 mod source;
 mod stop;
 #[cfg(test)]
@@ -34,6 +36,7 @@ use source::Source;
 use crate::exit::{Failure, Status};
 
 pub(crate) use last_lines::{LineClass, LineSearch};
+pub(crate) use merge::{Merge, MergeSource};
 pub(crate) use stop::Stop;
 
 /// Maximum length of a line in bytes. A longer line is not a recorded message.
@@ -163,7 +166,16 @@ impl Line<'_> {
     pub(crate) fn number(&self) -> io::Result<u64> {
         self.source.line_number(self.taken)
     }
+
+    /// Returns the line's place among those of its reader, for [`Reader::line_number`].
+    pub(crate) fn place(&self) -> LinePlace {
+        LinePlace(self.taken)
+    }
 }
+
+/// The place of a line among those of its reader.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LinePlace(u64);
 
 /// A change of a followed file, or a trace of one. The text is meant to follow the file's name and a colon.
 #[derive(Debug)]
@@ -239,6 +251,14 @@ impl Reader {
     /// Returns whether [`Reader::set_prefilter`] was called.
     pub(crate) fn has_prefilter(&self) -> bool {
         self.stream.has_prefilter()
+    }
+
+    /// Returns the number of a line in the file (one-based). See [`Line::number`].
+    ///
+    /// # Errors
+    /// If the file can no longer be read.
+    pub(crate) fn line_number(&self, line: LinePlace) -> io::Result<u64> {
+        self.stream.source().line_number(line.0)
     }
 
     /// Skips lines in which `find` finds nothing. `find` gets many lines, and returns a position in the first match.

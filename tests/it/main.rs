@@ -7,6 +7,7 @@ mod access;
 mod bad_input;
 mod batch;
 mod call;
+mod cdr;
 mod connecting;
 mod delivery;
 mod demo;

@@ -163,9 +163,10 @@ impl Stream {
         }
         let name = target.to_string();
         let count = window.count.map(Into::into);
-        let recorder = Recorder::new(Printer::new(target, format), events, scope, count, report, event_loop.sender());
-        let mut reporter =
-            ConnectionReporter::new(options.clone(), qos, group.is_some(), recorder.clone(), records_status, report);
+        let printer = Printer::new(target, format);
+        let recorder = Recorder::new(printer, events, scope, count, records_status, report, event_loop.sender());
+        recorder.end_lost_calls();
+        let mut reporter = ConnectionReporter::new(options.clone(), qos, group.is_some(), recorder.clone(), report);
         let subscription = Subscription { filters, qos, group, allow_partial };
         let (ready, ended) = (event_loop.sender(), event_loop.sender());
         let follow = move |event: SessionEvent| {

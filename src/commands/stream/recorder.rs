@@ -6,10 +6,12 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::StreamEvent;
+use crate::commands::call_records::CallRecords;
 use crate::output::Printer;
 use crate::output::report::Report;
 use crate::output::target::Target;
@@ -19,19 +21,38 @@ use crate::protocol::topic::{Root, TopicFilter};
 use crate::sync::lock;
 use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish};
 
+/// Minimum and maximum interval for ending the calls that are lost.
+const MIN_CALL_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_CALL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a message may take from the socket to the recorder. No call is lost before it is read.
+const CALL_GRACE: Duration = Duration::from_secs(1);
+
 /// Which messages are printed.
 pub(crate) enum Scope {
     /// Events that pass the filter; other messages are reported.
     Events(Filter),
     /// All messages without a filter, or the events that pass the filter.
     Messages(Filter),
+    /// Records of calls in place of their events; other messages are reported.
+    Calls(Box<CallRecords>),
 }
 
 impl Scope {
+    /// Returns the topic filters below `events` that cover everything in scope.
+    pub(crate) fn subscriptions(&self, events: &Root) -> Vec<TopicFilter> {
+        match self {
+            Self::Events(filter) | Self::Messages(filter) => filter.subscriptions(events),
+            Self::Calls(calls) => calls.subscriptions(events),
+        }
+    }
+
     /// Returns the topic filters of messages that may be printed or reported; `None` for all topics.
     fn topics(&self, events: &Root) -> Option<Vec<TopicFilter>> {
-        let (Self::Events(filter) | Self::Messages(filter)) = self;
-        (!filter.matches_everything()).then(|| filter.subscriptions(events))
+        match self {
+            Self::Events(filter) | Self::Messages(filter) if filter.matches_everything() => None,
+            Self::Events(_) | Self::Messages(_) | Self::Calls(_) => Some(self.subscriptions(events)),
+        }
     }
 }
 
@@ -50,6 +71,8 @@ type Notify = Arc<dyn Fn(StreamEvent) + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Recorder {
     state: Arc<Mutex<State>>,
+    /// Whether changes of the connection have an effect. If not, they need not wait for a blocked output.
+    uses_status: bool,
     notify: Notify,
 }
 
@@ -60,6 +83,8 @@ struct State {
     /// Topic filters of the messages to decode; `None` for all.
     topics: Option<Vec<TopicFilter>>,
     report: Report,
+    /// Whether connection changes are printed.
+    prints_status: bool,
     /// Number of records left to print, if limited.
     left: Option<u64>,
     counters: Counters,
@@ -72,21 +97,61 @@ impl Recorder {
         events: Root,
         scope: Scope,
         count: Option<u64>,
+        prints_status: bool,
         report: Report,
         notify: impl Fn(StreamEvent) + Send + Sync + 'static,
     ) -> Self {
         let topics = scope.topics(&events);
         let counters = Counters::default();
-        let state = State { printer, events, scope, topics, report, left: count, counters };
-        Self { state: Arc::new(Mutex::new(state)), notify: Arc::new(notify) }
+        let uses_status = prints_status || matches!(scope, Scope::Calls(_));
+        let state = State { printer, events, scope, topics, report, prints_status, left: count, counters };
+        Self { state: Arc::new(Mutex::new(state)), uses_status, notify: Arc::new(notify) }
     }
 
-    /// Prints a connection change.
+    /// Handles a connection change, and prints it if that is requested.
     pub(super) fn status(&self, status: &ConnectionStatus<'_>) {
+        if !self.uses_status {
+            return;
+        }
+        self.update(|state| {
+            if let Scope::Calls(calls) = &mut state.scope {
+                calls.connection(status);
+            }
+            state.print_calls()?;
+            if state.prints_status { state.printer.status(status) } else { Ok(()) }
+        });
+    }
+
+    /// Ends the calls that are lost, at regular intervals for as long as the process runs. Without calls, returns at once.
+    pub(super) fn end_lost_calls(&self) {
+        let Scope::Calls(calls) = &self.lock().scope else { return };
+        let interval = calls.max_age().div_f64(10.0).clamp(MIN_CALL_INTERVAL, MAX_CALL_INTERVAL);
+        let recorder = self.clone();
+        thread::spawn(move || {
+            loop {
+                thread::sleep(interval);
+                recorder.update(|state| {
+                    if let (Scope::Calls(calls), Ok(now)) = (&mut state.scope, Timestamp::now().checked_sub(CALL_GRACE))
+                    {
+                        calls.advance(now);
+                    }
+                    state.print_calls()
+                });
+            }
+        });
+    }
+
+    /// Prints something that is not a message, and writes it.
+    fn update(&self, print: impl FnOnce(&mut State) -> io::Result<()>) {
         let mut state = self.lock();
-        let printed = state.printer.status(status).and_then(|()| state.printer.flush());
+        let was_full = state.left == Some(0);
+        let written = print(&mut state).and_then(|()| state.printer.flush());
+        let is_full = state.left == Some(0) && !was_full;
         drop(state);
-        self.notify_of(printed);
+        match written {
+            Ok(()) if is_full => (self.notify)(StreamEvent::Full),
+            written => self.notify_of(written),
+        }
     }
 
     /// Reopens the output file. Uses a thread of its own, because writing to the old file may block.
@@ -107,7 +172,7 @@ impl Recorder {
         let recorder = self.clone();
         thread::spawn(move || {
             let mut state = recorder.lock();
-            let written = state.printer.flush();
+            let written = state.finish().and_then(|()| state.printer.flush());
             let counters = state.counters;
             drop(state);
             match written {
@@ -189,14 +254,18 @@ impl State {
     fn take(&mut self, message: &Publish<'_>, received: Timestamp) -> io::Result<()> {
         let Publish { topic, qos, retain, payload, .. } = *message;
         let record = Record::of(&self.events, &Message { received, topic, qos, retain, payload });
-        let is_selected = match (&record.content, &self.scope) {
+        let is_selected = match (&record.content, &mut self.scope) {
             (Content::Event(event), Scope::Events(filter) | Scope::Messages(filter)) => filter.matches(event),
-            (Content::Malformed(error), Scope::Events(_)) => {
+            (Content::Event(_), Scope::Calls(calls)) => {
+                calls.message(&record);
+                return self.print_calls();
+            }
+            (Content::Malformed(error), Scope::Events(_) | Scope::Calls(_)) => {
                 self.counters.undecodable += 1;
                 self.report.warn(format_args!("skipped a message on {topic}: {error}"));
                 false
             }
-            (Content::Other, Scope::Events(_)) => {
+            (Content::Other, Scope::Events(_) | Scope::Calls(_)) => {
                 self.counters.undecodable += 1;
                 self.report.warn(format_args!("skipped a message on {topic}: its topic is not below the event root"));
                 false
@@ -224,8 +293,30 @@ impl State {
 
     fn print(&mut self, record: &Record<'_>) -> io::Result<()> {
         self.printer.record(record)?;
-        self.counters.printed += 1;
-        self.left = self.left.map(|left| left - 1);
+        self.count(1);
         Ok(())
+    }
+
+    /// Prints the records of calls whose end is known.
+    fn print_calls(&mut self) -> io::Result<()> {
+        let Scope::Calls(calls) = &mut self.scope else { return Ok(()) };
+        let printed = calls.print(&mut self.printer, self.left)?;
+        self.count(printed);
+        Ok(())
+    }
+
+    /// Prints what is only known at the end. Messages that still come have no effect.
+    fn finish(&mut self) -> io::Result<()> {
+        let Scope::Calls(calls) = &mut self.scope else { return Ok(()) };
+        calls.advance(Timestamp::now());
+        let printed = calls.finish(&mut self.printer, self.left)?;
+        self.count(printed);
+        self.left = Some(0);
+        Ok(())
+    }
+
+    fn count(&mut self, printed: u64) {
+        self.counters.printed += printed;
+        self.left = self.left.map(|left| left - printed);
     }
 }

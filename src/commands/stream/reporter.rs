@@ -42,7 +42,6 @@ pub(super) struct ConnectionReporter {
     /// before them.
     silenced: Option<Timestamp>,
     recorder: Recorder,
-    records_status: bool,
     report: Report,
 }
 
@@ -56,14 +55,7 @@ struct Outage {
 }
 
 impl ConnectionReporter {
-    pub(super) fn new(
-        options: Options,
-        qos: u8,
-        is_shared: bool,
-        recorder: Recorder,
-        records_status: bool,
-        report: Report,
-    ) -> Self {
+    pub(super) fn new(options: Options, qos: u8, is_shared: bool, recorder: Recorder, report: Report) -> Self {
         Self {
             broker: options.brokers[0].clone(),
             options,
@@ -75,7 +67,6 @@ impl ConnectionReporter {
             flaps: 0,
             silenced: None,
             recorder,
-            records_status,
             report,
         }
     }
@@ -247,8 +238,6 @@ impl ConnectionReporter {
     }
 
     fn record_at(&self, received: Timestamp, change: ConnectionChange, reason: Option<String>) {
-        if self.records_status {
-            self.recorder.status(&ConnectionStatus { received, change, reason: reason.map(Into::into) });
-        }
+        self.recorder.status(&ConnectionStatus { received, change, reason: reason.map(Into::into) });
     }
 }

@@ -25,11 +25,6 @@ impl LastRecords {
         Self { limit, kept: VecDeque::new(), count: 0 }
     }
 
-    /// Returns the number of kept records that count.
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// Keeps the line of a record, and drops those before the last ones.
     pub(super) fn push(&mut self, line: &[u8], counts: bool) {
         self.count += u64::from(counts);
@@ -70,7 +65,7 @@ mod tests {
                 None => 0,
                 Some(dropped) => counted.get(dropped).copied().unwrap_or(lines.len()),
             };
-            prop_assert_eq!(last.count(), counted.len().min(limit) as u64);
+            prop_assert_eq!(last.count, counted.len().min(limit) as u64);
             let kept: Vec<usize> = last.into_lines().map(|line| line[0].into()).collect();
             prop_assert_eq!(kept, (first..lines.len()).collect::<Vec<_>>());
         }

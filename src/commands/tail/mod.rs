@@ -5,6 +5,8 @@
 //! | `mod` | live messages |
 //! | `recorded` | recorded lines: what the flags mean, and the end of the run |
 //! | `worker` | the thread that reads and prints |
+//! | `merge_input` | an input among several, which are merged by time |
+//! | `output` | where records are printed, and as what |
 //! | `selection` | which records are printed, and how the last of them are found |
 //! | `last_records` | the last records of a pipe |
 //! | `skipped` | warnings about lines that are not records |
@@ -21,11 +23,13 @@ use rustix::io::{Errno, ioctl_fionread};
 use super::connection::{self, Prompt};
 use super::stream::{self, Scope, Stream};
 use super::ui::Ui;
-use crate::cli::{ConnectionArgs, TailArgs};
-use crate::exit::Status;
+use crate::cli::{CallRecordSettings, ConnectionArgs, TailArgs};
+use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 
 mod last_records;
+mod merge_input;
+mod output;
 mod recorded;
 mod selection;
 mod skipped;
@@ -50,13 +54,19 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         filters,
         json,
         pretty,
+        anonymize: _,
         dry_run,
         filter,
+        calls,
         window,
         delivery,
         connection,
         topics,
     } = args;
+    if let Some(CallRecordSettings { flag, .. }) = calls.settings()? {
+        let failure = Failure::usage(format!("{flag} needs a FILE"));
+        return Err(failure.hint(format!("for live calls, use: rtcomm watch {flag}")).into());
+    }
     let filter = filter.filter()?;
     let topics = topics.topics();
     let is_stdin_used = reads_stdin(&connection);

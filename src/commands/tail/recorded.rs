@@ -12,14 +12,18 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::output::{Mode, Output};
 use super::selection::Selection;
-use super::worker::{Output, Printed, Worker};
+use super::worker::{Printed, Worker};
 use crate::cli::{DeliveryArgs, LineCount, TailArgs, WindowArgs};
 use crate::commands::Ui;
+use crate::commands::call_records::CallRecords;
 use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
 use crate::output::Printer;
 use crate::output::target::Target;
+use crate::protocol::anonymize::Anonymizer;
+use crate::protocol::filter::Filter;
 use crate::recording::{Input, Stop};
 
 /// Number of records printed before following a file, without `--lines`.
@@ -36,7 +40,7 @@ enum TailEvent {
     Ended(Result<Option<Printed>>),
 }
 
-/// Prints the records of files, one after the other.
+/// Prints the records of files, merged by time.
 ///
 /// # Errors
 /// If the usage is wrong, a file cannot be read, or the output cannot be written to.
@@ -50,8 +54,10 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
         filters: _,
         json,
         pretty,
+        anonymize,
         dry_run: _,
         filter,
+        calls,
         window,
         delivery,
         connection: _,
@@ -59,19 +65,43 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
     } = args;
     let now = Timestamp::now().to_zoned_datetime(TimeZone::system());
     let (since, until) = (since.map(|time| time.first(&now)), until.map(|time| time.last(&now)));
-    let selection = Selection::new(filter.filter()?, since, until);
-    let stop = Stop::new().context("cannot set up reading")?;
-    let inputs: Vec<Input> = files.into_iter().map(Input::from).collect();
     let DeliveryArgs { output, fsync, .. } = delivery;
-    check(&inputs, follow, output.as_deref(), &stop)?;
+    let json = json || output.is_some() && !pretty;
+    let topics = topics.topics();
     let last = match lines {
         Some(LineCount::All) => None,
         Some(LineCount::Last(count)) => Some(count),
         None => follow.then_some(FOLLOW_RECORDS),
     };
-    let topics = topics.topics();
+    let (selection, last, mode) = match calls.settings()? {
+        Some(settings) => {
+            let mut calls = CallRecords::new(&settings, filter.call_selection(settings.flag)?);
+            // What goes on while a file is followed is not needed for a summary of everything.
+            if let Some(last) = last.filter(|_| lines.is_some() || settings.summary.is_none()) {
+                calls.keep_last(last);
+            }
+            let since = since.map(|since| calls.since(since));
+            (Selection::new(Filter::default(), since, until), None, Mode::Calls(Box::new(calls)))
+        }
+        None if anonymize && !json => {
+            let failure = Failure::usage("--anonymize needs --json");
+            return Err(failure.hint("it writes a recording, which consists of JSON lines").into());
+        }
+        None => {
+            let selection = Selection::new(filter.filter()?, since, until);
+            let anonymized = || Mode::Anonymized(Box::new(Anonymizer::new(topics.clone())));
+            if anonymize {
+                (selection.without_prefilter(), last, anonymized())
+            } else {
+                (selection, last, Mode::Records)
+            }
+        }
+    };
+    let stop = Stop::new().context("cannot set up reading")?;
+    let inputs: Vec<Input> = files.into_iter().map(Input::from).collect();
+    check(&inputs, follow, output.as_deref(), &stop)?;
     let (target, format) = match output {
-        Some(path) => (Target::file(path, fsync)?, ui.file_format(json || !pretty, &topics)),
+        Some(path) => (Target::file(path, fsync)?, ui.file_format(json, &topics)),
         None => (Target::stdout()?, ui.format(json, &topics)),
     };
     let event_loop = EventLoop::new()?;
@@ -82,8 +112,18 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
     let is_renamed = Arc::new(AtomicBool::new(false));
     let cannot_write = format!("cannot write to {target}");
     let limit = window.count.map(Into::into);
-    let output = Output::new(Printer::new(target, format), limit, is_renamed.clone(), cannot_write);
-    let worker = Worker { inputs, follow, last, surplus: 0, selection, output, report: ui.report, stop: stop.clone() };
+    let output = Output::new(Printer::new(target, format), mode, limit, is_renamed.clone(), cannot_write);
+    let worker = Worker {
+        inputs,
+        follow,
+        last,
+        surplus: 0,
+        selection,
+        output,
+        report: ui.report,
+        stop: stop.clone(),
+        failed: None,
+    };
     let send = event_loop.sender();
     thread::spawn(move || send(TailEvent::Ended(ignore_broken_pipe(worker.run()))));
     wait(&event_loop, &stop, &is_renamed, &window)
@@ -121,7 +161,7 @@ fn wait(
             Some(LoopEvent::Custom(TailEvent::Ended(printed))) => {
                 let printed = printed?;
                 let failed = printed.and_then(|printed| printed.failed);
-                return Ok(failed.unwrap_or_else(|| window.at_end(printed.map(|printed| printed.messages))));
+                return Ok(failed.unwrap_or_else(|| window.at_end(printed.map(|printed| printed.records))));
             }
             Some(LoopEvent::Signal(signal)) => break Some(signal.status()),
             None => break None,
@@ -137,7 +177,7 @@ fn wait(
             _ => break None,
         }
     };
-    Ok(signal.unwrap_or_else(|| window.at_deadline(printed.map(|printed| printed.messages))))
+    Ok(signal.unwrap_or_else(|| window.at_deadline(printed.map(|printed| printed.records))))
 }
 
 /// Returns `None` if the pipe is closed, which is not an error.

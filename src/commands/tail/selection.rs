@@ -22,6 +22,11 @@ impl Selection {
         Self { prefilter: filter.prefilter(), filter, since, until }
     }
 
+    /// Has all lines parsed, also those that are not printed.
+    pub(super) fn without_prefilter(self) -> Self {
+        Self { prefilter: None, ..self }
+    }
+
     /// Returns a fast test for lines, if there is one.
     pub(super) fn prefilter(&self) -> Option<&Prefilter> {
         self.prefilter.as_ref()
@@ -31,18 +36,19 @@ impl Selection {
     pub(super) fn includes(&self, entry: &Entry<'_>) -> bool {
         let Self { filter, since, until, .. } = self;
         let received = entry.received();
-        since.is_none_or(|since| received >= since)
-            && until.is_none_or(|until| received <= until)
+        since.is_none_or(|since| received.is_none_or(|received| received >= since))
+            && until.is_none_or(|until| received.is_none_or(|received| received <= until))
             && match entry {
                 _ if filter.matches_everything() => true,
                 Entry::Message(message) => message.record().event().is_some_and(|event| filter.matches(event)),
                 Entry::Connection(_) => true,
+                Entry::Call(_) => false,
             }
     }
 
     /// Returns whether an entry that is printed counts as one of the last. With a filter, only events do.
     pub(super) fn counts(&self, entry: &Entry<'_>) -> bool {
-        matches!(entry, Entry::Message(_)) || self.filter.matches_everything()
+        !matches!(entry, Entry::Connection(_)) || self.filter.matches_everything()
     }
 }
 

@@ -1,23 +1,20 @@
 //! The thread that reads recordings and prints their records.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::last_records::LastRecords;
+use super::merge_input::MergeInput;
+use super::output::{Output, ReadError};
 use super::selection::{RecordSearch, Selection, for_each_entry};
 use super::skipped::SkippedLines;
 use crate::exit::{Status, status_of};
-use crate::output::Printer;
 use crate::output::report::Report;
-use crate::output::target::Target;
 use crate::protocol::record::Entry;
-use crate::recording::{FileChange, Input, Item, Reader, Start, Stop};
+use crate::recording::{FileChange, Input, Item, Merge, Reader, Start, Stop};
 
-/// Reads inputs, one after the other, and prints their records.
+/// Reads inputs, merged by time, and prints their records.
 pub(super) struct Worker {
     pub(super) inputs: Vec<Input>,
     pub(super) follow: bool,
@@ -29,39 +26,17 @@ pub(super) struct Worker {
     pub(super) output: Output,
     pub(super) report: Report,
     pub(super) stop: Stop,
+    /// The status of the first error of an input.
+    pub(super) failed: Option<Status>,
 }
 
 /// What was printed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Printed {
-    /// Number of messages.
-    pub(super) messages: u64,
+    /// Number of records.
+    pub(super) records: u64,
     /// The status of the first error of an input. It has already been reported.
     pub(super) failed: Option<Status>,
-}
-
-/// An input, or what is left of it to print.
-enum Part {
-    Unopened(Input),
-    Opened {
-        name: String,
-        reader: Box<Reader>,
-        /// Whether a line is known to be a record.
-        has_record: bool,
-    },
-    /// An input that was read to its end.
-    Read {
-        records: LastRecords,
-        end: Result<(), ReadError>,
-    },
-}
-
-/// Why reading and printing an input ended early.
-enum ReadError {
-    /// The input cannot be read. Others may be.
-    Input(anyhow::Error),
-    /// The output cannot be written.
-    Output(anyhow::Error),
 }
 
 impl Worker {
@@ -70,82 +45,108 @@ impl Worker {
     /// # Errors
     /// If the output cannot be written. Errors of inputs are reported.
     pub(super) fn run(mut self) -> Result<Printed> {
-        let inputs = std::mem::take(&mut self.inputs);
-        let parts = match self.last {
-            Some(count) => self.find_last(inputs, count),
-            None => inputs.into_iter().map(Part::Unopened).collect(),
+        let mut inputs = std::mem::take(&mut self.inputs);
+        match inputs.pop() {
+            Some(input) if inputs.is_empty() => {
+                let end = self.read_one(input);
+                self.report(end)?;
+            }
+            input => {
+                inputs.extend(input);
+                self.read_merged(inputs)?;
+            }
+        }
+        self.output.finish()?;
+        Ok(Printed { records: self.output.printed(), failed: self.failed })
+    }
+
+    /// Reports the error of an input.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn report(&mut self, end: Result<(), ReadError>) -> Result<()> {
+        match end {
+            Ok(()) => Ok(()),
+            Err(ReadError::Input(error)) => {
+                self.output.flush()?;
+                self.report.error(&error);
+                self.failed = self.failed.or(Some(status_of(&error)));
+                Ok(())
+            }
+            Err(ReadError::Output(error)) => Err(error),
+        }
+    }
+
+    /// Opens an input, at its last records if they are requested and it can be read from there on.
+    fn open(&self, input: Input) -> Result<(Reader, SkippedLines), ReadError> {
+        let name = input.to_string();
+        let mut search = RecordSearch::new(&self.selection);
+        let start = match self.last {
+            Some(count) => Start::Last(count, &mut search),
+            None => Start::Everything,
         };
-        let mut failed = None;
-        for part in parts {
-            match self.print(part) {
-                Ok(()) => {}
-                Err(ReadError::Input(error)) => {
-                    self.output.flush()?;
-                    self.report.error(&error);
-                    failed = failed.or(Some(status_of(&error)));
-                }
-                Err(ReadError::Output(error)) => return Err(error),
-            }
-        }
-        self.output.flush()?;
-        Ok(Printed { messages: self.output.printed, failed })
+        let reader = Reader::open(input, start, self.follow, self.stop.clone()).map_err(ReadError::Input)?;
+        Ok((reader, SkippedLines::new(name, self.report, search.has_record())))
     }
 
-    /// Finds where the last records begin, from the last input to the first.
-    fn find_last(&mut self, inputs: Vec<Input>, count: u64) -> VecDeque<Part> {
-        let mut parts = VecDeque::new();
-        let mut missing = count;
-        for input in inputs.into_iter().rev() {
-            if missing == 0 && !parts.is_empty() {
-                break;
+    fn read_one(&mut self, input: Input) -> Result<(), ReadError> {
+        let (reader, skipped) = self.open(input)?;
+        match (self.last, reader.last_count()) {
+            (None, _) => self.read(reader, skipped, None),
+            (Some(count), Some(found)) => {
+                self.surplus = found.saturating_sub(count);
+                self.read(reader, skipped, None)
             }
-            let name = input.to_string();
-            let mut search = RecordSearch::new(&self.selection);
-            let start = Start::Last(missing, &mut search);
-            let reader = match Reader::open(input, start, self.follow, self.stop.clone()) {
-                Ok(reader) => reader,
-                Err(error) => {
-                    let end = Err(ReadError::Input(error));
-                    parts.push_front(Part::Read { records: LastRecords::new(0), end });
-                    continue;
-                }
-            };
-            if let Some(found) = reader.last_count() {
-                self.surplus = found.saturating_sub(missing);
-                missing = missing.saturating_sub(found);
-                parts.push_front(Part::Opened { name, reader: Box::new(reader), has_record: search.has_record() });
-            } else {
-                let mut records = LastRecords::new(missing);
-                let skipped = SkippedLines::new(name, self.report, false);
-                let end = self.read(reader, skipped, Some(&mut records));
-                missing -= records.count();
-                parts.push_front(Part::Read { records, end });
-            }
-        }
-        parts
-    }
-
-    fn print(&mut self, part: Part) -> Result<(), ReadError> {
-        match part {
-            Part::Unopened(_) if self.is_over() => Ok(()),
-            Part::Unopened(input) => {
-                let skipped = SkippedLines::new(input.to_string(), self.report, false);
-                let reader = Reader::open(input, Start::Everything, self.follow, self.stop.clone());
-                self.read(reader.map_err(ReadError::Input)?, skipped, None)
-            }
-            Part::Opened { .. } if self.is_over() => Ok(()),
-            Part::Opened { name, reader, has_record } => {
-                self.read(*reader, SkippedLines::new(name, self.report, has_record), None)
-            }
-            Part::Read { records, end } => {
-                for line in records.into_lines() {
-                    if let Ok(entry) = Entry::parse(&line) {
-                        self.print_entry(&line, &entry)?;
-                    }
-                }
+            (Some(count), None) => {
+                let mut last = LastRecords::new(count);
+                let end = self.read(reader, skipped, Some(&mut last));
+                self.print_last(last)?;
                 end
             }
         }
+    }
+
+    /// Reads several inputs as one, in the order of the times of their records.
+    ///
+    /// # Errors
+    /// If the output cannot be written. Errors of inputs are reported.
+    fn read_merged(&mut self, inputs: Vec<Input>) -> Result<()> {
+        let mut sources = Vec::new();
+        for input in inputs {
+            match self.open(input) {
+                Ok((reader, skipped)) => {
+                    let prefilter = self.selection.prefilter().cloned();
+                    sources.push(MergeInput::new(reader, prefilter, skipped, self.report, self.stop.clone()));
+                }
+                Err(error) => self.report(Err(error))?,
+            }
+        }
+        let mut last = self.last.map(LastRecords::new);
+        let mut merge = Merge::new(sources);
+        while !self.output.is_full() {
+            let end = match merge.next_source(&mut self.output) {
+                Ok(None) => break,
+                Ok(Some(MergeInput { reader, skipped, line, place, .. })) => {
+                    self.take_line(line, || reader.line_number(*place), skipped, last.as_mut())
+                }
+                Err(error) => Err(error),
+            };
+            self.report(end)?;
+        }
+        for mut source in merge.into_sources() {
+            source.finish();
+        }
+        let end = last.map_or(Ok(()), |last| self.print_last(last));
+        self.report(end)
+    }
+
+    fn print_last(&mut self, last: LastRecords) -> Result<(), ReadError> {
+        for line in last.into_lines() {
+            if let Ok(entry) = Entry::parse(&line) {
+                self.print_entry(&line, &entry)?;
+            }
+        }
+        Ok(())
     }
 
     fn print_entry(&mut self, line: &[u8], entry: &Entry<'_>) -> Result<(), ReadError> {
@@ -154,10 +155,6 @@ impl Worker {
             return Ok(());
         }
         self.output.print(line, entry).map_err(ReadError::Output)
-    }
-
-    fn is_over(&self) -> bool {
-        self.output.is_full() || self.stop.is_stopped()
     }
 
     /// Reads an input to its end, and prints its records, or keeps them in `last`.
@@ -193,32 +190,15 @@ impl Worker {
         &mut self,
         item: Item<'_>,
         skipped: &mut SkippedLines,
-        mut last: Option<&mut LastRecords>,
+        last: Option<&mut LastRecords>,
     ) -> Result<(), ReadError> {
         match item {
             // jq skips such lines too.
             Item::Line(line) if line.bytes.trim_ascii().is_empty() => {}
-            Item::Line(line) => for_each_entry(line.bytes, |bytes, entry| {
-                match (entry, &mut last) {
-                    (Ok(entry), last) => {
-                        skipped.on_record();
-                        match last {
-                            _ if !self.selection.includes(&entry) => {}
-                            Some(last) => last.push(bytes, self.selection.counts(&entry)),
-                            None => self.print_entry(bytes, &entry)?,
-                        }
-                    }
-                    (Err(error), _) if skipped.is_reported() => {
-                        let number = line.number().map_err(|error| ReadError::Input(error.into()))?;
-                        skipped.skip_line(number, error);
-                    }
-                    (Err(_), _) => skipped.skip_unreported(),
-                }
-                Ok(())
-            })?,
+            Item::Line(line) => self.take_line(line.bytes, || line.number(), skipped, last)?,
             Item::TooLong { number } => skipped.skip_line(number, "too long"),
             Item::Idle => {
-                self.output.flush().map_err(ReadError::Output)?;
+                self.output.idle(self.follow).map_err(ReadError::Output)?;
                 skipped.on_idle();
             }
             Item::FileChange(FileChange::Nuls { count }) => skipped.skip_nuls(count),
@@ -226,55 +206,35 @@ impl Worker {
         }
         Ok(())
     }
-}
 
-/// Where records are printed.
-pub(super) struct Output {
-    printer: Printer<Target>,
-    /// Number of printed messages. Connection changes do not count.
-    printed: u64,
-    /// Maximum number of printed messages.
-    limit: Option<u64>,
-    /// Whether the file is to be opened again, because it was renamed.
-    is_renamed: Arc<AtomicBool>,
-    cannot_write: String,
-}
-
-impl Output {
-    /// Prints at most `limit` messages. If `is_renamed` is set, the file is opened again before the next record.
-    pub(super) fn new(
-        printer: Printer<Target>,
-        limit: Option<u64>,
-        is_renamed: Arc<AtomicBool>,
-        cannot_write: String,
-    ) -> Self {
-        Self { printer, printed: 0, limit, is_renamed, cannot_write }
-    }
-
-    fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.printed >= limit)
-    }
-
-    fn print(&mut self, line: &[u8], entry: &Entry<'_>) -> Result<()> {
-        if self.is_full() {
-            return Ok(());
-        }
-        let written = self.reopen_if_renamed().and_then(|()| self.printer.recorded_line(line, entry));
-        written.context(self.cannot_write.clone())?;
-        self.printed += u64::from(matches!(entry, Entry::Message(_)));
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let written = self.reopen_if_renamed().and_then(|()| self.printer.flush());
-        written.context(self.cannot_write.clone())
-    }
-
-    fn reopen_if_renamed(&mut self) -> io::Result<()> {
-        if self.is_renamed.swap(false, Ordering::Relaxed) {
-            self.printer.flush()?;
-            self.printer.out().reopen()?;
-        }
-        Ok(())
+    /// Prints the records of a line, or keeps them in `last`. `number` returns the number of the line.
+    fn take_line(
+        &mut self,
+        line: &[u8],
+        number: impl Fn() -> io::Result<u64>,
+        skipped: &mut SkippedLines,
+        mut last: Option<&mut LastRecords>,
+    ) -> Result<(), ReadError> {
+        for_each_entry(line, |bytes, entry| {
+            match (entry, &mut last) {
+                (Ok(entry), last) => {
+                    skipped.on_record();
+                    match last {
+                        _ if !self.selection.includes(&entry) => self.output.read_unprinted(bytes),
+                        Some(last) => {
+                            self.output.read_unprinted(bytes);
+                            last.push(bytes, self.selection.counts(&entry));
+                        }
+                        None => self.print_entry(bytes, &entry)?,
+                    }
+                }
+                (Err(error), _) if skipped.is_reported() => {
+                    let number = number().map_err(|error| ReadError::Input(error.into()))?;
+                    skipped.skip_line(number, error);
+                }
+                (Err(_), _) => skipped.skip_unreported(),
+            }
+            Ok(())
+        })
     }
 }

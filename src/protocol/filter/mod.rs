@@ -157,7 +157,7 @@ impl Filter {
 }
 
 /// Returns whether a group is empty or one of its values matches.
-fn matches_any<T>(group: &[T], matches: impl FnMut(&T) -> bool) -> bool {
+pub(super) fn matches_any<T>(group: &[T], matches: impl FnMut(&T) -> bool) -> bool {
     group.is_empty() || group.iter().any(matches)
 }
 

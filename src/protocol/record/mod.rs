@@ -17,10 +17,13 @@
 //! {"received":"2026-11-23T03:34:15.1Z","status":"gap","from":"2026-11-23T03:34:12.8Z","until":"2026-11-23T03:34:15.1Z","reason":"the connection broke"}
 //! ```
 //!
+//! A recording can also contain call records, as [`CallRecord`] lines.
+//!
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | a message and what it is |
 //! | `connection` | a change of the connection |
+//! | `call_record` | one session: written and read |
 //! | `write` | appends lines |
 //! | `read` | parses lines |
 
@@ -33,12 +36,16 @@ use super::fields::{Fields, is_json, text_of};
 use super::ijson::is_readable_payload;
 use super::topic::{EventTopic, Root, TopicError};
 
+mod call_record;
 mod connection;
 mod read;
 mod write;
 
+pub(super) use call_record::seconds;
+pub use call_record::{CallClock, CallRecord, Missing, SessionOutcome};
 pub use connection::{ConnectionChange, ConnectionStatus};
-pub use read::{Entry, LineError, RecordedMessage, split_values};
+pub use read::{Entry, LineError, RecordedMessage, received_of, split_values};
+pub(super) use write::write_string;
 
 /// A message as the broker delivered it.
 #[derive(Debug, Clone, Copy)]
@@ -190,6 +197,7 @@ mod tests {
         match Entry::parse(line.as_bytes()).expect("a record") {
             Entry::Message(line) => line.record().write_line(&mut again),
             Entry::Connection(status) => status.write_line(&mut again),
+            Entry::Call(call) => call.write_line(&mut again),
         }
         String::from_utf8(again).expect("a line is UTF-8")
     }
@@ -310,6 +318,22 @@ mod tests {
         let error = Entry::parse(br#"{"received":"2026-11-23T03:34:15Z","status":"gap","from":"x"}"#)
             .expect_err("not a valid gap");
         assert_eq!(error, LineError::Invalid("from"));
+    }
+
+    #[test]
+    fn the_time_of_a_line_is_known_without_the_rest() {
+        let time = "2026-11-23T03:34:12.798558Z".parse().ok();
+        for (line, received) in [
+            (r#"{"received":"2026-11-23T03:34:12.798558Z","status":"ready"}"#, time),
+            (r#"{"received":"2026-11-23T03:34:12.798558Z","st"#, time),
+            (r#"{"status":"ready", "received": "2026-11-23T04:34:12.798558+01:00"}"#, time),
+            (r#"{"received":"soon","status":"ready"}"#, None),
+            (r#"{"status":"ready"}"#, None),
+            (r#"{"cdr":"open","from":"a","to":"b"}"#, None),
+            ("", None),
+        ] {
+            assert_eq!(received_of(line.as_bytes()), received, "{line}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reads JSON lines back as records and connection changes.
+//! Reads JSON lines back as records, connection changes and call records.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
+use super::{CallRecord, ConnectionChange, ConnectionStatus, Content, Payload, Record};
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields, KeyTable as _, key_table};
 use crate::protocol::ijson::{is_readable_line, is_readable_payload};
@@ -19,6 +19,7 @@ key_table! {
     /// The values of a line's keys.
     struct LineKeys, nulls kept:
 
+    cdr: "cdr",
     received: "received",
     status: "status",
     until: "until",
@@ -114,15 +115,20 @@ pub enum Entry<'a> {
     Message(RecordedMessage<'a>),
     /// A change of the connection.
     Connection(ConnectionStatus<'a>),
+    /// A call record.
+    Call(Box<CallRecord>),
 }
 
 impl<'a> Entry<'a> {
     /// Returns when the message was received, or when the change was noticed.
+    ///
+    /// For a call record, this is when its last event was received, if known.
     #[must_use]
-    pub fn received(&self) -> Timestamp {
+    pub fn received(&self) -> Option<Timestamp> {
         match self {
-            Self::Message(message) => message.received,
-            Self::Connection(status) => status.received,
+            Self::Message(message) => Some(message.received),
+            Self::Connection(status) => Some(status.received),
+            Self::Call(call) => call.last_received,
         }
     }
 
@@ -131,7 +137,7 @@ impl<'a> Entry<'a> {
     pub fn is_readable(&self) -> bool {
         match self {
             Self::Message(message) => message.is_readable,
-            Self::Connection(_) => true,
+            Self::Connection(_) | Self::Call(_) => true,
         }
     }
 
@@ -140,14 +146,25 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// If a key is missing or invalid, or if the line is not a JSON object.
     pub fn parse(line: &'a [u8]) -> Result<Self, LineError> {
-        let line = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
-        let line = ParsedLine::parse(line)?;
-        match line.keys.status {
-            Some(_) if !line.is_readable => Err(LineError::Unreadable),
-            Some(status) => ConnectionStatus::from_keys(status, &line.keys).map(Self::Connection),
-            None => RecordedMessage::from_line(&line).map(Self::Message),
+        let text = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
+        let line = ParsedLine::parse(text)?;
+        match (line.keys.cdr, line.keys.status) {
+            (Some(_), _) | (_, Some(_)) if !line.is_readable => Err(LineError::Unreadable),
+            (Some(_), _) => CallRecord::parse(text).map(|call| Self::Call(Box::new(call))),
+            (None, Some(status)) => ConnectionStatus::from_keys(status, &line.keys).map(Self::Connection),
+            (None, None) => RecordedMessage::from_line(&line).map(Self::Message),
         }
     }
+}
+
+/// Returns when the entry of a line was received, as [`Entry::received`] does.
+///
+/// Lines that this crate wrote begin with the time. Of these, nothing else is read, so they may be invalid.
+#[must_use]
+pub fn received_of(line: &[u8]) -> Option<Timestamp> {
+    let text = line.strip_prefix(b"{\"received\":\"").and_then(|rest| rest.get(..memchr::memchr(b'"', rest)?));
+    let time = text.and_then(|text| timestamp::read(std::str::from_utf8(text).ok()?));
+    time.or_else(|| Entry::parse(line).ok()?.received())
 }
 
 /// Splits a line that has several JSON values, as if a line end is missing between two files that were joined.
@@ -304,7 +321,7 @@ impl<'a> RecordedPayload<'a> {
 }
 
 /// Returns the content of a field if it is a string of valid Unicode.
-fn string_of(field: Field<'_>) -> Option<Cow<'_, str>> {
+pub(super) fn string_of(field: Field<'_>) -> Option<Cow<'_, str>> {
     // For a lone surrogate, this is the JSON text.
     let text = field.text();
     (field.json().starts_with('"') && text.len() < field.json().len()).then_some(text)
@@ -316,7 +333,7 @@ fn time_of(field: Field<'_>) -> Option<Timestamp> {
 }
 
 /// Reads a key's value, or returns an error that names the key.
-fn required<'a, T>(
+pub(super) fn required<'a, T>(
     key: &'static str,
     field: Option<Field<'a>>,
     read: impl FnOnce(Field<'a>) -> Option<T>,

@@ -102,7 +102,7 @@ fn write_time(out: &mut impl Write, key: &str, at: Timestamp) -> io::Result<()> 
 }
 
 /// Writes `key`, which is JSON already, and a string.
-fn write_string(out: &mut impl Write, key: &str, content: &str) -> io::Result<()> {
+pub(in crate::protocol) fn write_string(out: &mut impl Write, key: &str, content: &str) -> io::Result<()> {
     out.write_all(key.as_bytes())?;
     if scan::unescaped_len(content.as_bytes()) == content.len() {
         out.write_all(b"\"")?;

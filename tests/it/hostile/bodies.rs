@@ -104,6 +104,16 @@ pub(crate) fn record(bytes: &[u8]) {
             assert_eq!(second, line, "a line that is read and written stays the same");
             pretty_is_safe(|pretty, line| pretty.status(&read, line));
         }
+        Ok(Entry::Call(read)) => {
+            let mut line = Vec::new();
+            read.write_line(&mut line);
+            is_json_line(&line);
+            let Ok(Entry::Call(again)) = Entry::parse(&line) else { panic!("a written line is parsed: {line:?}") };
+            let mut second = Vec::new();
+            again.write_line(&mut second);
+            assert_eq!(second, line, "a line that is read and written stays the same");
+            pretty_is_safe(|pretty, line| pretty.call(&read, line));
+        }
         Err(error) => is_safe(&internals::shown(&error.to_string())),
     }
 }

@@ -1,0 +1,155 @@
+//! Where records are printed, and as what: as they are, without names, or as call records.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+
+use crate::commands::call_records::CallRecords;
+use crate::output::Printer;
+use crate::output::target::Target;
+use crate::protocol::anonymize::Anonymizer;
+use crate::protocol::record::Entry;
+
+/// Why reading and printing an input ended early.
+pub(super) enum ReadError {
+    /// The input cannot be read. Others may be.
+    Input(anyhow::Error),
+    /// The output cannot be written.
+    Output(anyhow::Error),
+}
+
+/// Prints records.
+pub(super) struct Output {
+    printer: Printer<Target>,
+    mode: Mode,
+    /// Number of printed records. Connection changes do not count.
+    printed: u64,
+    /// Maximum number of printed records.
+    limit: Option<u64>,
+    /// Whether the file is to be opened again, because it was renamed.
+    is_renamed: Arc<AtomicBool>,
+    cannot_write: String,
+}
+
+/// What is printed.
+pub(super) enum Mode {
+    /// The records themselves.
+    Records,
+    /// The lines of the records with pseudonyms in place of names.
+    Anonymized(Box<Anonymizer>),
+    /// The calls that the records are about.
+    Calls(Box<CallRecords>),
+}
+
+impl Output {
+    /// Prints at most `limit` records. If `is_renamed` is set, the file is opened again before the next record.
+    pub(super) fn new(
+        printer: Printer<Target>,
+        mode: Mode,
+        limit: Option<u64>,
+        is_renamed: Arc<AtomicBool>,
+        cannot_write: String,
+    ) -> Self {
+        Self { printer, mode, printed: 0, limit, is_renamed, cannot_write }
+    }
+
+    /// Returns the number of printed records.
+    pub(super) fn printed(&self) -> u64 {
+        self.printed
+    }
+
+    /// Returns whether no further record is printed.
+    pub(super) fn is_full(&self) -> bool {
+        self.left() == Some(0)
+    }
+
+    fn left(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_sub(self.printed))
+    }
+
+    /// Reads a selected record, and prints it or the calls that end with it.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub(super) fn print(&mut self, line: &[u8], entry: &Entry<'_>) -> Result<()> {
+        if self.is_full() {
+            return Ok(());
+        }
+        self.try_print(line, entry).context(self.cannot_write.clone())
+    }
+
+    fn try_print(&mut self, line: &[u8], entry: &Entry<'_>) -> io::Result<()> {
+        self.reopen_if_renamed()?;
+        let left = self.left();
+        self.printed += match &mut self.mode {
+            Mode::Calls(calls) => {
+                calls.entry(entry);
+                calls.print(&mut self.printer, left)?
+            }
+            Mode::Records => {
+                self.printer.recorded_line(line, entry)?;
+                count(entry)
+            }
+            Mode::Anonymized(anonymizer) => {
+                self.printer.anonymized_line(line, entry, anonymizer)?;
+                count(entry)
+            }
+        };
+        Ok(())
+    }
+
+    /// Reads a record that is not printed, or not yet.
+    pub(super) fn read_unprinted(&mut self, line: &[u8]) {
+        if let (Mode::Anonymized(anonymizer), Ok(line)) = (&mut self.mode, std::str::from_utf8(line)) {
+            anonymizer.collect(line);
+        }
+    }
+
+    /// Writes what was printed, before a wait. If a followed file `is_at_end`, its last calls are known.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub(super) fn idle(&mut self, is_at_end: bool) -> Result<()> {
+        let left = self.left();
+        if let (Mode::Calls(calls), true) = (&mut self.mode, is_at_end) {
+            self.printed += calls.release(&mut self.printer, left).context(self.cannot_write.clone())?;
+        }
+        self.flush()
+    }
+
+    /// Prints what is only known at the end, and writes everything.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let left = self.left();
+        if let Mode::Calls(calls) = &mut self.mode {
+            self.printed += calls.finish(&mut self.printer, left).context(self.cannot_write.clone())?;
+        }
+        self.flush()
+    }
+
+    /// Writes what was printed.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let written = self.reopen_if_renamed().and_then(|()| self.printer.flush());
+        written.context(self.cannot_write.clone())
+    }
+
+    fn reopen_if_renamed(&mut self) -> io::Result<()> {
+        if self.is_renamed.swap(false, Ordering::Relaxed) {
+            self.printer.flush()?;
+            self.printer.out().reopen()?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns how much an entry counts. Connection changes do not.
+fn count(entry: &Entry<'_>) -> u64 {
+    u64::from(!matches!(entry, Entry::Connection(_)))
+}

@@ -1,0 +1,135 @@
+//! Call records as lines for people, and their summary as a table.
+//!
+//! The line's time is when the session ended, or started if its end was not seen. The detail has the duration, the reason,
+//! counts of changes and copies, what was not seen, and the session's ID.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::{EMPTY_CELL, Parties, Pretty, Row, Style, shortened, write_row};
+use crate::output::{duration_text, table};
+use crate::protocol::cdr::SummaryRow;
+use crate::protocol::record::{CallClock, CallRecord, Missing, SessionOutcome};
+
+impl Pretty {
+    /// Appends a call record as a line, including the line end.
+    pub(crate) fn call(&mut self, call: &CallRecord, out: &mut Vec<u8>) {
+        let row = call_row(call);
+        let time = call.ended.as_deref().or(call.started.as_deref());
+        match time.filter(|_| call.clock == Some(CallClock::Received)).and_then(|time| time.parse().ok()) {
+            Some(received) => self.line(received, &row, out),
+            // The server's local time has the same format, but no known zone.
+            None => write_row(self.palette.as_deref(), time.unwrap_or(EMPTY_CELL), &row, out),
+        }
+    }
+
+    /// Appends a summary as a table.
+    pub(crate) fn summary(&mut self, rows: &[SummaryRow], out: &mut Vec<u8>) {
+        table::summary(rows, &mut self.clock, out);
+    }
+}
+
+fn call_row(call: &CallRecord) -> Row<'_> {
+    let or_dash = |text: &'_ Option<String>| text.clone().filter(|text| !text.is_empty());
+    Row {
+        kind: "call".into(),
+        state: call.outcome.as_str().into(),
+        style: match call.outcome {
+            SessionOutcome::Completed => Style::Success,
+            SessionOutcome::Failed | SessionOutcome::Dropped => Style::Failure,
+            SessionOutcome::Open => Style::Plain,
+            SessionOutcome::Lost => Style::Change,
+        },
+        parties: Parties::FromTo((&call.from).into(), (&call.to).into()),
+        context: or_dash(&call.app_context).map_or(EMPTY_CELL.into(), Cow::Owned),
+        detail: detail(call).into(),
+    }
+}
+
+fn detail(call: &CallRecord) -> String {
+    let missing = call.incomplete.iter().map(|missing| match missing {
+        Missing::Start => "start not seen",
+        Missing::End => "end not seen",
+        Missing::Gap => "gap",
+        Missing::Id => "no session ID",
+    });
+    let count = |number: u64, what: &str| (number > 0).then(|| format!("{number} {what}").into());
+    let parts: Vec<Cow<'_, str>> = call
+        .duration
+        .map(|duration| duration_text(duration).into())
+        .into_iter()
+        .chain(call.reason.as_deref().filter(|reason| !reason.is_empty()).map(Cow::Borrowed))
+        .chain(count(call.modified, "modified"))
+        .chain(count(call.duplicates, if call.duplicates == 1 { "duplicate" } else { "duplicates" }))
+        .chain(missing.map(Cow::Borrowed))
+        .chain(call.session_id.as_deref().map(short_session_id))
+        .collect();
+    if parts.is_empty() { EMPTY_CELL.to_owned() } else { parts.join(", ") }
+}
+
+/// Returns the first group of a UUID, or any other ID as it is.
+fn short_session_id(id: &str) -> Cow<'_, str> {
+    if id.len() == 36 && Uuid::try_parse(id).is_ok() { shortened(id.into(), 8) } else { id.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    use super::super::Clock;
+
+    fn line(json: &str) -> String {
+        let Ok(crate::protocol::record::Entry::Call(call)) = crate::protocol::record::Entry::parse(json.as_bytes())
+        else {
+            panic!("a call record: {json}")
+        };
+        let mut pretty = Pretty::new(false, "/rtcomm/sphere".parse().expect("a root"));
+        pretty.clock = Clock::new(TimeZone::UTC);
+        let mut out = Vec::new();
+        pretty.call(&call, &mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn every_kind_of_record_has_its_line() {
+        for (json, expected) in [
+            (
+                r#"{"cdr":"completed","sigSessID":"6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10","from":"iggy_pop","to":"david_bowie","appContext":"XYZ video app","started":"2026-11-23 04:34:12.798","ended":"2026-11-23 04:37:24.9","duration_s":192.102,"clock":"server","modified":2,"duplicates":1,"incomplete":[]}"#,
+                "2026-11-23 04:37:24.9    call          completed  iggy_pop → david_bowie                XYZ video app     3m 12s, 2 modified, 1 duplicate, 6a1f9f3e\n",
+            ),
+            (
+                r#"{"cdr":"failed","from":"björk","to":"日本語","ended":"2026-11-23T03:34:12.798558Z","clock":"received","reason":"Busy\u001b[2J","incomplete":["start","id"]}"#,
+                "2026-11-23 03:34:12.798  call          failed     björk → 日本語                        -                 Busy\\u{1b}[2J, start not seen, no session ID\n",
+            ),
+            (
+                r#"{"cdr":"lost","from":"a","to":"b","incomplete":["start","end","gap","id"]}"#,
+                "-                        call          lost       a → b                                 -                 start not seen, end not seen, gap, no session ID\n",
+            ),
+            (
+                r#"{"cdr":"open","from":"a","to":"b","started":"2026-11-23T03:34:12Z","clock":"received"}"#,
+                "2026-11-23 03:34:12.000  call          open       a → b                                 -                 -\n",
+            ),
+        ] {
+            assert_eq!(line(json), expected);
+        }
+    }
+
+    #[test]
+    fn the_precision_of_a_duration_depends_on_its_length() {
+        for (millis, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_000, "1.0s"),
+            (7_549, "7.5s"),
+            (59_999, "59.9s"),
+            (60_999, "1m"),
+            (7_203_000, "2h 3s"),
+        ] {
+            assert_eq!(duration_text(Duration::from_millis(millis)), text);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! User names and passwords in URLs, such as those of TURN servers in `iceURL`.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// The parts of a text that are credentials, in groups:
+///
+/// - `turn:USER:PASSWORD@HOST` and `scheme://USER:PASSWORD@HOST`
+/// - `turn:HOST:PORT:credential:PASSWORD`, as servers of the protocol write it
+/// - `?username=USER&password=PASSWORD`
+const PATTERN: &str = r#"(?xi)
+    \b(?: (?:turn|stun)s?: (?://)? | [a-z][a-z0-9+.-]*:// ) ([^\s/?\#,;"']+) @
+  | :(?:username|credential|password): ([^\s:,;"']+)
+  | [?&;](?:user|username|credential|password|token|secret) = ([^\s&\#,;"']+)
+"#;
+
+static CREDENTIALS: LazyLock<Regex> = LazyLock::new(|| Regex::new(PATTERN).expect("a valid pattern"));
+
+/// Returns the positions of all credentials in a text. User name and password are separate.
+pub(super) fn credentials(text: &str) -> Vec<Range<usize>> {
+    if !text.contains(['@', '=', ':']) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(captures) = CREDENTIALS.captures_at(text, at) {
+        let Some(whole) = captures.get(0) else { break };
+        at = whole.end();
+        let Some(part) = captures.iter().skip(1).flatten().next() else { continue };
+        match part.as_str().split_once(':') {
+            Some((user, password)) => {
+                let middle = part.start() + user.len();
+                found.push(part.start()..middle);
+                found.push(middle + 1..middle + 1 + password.len());
+            }
+            None => found.push(part.range()),
+        }
+    }
+    found.retain(|range| !range.is_empty());
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_names_and_passwords_are_found() {
+        for (text, expected) in [
+            ("stun:stun.example:3478", &[][..]),
+            ("sip:dankojones@xyz.com", &[]),
+            ("mail me@example.com: soon = now", &[]),
+            ("turn:me@turn.example:3478", &["me"]),
+            ("stun:a:1,turn:me@turn.example:3478:credential:p-w!,stun:b:2", &["me", "p-w!"]),
+            ("TURNS:me:p@ss:w@turn.example", &["me", "p@ss:w"]),
+            ("turn:h:3478?transport=udp&username=1234:me&credential=pw", &["1234", "me", "pw"]),
+            ("cannot connect to mqtts://me:pw@broker:8883/x, wss://you@h", &["me", "pw", "you"]),
+            ("http://h/path@x", &[]),
+        ] {
+            let found: Vec<&str> = credentials(text).into_iter().map(|range| &text[range]).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+}

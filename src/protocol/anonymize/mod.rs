@@ -1,0 +1,423 @@
+//! Replaces names in recorded lines by pseudonyms, so that a recording can be shared.
+//!
+//! Names are endpoint IDs, aliases, addresses and credentials. They are collected from the keys and topic levels that
+//! contain them, while lines are read. The same name has the same pseudonym in every line. A known name is also replaced
+//! where it occurs as a whole word: in reasons, in unknown keys, in payloads of any kind. Everything else keeps its bytes.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | lines, payloads and topics |
+//! | `names` | the names and their pseudonyms |
+//! | `nodes` | the keys and values of a JSON text |
+//! | `roles` | what the value of a key is |
+//! | `credentials` | user names and passwords in URLs |
+
+use std::borrow::Cow;
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher as _;
+use std::str::FromStr as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use uuid::Uuid;
+
+use self::credentials::credentials;
+use self::names::{NameKind, Names, Snapshot};
+use self::nodes::{Node, NodeKind, decoded, nodes};
+use self::roles::{LineKind, Role};
+use super::fields::{Field, Fields};
+use super::topic::{Category, Root, Topics};
+
+mod credentials;
+mod names;
+mod nodes;
+mod roles;
+
+/// Names of services. A level with such a name is not an address.
+const SERVICE_LEVELS: [&str; 7] =
+    ["callControl", "connector", "event", "management", "reply", "sphere", "ThirdPartyCC"];
+
+/// Replaces names in recorded lines by pseudonyms.
+#[derive(Debug)]
+pub struct Anonymizer {
+    topics: Topics,
+    names: Names,
+    first_seen: FirstSeen,
+    hashing: RandomState,
+}
+
+/// Which levels of a topic are names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LevelRole {
+    /// It stays as it is.
+    Keep,
+    /// Known names in it are replaced.
+    Text,
+    /// It is a name.
+    Name(NameKind),
+}
+
+/// What a topic is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TopicUse {
+    /// An event was published to it. It ends with this number of endpoint IDs.
+    Event(usize),
+    /// A message below the event root that is not an event was published to it.
+    Malformed,
+    /// Another message was published to it.
+    Message,
+    /// An endpoint listens there.
+    Address,
+    /// It is mentioned.
+    Mention,
+}
+
+impl Anonymizer {
+    /// Makes an anonymizer for recordings of a deployment with these topics.
+    #[must_use]
+    pub fn new(topics: Topics) -> Self {
+        Self { topics, names: Names::default(), first_seen: FirstSeen::default(), hashing: RandomState::new() }
+    }
+
+    /// Collects the names of a line that is not written.
+    ///
+    /// `line` must be a line that [`Entry::parse`](super::record::Entry::parse) accepts. Of other lines, any names may be
+    /// collected.
+    pub fn collect(&mut self, line: &str) {
+        self.collect_line(&Line::new(line));
+    }
+
+    /// Appends a line with pseudonyms in place of names, without a line end. Collects its names first.
+    ///
+    /// See [`Anonymizer::collect`] for what a line must be.
+    pub fn write(&mut self, line: &str, out: &mut Vec<u8>) {
+        let line = Line::new(line);
+        self.collect_line(&line);
+        // The copy of a message gets the same text as the message, so that it stays a copy.
+        let now = self.names.snapshot();
+        let known = match line.message() {
+            Some(message) => self.first_seen.get_or_insert(self.hashing.hash_one(message), now),
+            None => now,
+        };
+        let text = self.rewrite(line.json, &line.nodes, known, |node| line.role(node));
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn collect_line(&mut self, line: &Line<'_>) {
+        for node in &line.nodes {
+            self.collect_node(line.json, node, line.role(node));
+        }
+    }
+
+    fn collect_node(&mut self, json: &str, node: &Node<'_>, role: Role) {
+        let json = &json[node.range.clone()];
+        if node.kind == NodeKind::Scalar {
+            if let Role::Name(kind) = role
+                && is_number(json)
+            {
+                self.names.add(json, kind);
+            }
+            return;
+        }
+        let Some(text) = decoded(json) else { return };
+        match role {
+            Role::Keep | Role::SessionId | Role::Topic | Role::PayloadBase64 => {}
+            Role::Name(kind) => {
+                self.names.add(&text, kind);
+            }
+            Role::Address => self.collect_topic(&text, TopicUse::Address),
+            Role::MessageTopic(topic_use) => self.collect_topic(&text, topic_use),
+            Role::PayloadText => match Fields::read_text(&text) {
+                Ok(fields) => {
+                    let method = fields.method.map(Field::text).unwrap_or_default();
+                    for node in nodes(&text) {
+                        self.collect_node(&text, &node, roles::payload_role(&node, node.depth, &method));
+                    }
+                }
+                Err(_) => self.collect_credentials(&text),
+            },
+            Role::Text => self.collect_credentials(&text),
+        }
+    }
+
+    fn collect_credentials(&mut self, text: &str) {
+        for range in credentials(text) {
+            self.names.add(&text[range], NameKind::Secret);
+        }
+    }
+
+    fn collect_topic(&mut self, topic: &str, topic_use: TopicUse) {
+        for (level, role) in topic.split('/').zip(self.level_roles(topic, topic_use)) {
+            if let LevelRole::Name(kind) = role {
+                self.names.add(level, kind);
+            }
+        }
+    }
+
+    /// Returns a JSON text with pseudonyms, and the other bytes as they are.
+    fn rewrite<'a>(
+        &mut self,
+        json: &str,
+        nodes: &[Node<'a>],
+        known: Snapshot,
+        role: impl Fn(&Node<'a>) -> Role,
+    ) -> String {
+        let mut out = String::with_capacity(json.len() + 32);
+        let mut end = 0;
+        for node in nodes {
+            if let Some(replaced) = self.rewrite_node(&json[node.range.clone()], node.kind, role(node), known) {
+                out.push_str(&json[end..node.range.start]);
+                out.push_str(&replaced);
+                end = node.range.end;
+            }
+        }
+        out.push_str(&json[end..]);
+        out
+    }
+
+    /// Returns the JSON text that replaces a node, or `None` if the node stays as it is.
+    fn rewrite_node(&mut self, json: &str, kind: NodeKind, role: Role, known: Snapshot) -> Option<String> {
+        if kind == NodeKind::Scalar {
+            let is_replaced = matches!(role, Role::Name(_) | Role::Text) && is_number(json);
+            return is_replaced.then(|| self.names.get_known(json, known)).flatten().map(|name| format!("\"{name}\""));
+        }
+        let Some(text) = decoded(json) else {
+            return if role == Role::Keep { None } else { self.rewrite_invalid(json, known) };
+        };
+        let replaced = match role {
+            Role::Keep => None,
+            Role::Name(_) => self.names.get(&text).map(str::to_owned),
+            Role::Address => changed(self.rewrite_topic(&text, TopicUse::Address, known)),
+            Role::MessageTopic(topic_use) => changed(self.rewrite_topic(&text, topic_use, known)),
+            Role::Topic => changed(self.rewrite_topic(&text, TopicUse::Mention, known)),
+            Role::SessionId => self.rewrite_session_id(&text),
+            Role::PayloadText => self.rewrite_payload_text(&text, known),
+            Role::PayloadBase64 => self.rewrite_base64(&text, known),
+            Role::Text => changed(self.rewrite_text(&text, known)),
+        };
+        replaced.map(|text| serde_json::to_string(&text).expect("text always serializes"))
+    }
+
+    /// Replaces names in a JSON string that is not valid Unicode, between its escapes. Pseudonyms need none.
+    fn rewrite_invalid(&self, json: &str, known: Snapshot) -> Option<String> {
+        let mut out = String::new();
+        let mut rest = json;
+        while let Some((before, after)) = rest.split_once('\\') {
+            out.push_str(&self.names.replace(before, known));
+            out.push('\\');
+            let len = if after.starts_with('u') { 5 } else { 1 };
+            let escape = after.get(..len).unwrap_or(after);
+            out.push_str(escape);
+            rest = &after[escape.len()..];
+        }
+        out.push_str(&self.names.replace(rest, known));
+        (out != json).then_some(out)
+    }
+
+    fn rewrite_text<'a>(&self, text: &'a str, known: Snapshot) -> Cow<'a, str> {
+        let credentials = credentials(text);
+        if credentials.is_empty() {
+            return self.names.replace(text, known);
+        }
+        let mut out = String::new();
+        let mut end = 0;
+        for range in credentials {
+            out.push_str(&self.names.replace(&text[end..range.start], known));
+            end = range.end;
+            out.push_str(self.names.get(&text[range]).unwrap_or_default());
+        }
+        out.push_str(&self.names.replace(&text[end..], known));
+        Cow::Owned(out)
+    }
+
+    fn rewrite_topic<'a>(&self, topic: &'a str, topic_use: TopicUse, known: Snapshot) -> Cow<'a, str> {
+        let levels = topic.split('/').zip(self.level_roles(topic, topic_use)).map(|(level, role)| match role {
+            LevelRole::Keep => Cow::Borrowed(level),
+            LevelRole::Name(_) => self.names.get(level).map_or(Cow::Borrowed(level), Cow::Borrowed),
+            LevelRole::Text => {
+                self.names.get_known(level, known).map_or_else(|| self.names.replace(level, known), Cow::Borrowed)
+            }
+        });
+        let levels: Vec<Cow<'_, str>> = levels.collect();
+        if levels.iter().zip(topic.split('/')).all(|(new, old)| new == old) {
+            return Cow::Borrowed(topic);
+        }
+        Cow::Owned(levels.join("/"))
+    }
+
+    /// Replaces the names in a session ID that were known when it was first seen, so that it stays the same ID.
+    fn rewrite_session_id(&mut self, id: &str) -> Option<String> {
+        if is_number(id) || Uuid::try_parse(id).is_ok() {
+            return None;
+        }
+        let known = self.first_seen.get_or_insert(self.hashing.hash_one(id), self.names.snapshot());
+        changed(self.names.replace(id, known))
+    }
+
+    fn rewrite_payload_text(&mut self, text: &str, known: Snapshot) -> Option<String> {
+        let Ok(fields) = Fields::read_text(text) else { return changed(self.rewrite_text(text, known)) };
+        let method = fields.method.map(Field::text).unwrap_or_default();
+        let rewritten = self.rewrite(text, &nodes(text), known, |node| roles::payload_role(node, node.depth, &method));
+        (rewritten != text).then_some(rewritten)
+    }
+
+    fn rewrite_base64(&self, text: &str, known: Snapshot) -> Option<String> {
+        let bytes = BASE64.decode(text).ok()?;
+        let mut replaced = Vec::with_capacity(bytes.len());
+        for chunk in bytes.utf8_chunks() {
+            replaced.extend_from_slice(self.names.replace(chunk.valid(), known).as_bytes());
+            replaced.extend_from_slice(chunk.invalid());
+        }
+        (replaced != bytes).then(|| BASE64.encode(replaced))
+    }
+
+    /// Returns the role of each level of a topic.
+    fn level_roles(&self, topic: &str, topic_use: TopicUse) -> Vec<LevelRole> {
+        let levels: Vec<&str> = topic.split('/').collect();
+        let mut roles = vec![LevelRole::Text; levels.len()];
+        let Topics { root, events, calls } = &self.topics;
+        let calls = Root::from_str(calls.as_str()).ok();
+        let depth_below = |root: &Root| root.strip(topic).map(|below| levels.len() - below.split('/').count());
+        // Of a root that is not known, the category is.
+        let after_action = || levels.iter().position(|level| Category::from_level(level).is_some()).map(|at| at + 2);
+        let endpoints = match (topic_use, depth_below(events)) {
+            (TopicUse::Event(count), _) => Some(levels.len().saturating_sub(count)),
+            (_, Some(depth)) => Some(depth + 2),
+            (TopicUse::Malformed, None) => Some(after_action().unwrap_or(levels.len())),
+            _ => None,
+        };
+        if let Some(endpoints) = endpoints.map(|endpoints| endpoints.min(levels.len())) {
+            roles[..endpoints].fill(LevelRole::Keep);
+            roles[endpoints..].fill(LevelRole::Name(NameKind::Endpoint));
+        } else if let Some(depth) = calls.iter().chain([&self.topics.management()]).find_map(depth_below) {
+            roles[..depth].fill(LevelRole::Keep);
+            roles[depth..].fill(LevelRole::Name(NameKind::Endpoint));
+        } else if let Some(depth) = depth_below(root) {
+            roles[..depth].fill(LevelRole::Keep);
+            below_root(&levels[depth..], &mut roles[depth..], topic_use);
+        } else if topic_use == TopicUse::Address
+            && let Some(last) = roles.last_mut()
+        {
+            *last = LevelRole::Name(NameKind::Address);
+        }
+        for (role, level) in roles.iter_mut().zip(&levels) {
+            // The UUID of a reply topic is the ID of a transaction.
+            if *role == LevelRole::Name(NameKind::Address) && Uuid::try_parse(level).is_ok() {
+                *role = LevelRole::Keep;
+            }
+        }
+        roles
+    }
+}
+
+/// Sets the roles of the levels below the root of all topics.
+fn below_root(levels: &[&str], roles: &mut [LevelRole], topic_use: TopicUse) {
+    let (Some((first, others)), Some(service)) = (roles.split_first_mut(), levels.first()) else { return };
+    let is_service = SERVICE_LEVELS.contains(service);
+    if is_service {
+        *first = LevelRole::Keep;
+    }
+    match (*service, topic_use) {
+        // The levels before an endpoint are groups.
+        ("sphere", _) => {
+            if let Some(last) = others.last_mut() {
+                *last = LevelRole::Name(NameKind::Endpoint);
+            }
+        }
+        ("reply", _) => others.fill(LevelRole::Name(NameKind::Address)),
+        // A sender appends its endpoint ID.
+        _ if is_service => others.fill(LevelRole::Name(NameKind::Endpoint)),
+        (_, TopicUse::Address) => *others.last_mut().unwrap_or(first) = LevelRole::Name(NameKind::Address),
+        (address, TopicUse::Message) => {
+            if address.contains(|c: char| c.is_ascii_digit()) {
+                *first = LevelRole::Name(NameKind::Address);
+            }
+            others.fill(LevelRole::Name(NameKind::Endpoint));
+        }
+        _ => {}
+    }
+}
+
+/// A line with its nodes.
+struct Line<'a> {
+    json: &'a str,
+    nodes: Vec<Node<'a>>,
+    kind: LineKind,
+    /// The `method` of the payload.
+    method: String,
+}
+
+impl<'a> Line<'a> {
+    fn new(json: &'a str) -> Self {
+        let nodes = nodes(json);
+        let is_method = |node: &&Node<'_>| {
+            node.depth == 2 && node.top == "payload" && node.key == "method" && node.kind == NodeKind::String
+        };
+        let method = nodes.iter().rfind(is_method).and_then(|node| decoded(&json[node.range.clone()]));
+        Self { json, kind: LineKind::of(&nodes), method: method.unwrap_or_default().into_owned(), nodes }
+    }
+
+    fn role(&self, node: &Node<'_>) -> Role {
+        if node.top == "payload" && node.depth > 1 {
+            return roles::payload_role(node, node.depth - 1, &self.method);
+        }
+        roles::line_role(self.kind, node, &self.json[node.range.clone()])
+    }
+
+    /// Returns topic and payload of a message, as JSON.
+    fn message(&self) -> Option<(&'a str, &'a str)> {
+        let LineKind::Message(_) = self.kind else { return None };
+        let keys: Vec<&Node<'_>> =
+            self.nodes.iter().filter(|node| node.depth == 1 && node.kind == NodeKind::Key).collect();
+        let value = |is_key: fn(&str) -> bool| {
+            let at = keys.iter().rposition(|node| is_key(&node.key))?;
+            let end = keys.get(at + 1).map_or(self.json.len(), |next| next.range.start);
+            self.json.get(keys[at].range.end..end)
+        };
+        Some((value(|key| key == "topic")?, value(|key| key.starts_with("payload"))?))
+    }
+}
+
+/// Returns a text that was changed.
+fn changed(text: Cow<'_, str>) -> Option<String> {
+    match text {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(text) => Some(text),
+    }
+}
+
+/// Returns whether a JSON scalar is a number.
+fn is_number(json: &str) -> bool {
+    json.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+        && json.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
+}
+
+/// Remembers which names were known when something was seen first.
+#[derive(Debug, Default)]
+struct FirstSeen {
+    snapshots: HashMap<u64, Snapshot>,
+    order: VecDeque<u64>,
+}
+
+impl FirstSeen {
+    /// Maximum number of entries. The oldest is removed.
+    const CAPACITY: usize = 1 << 18;
+
+    fn get_or_insert(&mut self, hash: u64, now: Snapshot) -> Snapshot {
+        if let Some(snapshot) = self.snapshots.get(&hash) {
+            return *snapshot;
+        }
+        if self.order.len() == Self::CAPACITY
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.snapshots.remove(&oldest);
+        }
+        self.order.push_back(hash);
+        self.snapshots.insert(hash, now);
+        now
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Makes reasons comparable: UUIDs, dates and numbers, which differ from call to call, become placeholders.
+
+use std::borrow::Cow;
+
+use regex::{Captures, Regex};
+
+/// The parts of a reason that are masked: one group each for UUIDs, dates and numbers.
+///
+/// Dates are RFC 3339 and similar formats, those of JavaScript, Java and mail headers, and a time of day alone. A number
+/// can be followed by a unit, but is not a part of a name such as `agent7`.
+const PATTERN: &str = r"(?x)
+    \b( [[:xdigit:]]{8} (?:-[[:xdigit:]]{4}){3} -[[:xdigit:]]{12} | [[:xdigit:]]{32} )\b
+  | \b( \d{4}-\d\d-\d\d (?: [Tt\x20] \d\d:\d\d (?: :\d\d (?:[.,]\d+)? )? (?: \x20?[+-]\d\d:?\d\d | [Zz] )? )?
+      | (?: (?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ,?\x20 )?
+        (?: (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \x20 \d\d? | \d\d? \x20 (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) )
+        (?: ,?\x20 \d{4} )?
+        (?: ,?\x20 \d\d?:\d\d(?::\d\d)? (?:\x20[AP]M)? (?: \x20 [A-Z]{2,5} (?:[+-]\d\d:?\d\d)? (?:\x20 \([^)]*\))? (?:\x20 \d{4})? )? )?
+      | \d\d?[/.]\d\d?[/.]\d{4} (?: ,?\x20 \d\d?:\d\d(?::\d\d)? (?:\x20[AP]M)? )?
+      | \d\d?:\d\d (?: :\d\d (?:[.,]\d+)? )? (?:\x20[AP]M\b)?
+    )
+  | \b( 0x[[:xdigit:]]+ | \d+ (?: [.,]\d+ )* )";
+
+/// Replaces the parts of reasons that differ from call to call.
+#[derive(Debug)]
+pub(super) struct ReasonMask {
+    pattern: Regex,
+}
+
+impl ReasonMask {
+    pub(super) fn new() -> Self {
+        Self { pattern: Regex::new(PATTERN).expect("a valid pattern") }
+    }
+
+    /// Returns a reason with placeholders.
+    pub(super) fn mask<'a>(&self, reason: &'a str) -> Cow<'a, str> {
+        if !reason.bytes().any(|byte| byte.is_ascii_digit()) {
+            return Cow::Borrowed(reason);
+        }
+        self.pattern.replace_all(reason, |captures: &Captures<'_>| {
+            if captures.get(1).is_some() {
+                "<uuid>"
+            } else if captures.get(2).is_some() {
+                "<date>"
+            } else {
+                "<number>"
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_from_call_to_call_is_masked() {
+        let mask = ReasonMask::new();
+        for (reason, masked) in [
+            ("Busy", "Busy"),
+            ("", ""),
+            ("not-found", "not-found"),
+            (
+                "request Timed out [6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10] after 5000: Fri Aug 01 2014 17:32:07 GMT+0200 (CEST)",
+                "request Timed out [<uuid>] after <number>: <date>",
+            ),
+            ("id 6A1F9F3E2D0B4C358A530D9D5B1F5F10", "id <uuid>"),
+            ("at 2014-08-01 17:32:07.735", "at <date>"),
+            ("at 2014-08-01T17:32:07Z, 2014-08-01T17:32:07.1+02:00.", "at <date>, <date>."),
+            ("on 2014-08-01", "on <date>"),
+            ("Fri, 01 Aug 2014 17:32:07 GMT", "<date>"),
+            ("Fri Aug 01 17:32:07 CEST 2014", "<date>"),
+            ("Aug 1, 2014, 5:32:07 PM", "<date>"),
+            ("8/1/2014, 5:32:07 PM and 01.08.2014", "<date> and <date>"),
+            ("since 17:32", "since <date>"),
+            ("SIP 486: Busy", "SIP <number>: Busy"),
+            ("waited 1.5 s, 5000ms, 1,000 times", "waited <number> s, <number>ms, <number> times"),
+            ("code 0x1F", "code <number>"),
+            ("agent7 at line_3 of v1", "agent7 at line_3 of v1"),
+            ("May fail, Sunday", "May fail, Sunday"),
+            ("10.0.0.7:5060 é7", "<number>:<number> é7"),
+        ] {
+            assert_eq!(mask.mask(reason), masked);
+        }
+    }
+}
