@@ -69,10 +69,15 @@ const fn unsupported(name: &'static str, command: &'static str) -> Encoding {
 const UTF_16: Encoding = unsupported("the text is UTF-16", "iconv -f UTF-16 -t UTF-8");
 
 /// The first bytes of each encoding but plain text.
-const SIGNATURES: [(&[ByteRange], Encoding); 11] = [
+const SIGNATURES: [(&[ByteRange], Encoding); 13] = [
     (&[byte(GZIP[0]), byte(GZIP[1])], Encoding::Compressed),
     (&[byte(ZSTANDARD[0]), byte(ZSTANDARD[1]), byte(ZSTANDARD[2]), byte(ZSTANDARD[3])], Encoding::Compressed),
     (&[ZSTANDARD_SKIPPABLE, byte(0x2a), byte(0x4d), byte(0x18)], Encoding::Compressed),
+    (&[byte(0x1f), byte(0x9d)], unsupported("the data is compressed with compress", "gzip -dc")),
+    (
+        &[0x22..=0x27, byte(ZSTANDARD[1]), byte(ZSTANDARD[2]), byte(ZSTANDARD[3])],
+        unsupported("the data is compressed with an old version of Zstandard", "zstd -dc"),
+    ),
     (
         &[byte(0xfd), byte(b'7'), byte(b'z'), byte(b'X'), byte(b'Z'), byte(0)],
         unsupported("the data is compressed with xz", "xz -dc"),
@@ -121,6 +126,8 @@ mod tests {
         for (data, name) in [
             (b"\xfd7zXZ\0\0\x04".to_vec(), "xz"),
             (b"BZh91AY".to_vec(), "bzip2"),
+            (b"\x1f\x9d\x90\x61\0\0".to_vec(), "compress"),
+            (b"\x27\xb5\x2f\xfd\0\0".to_vec(), "Zstandard"),
             (b"\x04\x22\x4d\x18\x64".to_vec(), "LZ4"),
             (b"PK\x03\x04\x14".to_vec(), "ZIP"),
             (utf_16("\u{feff}{\"received\"", u16::to_le_bytes), "UTF-16"),

@@ -17,7 +17,7 @@ use super::{BLOCK_SIZE, MAX_LINE};
 
 /// What the search counts.
 pub(crate) trait LineSearch {
-    /// Returns a position in the first of some lines that may match. Returns 0 if it cannot tell.
+    /// Returns a position in the first of some lines that may match, or 0 if any line may.
     fn find(&self, lines: &[u8]) -> Option<usize>;
 
     /// Decides what a line is. Lines in which [`LineSearch::find`] finds nothing are not passed.
@@ -55,23 +55,27 @@ pub(super) fn find_last(
     search: &mut dyn LineSearch,
     stop: &Stop,
 ) -> io::Result<FoundLines> {
-    find_last_in_blocks(file, range, count, search, stop, BLOCK_SIZE)
+    find_last_in_segments(file, range, count, search, stop, FIRST_SEGMENT)
 }
 
-fn find_last_in_blocks(
+/// Bytes of the first segment. A few lines need no more, and each further segment is twice as large, up to a block.
+const FIRST_SEGMENT: usize = 16 << 10;
+
+fn find_last_in_segments(
     file: &File,
     range: Range<u64>,
     count: u64,
     search: &mut dyn LineSearch,
     stop: &Stop,
-    block: usize,
+    first_segment: usize,
 ) -> io::Result<FoundLines> {
     let mut found = FoundLines { offset: range.end, count: 0 };
-    let mut lines = LineBuffer::new(block, MAX_LINE);
+    let mut lines = LineBuffer::new(BLOCK_SIZE, MAX_LINE);
     let mut relevant = Vec::new();
-    let mut end = range.end;
+    let (mut end, mut segment) = (range.end, first_segment);
     while found.count < count && end > range.start && !stop.is_stopped() {
-        let start = segment_start(file, range.start..end, block)?;
+        let start = segment_start(file, range.start..end, segment)?;
+        segment = (2 * segment).min(BLOCK_SIZE);
         relevant.clear();
         classify_lines(&mut lines, &mut FileRange { file, range: start..end }, search, |at, matches| {
             relevant.push((start + at, matches));
@@ -116,27 +120,27 @@ fn classify_lines(
     }
 }
 
-/// Returns the start of a line in `range` that is about a block before its end, or more if that line is longer.
-fn segment_start(file: &File, range: Range<u64>, block: usize) -> io::Result<u64> {
+/// Returns the start of a line in `range` that is at most `length` before its end, or more if that line is longer.
+fn segment_start(file: &File, range: Range<u64>, length: usize) -> io::Result<u64> {
     /// Enough for a few lines.
     const STEP: usize = 4 << 10;
-    let begin = range.end.saturating_sub(block as u64).max(range.start);
+    let begin = range.end.saturating_sub(length as u64).max(range.start);
     if begin == range.start {
         return Ok(begin);
     }
-    let mut buffer = vec![0; STEP.max(block)];
+    let mut buffer = [0; STEP];
     // The byte before `range.end` ends the last line.
     let mut steps = FileRange { file, range: begin..range.end - 1 };
     loop {
         let at = steps.range.start;
-        let read = steps.read(&mut buffer[..STEP])?;
+        let read = steps.read(&mut buffer)?;
         match memchr(b'\n', &buffer[..read]) {
             Some(line_end) => return Ok(at + line_end as u64 + 1),
             None if read == 0 => break,
             None => {}
         }
     }
-    end_of_last_line(file, range.start..begin, &mut buffer)
+    end_of_last_line(file, range.start..begin, &mut vec![0; BLOCK_SIZE])
 }
 
 /// Returns the offset after the last line end in `range`, or the start of `range`. Reads into `buffer`.
@@ -220,11 +224,11 @@ mod tests {
         fn the_last_matches_are_those_of_a_search_by_line(
             content in prop::collection::vec(prop::sample::select(b"mrxxxxxx\n\n".as_slice()), 0..120),
             count in 0_u64..8,
-            block in 1_usize..40,
+            segment in 1_usize..40,
         ) {
             let (file, stop) = (file_with(&content), Stop::new().expect("a pipe"));
             let range = 0..content.len() as u64;
-            let found = find_last_in_blocks(&file, range, count, &mut Letters, &stop, block).expect("a readable file");
+            let found = find_last_in_segments(&file, range, count, &mut Letters, &stop, segment).expect("a readable file");
             prop_assert_eq!(found, expected(&content, count));
         }
 

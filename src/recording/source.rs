@@ -39,7 +39,7 @@ pub(super) struct Source {
 /// A decoder that finds damaged data loses the output of that read, so a read must be short.
 const MAX_DECODED_READ: usize = 4 << 10;
 
-/// Number of bytes that tell the content of a file from other content: several records, with their times.
+/// Number of bytes that distinguish the content of a file from newer content: several records, with their times.
 const RECENT_LEN: usize = 1 << 10;
 
 /// How the bytes of a file are read.

@@ -141,7 +141,8 @@ impl Output {
     }
 
     fn reopen_if_renamed(&mut self) -> io::Result<()> {
-        if self.is_renamed.swap(false, Ordering::Relaxed) {
+        if self.is_renamed.load(Ordering::Relaxed) {
+            self.is_renamed.store(false, Ordering::Relaxed);
             self.printer.flush()?;
             self.printer.out().reopen()?;
         }

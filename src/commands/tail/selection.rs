@@ -61,16 +61,19 @@ impl Selection {
 /// The first error that `on_entry` returns.
 pub(super) fn for_each_entry<E>(
     line: &[u8],
-    mut on_entry: impl FnMut(&[u8], Result<Entry<'_>, LineError>) -> Result<(), E>,
+    mut on_entry: impl FnMut(&[u8], Result<&Entry<'_>, LineError>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let entry = Entry::parse(line);
-    let is_joined = || matches!(split_values(line).next(), Some(Ok(first)) if Entry::parse(first).is_ok());
-    if entry.is_ok() || !is_joined() {
-        return on_entry(line, entry);
+    let error = match Entry::parse(line) {
+        Ok(entry) => return on_entry(line, Ok(&entry)),
+        Err(error) => error,
+    };
+    let is_joined = matches!(split_values(line).next(), Some(Ok(first)) if Entry::parse(first).is_ok());
+    if !is_joined {
+        return on_entry(line, Err(error));
     }
     for value in split_values(line) {
-        match value {
-            Ok(value) => on_entry(value, Entry::parse(value))?,
+        match value.and_then(|value| Ok((value, Entry::parse(value)?))) {
+            Ok((value, entry)) => on_entry(value, Ok(&entry))?,
             Err(error) => return on_entry(line, Err(error)),
         }
     }
@@ -113,9 +116,9 @@ impl LineSearch for RecordSearch<'_> {
             match entry {
                 Ok(entry) => {
                     self.has_record = true;
-                    if self.selection.includes(&entry) {
+                    if self.selection.includes(entry) {
                         is_relevant = true;
-                        count += u64::from(self.selection.counts(&entry));
+                        count += u64::from(self.selection.counts(entry));
                     }
                 }
                 Err(_) => is_relevant = true,

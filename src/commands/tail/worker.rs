@@ -220,12 +220,12 @@ impl Worker {
                 (Ok(entry), last) => {
                     skipped.on_record();
                     match last {
-                        _ if !self.selection.includes(&entry) => self.output.read_unprinted(bytes),
+                        _ if !self.selection.includes(entry) => self.output.read_unprinted(bytes),
                         Some(last) => {
                             self.output.read_unprinted(bytes);
-                            last.push(bytes, self.selection.counts(&entry));
+                            last.push(bytes, self.selection.counts(entry));
                         }
-                        None => self.print_entry(bytes, &entry)?,
+                        None => self.print_entry(bytes, entry)?,
                     }
                 }
                 (Err(error), _) if skipped.is_reported() => {
