@@ -256,7 +256,8 @@ const CHAPTERS: &[Chapter] = &[
         parts: &[Paragraph(
             "Recordings that are compressed with gzip (`.gz`) or Zstandard (`.zst`) are decompressed, from a file or from \
              standard input. The format is recognized by the content, not by the name. `--follow` rejects compressed files. \
-             If a compressed file is damaged, the lines before the damage are printed, then the error, and the status is 1.",
+             If a compressed file is damaged, the lines before the damage are printed, then the error, and the status is 1. \
+             Zero padding between and after compressed data is skipped.",
         )],
     },
     Chapter {
@@ -264,7 +265,7 @@ const CHAPTERS: &[Chapter] = &[
         heading: "LIMITS",
         parts: &[Paragraph(
             "With filter flags, lines of a file that cannot match are skipped without parsing them, so damage in such lines \
-             is not reported. Without filter flags, every damaged line is reported.",
+             is not reported.",
         )],
     },
 ];

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use rtcomm::protocol::record::{ConnectionChange, ConnectionStatus, Content, Message, Payload, Record};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::support::service::{CALL_TOPIC, reply};
 use crate::support::{Broker, rtcomm};
 
 const DOCUMENT: &str = "docs/json-lines.md";
@@ -150,7 +151,20 @@ fn the_keys_of_call_results_are_documented() {
     let mut lines: Vec<String> = outcome.stdout.lines().map(str::to_owned).collect();
     let unreachable = rtcomm("call a b --json --broker mqtt://127.0.0.1:1").run().has_status(5);
     lines.push(unreachable.stdout.trim_end().to_owned());
+    lines.push(result_with_a_lone_surrogate());
     compare("Call results", &lines);
+}
+
+/// The result of a call whose reply some parsers reject.
+fn result_with_a_lone_surrogate() -> String {
+    let broker = Broker::mosquitto();
+    let mut service = broker.client();
+    service.subscribe(CALL_TOPIC);
+    let call = rtcomm("call a b --json").at(&broker).start();
+    let mut reply = reply(&service.next(), &json!({ "x": "SURROGATE" }));
+    reply.payload = String::from_utf8(reply.payload).expect("JSON").replace("SURROGATE", r"\ud800").into();
+    service.send_message(&reply);
+    call.end().has_status(0).stdout.trim_end().to_owned()
 }
 
 #[test]

@@ -44,7 +44,8 @@ const PASSWORD_FILE: (&str, &str) =
 
 const OUTPUT: (&str, &str) = (
     "`--output` FILE",
-    "Records are appended to it. SIGHUP reopens it, after logrotate or another program has renamed it.",
+    "JSON lines are appended to it, or lines for people with `--pretty`. SIGHUP reopens it, after logrotate or another program \
+     has renamed it.",
 );
 
 const TIME_ZONE: (&str, &str) = ("/etc/localtime", "The time zone of pretty output, unless `TZ` is set.");
@@ -138,8 +139,9 @@ const PAGES: [Prose; 5] = [
     Prose {
         command: "tail",
         description: &[
-            "With `FILE`, or `-` for standard input, it prints recorded JSON lines: the output of `--json`. A damaged line is \
-             reported on standard error with its number, and skipped.",
+            "With `FILE`, or `-` for standard input, it prints recorded JSON lines: the output of `--json`. Several files are \
+             merged by time. Damaged lines are skipped: the first three of a file are reported on standard error with their \
+             numbers, and the others are counted. If no line is a record, the status is 1.",
             "Without `FILE`, it prints every live message below the root: events, requests and replies of the call service, \
              presence documents and anything else. With filter flags, it prints only events.",
         ],
@@ -154,6 +156,7 @@ const PAGES: [Prose; 5] = [
             ("Who is registered: the retained presence documents", "rtcomm tail --topic '/rtcomm/sphere/#' --for 1s"),
             ("Record ten messages", "rtcomm tail --json -c 10 > messages.jsonl"),
             ("Read the last three", "rtcomm tail -n 3 messages.jsonl"),
+            ("The last failure of several files", "rtcomm tail -n 1 messages.jsonl messages.jsonl --failed"),
             ("Failures of the last hour, as JSON lines", "rtcomm tail messages.jsonl --failed --since 1h --json"),
             ("Follow a file that another process writes", "rtcomm tail -f messages.jsonl"),
             ("Record and show at the same time", "rtcomm watch --json -c 5 | tee events.jsonl | rtcomm tail -"),
@@ -425,7 +428,10 @@ fn records(roff: &mut Roff) {
             ("qos", "Quality of service of the delivery."),
             ("retain", "Whether it is a retained message from before the subscription."),
             ("payload", "The payload if it is JSON, byte for byte: numbers, key order and escapes are kept."),
-            ("payload_text", "The payload if it is other UTF-8."),
+            (
+                "payload_text",
+                "The payload if it is other UTF-8, or JSON that some parsers reject. See MALICIOUS INPUT.",
+            ),
             ("payload_base64", "The payload if it is not UTF-8, in Base64."),
         ],
     );
@@ -494,6 +500,10 @@ fn outcomes(roff: &mut Roff) {
             ("sessionID", "Requested ID of the session, if any."),
             ("elapsed_ms", "Milliseconds from the start of the command, or of a batch from the request."),
             ("response", "The service's reply, byte for byte, if there is one."),
+            (
+                "response_text",
+                "Instead of `response`, if some JSON parsers reject the reply, such as one with a lone surrogate.",
+            ),
             ("line", "For `invalid`, which has no other key but `reason`: the number of the input line, from 1."),
         ],
     );
@@ -512,7 +522,11 @@ fn hostile_input(command: &str) -> Roff {
          by `rtcomm watch`, and printed with `error` by `rtcomm tail`. Each record is one line.",
     );
     for (term, text) in [
-        ("nesting of any depth", "Parsed without recursion, and kept."),
+        (
+            "nesting of any depth",
+            "Parsed without recursion, and kept. JSON of more than 60 levels is `payload_text`, because some JSON parsers \
+             reject it.",
+        ),
         (
             "long strings, keys and numbers",
             "Kept up to `--max-packet-size`. `rtcomm tail FILE` skips lines of more than 64 MiB.",
@@ -521,7 +535,7 @@ fn hostile_input(command: &str) -> Roff {
         ("a duplicate key", "The last value counts. Both are kept."),
         (
             "half a surrogate pair as an escape, such as `\\ud800`",
-            "Kept. The string is shown with its escapes. Some JSON parsers reject it (jq 1.6).",
+            "Kept, as `payload_text`, because some JSON parsers reject it (jq 1.6). The string is shown with its escapes.",
         ),
         (
             "`NaN`, `Infinity`, a byte order mark, comments, raw control characters, two values, half a value",
