@@ -196,7 +196,13 @@ impl Connection {
     pub(crate) fn follow(&mut self, script: &Script) -> io::Result<()> {
         loop {
             let packet = self.read()?;
-            self.answer(&packet, script)?;
+            match self.answer(&packet, script) {
+                // The client has closed. What it sent before is still recorded.
+                Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                    return self.read_to_end();
+                }
+                answered => answered?,
+            }
         }
     }
 
