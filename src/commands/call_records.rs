@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cli::CallRecordSettings;
 use crate::output::Printer;
 use crate::protocol::cdr::{CallRecord, CallRecorder, CallSelection, Summary};
-use crate::protocol::record::{ConnectionStatus, Content, Entry, Record, SessionOutcome};
+use crate::protocol::record::{ConnectionStatus, Content, Entry, Record, SessionOutcome, leading_time};
 use crate::protocol::topic::{Root, TopicFilter};
 
 /// Turns the events of a stream into call records, and prints the selected ones or their summary.
@@ -86,6 +86,16 @@ impl CallRecords {
     /// Reads a change of the connection.
     pub(crate) fn connection(&mut self, status: &ConnectionStatus<'_>) {
         self.recorder.connection(status);
+    }
+
+    /// Reads the time of a recorded line whose entry does not matter. Returns `None` if the line must be parsed.
+    pub(crate) fn time_of_other_line(&self, line: &[u8]) -> Option<Timestamp> {
+        if self.selection.may_matter(line) { None } else { leading_time(line) }
+    }
+
+    /// Notes that the input goes on at this time.
+    pub(crate) fn pass(&mut self, received: Timestamp) {
+        self.recorder.pass(received);
     }
 
     /// Reads a recorded entry.

@@ -60,6 +60,44 @@ fn read_fixed(text: &str) -> Option<Timestamp> {
     (is_date && is_time).then(|| Timestamp::from_microsecond(seconds * 1_000_000 + micros).ok()).flatten()
 }
 
+/// Reads a local time such as `2026-11-23 04:34:12.798`, as servers write it: the microseconds since 1970 by the local clock.
+///
+/// The separator of date and time can also be `T`. The fraction can have up to nine digits, or be missing.
+pub(super) fn read_local(text: &str) -> Option<i64> {
+    const SECONDS_LEN: usize = "2026-11-23 04:34:12".len();
+    let (time, fraction) = text.as_bytes().split_at_checked(SECONDS_LEN)?;
+    let mut numbers = [0; 6];
+    let mut end = 0;
+    for (number, (offset, digits)) in numbers.iter_mut().zip(DIGITS) {
+        let is_separator = |at: usize| time[at] == TEMPLATE[at] || (TEMPLATE[at] == b'T' && time[at] == b' ');
+        if !(end..offset).all(is_separator) {
+            return None;
+        }
+        end = offset + digits;
+        for digit in &time[offset..end] {
+            *number = *number * 10 + i64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        }
+    }
+    let [year, month, day, hour, minute, second] = numbers;
+    let micros = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
+            (0..6).fold(0, |micros, at| micros * 10 + i64::from(digits.get(at).unwrap_or(&b'0') - b'0'))
+        }
+        _ => return None,
+    };
+    let is_leap_year = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last_day = match month {
+        2 => 28 + i64::from(is_leap_year),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let is_date = (1..=12).contains(&month) && (1..=last_day).contains(&day);
+    let is_valid = is_date && hour < 24 && minute < 60 && second < 60;
+    let seconds = days(year, month, day) * SECONDS_PER_DAY + hour * 3_600 + minute * 60 + second;
+    is_valid.then_some(seconds * 1_000_000 + micros)
+}
+
 /// Days in 400 years, the period of the calendar.
 const DAYS_PER_ERA: i64 = 146_097;
 
@@ -129,6 +167,26 @@ mod tests {
                 prop_assert_eq!(text.parse::<Timestamp>().ok(), Some(at), "{}", text);
             }
             prop_assert_eq!(read(&text), text.parse::<Timestamp>().ok(), "{}", text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn local_times_are_read_as_the_date_library_reads_them(
+            numbers in (0..10_000, 0..14, 0..33, 0..26, 0..62, 0..60),
+            separator in prop::sample::select(vec![" ", "T", "t", "-"]),
+            fraction in prop::sample::select(vec!["", ".7", ".735", ".000001", ".1234567", ".", ".12345678901", "Z", " "]),
+        ) {
+            let (year, month, day, hour, minute, second) = numbers;
+            let text = format!("{year:04}-{month:02}-{day:02}{separator}{hour:02}:{minute:02}:{second:02}{fraction}");
+            if let Some(micros) = read_local(&text) {
+                let expected: jiff::civil::DateTime = text.parse().expect(&text);
+                let since_1970 = expected.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0));
+                prop_assert_eq!(i128::from(micros), since_1970.as_nanos().div_euclid(1_000), "{}", text);
+            }
+            let is_usual = (1..=12).contains(&month) && (1..=28).contains(&day) && hour < 24 && minute < 60;
+            let is_read = is_usual && [" ", "T"].contains(&separator) && fraction.len() <= 8 && fraction.len() != 1;
+            prop_assert_eq!(read_local(&text).is_some() || !is_read, true, "{}", text);
         }
     }
 

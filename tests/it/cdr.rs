@@ -191,6 +191,18 @@ fn filters_select_whole_calls() {
 }
 
 #[test]
+fn lines_of_other_messages_only_pass_the_time() {
+    let registration = r#"{"received":"2026-10-25T01:10:01.000000Z","category":"registration","action":"started","from":"a","topic":"/rtcomm/event/registration/started/a","qos":1,"retain":false,"payload":{"method":"RTCOMM_EVENT_FIRED"}}"#;
+    let recorded = line("00:10:00 started a b id=s1") + registration + "\n";
+    for (flags, outcome) in [("--max-age 1h", "lost"), ("--max-age 1h --from a", "lost"), ("--max-age 2h", "open")] {
+        let tail = rtcomm(&format!("tail - --cdr --json {flags}")).stdin(&recorded).run().has_status(0);
+        tail.check(tail.json_lines()[0]["cdr"] == outcome, outcome);
+    }
+    let until = rtcomm("tail - --cdr --json --max-age 1h --until 2026-10-25T01:10:00Z").stdin(&recorded).run();
+    until.check(until.json_lines()[0]["cdr"] == "open", "the time after --until does not pass");
+}
+
+#[test]
 fn a_session_id_prefix_selects_calls() {
     let id = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let recorded = line(&format!("00:10:00 stopped a b id={id}")) + &line("00:10:01 stopped a b id=other");

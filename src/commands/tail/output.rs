@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
 
+use super::selection::Selection;
 use crate::commands::call_records::CallRecords;
 use crate::output::Printer;
 use crate::output::target::Target;
@@ -77,7 +78,7 @@ impl Output {
         if self.is_full() {
             return Ok(());
         }
-        self.try_print(line, entry).context(self.cannot_write.clone())
+        self.try_print(line, entry).with_context(|| self.cannot_write.clone())
     }
 
     fn try_print(&mut self, line: &[u8], entry: &Entry<'_>) -> io::Result<()> {
@@ -100,6 +101,22 @@ impl Output {
         Ok(())
     }
 
+    /// Reads only the time of a line, if nothing else of it matters to the calls. Returns whether that was possible.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub(super) fn pass(&mut self, line: &[u8], selection: &Selection) -> Result<bool> {
+        let left = self.left();
+        let Mode::Calls(calls) = &mut self.mode else { return Ok(false) };
+        let Some(received) = calls.time_of_other_line(line) else { return Ok(false) };
+        if selection.includes_time(received) {
+            calls.pass(received);
+            let printed = calls.print(&mut self.printer, left);
+            self.printed += printed.with_context(|| self.cannot_write.clone())?;
+        }
+        Ok(true)
+    }
+
     /// Reads a record that is not printed, or not yet.
     pub(super) fn read_unprinted(&mut self, line: &[u8]) {
         if let (Mode::Anonymized(anonymizer), Ok(line)) = (&mut self.mode, std::str::from_utf8(line)) {
@@ -114,7 +131,8 @@ impl Output {
     pub(super) fn idle(&mut self, is_at_end: bool) -> Result<()> {
         let left = self.left();
         if let (Mode::Calls(calls), true) = (&mut self.mode, is_at_end) {
-            self.printed += calls.release(&mut self.printer, left).context(self.cannot_write.clone())?;
+            let printed = calls.release(&mut self.printer, left);
+            self.printed += printed.with_context(|| self.cannot_write.clone())?;
         }
         self.flush()
     }
@@ -126,7 +144,8 @@ impl Output {
     pub(super) fn finish(&mut self) -> Result<()> {
         let left = self.left();
         if let Mode::Calls(calls) = &mut self.mode {
-            self.printed += calls.finish(&mut self.printer, left).context(self.cannot_write.clone())?;
+            let printed = calls.finish(&mut self.printer, left);
+            self.printed += printed.with_context(|| self.cannot_write.clone())?;
         }
         self.flush()
     }
@@ -137,7 +156,7 @@ impl Output {
     /// If the output cannot be written.
     pub(super) fn flush(&mut self) -> Result<()> {
         let written = self.reopen_if_renamed().and_then(|()| self.printer.flush());
-        written.context(self.cannot_write.clone())
+        written.with_context(|| self.cannot_write.clone())
     }
 
     fn reopen_if_renamed(&mut self) -> io::Result<()> {

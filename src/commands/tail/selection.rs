@@ -34,16 +34,18 @@ impl Selection {
 
     /// Returns whether an entry is printed. Connection changes pass every filter, because they affect all messages.
     pub(super) fn includes(&self, entry: &Entry<'_>) -> bool {
-        let Self { filter, since, until, .. } = self;
-        let received = entry.received();
-        since.is_none_or(|since| received.is_none_or(|received| received >= since))
-            && until.is_none_or(|until| received.is_none_or(|received| received <= until))
+        entry.received().is_none_or(|received| self.includes_time(received))
             && match entry {
-                _ if filter.matches_everything() => true,
-                Entry::Message(message) => message.record().event().is_some_and(|event| filter.matches(event)),
+                _ if self.filter.matches_everything() => true,
+                Entry::Message(message) => message.record().event().is_some_and(|event| self.filter.matches(event)),
                 Entry::Connection(_) => true,
                 Entry::Call(_) => false,
             }
+    }
+
+    /// Returns whether a time is in the period.
+    pub(super) fn includes_time(&self, received: Timestamp) -> bool {
+        self.since.is_none_or(|since| received >= since) && self.until.is_none_or(|until| received <= until)
     }
 
     /// Returns whether an entry that is printed counts as one of the last. With a filter, only events do.

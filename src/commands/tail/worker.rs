@@ -215,6 +215,9 @@ impl Worker {
         skipped: &mut SkippedLines,
         mut last: Option<&mut LastRecords>,
     ) -> Result<(), ReadError> {
+        if skipped.has_record() && self.output.pass(line, &self.selection).map_err(ReadError::Output)? {
+            return Ok(());
+        }
         for_each_entry(line, |bytes, entry| {
             match (entry, &mut last) {
                 (Ok(entry), last) => {

@@ -6,7 +6,8 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `mod` | lines, payloads and topics |
+//! | `mod` | lines and payloads |
+//! | `levels` | which levels of a topic are names |
 //! | `names` | the names and their pseudonyms |
 //! | `nodes` | the keys and values of a JSON text |
 //! | `roles` | what the value of a key is |
@@ -16,68 +17,44 @@ use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
-use std::str::FromStr as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use uuid::Uuid;
 
 use self::credentials::credentials;
+use self::levels::{LevelRole, TopicLevels, TopicUse};
 use self::names::{NameKind, Names, Snapshot};
 use self::nodes::{Node, NodeKind, decoded, nodes};
 use self::roles::{LineKind, Role};
 use super::fields::{Field, Fields};
-use super::topic::{Category, Root, Topics};
+use super::topic::Topics;
 
 mod credentials;
+mod levels;
 mod names;
 mod nodes;
 mod roles;
 
-/// Names of services. A level with such a name is not an address.
-const SERVICE_LEVELS: [&str; 7] =
-    ["callControl", "connector", "event", "management", "reply", "sphere", "ThirdPartyCC"];
-
 /// Replaces names in recorded lines by pseudonyms.
 #[derive(Debug)]
 pub struct Anonymizer {
-    topics: Topics,
+    levels: TopicLevels,
     names: Names,
     first_seen: FirstSeen,
     hashing: RandomState,
-}
-
-/// Which levels of a topic are names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LevelRole {
-    /// It stays as it is.
-    Keep,
-    /// Known names in it are replaced.
-    Text,
-    /// It is a name.
-    Name(NameKind),
-}
-
-/// What a topic is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TopicUse {
-    /// An event was published to it. It ends with this number of endpoint IDs.
-    Event(usize),
-    /// A message below the event root that is not an event was published to it.
-    Malformed,
-    /// Another message was published to it.
-    Message,
-    /// An endpoint listens there.
-    Address,
-    /// It is mentioned.
-    Mention,
 }
 
 impl Anonymizer {
     /// Makes an anonymizer for recordings of a deployment with these topics.
     #[must_use]
     pub fn new(topics: Topics) -> Self {
-        Self { topics, names: Names::default(), first_seen: FirstSeen::default(), hashing: RandomState::new() }
+        Self {
+            levels: TopicLevels::new(topics),
+            names: Names::default(),
+            first_seen: FirstSeen::default(),
+            hashing: RandomState::new(),
+        }
     }
 
     /// Collects the names of a line that is not written.
@@ -148,7 +125,7 @@ impl Anonymizer {
     }
 
     fn collect_topic(&mut self, topic: &str, topic_use: TopicUse) {
-        for (level, role) in topic.split('/').zip(self.level_roles(topic, topic_use)) {
+        for (level, role) in topic.split('/').zip(self.levels.roles(topic, topic_use)) {
             if let LevelRole::Name(kind) = role {
                 self.names.add(level, kind);
             }
@@ -232,7 +209,7 @@ impl Anonymizer {
     }
 
     fn rewrite_topic<'a>(&self, topic: &'a str, topic_use: TopicUse, known: Snapshot) -> Cow<'a, str> {
-        let levels = topic.split('/').zip(self.level_roles(topic, topic_use)).map(|(level, role)| match role {
+        let levels = topic.split('/').zip(self.levels.roles(topic, topic_use)).map(|(level, role)| match role {
             LevelRole::Keep => Cow::Borrowed(level),
             LevelRole::Name(_) => self.names.get(level).map_or(Cow::Borrowed(level), Cow::Borrowed),
             LevelRole::Text => {
@@ -270,72 +247,6 @@ impl Anonymizer {
             replaced.extend_from_slice(chunk.invalid());
         }
         (replaced != bytes).then(|| BASE64.encode(replaced))
-    }
-
-    /// Returns the role of each level of a topic.
-    fn level_roles(&self, topic: &str, topic_use: TopicUse) -> Vec<LevelRole> {
-        let levels: Vec<&str> = topic.split('/').collect();
-        let mut roles = vec![LevelRole::Text; levels.len()];
-        let Topics { root, events, calls } = &self.topics;
-        let calls = Root::from_str(calls.as_str()).ok();
-        let depth_below = |root: &Root| root.strip(topic).map(|below| levels.len() - below.split('/').count());
-        // Of a root that is not known, the category is.
-        let after_action = || levels.iter().position(|level| Category::from_level(level).is_some()).map(|at| at + 2);
-        let endpoints = match (topic_use, depth_below(events)) {
-            (TopicUse::Event(count), _) => Some(levels.len().saturating_sub(count)),
-            (_, Some(depth)) => Some(depth + 2),
-            (TopicUse::Malformed, None) => Some(after_action().unwrap_or(levels.len())),
-            _ => None,
-        };
-        if let Some(endpoints) = endpoints.map(|endpoints| endpoints.min(levels.len())) {
-            roles[..endpoints].fill(LevelRole::Keep);
-            roles[endpoints..].fill(LevelRole::Name(NameKind::Endpoint));
-        } else if let Some(depth) = calls.iter().chain([&self.topics.management()]).find_map(depth_below) {
-            roles[..depth].fill(LevelRole::Keep);
-            roles[depth..].fill(LevelRole::Name(NameKind::Endpoint));
-        } else if let Some(depth) = depth_below(root) {
-            roles[..depth].fill(LevelRole::Keep);
-            below_root(&levels[depth..], &mut roles[depth..], topic_use);
-        } else if topic_use == TopicUse::Address
-            && let Some(last) = roles.last_mut()
-        {
-            *last = LevelRole::Name(NameKind::Address);
-        }
-        for (role, level) in roles.iter_mut().zip(&levels) {
-            // The UUID of a reply topic is the ID of a transaction.
-            if *role == LevelRole::Name(NameKind::Address) && Uuid::try_parse(level).is_ok() {
-                *role = LevelRole::Keep;
-            }
-        }
-        roles
-    }
-}
-
-/// Sets the roles of the levels below the root of all topics.
-fn below_root(levels: &[&str], roles: &mut [LevelRole], topic_use: TopicUse) {
-    let (Some((first, others)), Some(service)) = (roles.split_first_mut(), levels.first()) else { return };
-    let is_service = SERVICE_LEVELS.contains(service);
-    if is_service {
-        *first = LevelRole::Keep;
-    }
-    match (*service, topic_use) {
-        // The levels before an endpoint are groups.
-        ("sphere", _) => {
-            if let Some(last) = others.last_mut() {
-                *last = LevelRole::Name(NameKind::Endpoint);
-            }
-        }
-        ("reply", _) => others.fill(LevelRole::Name(NameKind::Address)),
-        // A sender appends its endpoint ID.
-        _ if is_service => others.fill(LevelRole::Name(NameKind::Endpoint)),
-        (_, TopicUse::Address) => *others.last_mut().unwrap_or(first) = LevelRole::Name(NameKind::Address),
-        (address, TopicUse::Message) => {
-            if address.contains(|c: char| c.is_ascii_digit()) {
-                *first = LevelRole::Name(NameKind::Address);
-            }
-            others.fill(LevelRole::Name(NameKind::Endpoint));
-        }
-        _ => {}
     }
 }
 

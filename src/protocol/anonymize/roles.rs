@@ -1,6 +1,6 @@
 //! What the value of a key is: a name, a text that can contain names, or something that stays as it is.
 
-use super::TopicUse;
+use super::levels::TopicUse;
 use super::names::NameKind;
 use super::nodes::{Node, NodeKind, decoded};
 use crate::protocol::presence;

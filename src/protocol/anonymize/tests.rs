@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::cdr::CallRecorder;
 use crate::protocol::record::{CallRecord, Entry, Message, Record};
-use crate::protocol::topic::Topics;
+use crate::protocol::topic::{Root, Topics};
 
 const RECEIVED: &str = "2026-11-23T03:34:12.798558Z";
 

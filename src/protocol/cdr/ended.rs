@@ -1,11 +1,12 @@
 //! A bounded cache of sessions and events that have ended, so that late copies of their events are recognized.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Remembers the last hashes that were added.
 #[derive(Debug, Default)]
 pub(super) struct EndedCache {
-    hashes: HashSet<u64>,
+    hashes: HashSet<u64, BuildHasherDefault<HashOfHash>>,
     /// The hashes in the order in which they were added. A hash that was removed stays here until it is the oldest.
     order: VecDeque<u64>,
 }
@@ -31,6 +32,26 @@ impl EndedCache {
 
     pub(super) fn remove(&mut self, hash: u64) {
         self.hashes.remove(&hash);
+    }
+}
+
+/// Hashes a number that is a hash already.
+#[derive(Debug, Default)]
+pub(super) struct HashOfHash(u64);
+
+impl Hasher for HashOfHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
     }
 }
 

@@ -8,12 +8,14 @@
 //! | --- | --- |
 //! | `recorder` | pairs the events of each session |
 //! | `session` | the state of a session that has not ended |
+//! | `age_queue` | the open sessions, oldest first |
 //! | `times` | start, end and duration, by the server's clock or the receiving one |
 //! | `ended` | a bounded cache of what has ended, against late copies |
 //! | `selection` | selects records |
 //! | `summary` | counters per endpoint, application or reason |
 //! | `mask` | makes reasons comparable |
 
+mod age_queue;
 mod ended;
 mod mask;
 mod recorder;

@@ -1,18 +1,18 @@
 //! Pairs the events of each session, and returns a record when its end is known.
 
-use std::collections::hash_map::{Entry as MapEntry, RandomState};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::BuildHasher as _;
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, BuildHasherDefault};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use memchr::memchr2;
 use uuid::Uuid;
 
-use super::ended::EndedCache;
+use super::age_queue::AgeQueue;
+use super::ended::{EndedCache, HashOfHash};
 use super::session::{EndEvent, OpenSession, text_of};
 use crate::protocol::event::Event;
-use crate::protocol::fields::Field;
 use crate::protocol::record::{CallRecord, ConnectionChange, ConnectionStatus, Entry, Payload, Record, SessionOutcome};
 use crate::protocol::topic::{Action, Category};
 
@@ -23,43 +23,45 @@ use crate::protocol::topic::{Action, Category};
 #[derive(Debug)]
 pub struct CallRecorder {
     max_age: SignedDuration,
-    sessions: HashMap<SessionKey, OpenSession>,
-    /// The keys of `sessions` in the order of first events.
-    by_age: BTreeMap<(Timestamp, u64), SessionKey>,
+    /// The open sessions by the hashes of their keys.
+    sessions: HashMap<u64, OpenSession, BuildHasherDefault<HashOfHash>>,
+    /// The open sessions in the order of first events.
+    by_age: AgeQueue,
     ended: EndedCache,
     hashing: RandomState,
     next_number: u64,
     /// Since when the input has no gap, and so contains every event.
     complete_since: Option<Timestamp>,
+    /// When the connection was lost, until the gap is known. Events can come before the record of the gap.
+    disconnected: Option<Timestamp>,
     /// Records that were not returned yet.
     records: VecDeque<CallRecord>,
     gaps: u64,
     late_events: u64,
 }
 
-/// What the events of a session have in common.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum SessionKey {
-    /// A session ID that is a UUID, in any of its formats.
-    Uuid(u128),
-    /// Any other session ID.
-    Id(Box<str>),
-    /// FROM, TO and application of a session without an ID.
-    Parties(Box<(String, String, Option<Box<str>>)>),
+/// Identifies a session: the hash of what its events have in common.
+///
+/// The hash is keyed with a random number, so that nobody can choose IDs with equal hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SessionKey {
+    hash: u64,
+    /// Whether it is the hash of an ID, not of FROM, TO and application.
+    has_id: bool,
 }
 
 impl SessionKey {
-    fn of(event: &Event<'_>) -> Self {
-        if let Some(id) = event.fields.sig_sess_id.map(Field::text).filter(|id| !id.is_empty()) {
-            return Uuid::try_parse(&id).map_or_else(|_| Self::Id(id.into()), |id| Self::Uuid(id.as_u128()));
+    fn of(event: &Event<'_>, hashing: &RandomState) -> Self {
+        if let Some(id) = text_of(event.fields.sig_sess_id) {
+            // UUIDs have several formats.
+            let hash = match Uuid::try_parse(&id) {
+                Ok(id) => hashing.hash_one(id.as_u128()),
+                Err(_) => hashing.hash_one(&*id),
+            };
+            return Self { hash, has_id: true };
         }
-        let to = event.topic.to().unwrap_or_default();
-        let app_context = text_of(event.fields.app_context);
-        Self::Parties(Box::new((event.topic.from.to_owned(), to.to_owned(), app_context)))
-    }
-
-    fn is_id(&self) -> bool {
-        !matches!(self, Self::Parties(_))
+        let parties = (event.topic.from, event.topic.to(), text_of(event.fields.app_context));
+        Self { hash: hashing.hash_one(parties), has_id: false }
     }
 }
 
@@ -69,12 +71,13 @@ impl CallRecorder {
     pub fn new(max_age: Duration) -> Self {
         Self {
             max_age: max_age.try_into().unwrap_or(SignedDuration::MAX),
-            sessions: HashMap::new(),
-            by_age: BTreeMap::new(),
+            sessions: HashMap::default(),
+            by_age: AgeQueue::default(),
             ended: EndedCache::default(),
             hashing: RandomState::new(),
             next_number: 0,
             complete_since: None,
+            disconnected: None,
             records: VecDeque::new(),
             gaps: 0,
             late_events: 0,
@@ -113,28 +116,31 @@ impl CallRecorder {
         let received = whole_micros(status.received);
         self.advance(received);
         match status.change {
-            ConnectionChange::Ready => self.begin(received),
+            ConnectionChange::Connected => {}
+            ConnectionChange::Disconnected => self.disconnected = Some(received),
+            ConnectionChange::Ready => {
+                self.disconnected = None;
+                self.begin(received);
+            }
             ConnectionChange::Gap { until, .. } => {
+                self.disconnected = None;
                 self.gaps += 1;
                 self.complete_since = self.complete_since.max(Some(until));
                 self.sessions.values_mut().for_each(OpenSession::add_gap);
             }
-            ConnectionChange::Connected | ConnectionChange::Disconnected => {}
         }
     }
 
     /// Ends the sessions that are lost at this time. Entries do this too.
     pub fn advance(&mut self, now: Timestamp) {
         let Ok(oldest) = now.checked_sub(self.max_age) else { return };
-        while let Some(first) = self.by_age.first_entry()
-            && first.key().0 < oldest
-        {
-            let key = first.remove();
-            if let Some(session) = self.sessions.remove(&key) {
-                self.close(&key, session, |session| session.unended(SessionOutcome::Lost));
-                if !key.is_id() {
+        while let Some(hash) = self.by_age.pop_before(oldest, &self.sessions) {
+            if let Some(session) = self.sessions.remove(&hash) {
+                let has_id = session.has_id();
+                self.close(hash, session, |session| session.unended(SessionOutcome::Lost));
+                if !has_id {
                     // A later end between the same endpoints belongs to this session.
-                    self.ended.insert(self.hashing.hash_one(&key));
+                    self.ended.insert(hash);
                 }
             }
         }
@@ -142,8 +148,8 @@ impl CallRecorder {
 
     /// Ends the input. The sessions that have not ended become records in the order of their first events.
     pub fn finish(&mut self) {
-        for (_, key) in std::mem::take(&mut self.by_age) {
-            if let Some(session) = self.sessions.remove(&key) {
+        while let Some(hash) = self.by_age.pop_before(Timestamp::MAX, &self.sessions) {
+            if let Some(session) = self.sessions.remove(&hash) {
                 self.records.push_back(session.unended(SessionOutcome::Open));
             }
         }
@@ -166,6 +172,11 @@ impl CallRecorder {
         self.sessions.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn queued_sessions(&self) -> usize {
+        self.by_age.len()
+    }
+
     /// Returns the number of events that were dropped because the record of their session was complete.
     #[must_use]
     pub fn late_events(&self) -> u64 {
@@ -178,26 +189,22 @@ impl CallRecorder {
     }
 
     fn session_event(&mut self, received: Timestamp, event: &Event<'_>, topic: &str, payload: &str) {
-        let key = SessionKey::of(event);
-        let hash = self.hash_of(topic, payload);
-        if self.is_late(&key, event, hash) {
+        let key = SessionKey::of(event, &self.hashing);
+        let event_hash = self.hash_of(topic, payload);
+        if self.is_late(key, event, event_hash) {
             self.late_events += 1;
             return;
         }
         let action = event.topic.action;
-        if action == Action::Started && !key.is_id() {
-            self.replace_pair(&key, hash);
+        if action == Action::Started && !key.has_id {
+            self.replace_pair(key, event_hash);
         }
-        let session = match self.sessions.entry(key.clone()) {
-            MapEntry::Occupied(session) => session.into_mut(),
-            MapEntry::Vacant(vacant) => {
-                let session = OpenSession::new(self.next_number, received, event);
-                self.next_number += 1;
-                self.by_age.insert(session.age_key(), key.clone());
-                vacant.insert(session)
-            }
-        };
-        if !session.add(received, event, hash) {
+        let session = self.sessions.entry(key.hash).or_insert_with(|| {
+            self.next_number += 1;
+            self.by_age.push(received, self.next_number, key.hash);
+            OpenSession::new(self.next_number, received, event)
+        });
+        if !session.add(received, event, event_hash) {
             return;
         }
         match action {
@@ -205,44 +212,46 @@ impl CallRecorder {
             Action::Modified => session.modify(),
             Action::Stopped | Action::Failed => {
                 let end = EndEvent::new(received, event, self.covers_max_age(received));
-                if let Some(session) = self.sessions.remove(&key) {
-                    self.by_age.remove(&session.age_key());
-                    self.close(&key, session, |session| session.ended(end));
+                if let Some(mut session) = self.sessions.remove(&key.hash) {
+                    if self.disconnected.is_some_and(|since| session.first_received() <= since) {
+                        session.add_gap();
+                    }
+                    self.close(key.hash, session, |session| session.ended(end));
                 }
             }
         }
+        self.by_age.compact(&self.sessions);
     }
 
     /// Returns whether the record of an event's session is complete, so that the event has no effect.
-    fn is_late(&self, key: &SessionKey, event: &Event<'_>, hash: u64) -> bool {
-        if key.is_id() {
-            return self.ended.contains(self.hashing.hash_one(key));
+    fn is_late(&self, key: SessionKey, event: &Event<'_>, event_hash: u64) -> bool {
+        if key.has_id {
+            return self.ended.contains(key.hash);
         }
         // Without an ID, the copy of an event is recognized by its content. Without a timestamp, the same content can also
         // be a new event.
         let is_new_session = event.topic.action == Action::Started;
-        let is_open = self.sessions.contains_key(key);
+        let is_open = self.sessions.contains_key(&key.hash);
         let may_be_new = event.fields.timestamp.is_none() && (is_new_session || is_open);
-        let is_copy = self.ended.contains(hash) && !may_be_new;
-        is_copy || (!is_new_session && !is_open && self.ended.contains(self.hashing.hash_one(key)))
+        let is_copy = self.ended.contains(event_hash) && !may_be_new;
+        is_copy || (!is_new_session && !is_open && self.ended.contains(key.hash))
     }
 
     /// Ends an open session without an ID if a new one begins between the same endpoints: its end was not seen.
-    fn replace_pair(&mut self, key: &SessionKey, hash: u64) {
-        self.ended.remove(self.hashing.hash_one(key));
-        let is_replaced = |session: &OpenSession| session.is_started() && !session.hashes().contains(&hash);
-        if self.sessions.get(key).is_some_and(is_replaced)
-            && let Some(session) = self.sessions.remove(key)
+    fn replace_pair(&mut self, key: SessionKey, event_hash: u64) {
+        self.ended.remove(key.hash);
+        let is_replaced = |session: &OpenSession| session.is_started() && !session.hashes().contains(&event_hash);
+        if self.sessions.get(&key.hash).is_some_and(is_replaced)
+            && let Some(session) = self.sessions.remove(&key.hash)
         {
-            self.by_age.remove(&session.age_key());
-            self.close(key, session, |session| session.unended(SessionOutcome::Lost));
+            self.close(key.hash, session, |session| session.unended(SessionOutcome::Lost));
         }
     }
 
     /// Returns the record of a session that is no longer open, and remembers the session.
-    fn close(&mut self, key: &SessionKey, session: OpenSession, record: impl FnOnce(OpenSession) -> CallRecord) {
+    fn close(&mut self, hash: u64, session: OpenSession, record: impl FnOnce(OpenSession) -> CallRecord) {
         if session.has_id() {
-            self.ended.insert(self.hashing.hash_one(key));
+            self.ended.insert(hash);
         } else {
             session.hashes().iter().for_each(|hash| self.ended.insert(*hash));
         }

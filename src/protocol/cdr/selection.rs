@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use memchr::memmem;
 use uuid::Uuid;
 
 use super::CallRecord;
-use crate::protocol::filter::{Filter, FilterSpec, matches_any};
+use crate::protocol::filter::{Filter, FilterSpec, Prefilter, matches_any};
 use crate::protocol::record::SessionOutcome;
 use crate::protocol::topic::{Action, Category, EndpointId, EventTopic, Root, TopicFilter};
 
@@ -40,6 +41,7 @@ pub struct CallSelection {
     outcomes: Vec<SessionOutcome>,
     /// Matches the events to read.
     events: Filter,
+    prefilter: Option<Prefilter>,
 }
 
 impl CallSelection {
@@ -64,13 +66,22 @@ impl CallSelection {
         let categories = vec![Category::Session];
         let events = FilterSpec { categories, from: spec.from.clone(), ..FilterSpec::default() };
         let events = Filter::new(events).expect("sessions from any endpoint are possible");
-        Ok(Self { spec, outcomes, events })
+        Ok(Self { spec, outcomes, prefilter: events.prefilter(), events })
     }
 
     /// Returns the smallest set of topic filters below `root` that covers the events to read.
     #[must_use]
     pub fn subscriptions(&self, root: &Root) -> Vec<TopicFilter> {
         self.events.subscriptions(root)
+    }
+
+    /// Returns whether a recorded line may matter to the selected records, by a fast search in its bytes.
+    ///
+    /// Never rejects a matching event, a change of the connection or a call record. Of rejected lines, the time matters.
+    #[must_use]
+    pub fn may_matter(&self, line: &[u8]) -> bool {
+        self.prefilter.as_ref().is_none_or(|prefilter| prefilter.may_match(line))
+            || memmem::find(line, b"\"cdr\"").is_some()
     }
 
     /// Returns whether an event with this topic can be part of a selected record.
@@ -165,6 +176,27 @@ mod tests {
             (FilterSpec { from: vec![id("iggy_pop")], app_contexts: vec!["y".into()], ..default() }, false),
         ] {
             assert_eq!(selects(spec.clone()), is_selected, "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_may_matter_is_not_rejected() {
+        let of = |from: &str| {
+            let from = if from.is_empty() { vec![] } else { vec![id(from)] };
+            CallSelection::new(FilterSpec { from, ..FilterSpec::default() }).expect("a selection")
+        };
+        for (line, matters, matters_of_a) in [
+            (r#"{"category":"session","from":"a"}"#, true, true),
+            (r#"{"category":"session","from":"b"}"#, true, false),
+            (r#"{"category":"registration","from":"b"}"#, false, false),
+            (r#"{"category":"\u0073ession","from":"b"}"#, true, true),
+            (r#"{"status":"gap"}"#, true, true),
+            (r#"{"cdr":"open","from":"b"}"#, true, true),
+        ] {
+            assert_eq!(
+                (of("").may_matter(line.as_bytes()), of("a").may_matter(line.as_bytes())),
+                (matters, matters_of_a)
+            );
         }
     }
 

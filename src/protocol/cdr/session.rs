@@ -1,5 +1,7 @@
 //! The state of a session that has not ended.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::times::{EventTime, Times};
@@ -47,7 +49,7 @@ impl EndEvent {
     pub(super) fn new(received: Timestamp, event: &Event<'_>, is_start_visible: bool) -> Self {
         Self {
             time: event_time(received, event),
-            reason: text_of(event.fields.reason).map(str::into_string),
+            reason: text_of(event.fields.reason).map(Cow::into_owned),
             is_failure: event.topic.action == Action::Failed,
             is_start_visible,
         }
@@ -59,11 +61,11 @@ impl OpenSession {
     pub(super) fn new(number: u64, received: Timestamp, event: &Event<'_>) -> Self {
         Self {
             number,
-            id: text_of(event.fields.sig_sess_id),
+            id: text_of(event.fields.sig_sess_id).map(Into::into),
             from: event.topic.from.into(),
             to: event.topic.to().unwrap_or_default().into(),
             answered_by: Vec::new(),
-            app_context: text_of(event.fields.app_context),
+            app_context: text_of(event.fields.app_context).map(Into::into),
             first_received: received,
             last_received: received,
             start: None,
@@ -74,9 +76,9 @@ impl OpenSession {
         }
     }
 
-    /// Returns the key of the order of first events.
-    pub(super) fn age_key(&self) -> (Timestamp, u64) {
-        (self.first_received, self.number)
+    /// Returns when its first event was received.
+    pub(super) fn first_received(&self) -> Timestamp {
+        self.first_received
     }
 
     pub(super) fn has_id(&self) -> bool {
@@ -109,7 +111,7 @@ impl OpenSession {
             self.answered_by.push(to.into());
         }
         if self.app_context.is_none() {
-            self.app_context = text_of(event.fields.app_context);
+            self.app_context = text_of(event.fields.app_context).map(Into::into);
         }
         true
     }
@@ -137,7 +139,7 @@ impl OpenSession {
         // A call that fails at once has no start. If it was modified before, it had one.
         let has_no_start = outcome == SessionOutcome::Failed && end.is_start_visible && self.modified == 0;
         let is_start_missing = self.start.is_none() && !has_no_start;
-        self.record(outcome, is_start_missing, Some(&end.time), end.reason)
+        self.record(outcome, is_start_missing, Some(end.time), end.reason)
     }
 
     /// Returns the record of a session without an end: `Open` or `Lost`.
@@ -150,13 +152,14 @@ impl OpenSession {
         self,
         outcome: SessionOutcome,
         is_start_missing: bool,
-        end: Option<&EventTime>,
+        end: Option<EventTime>,
         reason: Option<String>,
     ) -> CallRecord {
-        let Times { clock, started, ended, duration } = Times::of(self.start.as_ref(), end);
+        let is_ended = end.is_some();
+        let Times { clock, started, ended, duration } = Times::of(self.start, end);
         let missing = [
             (Missing::Start, is_start_missing),
-            (Missing::End, end.is_none()),
+            (Missing::End, !is_ended),
             (Missing::Gap, self.has_gap),
             (Missing::Id, self.id.is_none()),
         ];
@@ -186,6 +189,6 @@ fn event_time(received: Timestamp, event: &Event<'_>) -> EventTime {
 }
 
 /// Returns a field's text if it is not empty.
-pub(super) fn text_of(field: Option<Field<'_>>) -> Option<Box<str>> {
-    field.map(Field::text).filter(|text| !text.is_empty()).map(Into::into)
+pub(super) fn text_of(field: Option<Field<'_>>) -> Option<Cow<'_, str>> {
+    field.map(Field::text).filter(|text| !text.is_empty())
 }

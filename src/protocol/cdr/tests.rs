@@ -17,6 +17,7 @@ const MAX_AGE: Duration = Duration::from_secs(12 * 3_600);
 enum Input {
     Message { received: Timestamp, topic: String, payload: String },
     Gap { received: Timestamp, from: Timestamp },
+    Connection { received: Timestamp, change: ConnectionChange },
 }
 
 fn time(text: &str) -> Timestamp {
@@ -69,6 +70,9 @@ impl Input {
             Self::Gap { received, from } => {
                 let change = ConnectionChange::Gap { from: *from, until: *received };
                 use_status(&ConnectionStatus { received: *received, change, reason: Some(Cow::Borrowed("x")) })
+            }
+            Self::Connection { received, change } => {
+                use_status(&ConnectionStatus { received: *received, change: *change, reason: None })
             }
         }
     }
@@ -166,6 +170,35 @@ fn records_are_returned_when_their_end_is_known() {
         table(&input),
         ["completed s2 a c 2 0 0 -", "failed s4 b c - 0 0 start", "open s1 a b - 0 0 end", "open s3 a d - 0 0 end"]
     );
+}
+
+#[test]
+fn sessions_are_in_the_order_of_their_first_events_even_if_the_clock_is_set_back() {
+    let input = [
+        event("2026-11-23T10:00:00 started a b id=s1"),
+        event("2026-11-23T02:00:00 started a b id=s2"),
+        event("2026-11-23T09:00:00 started a b id=s3"),
+        event("2026-11-23T14:00:01 started a b id=s4"),
+        event("2026-11-23T14:00:02 stopped a b id=s4"),
+    ];
+    assert_eq!(
+        table(&input),
+        ["lost s2 a b - 0 0 end", "completed s4 a b 1 0 0 -", "open s3 a b - 0 0 end", "open s1 a b - 0 0 end"]
+    );
+}
+
+#[test]
+fn the_memory_for_ended_sessions_is_bounded() {
+    let mut recorder = CallRecorder::new(MAX_AGE);
+    recorder.entry(&Entry::parse(&event("10:00:00 started a b id=open").line()).expect("a line"));
+    for n in 0..10_000 {
+        for action in ["started", "stopped"] {
+            let line = event(&format!("10:00:00 {action} a b id=s{n}")).line();
+            recorder.entry(&Entry::parse(&line).expect("a line"));
+        }
+    }
+    assert_eq!(recorder.open_sessions(), 1);
+    assert!(recorder.queued_sessions() < 2_000, "{}", recorder.queued_sessions());
 }
 
 #[test]
@@ -314,6 +347,34 @@ fn a_gap_marks_the_sessions_that_are_open() {
 }
 
 #[test]
+fn a_session_that_ends_before_the_record_of_the_gap_has_it() {
+    let change = |received, change| Input::Connection { received: time(received), change };
+    let input = [
+        event("10:00:00 started a b id=s1"),
+        event("10:00:00 started a b id=s2"),
+        change("10:01:00", ConnectionChange::Disconnected),
+        change("10:02:00", ConnectionChange::Connected),
+        event("10:02:01 started a b id=s3"),
+        event("10:02:01 stopped a b id=s1"),
+        event("10:02:01 stopped a b id=s3"),
+        gap("10:00:59 10:02:01"),
+        change("10:02:01", ConnectionChange::Ready),
+        event("10:02:02 started a b id=s4"),
+        event("10:02:03 stopped a b id=s2"),
+        event("10:02:03 stopped a b id=s4"),
+    ];
+    assert_eq!(
+        table(&input),
+        [
+            "completed s1 a b 121 0 0 gap",
+            "completed s3 a b 0 0 0 -",
+            "completed s2 a b 123 0 0 gap",
+            "completed s4 a b 1 0 0 -"
+        ]
+    );
+}
+
+#[test]
 fn a_failure_has_no_start_if_the_input_would_contain_it() {
     let early = event("2026-11-23T00:00:00 started x y id=s0");
     let failed = event("2026-11-23T12:00:00 failed a b");
@@ -449,7 +510,9 @@ struct Expected {
 fn expected(input: &[Input], max_age: SignedDuration) -> (Vec<Expected>, u64) {
     let micros = |at: &Timestamp| at.as_microsecond();
     let last = input.iter().map(|it| match it {
-        Input::Message { received, .. } | Input::Gap { received, .. } => micros(received),
+        Input::Message { received, .. } | Input::Gap { received, .. } | Input::Connection { received, .. } => {
+            micros(received)
+        }
     });
     let last = last.max().unwrap_or_default();
     let max_age = i64::try_from(max_age.as_micros()).expect("a small number");

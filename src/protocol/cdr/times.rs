@@ -37,9 +37,9 @@ impl EventTime {
     }
 
     /// Returns the time by `clock`, as text.
-    fn text(&self, clock: CallClock) -> Option<String> {
+    fn into_text(self, clock: CallClock) -> Option<String> {
         match clock {
-            CallClock::Server => self.server.as_deref().map(str::to_owned),
+            CallClock::Server => self.server.map(str::into_string),
             CallClock::Received => {
                 let mut text = Vec::new();
                 timestamp::write(&mut text, self.received).ok()?;
@@ -49,30 +49,37 @@ impl EventTime {
     }
 }
 
-/// A server's timestamp.
+/// A server's timestamp, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ServerTime {
     /// Local time without a zone.
-    Local(DateTime),
+    Local(i64),
     /// A time with a zone, which some servers may send.
-    Zoned(Timestamp),
+    Zoned(i64),
 }
 
 impl ServerTime {
     fn parse(text: &str) -> Option<Self> {
+        if let Some(time) = timestamp::read_local(text) {
+            return Some(Self::Local(time));
+        }
         // The date library accepts a date alone.
         if !text.contains(':') {
             return None;
         }
-        if let Ok(time) = text.parse() {
-            return Some(Self::Zoned(time));
+        if let Ok(time) = text.parse::<Timestamp>() {
+            return Some(Self::Zoned(time.as_microsecond()));
         }
-        text.parse().ok().map(Self::Local)
+        let local: DateTime = text.parse().ok()?;
+        let since_1970 = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+        since_1970.as_micros().try_into().ok().map(Self::Local)
     }
 
-    fn since(&self, start: &Self) -> Option<SignedDuration> {
+    fn since(self, start: Self) -> Option<SignedDuration> {
         match (self, start) {
-            (Self::Local(end), Self::Local(start)) => Some(end.duration_since(*start)),
-            (Self::Zoned(end), Self::Zoned(start)) => Some(end.duration_since(*start)),
+            (Self::Local(end), Self::Local(start)) | (Self::Zoned(end), Self::Zoned(start)) => {
+                Some(SignedDuration::from_micros(end - start))
+            }
             (Self::Local(_), Self::Zoned(_)) | (Self::Zoned(_), Self::Local(_)) => None,
         }
     }
@@ -89,8 +96,8 @@ pub(super) struct Times {
 
 impl Times {
     /// Determines the times from the events that were seen.
-    pub(super) fn of(start: Option<&EventTime>, end: Option<&EventTime>) -> Self {
-        let (clock, duration) = match (start, end) {
+    pub(super) fn of(start: Option<EventTime>, end: Option<EventTime>) -> Self {
+        let (clock, duration) = match (&start, &end) {
             (Some(start), Some(end)) => {
                 let received = end.received.duration_since(start.received);
                 match server_duration(start, end).filter(|server| is_plausible(*server, received)) {
@@ -107,8 +114,8 @@ impl Times {
         };
         Self {
             clock: Some(clock),
-            started: start.and_then(|it| it.text(clock)),
-            ended: end.and_then(|it| it.text(clock)),
+            started: start.and_then(|it| it.into_text(clock)),
+            ended: end.and_then(|it| it.into_text(clock)),
             duration: duration.map(round_to_millis),
         }
     }
@@ -116,7 +123,7 @@ impl Times {
 
 /// Returns the difference of the server's timestamps, if both are known.
 fn server_duration(start: &EventTime, end: &EventTime) -> Option<SignedDuration> {
-    end.server_time()?.since(&start.server_time()?)
+    end.server_time()?.since(start.server_time()?)
 }
 
 /// Returns whether a duration by the server's clock is not negative, and free of a change of the zone.
@@ -143,7 +150,7 @@ mod tests {
 
     /// Returns clock and duration in seconds.
     fn times(start: &EventTime, end: &EventTime) -> (Option<CallClock>, Option<f64>) {
-        let times = Times::of(Some(start), Some(end));
+        let times = Times::of(Some(start.clone()), Some(end.clone()));
         (times.clock, times.duration.map(|it| it.as_secs_f64()))
     }
 
@@ -173,7 +180,7 @@ mod tests {
         ] {
             let (start, end) = (time("03:34:12", start), time("03:35:13.0004", end));
             assert_eq!(times(&start, &end), (Some(CallClock::Received), Some(61.0)));
-            let times = Times::of(Some(&start), Some(&end));
+            let times = Times::of(Some(start), Some(end));
             assert_eq!(times.started.as_deref(), Some("2026-11-23T03:34:12.000000Z"));
             assert_eq!(times.ended.as_deref(), Some("2026-11-23T03:35:13.000400Z"));
         }
@@ -211,10 +218,10 @@ mod tests {
     #[test]
     fn one_event_gives_one_time() {
         let server = time("03:34:12", Some("2026-11-23 04:34:12"));
-        let times = Times::of(None, Some(&server));
+        let times = Times::of(None, Some(server));
         assert_eq!((times.clock, times.started, times.duration), (Some(CallClock::Server), None, None));
         assert_eq!(times.ended.as_deref(), Some("2026-11-23 04:34:12"));
-        let times = Times::of(Some(&time("03:34:12", Some("soon"))), None);
+        let times = Times::of(Some(time("03:34:12", Some("soon"))), None);
         assert_eq!((times.clock, times.ended), (Some(CallClock::Received), None));
         assert_eq!(Times::of(None, None), Times::default());
     }

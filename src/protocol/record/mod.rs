@@ -44,7 +44,7 @@ mod write;
 pub(super) use call_record::seconds;
 pub use call_record::{CallClock, CallRecord, Missing, SessionOutcome};
 pub use connection::{ConnectionChange, ConnectionStatus};
-pub use read::{Entry, LineError, RecordedMessage, received_of, split_values};
+pub use read::{Entry, LineError, RecordedMessage, leading_time, received_of, split_values};
 pub(super) use write::write_string;
 
 /// A message as the broker delivered it.

@@ -159,12 +159,18 @@ impl<'a> Entry<'a> {
 
 /// Returns when the entry of a line was received, as [`Entry::received`] does.
 ///
-/// Lines that this crate wrote begin with the time. Of these, nothing else is read, so they may be invalid.
+/// Of lines that begin with the time, nothing else is read, so they may be invalid.
 #[must_use]
 pub fn received_of(line: &[u8]) -> Option<Timestamp> {
-    let text = line.strip_prefix(b"{\"received\":\"").and_then(|rest| rest.get(..memchr::memchr(b'"', rest)?));
-    let time = text.and_then(|text| timestamp::read(std::str::from_utf8(text).ok()?));
-    time.or_else(|| Entry::parse(line).ok()?.received())
+    leading_time(line).or_else(|| Entry::parse(line).ok()?.received())
+}
+
+/// Returns the time with which a line begins if this crate wrote it. Nothing else is read, so the line may be invalid.
+#[must_use]
+pub fn leading_time(line: &[u8]) -> Option<Timestamp> {
+    let rest = line.strip_prefix(b"{\"received\":\"")?;
+    let text = &rest[..memchr::memchr(b'"', rest)?];
+    timestamp::read(std::str::from_utf8(text).ok()?)
 }
 
 /// Splits a line that has several JSON values, as if a line end is missing between two files that were joined.

@@ -5,11 +5,13 @@
 use std::borrow::Cow;
 
 use rtcomm::internals::{self, Pretty};
+use rtcomm::protocol::anonymize::Anonymizer;
+use rtcomm::protocol::cdr::CallRecorder;
 use rtcomm::protocol::event::Event;
 use rtcomm::protocol::fields::Fields;
 use rtcomm::protocol::filter::Filter;
 use rtcomm::protocol::record::{Content, Entry, Message, Payload, Record};
-use rtcomm::protocol::topic::{EndpointId, EventTopic, Root, TopicFilter, TopicName, disjoint, intersect};
+use rtcomm::protocol::topic::{EndpointId, EventTopic, Root, TopicFilter, TopicName, Topics, disjoint, intersect};
 use serde_json::value::RawValue;
 
 /// Checks a topic, or filters and a topic, one per line.
@@ -86,6 +88,7 @@ pub(crate) fn event(bytes: &[u8]) {
 
 /// Checks a recorded line.
 pub(crate) fn record(bytes: &[u8]) {
+    anonymized_is_a_record(bytes);
     match Entry::parse(bytes) {
         Ok(Entry::Message(read)) => {
             let line = written(&read.record());
@@ -116,6 +119,26 @@ pub(crate) fn record(bytes: &[u8]) {
         }
         Err(error) => is_safe(&internals::shown(&error.to_string())),
     }
+}
+
+/// Asserts that a record is one line and a record without its names too, and gives the same calls.
+fn anonymized_is_a_record(bytes: &[u8]) {
+    let (Ok(entry), Ok(text)) = (Entry::parse(bytes), std::str::from_utf8(bytes)) else { return };
+    if !entry.is_readable() {
+        return;
+    }
+    let mut line = Vec::new();
+    let root: Root = "/rtcomm".parse().expect("a root");
+    Anonymizer::new(Topics::from(root)).write(text, &mut line);
+    let Ok(anonymized) = Entry::parse(&line) else { panic!("it became {:?}", String::from_utf8_lossy(&line)) };
+    assert_eq!(anonymized.received(), entry.received());
+    let outcomes = [&entry, &anonymized].map(|entry| {
+        let mut recorder = CallRecorder::new(std::time::Duration::from_secs(1));
+        recorder.entry(entry);
+        recorder.finish();
+        recorder.next_record().map(|record| (record.outcome, record.incomplete, record.started, record.ended))
+    });
+    assert_eq!(outcomes[0], outcomes[1]);
 }
 
 /// Checks a broker's URL.
