@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::events::event;
+use crate::support::relay::Relay;
 use crate::support::{Broker, Outcome, Rtcomm, Setup, on_every_broker, rtcomm};
 
 /// A directory with recordings.
@@ -440,6 +441,33 @@ fn a_call_is_lost_without_a_further_event() {
     publish(&broker, "started", "a/b", &json!({ "sigSessID": "s1" }));
     let outcome = watch.end().has_status(0);
     outcome.check(outcome.json_lines()[0]["cdr"] == "lost", "a lost call");
+}
+
+#[test]
+fn a_call_that_is_open_while_the_connection_is_lost_has_a_gap() {
+    let broker = Broker::mosquitto();
+    let relay = Relay::to(broker.port());
+    let url = format!("mqtt://127.0.0.1:{}", relay.port());
+    let start = |flags: &str| rtcomm(&format!("watch --json {flags}")).env("RTCOMM_BROKER", &url).start().until_ready();
+    let (watch, recorder) = (start("--cdr -c 2"), start("--status-events"));
+    publish(&broker, "started", "a/b", &json!({ "sigSessID": "s1" }));
+    publish(&broker, "started", "a/b", &json!({ "sigSessID": "s2" }));
+    recorder.wait_for_stdout("both events", |text| text.contains("\"s2\""));
+    relay.cut();
+    for process in [&watch, &recorder] {
+        process.wait_for_stderr("a second connection", |text| text.matches("may be missing").count() == 1);
+    }
+    publish(&broker, "stopped", "a/b", &json!({ "sigSessID": "s1" }));
+    publish(&broker, "stopped", "a/b", &json!({ "sigSessID": "s3" }));
+    let outcome = watch.end().has_status(0);
+    let incomplete: Vec<Value> = outcome.json_lines().iter().map(|record| record["incomplete"].clone()).collect();
+    outcome.check(incomplete == [json!(["gap"]), json!(["start"])], "the gap, and a start that was not seen");
+    recorder.wait_for_stdout("the last event", |text| text.contains("\"s3\""));
+    let recorded = recorder.terminate().stdout;
+    let tail = rtcomm("tail - --cdr --json -c 2").stdin(&recorded).run().has_status(0);
+    tail.check(without_times(&tail.stdout) == without_times(&outcome.stdout), &outcome.stdout);
+    let summary = rtcomm("tail - --summary --json").stdin(&recorded).run().has_status(0);
+    summary.check(summary.json_lines()[0]["gaps"] == 1, "one gap");
 }
 
 #[test]
