@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::rig::broker::KEEPING;
+use crate::rig::broker::PERSISTENT;
 use crate::rig::{LONG, Load, Mosquitto, Recording, figures, name, wait_on};
 
 const MANY: u64 = 20_000;
@@ -17,7 +17,7 @@ struct Loss {
 
 /// Publishes what the broker acknowledges, restarts it so many times meanwhile, and counts what came.
 fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
-    let mut broker = Mosquitto::start_with(&format!("allow_anonymous true\n{config}"));
+    let mut broker = Mosquitto::unlimited_with(&format!("allow_anonymous true\n{config}"));
     let mut recording = Recording::of(MANY);
     let process =
         broker.rtcomm("watch --json --durable archive --status-events").start_onto(recording.open()).until_ready();
@@ -59,7 +59,7 @@ fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
 fn five_restarts_of_the_broker_lose_nothing() {
-    let loss = while_messages_come(5, Signal::TERM, KEEPING);
+    let loss = while_messages_come(5, Signal::TERM, PERSISTENT);
     assert_eq!(loss.missing, 0);
 }
 
@@ -69,5 +69,5 @@ fn five_restarts_of_the_broker_lose_nothing() {
 #[ignore = "takes 50 s; make test-faults"]
 fn five_kills_of_the_broker_are_survived_and_reported() {
     // It fails unless each loss is reported and the last message arrives.
-    while_messages_come(5, Signal::KILL, KEEPING);
+    while_messages_come(5, Signal::KILL, PERSISTENT);
 }

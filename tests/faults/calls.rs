@@ -6,12 +6,12 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::rig::proxy::Plan;
-use crate::rig::{Mosquitto, Proxy, figures, rtcomm_at};
+use crate::rig::{Mosquitto, figures, rtcomm_at};
 use crate::support::client::Client;
 use crate::support::mqtt::Message;
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::pki::Authority;
+use crate::support::relay::{Plan, Relay};
 use crate::support::service::{CALL_TOPIC, reply};
 use crate::support::{Broker, Outcome, TIMEOUT};
 
@@ -39,12 +39,12 @@ fn service(broker: &Mosquitto) -> Receiver<Option<String>> {
 struct Placed {
     outcome: Outcome,
     requests: Vec<String>,
-    stories: Vec<crate::rig::proxy::Story>,
+    stories: Vec<crate::support::relay::Story>,
 }
 
 /// Places a call over a connection that breaks as planned. Later connections are not disturbed.
 fn place(broker: &Mosquitto, served: &Receiver<Option<String>>, flags: &str, plan: Plan) -> Placed {
-    let proxy = Proxy::before(broker.address(), 1, move |nth| if nth == 0 { plan.clone() } else { Plan::default() });
+    let proxy = Relay::before(broker.address(), 1, move |nth| if nth == 0 { plan.clone() } else { Plan::default() });
     let command = format!("call iggy_pop david_bowie --json --timeout 10s {flags}");
     let outcome = rtcomm_at(&command, &proxy.url()).run();
     // What the service hears of after this came after it.
@@ -84,7 +84,7 @@ impl Placed {
 
 /// Breaks the connection after ever more bytes, either way, until it stands to the end.
 fn broken_anywhere(flags: &str, step: usize) {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let served = service(&broker);
     let whole = place(&broker, &served, flags, Plan::default());
     let (up, down) = (whole.stories[0].passed_up, whole.stories[0].passed_down);
@@ -146,13 +146,13 @@ fn a_call_that_breaks_after_the_request_may_have_been_placed() {
 
 #[test]
 fn a_call_that_breaks_before_the_suback_sends_nothing() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let served = service(&broker);
     for flags in ["--mqtt-version 5", "--mqtt-version 3.1.1"] {
         // CONNACK passes, and the beginning of SUBACK.
         let connack = if flags.ends_with('5') { 11 } else { 4 };
         let placed = place(&broker, &served, flags, Plan::cut_after_down(connack + 2));
-        let sent = crate::rig::proxy::Story::clone(&placed.stories[0]);
+        let sent = crate::support::relay::Story::clone(&placed.stories[0]);
         assert_eq!(sent.passed_down, connack + 2);
         assert!(!String::from_utf8_lossy(&sent.up).contains("3PCC"), "no request was tried");
         assert_eq!(placed.check(), "unreachable");
@@ -163,14 +163,14 @@ fn a_call_that_breaks_before_the_suback_sends_nothing() {
 #[test]
 fn a_resumed_batch_places_each_call_at_most_once() {
     const LINES: usize = 300;
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let served = service(&broker);
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let batch = dir.path().join("batch.jsonl");
     let line = |n| format!("{}\n", json!({ "caller": format!("caller{n}"), "callee": "david_bowie" }));
     std::fs::write(&batch, (0..LINES).map(line).collect::<String>()).expect("the batch can be written");
     // Ever later, at last not at all.
-    let proxy = Proxy::before(broker.address(), 1, |nth| match nth {
+    let proxy = Relay::before(broker.address(), 1, |nth| match nth {
         0..6 => Plan::cut_after_down(5_000 * (nth + 1) + 7 * nth),
         _ => Plan::default(),
     });
@@ -231,7 +231,7 @@ fn every_call_of_a_broken_batch_is_reported_on_every_transport() {
         let broker = Broker::mosquitto_with(&format!("{security}{protocol}"));
         for (version, kilobytes) in [("5", 30), ("5", 100), ("5", 200), ("3.1.1", 40), ("3.1.1", 110), ("3.1.1", 210)] {
             let address = (Ipv4Addr::LOCALHOST, broker.port()).into();
-            let proxy = Proxy::before(address, 1, move |_| Plan::cut_after_up(1_000 * kilobytes));
+            let proxy = Relay::before(address, 1, move |_| Plan::cut_after_up(1_000 * kilobytes));
             let command = format!("call --mqtt-version {version} --jobs {CALLS} --timeout 10s --batch");
             let mut run = rtcomm_at(&command, &format!("{scheme}://localhost:{}", proxy.address().port())).arg(&batch);
             if security == &tls {

@@ -48,7 +48,7 @@ fn a_full_disk(flags: &str) {
     } else {
         (PathBuf::from("/dev/full"), "/dev/full, because this system does not allow mounting a tmpfs")
     };
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let start = |path: &Path| {
         let command = broker.rtcomm("watch --json --durable archive --output").arg(path);
         flags.split_whitespace().fold(command, crate::support::Rtcomm::arg).start()
@@ -92,7 +92,7 @@ fn a_full_disk_loses_nothing_of_a_synced_file() {
 
 #[test]
 fn a_file_that_cannot_be_created_fails_before_anything_is_acknowledged() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let outcome = broker.rtcomm("watch --json --durable archive --output /nowhere/at/all").run();
     outcome.has_status(1).says("cannot open /nowhere/at/all for appending: No such file or directory");
 }
@@ -102,7 +102,7 @@ fn sighup_reopens_a_renamed_file_and_nothing_is_lost() {
     const ROUNDS: u64 = 10;
     let dir = TempDir::new().expect("a temporary directory");
     let path = dir.path().join("events.jsonl");
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json --fsync --output").arg(&path).start().until_ready();
     let publisher = Load::to(broker.address(), 0..MANY).per_second(2_500).start();
     let mut files = Vec::new();
@@ -137,7 +137,7 @@ fn a_file_that_cannot_be_reopened_ends_the_run() {
     let folder = dir.path().join("folder");
     std::fs::create_dir(&folder).expect("a folder can be made");
     let path = folder.join("events.jsonl");
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json --output").arg(&path).start().until_ready();
     std::fs::rename(&folder, dir.path().join("away")).expect("the folder can be renamed");
     process.signal(Signal::HUP);
@@ -146,7 +146,7 @@ fn a_file_that_cannot_be_reopened_ends_the_run() {
 
 #[test]
 fn without_an_output_file_sighup_ends_the_run() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json").start().until_ready();
     process.signal(Signal::HUP);
     let outcome = process.end();

@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::rig::proxy::Plan;
-use crate::rig::{LONG, Load, Mosquitto, Proxy, figures, publisher, rtcomm_at, wait_on};
+use crate::rig::{LONG, Load, Mosquitto, figures, publisher, rtcomm_at, wait_on};
 use crate::support::client::Client;
 use crate::support::mqtt::property::SERVER_KEEP_ALIVE;
 use crate::support::mqtt::{Message, PINGREQ, PINGRESP, PUBACK, Packet, Properties};
 use crate::support::peer::{Connection, Peer, Script};
+use crate::support::relay::{Plan, Relay};
 use crate::support::{Outcome, Process, TIMEOUT};
 
 fn message(number: u64) -> Message {
@@ -233,8 +233,8 @@ fn a_gap_covers_what_is_lost_on_a_slow_network() {
     const COUNT: u64 = 200;
     const PER_SECOND: u32 = 50;
     for latency in [Duration::from_millis(150), Duration::from_millis(500)] {
-        let broker = Mosquitto::start();
-        let proxy = Proxy::before(broker.address(), 1, move |_| Plan { latency: Some(latency), ..Plan::default() });
+        let broker = Mosquitto::unlimited();
+        let proxy = Relay::before(broker.address(), 1, move |_| Plan { latency: Some(latency), ..Plan::default() });
         let words = "watch --json --status-events --qos 0";
         let process = rtcomm_at(words, &proxy.url()).start().until_ready();
         let limit = Arc::new(AtomicU64::new(COUNT - 1));
@@ -269,8 +269,8 @@ fn a_gap_covers_what_is_lost_on_a_slow_network() {
 /// The stream is known to be complete up to its last message.
 #[test]
 fn a_plain_cut_makes_a_narrow_gap() {
-    let broker = Mosquitto::start();
-    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let broker = Mosquitto::unlimited();
+    let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at("watch --json --status-events", &proxy.url()).start().until_ready();
     let mut client = Client::connect(broker.port());
     for number in 0..3 {

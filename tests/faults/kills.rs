@@ -32,7 +32,7 @@ impl Consumer<'_> {
 /// Publishes, and ends the consumer in this way so many times, each time in the midst of a burst of messages; then
 /// waits for what is left.
 fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, Vec<String>) {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let mut consumer = Consumer { broker: &broker, flags, recording: Recording::of(MANY) };
     let mut process = consumer.start().until_ready();
     let limit = Arc::new(AtomicU64::new(0));
@@ -84,7 +84,7 @@ fn six_kills_lose_nothing_with_mqtt_3_1_1_at_any_qos() {
 #[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_of_a_synced_file() {
     // Standard output is empty: the records are in the file.
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let mut recording = Recording::of(MANY / 10);
     let start = |recording: &Recording| {
         let command = broker.rtcomm("watch --json --durable archive --fsync --output").arg(recording.path());
@@ -122,7 +122,7 @@ fn ten_restarts_lose_nothing_and_repeat_at_most_one_message_each() {
 #[test]
 fn runs_with_a_count_divide_the_stream_without_duplicates() {
     const EACH: u64 = 500;
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(10 * EACH) };
     consumer.start().until_ready().terminate();
     broker.publish(10 * EACH);
@@ -139,7 +139,7 @@ fn runs_with_a_count_divide_the_stream_without_duplicates() {
 
 #[test]
 fn a_killed_run_leaves_its_messages_to_the_next() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let mut consumer = Consumer { broker: &broker, flags: "1", recording: Recording::of(200) };
     let process = consumer.start().until_ready();
     broker.publish(100);
@@ -155,7 +155,7 @@ fn a_killed_run_leaves_its_messages_to_the_next() {
 
 #[test]
 fn a_run_without_a_session_misses_messages_while_disconnected() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     for _ in 0..2 {
         let process = broker.rtcomm("watch --json").start().until_ready();
         process.terminate().has_status(143).prints("").says("0 messages seen");

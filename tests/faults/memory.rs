@@ -22,7 +22,7 @@ const LOOKS: u64 = 100;
 #[test]
 #[ignore = "takes 120 s; make test-faults"]
 fn memory_does_not_grow_with_two_million_messages() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();
     let tape = read_on(stdout, Tape::of(MANY));

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::rig::namespace::{Network, read_only, with_hosts};
-use crate::rig::proxy::swallow_all;
 use crate::rig::{Mosquitto, by_way_of, figures, rtcomm_at};
 use crate::support::broker::{free_port, installed};
 use crate::support::events::event;
 use crate::support::mqtt::Message;
 use crate::support::peer::{Connection, Peer, Script};
 use crate::support::pki::Authority;
+use crate::support::relay::swallow_all;
 use crate::support::service::reply;
 
 fn started() -> Message {
@@ -38,7 +38,7 @@ fn works_over_every_scheme(network: &Network, address: &str) {
     let more = format!(
         "allow_anonymous true\nlistener {ws} {address}\nprotocol websockets\nlistener {tls} {address}\n{tls_lines}"
     );
-    let broker = Mosquitto::start_within(&network.within(), address, &more);
+    let broker = Mosquitto::unlimited_within(&network.within(), address, &more);
     retain_an_event(network, address, broker.port());
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
     for (scheme, port) in [("mqtt", broker.port()), ("ws", ws), ("mqtts", tls)] {
@@ -77,7 +77,7 @@ fn a_host_with_only_loopback_reaches_its_own_broker() {
 #[test]
 fn a_host_without_ipv6_reaches_its_own_broker() {
     let Some(network) = Network::with("link set lo up\naddr del ::1/128 dev lo") else { return };
-    let broker = Mosquitto::start_within(&network.within(), "127.0.0.1", "allow_anonymous true\n");
+    let broker = Mosquitto::unlimited_within(&network.within(), "127.0.0.1", "allow_anonymous true\n");
     retain_an_event(&network, "127.0.0.1", broker.port());
     network.run(broker.rtcomm("watch -c 1")).run().has_status(0);
     network.run(broker.rtcomm("call a b")).run().has_status(6);

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::rig::lossy::{Link, NEAR};
-use crate::rig::proxy::Plan;
-use crate::rig::{LONG, Load, Mosquitto, Proxy, Recording, Tape, by_way_of, figures, has_ended, rtcomm_at, wait_on};
+use crate::rig::{LONG, Load, Mosquitto, Recording, Tape, by_way_of, figures, has_ended, rtcomm_at, wait_on};
+use crate::support::relay::{Plan, Relay};
 use crate::support::{Process, Rtcomm};
 
 /// The proxy's mischief, and the link's losses.
@@ -77,12 +77,12 @@ impl<'a> Supervised<'a> {
 #[test]
 #[ignore = "takes 75 s; make test-faults"]
 fn a_minute_of_faults_loses_nothing_and_every_gap_is_reported() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let count = 400 * MISCHIEF.as_secs();
     let is_calm = Arc::new(AtomicBool::new(false));
     let calm = is_calm.clone();
     let policy = move |nth| if calm.load(Ordering::SeqCst) { Plan::default() } else { mischief(nth) };
-    let proxy = Proxy::before(broker.address(), SEED, policy);
+    let proxy = Relay::before(broker.address(), SEED, policy);
     let mut reader = Recording::of(count);
     let recording = Recording::at(reader.path(), Tape::of(count));
     let mut run = Supervised::start(proxy.url(), &recording);
@@ -182,13 +182,13 @@ fn check_order(statuses: &[Value]) {
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
 fn a_handshake_that_breaks_anywhere_is_repeated() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     // Every other connection is cut ever later in its handshake: a clean session, so that there is a SUBACK to cut.
     let policy = |nth| match nth % 2 {
         1 => Plan::cut_after_down(nth / 2),
         _ => Plan::default(),
     };
-    let proxy = Proxy::before(broker.address(), SEED, policy);
+    let proxy = Relay::before(broker.address(), SEED, policy);
     let mut recording = Recording::of(1_000);
     let process = rtcomm_at("watch --json --status-events", &proxy.url()).start_onto(recording.open()).until_ready();
     // CONNACK and SUBACK together.
@@ -222,7 +222,7 @@ fn loss_and_delay_lose_no_message() {
     const WORDS: &str = "watch --json --durable archive --keepalive 10s --connect-timeout 30s";
     match Link::new(LOSS, DELAY, SEED) {
         Ok(link) => {
-            let broker = Mosquitto::start_within(&link.near(), "0.0.0.0", CONFIG);
+            let broker = Mosquitto::unlimited_within(&link.near(), "0.0.0.0", CONFIG);
             let run = by_way_of(&link.far(), rtcomm_at(WORDS, &format!("mqtt://{NEAR}:{}", broker.port())));
             let delivered = deliver(10_000, (link.near_outside(), broker.port()).into(), run);
             let (passed, lost) = link.packets();
@@ -232,8 +232,8 @@ fn loss_and_delay_lose_no_message() {
             ));
         }
         Err(why) => {
-            let broker = Mosquitto::start_with(CONFIG);
-            let proxy = Proxy::before(broker.address(), SEED, |nth| Plan {
+            let broker = Mosquitto::unlimited_with(CONFIG);
+            let proxy = Relay::before(broker.address(), SEED, |nth| Plan {
                 stall: Some((20_000 * (nth + 1), Duration::from_secs(3))),
                 delay: Some(2 * DELAY),
                 ..Plan::default()

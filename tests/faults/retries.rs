@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::rig::proxy::{Plan, swallow_all};
 use crate::rig::vitals::busy;
-use crate::rig::{Mosquitto, Proxy, by_way_of, figures, rtcomm_at};
+use crate::rig::{Mosquitto, by_way_of, figures, rtcomm_at};
 use crate::support::Process;
 use crate::support::broker::password_file;
 use crate::support::mqtt::{Packet, SUBSCRIBE};
+use crate::support::relay::{Plan, Relay, swallow_all};
 
 /// How long a process is looked at, and how busy it may be meanwhile. A spinning core would be busy all the time.
 const LOOK: Duration = Duration::from_secs(3);
@@ -22,7 +22,7 @@ const LITTLE: Duration = Duration::from_millis(600);
 
 #[test]
 fn without_reconnects_a_loss_ends_the_run() {
-    let mut broker = Mosquitto::start();
+    let mut broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json --status-events --no-reconnect").start().until_ready();
     broker.stop(Signal::KILL);
     let outcome = process.end().has_status(5).says("lost ");
@@ -32,7 +32,7 @@ fn without_reconnects_a_loss_ends_the_run() {
 
 #[test]
 fn max_retries_ends_the_run_and_the_reason_is_reported_once() {
-    let mut broker = Mosquitto::start();
+    let mut broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --max-retries 4").start().until_ready();
     broker.stop(Signal::TERM);
     let outcome = process.end().has_status(5).says("rtcomm: error: cannot connect to ").says("connection refused");
@@ -41,9 +41,9 @@ fn max_retries_ends_the_run_and_the_reason_is_reported_once() {
 
 #[test]
 fn retries_are_counted_from_the_last_success() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     // Each loss takes two failures to mend.
-    let proxy = Proxy::before(broker.address(), 1, |nth| match nth % 3 {
+    let proxy = Relay::before(broker.address(), 1, |nth| match nth % 3 {
         0 => Plan::default(),
         _ => Plan::cut_after_down(2),
     });
@@ -57,7 +57,7 @@ fn retries_are_counted_from_the_last_success() {
     process.terminate();
     // Without a success, all attempts count.
     let late =
-        Proxy::before(broker.address(), 1, |nth| if nth == 0 { Plan::default() } else { Plan::cut_after_down(2) });
+        Relay::before(broker.address(), 1, |nth| if nth == 0 { Plan::default() } else { Plan::cut_after_down(2) });
     let process = rtcomm_at("watch --max-retries 3 --mqtt-version 5", &late.url()).start().until_ready();
     late.cut();
     process.end().has_status(5);
@@ -68,7 +68,7 @@ fn retries_are_counted_from_the_last_success() {
 fn a_wrong_password_after_a_reconnect_ends_the_run() {
     let dir = TempDir::new().expect("a temporary directory");
     let users = password_file(dir.path(), "operator", "old");
-    let mut broker = Mosquitto::start_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
+    let mut broker = Mosquitto::unlimited_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
     let command = broker.rtcomm("watch --username operator").env("RTCOMM_PASSWORD", "old");
     let process = command.start().until_ready();
     broker.stop(Signal::TERM);
@@ -80,8 +80,8 @@ fn a_wrong_password_after_a_reconnect_ends_the_run() {
 #[test]
 fn only_a_broker_without_the_session_is_subscribed_to_again() {
     for (flags, expected) in [("", [1, 1, 1]), (" --durable archive", [1, 0, 0])] {
-        let broker = Mosquitto::start();
-        let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+        let broker = Mosquitto::unlimited();
+        let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
         let command = format!("watch --json --status-events{flags}");
         let process = rtcomm_at(&command, &proxy.url()).start().until_ready();
         for round in 1..=2 {
@@ -129,8 +129,8 @@ fn a_silent_address_costs_no_cpu_and_is_reported() {
 
 #[test]
 fn a_broker_that_drops_packets_costs_no_cpu_and_max_retries_ends_the_run() {
-    let broker = Mosquitto::start();
-    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let broker = Mosquitto::unlimited();
+    let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let words = "watch --json --status-events --connect-timeout 1s --max-retries 3";
     let process = rtcomm_at(words, &proxy.url()).start().until_ready();
     proxy.go_dark();
@@ -144,8 +144,8 @@ fn a_name_is_resolved_for_each_attempt() {
     let hosts = tempfile::NamedTempFile::new().expect("a temporary file");
     let point_to = |address: &str| fs::write(hosts.path(), format!("{address} broker.test\n")).expect("it is ours");
     point_to("127.0.0.1");
-    let mut old = Mosquitto::start();
-    let new = Mosquitto::start_with(&format!("allow_anonymous true\nlistener {} 127.0.0.2\n", old.port()));
+    let mut old = Mosquitto::unlimited();
+    let new = Mosquitto::unlimited_with(&format!("allow_anonymous true\nlistener {} 127.0.0.2\n", old.port()));
     // A view of the file system of its own, in which our file is the system's.
     let within = |script: &'static str| ["unshare", "--mount", "sh", "-c", script, "sh"];
     let mut probe = Command::new("unshare");
@@ -169,7 +169,7 @@ fn a_name_is_resolved_for_each_attempt() {
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
 fn a_broker_that_returns_is_reconnected_to() {
-    let mut broker = Mosquitto::start();
+    let mut broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json --durable archive --status-events").start().until_ready();
     broker.stop(Signal::TERM);
     let before = busy(&process);

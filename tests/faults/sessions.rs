@@ -17,7 +17,7 @@ fn nothing_after_the_last_counted_event_is_acknowledged() {
     const MANY: u64 = 60;
     for version in ["5", "3.1.1"] {
         for qos in [1, 2] {
-            let broker = Mosquitto::start();
+            let broker = Mosquitto::unlimited();
             let command = format!("watch --json --durable archive --qos {qos} --mqtt-version {version}");
             broker.rtcomm(&command).start().until_ready().terminate();
             broker.publish(MANY);
@@ -46,7 +46,7 @@ fn nothing_after_the_last_counted_event_is_acknowledged() {
 #[test]
 fn filtered_messages_after_the_last_record_are_not_acknowledged() {
     const MANY: u64 = 10;
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let command = "tail --json --durable archive --topic /rtcomm/event/#";
     broker.rtcomm(command).start().until_ready().terminate();
     Client::connect(broker.port()).publish("/rtcomm/event/registration/failed/iggy_pop", event(&json!({})));
@@ -59,7 +59,7 @@ fn filtered_messages_after_the_last_record_are_not_acknowledged() {
 #[test]
 fn a_count_reached_within_a_burst_leaves_the_rest_to_the_next_run() {
     const MANY: u64 = 1_000;
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json --durable archive -c 500").start().until_ready();
     broker.publish(MANY);
     let first = process.end().has_status(0);
@@ -77,7 +77,7 @@ fn a_count_reached_within_a_burst_leaves_the_rest_to_the_next_run() {
 
 #[test]
 fn two_processes_with_one_session_name_are_warned() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let start = || broker.rtcomm("watch --durable archive").start().until_ready();
     let processes = [start(), start()];
     for process in &processes {
@@ -91,7 +91,7 @@ fn two_processes_with_one_session_name_are_warned() {
 
 #[test]
 fn filtered_messages_are_acknowledged() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let command = "watch --json --durable archive --failed";
     let process = broker.rtcomm(command).start().until_ready();
     broker.publish(10);
@@ -106,7 +106,7 @@ fn filtered_messages_are_acknowledged() {
 
 #[test]
 fn a_deleted_session_has_no_messages() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     broker.rtcomm("watch --durable archive").start().until_ready().terminate();
     broker.publish(10);
     let outcome = broker.rtcomm("watch --durable-delete archive").run().has_status(0).prints("");
@@ -120,7 +120,7 @@ fn a_deleted_session_has_no_messages() {
 
 #[test]
 fn a_session_ends_at_its_expiry() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let command = "watch --json --durable archive --durable-expiry 1s --status-events";
     broker.rtcomm(command).start().until_ready().terminate();
     broker.publish(10);
@@ -134,7 +134,7 @@ fn a_session_ends_at_its_expiry() {
 
 #[test]
 fn messages_are_delivered_with_the_requested_qos_in_both_versions() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     for (version, qos) in [("3.1.1", 2), ("5", 2), ("3.1.1", 1), ("5", 1), ("5", 0), ("3.1.1", 0)] {
         let command = format!("watch --json -c 1 --qos {qos} --mqtt-version {version}");
         let process = broker.rtcomm(&command).start().until_ready();

@@ -39,7 +39,7 @@ impl<'a> Members<'a> {
 
 #[test]
 fn three_members_divide_the_stream_and_a_killed_member_loses_nothing() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let mut members = Members::of(&broker);
     let mut running: Vec<Process> = (0..3).map(|member| members.start(member).until_ready()).collect();
     let publisher = Load::to(broker.address(), 0..MANY).per_second(3_000).start();

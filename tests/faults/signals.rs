@@ -9,10 +9,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::rig::proxy::{Plan, swallow_all};
 use crate::rig::tape::read_on;
-use crate::rig::{LONG, Mosquitto, Proxy, Tape, figures, name, rtcomm_at, wait_on};
+use crate::rig::{LONG, Mosquitto, Tape, figures, name, rtcomm_at, wait_on};
 use crate::support::peer::Peer;
+use crate::support::relay::{Plan, Relay, swallow_all};
 use crate::support::{Outcome, Process, TIMEOUT};
 
 /// Maximum time for a run to end on a busy machine.
@@ -42,7 +42,7 @@ fn ends(process: Process, signal: Signal) -> (Outcome, Duration) {
 
 #[test]
 fn a_signal_ends_an_idle_run_with_a_disconnect_and_a_summary() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     for command in ["watch", "watch --durable archive", "tail --json"] {
         for (signal, status) in SIGNALS {
             let (outcome, took) = ends(broker.rtcomm(command).start().until_ready(), signal);
@@ -60,7 +60,7 @@ fn a_signal_ends_an_idle_run_with_a_disconnect_and_a_summary() {
 fn a_run_that_ends_while_connecting_ends_cleanly() {
     const THREADS: usize = 8;
     const RUNS: usize = 100;
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let run = || {
         for _ in 0..RUNS {
             let (process, stdout) = broker.rtcomm("tail --json").start_unread();
@@ -73,7 +73,7 @@ fn a_run_that_ends_while_connecting_ends_cleanly() {
 
 #[test]
 fn acknowledged_messages_are_printed_before_the_end() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();
     let tape = read_on(stdout, Tape::of(TOO_MANY));
@@ -126,7 +126,7 @@ fn blocked(broker: &Mosquitto) -> (Process, std::process::ChildStdout) {
 #[test]
 fn a_run_with_blocked_output_ends_and_acknowledges_only_what_it_wrote() {
     for (signal, status) in SIGNALS {
-        let broker = Mosquitto::start();
+        let broker = Mosquitto::unlimited();
         let (process, stdout) = blocked(&broker);
         let (outcome, took) = ends(process, signal);
         outcome.has_status(status).says("blocked: the remaining records are not written");
@@ -148,7 +148,7 @@ fn a_run_with_blocked_output_ends_and_acknowledges_only_what_it_wrote() {
 #[test]
 fn a_second_signal_ends_a_run_with_blocked_output_at_once() {
     let start = || {
-        let broker = Mosquitto::start();
+        let broker = Mosquitto::unlimited();
         let (process, stdout) = blocked(&broker);
         (process, (broker, stdout))
     };
@@ -213,9 +213,9 @@ fn a_run_with_a_hanging_connection_ends() {
 #[test]
 fn a_second_signal_ends_a_run_with_a_hanging_connection_at_once() {
     let subscribing = || {
-        let broker = Mosquitto::start();
+        let broker = Mosquitto::unlimited();
         // The answer to the connection passes, and the one to the subscription does not.
-        let proxy = Proxy::before(broker.address(), 1, |_| Plan { stall: Some((1, LONG)), ..Plan::default() });
+        let proxy = Relay::before(broker.address(), 1, |_| Plan { stall: Some((1, LONG)), ..Plan::default() });
         let process = rtcomm_at("watch", &proxy.url()).start();
         let stalls = || proxy.stories().iter().any(|it| it.stalled.is_some());
         wait_on(&process, "the answer that does not pass", TIMEOUT, stalls);
@@ -233,7 +233,7 @@ fn a_second_signal_ends_a_run_with_a_hanging_connection_at_once() {
 
 #[test]
 fn a_run_that_waits_to_reconnect_ends_at_once() {
-    let mut broker = Mosquitto::start();
+    let mut broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch").start().until_ready();
     broker.stop(Signal::KILL);
     process.wait_for_stderr("a failed try", |text| text.contains("trying again"));
@@ -245,8 +245,8 @@ fn a_run_that_waits_to_reconnect_ends_at_once() {
 
 #[test]
 fn a_run_that_reconnects_to_an_address_that_drops_packets_ends_soon() {
-    let broker = Mosquitto::start();
-    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let broker = Mosquitto::unlimited();
+    let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at("watch", &proxy.url()).start().until_ready();
     proxy.go_dark();
     wait_until_it_asks(&process, proxy.address());
@@ -258,7 +258,7 @@ fn a_run_that_reconnects_to_an_address_that_drops_packets_ends_soon() {
 
 #[test]
 fn an_interrupted_call_is_reported_as_perhaps_placed() {
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let mut service = crate::support::client::Client::connect(broker.port());
     service.subscribe("/rtcomm/callControl");
     for (signal, status) in SIGNALS {
@@ -280,7 +280,7 @@ fn reopening_a_blocked_output_does_not_keep_a_run_from_ending() {
     assert!(made.success());
     // Keep both ends open, so that it can be opened but is not read.
     let held = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the pipe opens");
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json --output").arg(&path).start().until_ready();
     broker.publish(TOO_MANY);
     wait_until_full(&process, &held);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::rig::tape::read_on;
-use crate::rig::vitals::{KiB, own, peak, resident};
+use crate::rig::vitals::{LIMIT, OWN_LIMIT, own, peak, resident};
 use crate::rig::{LONG, Load, Mosquitto, Tape, figures, publisher, rtcomm_at, wait_on};
 use crate::support::mqtt::{CONNECT, Message, PINGREQ, PINGRESP, PUBACK, Packet, Properties, SUBSCRIBE, Subscribe};
 use crate::support::peer::{Connection, Peer, Received, Script};
@@ -19,9 +19,6 @@ use crate::support::peer::{Connection, Peer, Received, Script};
 const INTERVALS: u32 = 4;
 
 const MANY: u64 = 100_000;
-
-/// How much may be in memory, in a debug build too.
-const LIMIT: KiB = KiB(16 * 1024);
 
 /// The events of a scripted peer, as many bytes as a pipe and two sockets do not hold.
 fn events(numbers: std::ops::Range<u64>, qos: u8) -> impl Iterator<Item = Packet> {
@@ -33,7 +30,7 @@ fn events(numbers: std::ops::Range<u64>, qos: u8) -> impl Iterator<Item = Packet
 
 fn stands_still(flags: &str) {
     const KEEPALIVE: Duration = Duration::from_secs(2);
-    let broker = Mosquitto::start_with("allow_anonymous true\nmax_queued_bytes 0\n");
+    let broker = Mosquitto::unlimited_with("allow_anonymous true\nmax_queued_bytes 0\n");
     let words = format!("watch --json --keepalive 2s {flags}");
     let (process, stdout) = broker.rtcomm(&words).start_unread();
     let process = process.until_ready();
@@ -57,7 +54,7 @@ fn stands_still(flags: &str) {
     outcome.check(connections == 1, &format!("one session, not {connections}"));
     outcome.check(!outcome.stderr.contains("warning"), "nothing to report");
     outcome.check(tape.duplicates() == 0, "no duplicates over one connection");
-    outcome.check(highest < LIMIT, &format!("{highest} in memory"));
+    outcome.check(highest < LIMIT && owned < OWN_LIMIT, &format!("{highest} in memory, {owned} beside code"));
 }
 
 #[test]
@@ -148,7 +145,7 @@ fn a_client_is_never_silent_for_a_whole_keep_alive_interval() {
 #[ignore = "takes 15 s; make test-faults"]
 fn a_peer_is_not_considered_dead_while_the_output_is_blocked() {
     for version in ["5", "3.1.1"] {
-        let broker = Mosquitto::start_with("allow_anonymous true\nmax_queued_bytes 0\n");
+        let broker = Mosquitto::unlimited_with("allow_anonymous true\nmax_queued_bytes 0\n");
         let words = format!("watch --json --keepalive 1s --no-reconnect --mqtt-version {version}");
         let (process, stdout) = broker.rtcomm(&words).start_unread();
         let process = process.until_ready();
@@ -245,15 +242,15 @@ fn acknowledges_to_a_peer_that_only_writes() {
     let (process, stdout) = rtcomm_at(words, &peer.url()).start_unread();
     let tape = read_on(stdout, Tape::of(COUNT * ROUNDS));
     wait_on(&process, "every event", LONG, || tape.lock().is_complete());
-    let highest = peak(&process);
+    let (highest, owned) = (peak(&process), own(&process));
     process.terminate();
     tape.lock().check_is_whole();
     peer.wait_for_end();
     let acknowledged = peer.seen_of(PUBACK).len() as u64;
     figures(format_args!(
-        "{acknowledged} of {} acknowledged to a peer that writes {COUNT} before it reads; {highest} at the most",
+        "{acknowledged} of {} acknowledged to a peer that writes {COUNT} before it reads; {highest} at the most, {owned} beside code",
         COUNT * ROUNDS
     ));
     assert_eq!(acknowledged, COUNT * ROUNDS);
-    assert!(highest < LIMIT, "{highest} in memory");
+    assert!(highest < LIMIT && owned < OWN_LIMIT, "{highest} in memory, {owned} beside code");
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::rig::proxy::Plan;
-use crate::rig::{Mosquitto, Proxy, rtcomm_at, wait_on};
+use crate::rig::{Mosquitto, rtcomm_at, wait_on};
+use crate::support::relay::{Plan, Relay};
 use crate::support::{Outcome, TIMEOUT, rtcomm};
 
 /// How many complete lines have this text in them; an event has its endpoint's name in several places.
@@ -17,8 +17,8 @@ fn lines_with(text: &str, ending: &str) -> usize {
 
 /// A run whose connection was cut twice, with an event before, between and after.
 fn cut_twice(words: &str) -> Outcome {
-    let broker = Mosquitto::start_with("allow_anonymous true\nlog_type debug\n");
-    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let broker = Mosquitto::unlimited_with("allow_anonymous true\nlog_type debug\n");
+    let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at(words, &proxy.url()).start().until_ready();
     // Standard error reports it a moment before the record.
     let wait_for_record = |count| {
@@ -76,8 +76,8 @@ fn every_loss_has_a_disconnected_and_a_gap_record() {
 
 #[test]
 fn a_gap_begins_no_earlier_than_the_stream_was_last_ready() {
-    let broker = Mosquitto::start();
-    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let broker = Mosquitto::unlimited();
+    let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at("watch --json --status-events", &proxy.url()).start().until_ready();
     for losses in 1..=2 {
         proxy.cut();
@@ -103,8 +103,8 @@ fn a_gap_begins_no_earlier_than_the_stream_was_last_ready() {
 #[test]
 fn a_gap_begins_no_earlier_than_one_and_a_half_keepalives_before_its_loss() {
     const SILENCE: Duration = Duration::from_secs(4);
-    let broker = Mosquitto::start();
-    let proxy = Proxy::before(broker.address(), 1, |_| Plan::default());
+    let broker = Mosquitto::unlimited();
+    let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let watch = "watch --json --status-events --keepalive 1s";
     let process = rtcomm_at(watch, &proxy.url()).start().until_ready();
     broker.publish(1);
@@ -153,7 +153,7 @@ fn pretty_output_shows_connection_changes() {
 fn connection_records_are_written_to_the_file_too() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let path = dir.path().join("events.jsonl");
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::unlimited();
     let command = broker.rtcomm("watch --json --status-events --fsync -c 1 --output").arg(&path);
     let process = command.start().until_ready();
     broker.publish(1);

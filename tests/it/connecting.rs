@@ -239,7 +239,7 @@ fn no_proxy_is_read_as_curl_reads_it() {
     for (host, no_proxy, is_bypassed) in NO_PROXY {
         let proxy = Relay::proxy(Answer::Refuse("403 Forbidden"));
         let run = rtcomm("watch --connect-timeout 5s --broker").arg(format!("mqtts://{host}:{}", free_port()));
-        let run = run.env("https_proxy", format!("http://127.0.0.1:{}", proxy.port())).env("no_proxy", no_proxy);
+        let run = run.env("https_proxy", proxy.http_url()).env("no_proxy", no_proxy);
         let outcome = run.run().has_status(5).prints("");
         let is_asked = !proxy.heads().is_empty();
         let expected = if is_bypassed { "no proxy" } else { "the proxy" };

@@ -117,7 +117,8 @@ fn errors_of_connecting() {
     let http = Peer::saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     let mail = Peer::saying(b"220 mail.example ESMTP\r\n\r\n");
     let plain = Broker::mosquitto();
-    let relay = |answer| format!("http://127.0.0.1:{}", Relay::proxy(answer).port());
+    let [forbids, wants_password] =
+        ["403 Forbidden", "407 Proxy Authentication Required"].map(|status| Relay::proxy(Answer::Refuse(status)));
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let timeout = |row: Row| row.flag("--connect-timeout", "1s");
     check_all(&[
@@ -137,9 +138,9 @@ fn errors_of_connecting() {
         ),
         row("no proxy", plain.url(), 5, "cannot connect to the proxy 127.0.0.1:", "--proxy").flag("--proxy", nobody),
         row("proxy refuses", plain.url(), 5, "the proxy refuses: HTTP/1.1 403 Forbidden", "may connect")
-            .flag("--proxy", relay(Answer::Refuse("403 Forbidden"))),
+            .flag("--proxy", forbids.http_url()),
         row("proxy wants a password", plain.url(), 5, "user name and a password", "https_proxy")
-            .flag("--proxy", relay(Answer::Refuse("407 Proxy Authentication Required"))),
+            .flag("--proxy", wants_password.http_url()),
         row("no HTTP proxy", plain.url(), 5, "the proxy is not an HTTP proxy", "--proxy")
             .flag("--proxy", mail.url().replace("mqtt", "http")),
     ]);
@@ -190,7 +191,8 @@ fn errors_of_tls() {
         ]);
     }
     // Also through a proxy.
-    let proxy = || format!("http://127.0.0.1:{}", Relay::proxy(Answer::Connect).port());
+    let relay = Relay::proxy(Answer::Connect);
+    let proxy = || relay.http_url();
     check_all(&[
         row("unknown CA", tls(&good), 5, "unknown CA", "--cafile").trusting(&other).flag("--proxy", proxy()),
         row("host name mismatch", tls(&elsewhere), 5, "not for localhost", "--broker")

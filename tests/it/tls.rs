@@ -274,9 +274,7 @@ fn a_host_name_is_verified_and_sent_in_its_canonical_form() {
     let broker = broker("mqtts", &authority.server(), "");
     // The proxy resolves the name.
     let proxy = Relay::proxy(Answer::Connect);
-    let by_way_of = |run: Rtcomm| {
-        run.arg("--cafile").arg(authority.cafile()).arg("--proxy").arg(format!("http://127.0.0.1:{}", proxy.port()))
-    };
+    let by_way_of = |run: Rtcomm| run.arg("--cafile").arg(authority.cafile()).arg("--proxy").arg(proxy.http_url());
     for (host, name) in [
         ("localhost", Some("localhost")),
         ("LOCALHOST", Some("localhost")),
@@ -399,7 +397,7 @@ fn a_proxy_is_used_if_it_is_given() {
             let by_way_of = |run: Rtcomm| {
                 let run =
                     run.env("RTCOMM_MQTT_VERSION", version).env("RTCOMM_BROKER", broker.url_as(scheme, "localhost"));
-                run.arg("--proxy").arg(format!("http://127.0.0.1:{}", proxy.port()))
+                run.arg("--proxy").arg(proxy.http_url())
             };
             succeeds(by_way_of(trusting(&authority, scheme, rtcomm("watch"))));
             let call = by_way_of(trusting(&authority, scheme, rtcomm("call a b"))).start();
@@ -496,7 +494,7 @@ fn escaped_proxy_credentials_work_for_each_command() {
 fn the_proxy_variable_of_the_library_is_ignored() {
     let broker = Broker::mosquitto();
     let proxy = Relay::proxy(Answer::Connect);
-    let url = format!("http://127.0.0.1:{}", proxy.port());
+    let url = proxy.http_url();
     let run = call(&broker.url()).env("PAHO_C_CLIENT_USE_HTTP_PROXY", "TRUE").env("http_proxy", url);
     run.run().has_status(6);
     assert!(proxy.heads().is_empty(), "{:?}", proxy.heads());

@@ -1,115 +1,34 @@
-//! A mosquitto that can be killed and restarted on the same port.
+//! mosquitto with room for everything that waits during a fault.
 
-use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use super::{Load, rtcomm_at};
+use crate::support::mosquitto::Mosquitto;
+use crate::support::{Rtcomm, TIMEOUT};
 
-use rustix::process::Signal;
-use tempfile::TempDir;
+/// Messages wait in any number, and none is held back until the previous one is acknowledged.
+const UNLIMITED: &str = "max_queued_messages 0\nset_tcp_nodelay true\n";
 
-use super::Load;
-use crate::support::broker::{free_port, installed};
-use crate::support::{Process, Rtcomm, TIMEOUT};
-
-/// Number of attempts with another port, if the chosen one is taken meanwhile.
-const TRIES: usize = 20;
-
-/// What it keeps when it is stopped, and every second besides.
-pub(crate) const KEEPING: &str = "persistence true\nautosave_interval 1\n";
-
-/// mosquitto, open to everybody, with room for all that waits.
-pub(crate) struct Mosquitto {
-    port: u16,
-    /// The program and arguments that start it in another namespace, if any.
-    within: Vec<String>,
-    dir: TempDir,
-    process: Option<Process>,
-}
+/// What waits is kept when the broker stops, and every second besides.
+pub(crate) const PERSISTENT: &str = "persistence true\nautosave_interval 1\n";
 
 impl Mosquitto {
-    pub(crate) fn start() -> Self {
-        Self::start_with("allow_anonymous true\n")
+    /// Open to everybody.
+    pub(crate) fn unlimited() -> Self {
+        Self::unlimited_with("allow_anonymous true\n")
     }
 
     /// With these lines in its configuration.
-    pub(crate) fn start_with(more: &str) -> Self {
-        Self::start_within(&[], "127.0.0.1", more)
+    pub(crate) fn unlimited_with(settings: &str) -> Self {
+        Self::start(&format!("{UNLIMITED}{settings}"))
     }
 
     /// By way of another program, listening at an address that is known there.
-    pub(crate) fn start_within(within: &[&str], address: &str, more: &str) -> Self {
-        let dir = TempDir::new().expect("a temporary directory");
-        let within = within.iter().map(ToString::to_string).collect();
-        let mut broker = Self { port: 0, within, dir, process: None };
-        for _ in 0..TRIES {
-            broker.port = free_port();
-            let config = format!(
-                "listener {} {address}\nuser root\nlog_dest stderr\nlog_type error\nlog_type warning\nlog_type notice\n\
-                 log_type information\npersistence_location {}/\nmax_queued_messages 0\nset_tcp_nodelay true\n{more}",
-                broker.port,
-                broker.dir.path().display()
-            );
-            std::fs::write(broker.dir.path().join("mosquitto.conf"), config).expect("the configuration can be written");
-            match broker.run() {
-                Ok(()) => return broker,
-                Err(story) => assert!(story.contains("in use"), "mosquitto does not start\n{story}"),
-            }
-        }
-        panic!("no free port for mosquitto in {TRIES} tries");
-    }
-
-    fn run(&mut self) -> Result<(), String> {
-        let mosquitto = installed("mosquitto");
-        let mut command = match self.within.split_first() {
-            None => Command::new(mosquitto),
-            Some((program, args)) => {
-                let mut command = Command::new(installed(program));
-                command.args(args).arg(mosquitto);
-                command
-            }
-        };
-        let file = self.dir.path().join("mosquitto.conf");
-        command.arg("-c").arg(file).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-        let process = Process::start(&mut command);
-        let runs = process.stderr.wait_until(|bytes| String::from_utf8_lossy(bytes).contains(" running"));
-        let story = process.so_far("started");
-        self.process = Some(process);
-        if runs { Ok(()) } else { Err(story) }
-    }
-
-    /// Stops it, and waits until it is gone.
-    pub(crate) fn stop(&mut self, signal: Signal) {
-        let process = self.process.take().expect("it runs");
-        process.signal(signal);
-        process.end();
-    }
-
-    /// Restarts it on the same port.
-    pub(crate) fn start_again(&mut self) {
-        if let Err(story) = self.run() {
-            panic!("mosquitto does not start again\n{story}");
-        }
-    }
-
-    /// What it has logged since it was started.
-    pub(crate) fn log(&self) -> String {
-        self.process.as_ref().expect("it runs").stderr.text()
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("mqtt://{}", self.address())
+    pub(crate) fn unlimited_within(within: &[&str], address: &str, settings: &str) -> Self {
+        Self::start_within(within, address, &format!("{UNLIMITED}{settings}"))
     }
 
     /// A run of `rtcomm` at this broker.
     pub(crate) fn rtcomm(&self, words: &str) -> Rtcomm {
-        super::rtcomm_at(words, &self.url())
+        rtcomm_at(words, &self.url())
     }
 
     /// Publishes `count` events, and waits until the broker has them all.

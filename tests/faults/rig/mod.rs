@@ -8,18 +8,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+pub(crate) use crate::support::mosquitto::Mosquitto;
 use crate::support::{Process, Rtcomm};
 
 pub(crate) mod broker;
 pub(crate) mod lossy;
 pub(crate) mod namespace;
-pub(crate) mod proxy;
 pub(crate) mod publisher;
 pub(crate) mod tape;
 pub(crate) mod vitals;
 
-pub(crate) use broker::Mosquitto;
-pub(crate) use proxy::Proxy;
 pub(crate) use publisher::Load;
 pub(crate) use tape::{Recording, Tape};
 

@@ -3,23 +3,23 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-use tempfile::TempDir;
+use std::process::Command;
 
 use super::client::Client;
+use super::mosquitto::Mosquitto;
 use super::{Process, Rtcomm, rtcomm};
-
-/// Number of attempts with another port, if the chosen one is taken meanwhile.
-const TRIES: usize = 20;
 
 /// A broker at work.
 pub(crate) struct Broker {
-    port: u16,
+    server: Server,
     /// Whether it delivers in the order of publication across all subscriptions of a client.
     pub(crate) keeps_order: bool,
-    _process: Process,
-    _config: Option<TempDir>,
+}
+
+/// The process of a broker, which is killed when this is dropped.
+enum Server {
+    Mosquitto(Mosquitto),
+    Demo { port: u16, _process: Process },
 }
 
 impl Broker {
@@ -30,28 +30,7 @@ impl Broker {
 
     /// mosquitto with this configuration; the listener is added.
     pub(crate) fn mosquitto_with(config: &str) -> Self {
-        let mosquitto = installed("mosquitto");
-        let dir = TempDir::new().expect("a temporary directory");
-        for _ in 0..TRIES {
-            let port = free_port();
-            let file = dir.path().join("mosquitto.conf");
-            // Without `user` it would give up the right to read its own files where root runs the tests.
-            let mut config = format!("listener {port} 127.0.0.1\nuser root\nlog_dest stderr\nlog_type all\n{config}");
-            if config.contains("protocol websockets") {
-                // mosquitto 2.0.11 does not start unless one listener has no such setting.
-                config = format!("{config}listener {} 127.0.0.1\n", free_port());
-            }
-            std::fs::write(&file, config).expect("the configuration can be written");
-            let mut command = Command::new(&mosquitto);
-            command.arg("-c").arg(&file).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-            let process = Process::start(&mut command);
-            let says = |word: &str| process.stderr.wait_until(|bytes| String::from_utf8_lossy(bytes).contains(word));
-            if says(" running") {
-                return Self { port, keeps_order: true, _process: process, _config: Some(dir) };
-            }
-            assert!(says("in use"), "mosquitto does not start\n{}", process.so_far("ended"));
-        }
-        panic!("no free port for mosquitto in {TRIES} tries");
+        Self { server: Server::Mosquitto(Mosquitto::start(config)), keeps_order: true }
     }
 
     /// The broker of `rtcomm demo`, in a world where nothing happens by itself.
@@ -66,30 +45,33 @@ impl Broker {
         let address = process.stdout.text();
         let port = address.trim_end().strip_prefix("RTCOMM_BROKER=mqtt://127.0.0.1:").and_then(|it| it.parse().ok());
         let Some(port) = port else { panic!("no address\n{}", process.so_far("running")) };
-        Self { port, keeps_order: false, _process: process, _config: None }
+        Self { server: Server::Demo { port, _process: process }, keeps_order: false }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        self.url_as("mqtt", "127.0.0.1")
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        match &self.server {
+            Server::Mosquitto(mosquitto) => mosquitto.port(),
+            Server::Demo { port, .. } => *port,
+        }
     }
 
     /// Its address with another scheme and name.
     pub(crate) fn url_as(&self, scheme: &str, host: &str) -> String {
-        format!("{scheme}://{host}:{}", self.port)
+        format!("{scheme}://{host}:{}", self.port())
     }
 
     /// A browser at this broker.
     pub(crate) fn old_client(&self) -> Client {
-        Client::connect_3_1(self.port)
+        Client::connect_3_1(self.port())
     }
 
     /// Somebody else at this broker.
     pub(crate) fn client(&self) -> Client {
-        Client::connect(self.port)
+        Client::connect(self.port())
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod events;
 pub(crate) mod guarded;
+pub(crate) mod mosquitto;
 pub(crate) mod mqtt;
 pub(crate) mod peer;
 pub(crate) mod pki;
