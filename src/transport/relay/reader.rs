@@ -19,6 +19,9 @@ use super::{
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
 
+use moderation::Arrival;
+
+mod moderation;
 mod replay;
 
 pub use replay::Replayed;
@@ -30,18 +33,6 @@ const LONGEST_SLICE: Duration = Duration::from_secs(1);
 
 /// If a read begins so long after everything was read, the handling of messages was held up.
 const STALL: Duration = Duration::from_millis(50);
-
-/// A read that takes longer has waited for the broker.
-const WAITED: Duration = Duration::from_micros(50);
-
-/// A stream in which reads take longer is idle.
-const IDLE: Duration = Duration::from_millis(2);
-
-/// How long to let messages collect while they come faster than they are handled one by one.
-const MODERATION: Duration = Duration::from_micros(500);
-
-/// A read of so many bytes is worth its system call: there is nothing to collect for.
-const WORTHWHILE: usize = 48 * 1024;
 
 /// How many bytes may wait for a broker that does not read: the acknowledgements of four million messages. It may be
 /// blocked itself while it writes to us, so waiting for it could block both sides.
@@ -73,11 +64,11 @@ pub(super) struct Reader {
     round_trip: Duration,
     /// When nothing began to be proved by what comes, until a later PINGREQ is answered.
     unproven: Option<Moment>,
-    /// Whether to let messages collect before the next read.
-    is_busy: bool,
-    /// Whether the last read had to wait for long. A broker with Nagle's algorithm, as mosquitto, holds a second message back
-    /// until the first is acknowledged [RFC 896], which the kernel puts off for up to 40 ms.
-    is_idle: bool,
+    /// How the last bytes arrived. A broker with Nagle's algorithm, as mosquitto, holds a second message of an idle stream
+    /// back until the first is acknowledged [RFC 896], which the kernel puts off for up to 40 ms.
+    arrival: Arrival,
+    /// Whether the messages of the last read were acknowledged.
+    has_acknowledged: bool,
 }
 
 /// What is left to read of a message that is too large.
@@ -109,8 +100,8 @@ impl Reader {
             drained: Moment::now(),
             round_trip: Duration::ZERO,
             unproven: None,
-            is_busy: false,
-            is_idle: true,
+            arrival: Arrival::Late,
+            has_acknowledged: false,
         }
     }
 
@@ -146,14 +137,14 @@ impl Reader {
 
     /// Reads what has come, and waits for it for as long as the broker may be silent.
     fn fill(&mut self, buffer: &mut Buffer) -> Result<(), ConnectionEnd> {
-        if self.is_busy {
-            thread::sleep(MODERATION);
+        if let Some(pause) = self.arrival.pause(self.has_acknowledged) {
+            thread::sleep(pause);
         }
         let patience = self.connection.times.keepalive().mul_f64(SILENCE_FACTOR);
         let (mut silence, mut slice) = (Duration::ZERO, FIRST_SLICE);
         let packet_len = packet_len(buffer.unhandled());
         loop {
-            if self.options.acknowledges_at_once || self.is_idle {
+            if self.options.acknowledges_at_once || self.arrival == Arrival::Late {
                 self.connection.writer.acknowledge_at_once();
             }
             let before = Moment::now();
@@ -171,8 +162,7 @@ impl Reader {
                     if is_short {
                         self.drained = after;
                     }
-                    self.is_idle = after.since(before) > IDLE;
-                    self.is_busy = is_short && count < WORTHWHILE && after.since(before) < WAITED;
+                    self.arrival = Arrival::of_read(count, is_short, after.since(before));
                     return Ok(());
                 }
                 None => {
@@ -422,12 +412,12 @@ impl Reader {
             self.library.send(&self.to_library);
             self.to_library.clear();
         }
+        self.has_acknowledged = false;
         if handler.commit() == Ack::Withhold {
             self.is_withheld = true;
         } else if !self.acknowledgements.is_empty() {
             self.connection.send(&self.acknowledgements);
-            // A broker that waits for them sends nothing until it has them.
-            self.is_busy = false;
+            self.has_acknowledged = true;
         }
         self.acknowledgements.clear();
         self.connection.messages.store(self.messages, Ordering::Relaxed);
