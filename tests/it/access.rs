@@ -1,4 +1,4 @@
-//! Denied subscriptions and publications are reported, and the grants in README are sufficient and minimal.
+//! Denied subscriptions and publications are reported, and the grants in docs/access-lists.md are sufficient and minimal.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -70,11 +70,12 @@ fn a_denied_publication_exits_with_4_or_at_the_deadline() {
     }
 }
 
-/// The block of README that begins with this line, up to its end.
-fn block_of_readme(first: &str) -> String {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is a README");
-    let at = readme.find(first).unwrap_or_else(|| panic!("README has a block that begins with `{first}`"));
-    let block = &readme[at..];
+/// The block of docs/access-lists.md that begins with this line, up to its end.
+fn block_of_document(first: &str) -> String {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access-lists.md");
+    let document = std::fs::read_to_string(file).expect("it is a file");
+    let at = document.find(first).unwrap_or_else(|| panic!("a block begins with `{first}`"));
+    let block = &document[at..];
     block[..block.find("```").expect("a block ends")].to_owned()
 }
 
@@ -114,7 +115,7 @@ fn check_that_it_works(guarded: &Guarded, (role, topic, commands): (&str, &str, 
 fn the_dynamic_security_grants_in_readme_are_sufficient_and_minimal() {
     let guarded = Guarded::new();
     guarded.grant("service", &ALL);
-    let script = block_of_readme("mosquitto_ctrl dynsec createRole rtcomm-watch");
+    let script = block_of_document("mosquitto_ctrl dynsec createRole rtcomm-watch");
     guarded.administer(&script);
     for role in ROLES {
         let name = role.0;
@@ -126,7 +127,7 @@ fn the_dynamic_security_grants_in_readme_are_sufficient_and_minimal() {
         }
         let head = format!("mosquitto_ctrl dynsec addRoleACL {name} ");
         let grants: Vec<_> = script.lines().filter_map(|line| line.strip_prefix(&head)).collect();
-        assert!(!grants.is_empty(), "README grants {name} something");
+        assert!(!grants.is_empty(), "{name} is granted something");
         for grant in grants {
             let without = grant.strip_suffix(" allow").expect("a grant allows");
             guarded.administer(&format!("mosquitto_ctrl dynsec removeRoleACL {name} {without}"));
@@ -184,7 +185,7 @@ fn at(broker: &Broker, user: &str, version: &str, words: &str) -> Outcome {
 #[test]
 fn the_access_list_in_readme_is_sufficient_and_minimal() {
     let dir = TempDir::new().expect("a temporary directory");
-    let list = block_of_readme("user watcher\n");
+    let list = block_of_document("user watcher\n");
     let users: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix("user ")).collect();
     let event = Message::new(STARTED, event(&json!({}))).retained();
     let started = |list: &str| {

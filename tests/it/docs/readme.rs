@@ -1,6 +1,6 @@
-//! Runs the commands in README and the man pages, and compares README's tables with the program.
+//! Runs the commands in README, `docs/` and the man pages, and compares README's tables with the program.
 //!
-//! In README, the lines of a `console` block are run one by one, an `sh` block as one script if it uses `rtcomm`, and the lines
+//! In README and `docs/`, the lines of a `console` block are run one by one, an `sh` block as one script if it uses `rtcomm`, and the lines
 //! of a `crontab` block without their times. `# exits N` is the expected status if it is not 0. Inline code that begins with
 //! `rtcomm ` is run too.
 
@@ -19,8 +19,8 @@ type Task<'a> = Vec<Shown<'a>>;
 /// A command, as shown.
 #[derive(Debug)]
 struct Shown<'a> {
-    /// Its line in README; `None` on a man page.
-    at: Option<usize>,
+    /// Its document and line.
+    at: String,
     command: String,
     status: Option<u8>,
     /// The sample of its output.
@@ -28,16 +28,12 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    fn new(at: impl Into<Option<usize>>, text: &str) -> Self {
+    fn new(at: String, text: &str) -> Self {
         let (command, status) = match text.rsplit_once("# exits ") {
             None => (text, None),
             Some((command, status)) => (command, Some(status.trim().parse().expect("`# exits N` names a status"))),
         };
-        Self { at: at.into(), command: command.trim().to_owned(), status, sample: Vec::new() }
-    }
-
-    fn place(&self) -> String {
-        self.at.map_or_else(|| "man page".to_owned(), |line| format!("README line {line}"))
+        Self { at, command: command.trim().to_owned(), status, sample: Vec::new() }
     }
 
     /// Whether it runs `rtcomm`.
@@ -52,17 +48,21 @@ impl Shown<'_> {
 }
 
 #[test]
-fn every_command_in_readme_works() {
-    let readme = readme();
-    let tasks = commands_of(&readme);
+fn every_command_in_readme_and_docs_works() {
+    let documents = documents();
+    let tasks: Vec<_> = documents.iter().flat_map(|(name, text)| commands_of(name, text)).collect();
     let count = tasks.iter().map(Vec::len).sum::<usize>();
-    assert!(count > 40, "only {count} commands are found in README: has its form changed?");
+    assert!(count > 40, "only {count} commands are found: has the form of the documents changed?");
     run_all(tasks);
 }
 
 #[test]
 fn every_example_in_the_man_pages_works() {
-    run_all(man::examples().map(|lines| lines.into_iter().map(|line| Shown::new(None, line)).collect()).collect());
+    run_all(
+        man::examples()
+            .map(|lines| lines.into_iter().map(|line| Shown::new("man page".to_owned(), line)).collect())
+            .collect(),
+    );
 }
 
 #[test]
@@ -103,22 +103,38 @@ pub(super) fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is a README")
 }
 
-/// The commands in README.
-fn commands_of(readme: &str) -> Vec<Task<'_>> {
+/// README and the files of `docs/`: each one's name and text.
+fn documents() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+    let files = std::fs::read_dir(folder).expect("a directory").map(|file| file.expect("a file").path());
+    let files = files.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    let mut documents: Vec<_> = files
+        .map(|path| {
+            let name = path.file_name().expect("a file has a name").to_string_lossy();
+            (format!("docs/{name}"), std::fs::read_to_string(&path).expect("it can be read"))
+        })
+        .collect();
+    documents.push(("README.md".to_owned(), readme()));
+    documents.sort();
+    documents
+}
+
+/// The commands in a document.
+fn commands_of<'a>(name: &str, text: &'a str) -> Vec<Task<'a>> {
     let mut tasks = Vec::new();
-    let mut lines = readme.lines().zip(1..);
+    let mut lines = text.lines().zip((1..).map(|line: usize| format!("{name} line {line}")));
     while let Some((line, at)) = lines.next() {
         if let Some(language) = line.strip_prefix("```") {
             let block: Vec<_> = lines.by_ref().take_while(|(line, _)| *line != "```").collect();
             tasks.push(match language {
                 "console" => console(&block),
                 "sh" => vec![Shown::new(at, &block.iter().map(|(line, _)| *line).collect::<Vec<_>>().join("\n"))],
-                "crontab" => block.iter().filter_map(|(line, at)| cron(line, *at)).collect(),
+                "crontab" => block.iter().filter_map(|(line, at)| cron(line, at)).collect(),
                 _ => Vec::new(),
             });
         } else {
             let commands = inline_code(line).filter(|code| code.starts_with("rtcomm "));
-            tasks.extend(commands.map(|code| vec![Shown::new(at, &code)]));
+            tasks.extend(commands.map(|code| vec![Shown::new(at.clone(), &code)]));
         }
     }
     for task in &mut tasks {
@@ -129,26 +145,26 @@ fn commands_of(readme: &str) -> Vec<Task<'_>> {
 }
 
 /// The prompts of a console block, with their output.
-fn console<'a>(block: &[(&'a str, usize)]) -> Task<'a> {
+fn console<'a>(block: &[(&'a str, String)]) -> Task<'a> {
     let mut task: Task<'a> = Vec::new();
     for (line, at) in block {
         match (line.strip_prefix("$ "), task.last_mut()) {
-            (Some(command), _) => task.push(Shown::new(*at, command)),
+            (Some(command), _) => task.push(Shown::new(at.clone(), command)),
             (None, Some(shown)) => shown.sample.push(line),
-            (None, None) => panic!("README line {at}: a console block begins with a prompt"),
+            (None, None) => panic!("{at}: a console block begins with a prompt"),
         }
     }
     task
 }
 
 /// The command of a line of a crontab.
-fn cron<'a>(line: &str, at: usize) -> Option<Shown<'a>> {
+fn cron<'a>(line: &str, at: &str) -> Option<Shown<'a>> {
     if line.starts_with('#') || !line.contains("rtcomm ") {
         return None;
     }
     let command = line.splitn(6, ' ').nth(5).expect("five times and a command");
     // cron treats a bare percent sign as a line end.
-    Some(Shown::new(at, &command.replace("\\%", "%")))
+    Some(Shown::new(at.to_owned(), &command.replace("\\%", "%")))
 }
 
 /// The pieces of inline code in a line.
@@ -182,10 +198,10 @@ fn next<'a>(tasks: &Mutex<std::vec::IntoIter<Task<'a>>>) -> Option<Task<'a>> {
 fn run(task: &[Shown<'_>]) -> Result<(), String> {
     let mut sandbox = Sandbox::new();
     for shown in task {
-        let Shown { command, status, sample, .. } = shown;
-        let printed = sandbox.run(command, *status).map_err(|error| format!("{}: {error}", shown.place()))?;
+        let Shown { at, command, status, sample } = shown;
+        let printed = sandbox.run(command, *status).map_err(|error| format!("{at}: {error}"))?;
         if shown.is_exact() && !sample.is_empty() && !printed.lines().eq(sample.iter().copied()) {
-            return Err(format!("{}: {command} prints\n{printed}", shown.place()));
+            return Err(format!("{at}: {command} prints\n{printed}"));
         }
     }
     sandbox.close()
