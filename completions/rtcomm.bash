@@ -53,16 +53,12 @@ _rtcomm() {
 
     case "${cmd}" in
         rtcomm)
-            opts="-q -v -h -V --color --quiet --verbose --help --version watch call tail demo help"
+            opts="-h -V --help --version watch call tail demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -71,16 +67,12 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__call)
-            opts="-q -v -t -b -u -h --color --quiet --verbose --timeout --session-id --app-context --as --reply-prefix --max-payload --json --dry-run --batch --jobs --rate --skip --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-t -q -v -b -u -h --timeout --session-id --app-context --as --reply-prefix --max-payload --batch --jobs --rate --skip --json --dry-run --color --quiet --verbose --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -123,6 +115,10 @@ _rtcomm() {
                     ;;
                 --skip)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --broker)
@@ -213,16 +209,12 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__demo)
-            opts="-q -v -c -h --color --quiet --verbose --listen --interval --seed --calls --serve --json --count --for --fail-empty --root --event-root --call-topic --help"
+            opts="-q -v -c -h --listen --interval --seed --calls --serve --json --color --quiet --verbose --count --for --fail-empty --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
                 --listen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -237,6 +229,10 @@ _rtcomm() {
                     ;;
                 --calls)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --count)
@@ -355,36 +351,12 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__tail)
-            opts="-q -v -n -f -c -b -u -h --color --quiet --verbose --lines --follow --since --until --topic --json --pretty --anonymize --dry-run --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-n -f -q -v -c -b -u -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --lines --follow --since --until --json --pretty --anonymize --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                --lines)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -n)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --since)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --until)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --topic)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --from)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -419,6 +391,26 @@ _rtcomm() {
                     ;;
                 --max-age)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lines)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --count)
@@ -541,6 +533,10 @@ _rtcomm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -549,16 +545,12 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__watch)
-            opts="-q -v -c -b -u -h --color --quiet --verbose --json --pretty --dry-run --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-q -v -c -b -u -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --json --pretty --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
                 --from)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -593,6 +585,10 @@ _rtcomm() {
                     ;;
                 --max-age)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --count)

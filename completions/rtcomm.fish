@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rtcomm_global_optspecs
-    string join \n color= q/quiet v/verbose h/help V/version
+    string join \n h/help V/version
 end
 
 function __fish_rtcomm_needs_command
@@ -24,46 +24,41 @@ function __fish_rtcomm_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c rtcomm -n "__fish_rtcomm_needs_command" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
-always\t'Also in files and pipes'
-never\t'Never'"
-complete -c rtcomm -n "__fish_rtcomm_needs_command" -s q -l quiet -d 'Print only warnings and errors'
-complete -c rtcomm -n "__fish_rtcomm_needs_command" -s v -l verbose -d 'Print more messages about the run'
-complete -c rtcomm -n "__fish_rtcomm_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rtcomm -n "__fish_rtcomm_needs_command" -s h -l help -d 'Print help'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -s V -l version -d 'Print version'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "watch" -d 'Print live Rtcomm events'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "call" -d 'Ask the server to connect two endpoints (3PCC), and wait for the reply'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "tail" -d 'Print recorded JSON lines, or every live message under the root'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "demo" -d 'Run an embedded broker and a simulated Rtcomm server, and print their events'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
-always\t'Also in files and pipes'
-never\t'Never'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l from -d 'Select registrations of this endpoint and sessions from it (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l to -d 'Select sessions to this endpoint (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l endpoint -d 'Select this endpoint as FROM or TO (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l app-context -d 'Select events of this application (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session-id -d 'Select events of this session: its ID, or at least the first 4 digits (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l reason -d 'Select events whose reason matches this regular expression (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l summary -d 'Print a summary of all calls at the end instead of records, with a row for each endpoint, app or reason' -r -f -a "all\t'The total alone'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l from -d 'Select registrations of ID, and sessions from it' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l to -d 'Select sessions to ID' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l endpoint -d 'Select ID as FROM or TO' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l app-context -d 'Select events of this application' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session-id -d 'Select a session by 4 or more digits of its ID' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l reason -d 'Select reasons that match a regular expression' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l summary -d 'Print totals of all calls, by endpoint, app or reason' -r -f -a "all\t'The total alone'
 endpoint\t'A row for each endpoint; a call counts for both sides'
 app\t'A row for each application'
 reason\t'A row for each reason, with UUIDs, dates and numbers masked'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l top -d 'Print only the N rows with the most calls, and the total' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l max-age -d 'A call whose end is not seen for this long is lost [default: 12h]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s c -l count -d 'Exit after N printed records' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l for -d 'Exit after this time' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l qos -d 'Subscribe with this quality of service: 0, 1 or 2' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l durable -d 'Keep a session with this name on the broker, which stores messages while rtcomm is not connected' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l durable -d 'Have the broker keep a session with this name, and store messages between runs' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l durable-expiry -d 'How long the broker keeps the session after a disconnect (MQTT 5 only)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l durable-delete -d 'Delete the session with this name from the broker, and exit' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l share -d 'Share the messages with all clients of this group (shared subscription)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l output -d 'Append JSON lines to this file instead of standard output; SIGHUP reopens it' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l output -d 'Append JSON lines to this file' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l max-retries -d 'Exit with 5 after N failed reconnects in a row [default: no limit]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s b -l broker -d 'Broker URL: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s u -l username -d 'User name; give the password with --password-file or RTCOMM_PASSWORD' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l password-file -d 'Read the password from the first line of this file (`-` is standard input)' -r -F
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s b -l broker -d 'Broker URL' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s u -l username -d 'User name' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l password-file -d 'File whose first line is the password' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cafile -d 'Trust the authorities in this PEM file' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l capath -d 'Trust the certificate authorities in this directory of hashed PEM files instead of the system\'s' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cert -d 'Client certificate (PEM)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l key -d 'Private key of the client certificate (PEM)' -r -F
@@ -80,42 +75,42 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l max-packet-size 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l root -d 'Root of all topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l event-root -d 'Root of the event topics [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s q -l quiet -d 'Print only warnings and errors'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s v -l verbose -d 'Print more messages about the run'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l json -d 'Print JSON lines'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l pretty -d 'Print lines for people, also with --output [default: JSON lines with --output]'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l dry-run -d 'Print the topic filters to subscribe to, and do not connect'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l registration -d 'Select registrations'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session -d 'Select sessions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l started -d 'Select what started'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l modified -d 'Select what was modified'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l stopped -d 'Select what stopped'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l failed -d 'Select what failed'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cdr -d 'Print one record per call when its end is known, instead of events'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cdr -d 'Print one record per call, at its end'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l json -d 'Print JSON lines'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l pretty -d 'Print lines for people, also with --output [default: JSON lines with --output]'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l dry-run -d 'Print the topic filters, and do not connect'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s q -l quiet -d 'Print only warnings and errors'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s v -l verbose -d 'Print more messages about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fail-empty -d 'Exit with 7 if nothing matched'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l allow-partial -d 'Accept a partial grant: continue if the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fsync -d 'Sync the file to disk before acknowledging a message'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l no-reconnect -d 'Exit with 5 if the connection is lost'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l status-events -d 'Also print connection changes as records: connected, ready, disconnected, gap'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l insecure -d 'Do not verify the broker\'s certificate'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s h -l help -d 'Print help; --help lists all flags'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s t -l timeout -d 'Maximum time to wait for the reply' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l session-id -d 'ID for the new session' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l app-context -d 'Application of both endpoints' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l as -d 'Send as this endpoint: publish to TOPIC/ENDPOINT' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l reply-prefix -d 'Prefix of the reply topic, PREFIX/UUID [default: ROOT/reply]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l max-payload -d 'Ignore replies that are larger than this' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l batch -d 'Place the calls in this file (`-` is standard input)' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l jobs -d 'Maximum number of calls waiting for replies' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l rate -d 'Maximum rate of calls, such as 50/s or 100/m' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l skip -d 'Skip the first N lines, to resume a batch' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s t -l timeout -d 'Maximum time to wait for the reply, from the start of the command, or from each request of a batch' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l session-id -d 'ID for the new session; its events have it as sigSessID' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l app-context -d 'Application that both endpoints are registered for' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l as -d 'Send as this endpoint: publish to TOPIC/ENDPOINT, for brokers that restrict each client to its own topic' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l reply-prefix -d 'Prefix of the reply topic, PREFIX/UUID [default: ROOT/reply]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l max-payload -d 'Ignore replies that are larger than this' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l batch -d 'Place the calls in this file (`-` is standard input), one JSON object per line: {"caller":ID,"callee":ID}, optionally with "session_id" and "app_context"' -r -F
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l jobs -d 'Maximum number of calls waiting for replies' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l rate -d 'Maximum rate of calls, such as 50/s or 100/m [default: limited by --jobs only]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l skip -d 'Skip the first N lines, to resume an interrupted batch' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s b -l broker -d 'Broker URL: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s u -l username -d 'User name; give the password with --password-file or RTCOMM_PASSWORD' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l password-file -d 'Read the password from the first line of this file (`-` is standard input)' -r -F
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s b -l broker -d 'Broker URL' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s u -l username -d 'User name' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l password-file -d 'File whose first line is the password' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l cafile -d 'Trust the authorities in this PEM file' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l capath -d 'Trust the certificate authorities in this directory of hashed PEM files instead of the system\'s' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l cert -d 'Client certificate (PEM)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l key -d 'Private key of the client certificate (PEM)' -r -F
@@ -132,44 +127,43 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l max-packet-size -
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l root -d 'Root of all topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l event-root -d 'Root of the event topics [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s q -l quiet -d 'Print only warnings and errors'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s v -l verbose -d 'Print more messages about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l json -d 'Print the result as a JSON line; a batch always does'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l dry-run -d 'Print the request, and do not connect'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s q -l quiet -d 'Print only warnings and errors'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s v -l verbose -d 'Print more messages about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l insecure -d 'Do not verify the broker\'s certificate'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
-always\t'Also in files and pipes'
-never\t'Never'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s n -l lines -d 'Start with the last N records that match, or with all [default: all; 10 with --follow]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l since -d 'Skip records received before this time: \'2026-11-23 04:34\', 04:34, today, yesterday, RFC 3339, or 1h (ago)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l until -d 'Skip records received after this time, written as for --since' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l topic -d 'Live: subscribe to this topic filter instead of everything under the root (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l from -d 'Select registrations of this endpoint and sessions from it (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l to -d 'Select sessions to this endpoint (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l endpoint -d 'Select this endpoint as FROM or TO (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l app-context -d 'Select events of this application (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session-id -d 'Select events of this session: its ID, or at least the first 4 digits (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l reason -d 'Select events whose reason matches this regular expression (repeatable)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l summary -d 'Print a summary of all calls at the end instead of records, with a row for each endpoint, app or reason' -r -f -a "all\t'The total alone'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s h -l help -d 'Print help; --help lists all flags'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l from -d 'Select registrations of ID, and sessions from it' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l to -d 'Select sessions to ID' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l endpoint -d 'Select ID as FROM or TO' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l app-context -d 'Select events of this application' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session-id -d 'Select a session by 4 or more digits of its ID' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l reason -d 'Select reasons that match a regular expression' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l summary -d 'Print totals of all calls, by endpoint, app or reason' -r -f -a "all\t'The total alone'
 endpoint\t'A row for each endpoint; a call counts for both sides'
 app\t'A row for each application'
 reason\t'A row for each reason, with UUIDs, dates and numbers masked'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l top -d 'Print only the N rows with the most calls, and the total' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l max-age -d 'A call whose end is not seen for this long is lost [default: 12h]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s n -l lines -d 'Start with the last N records that match' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l since -d 'Skip records before this time: 1h (ago), 04:34, today' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l until -d 'Skip records after this time' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s c -l count -d 'Exit after N printed records' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l for -d 'Exit after this time' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l qos -d 'Subscribe with this quality of service: 0, 1 or 2' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l durable -d 'Keep a session with this name on the broker, which stores messages while rtcomm is not connected' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l durable -d 'Have the broker keep a session with this name, and store messages between runs' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l durable-expiry -d 'How long the broker keeps the session after a disconnect (MQTT 5 only)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l durable-delete -d 'Delete the session with this name from the broker, and exit' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l share -d 'Share the messages with all clients of this group (shared subscription)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l output -d 'Append JSON lines to this file instead of standard output; SIGHUP reopens it' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l output -d 'Append JSON lines to this file' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l max-retries -d 'Exit with 5 after N failed reconnects in a row [default: no limit]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s b -l broker -d 'Broker URL: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s u -l username -d 'User name; give the password with --password-file or RTCOMM_PASSWORD' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l password-file -d 'Read the password from the first line of this file (`-` is standard input)' -r -F
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cafile -d 'Trust the certificate authorities in this PEM file instead of the system\'s' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s b -l broker -d 'Broker URL' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s u -l username -d 'User name' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l password-file -d 'File whose first line is the password' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cafile -d 'Trust the authorities in this PEM file' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l capath -d 'Trust the certificate authorities in this directory of hashed PEM files instead of the system\'s' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cert -d 'Client certificate (PEM)' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l key -d 'Private key of the client certificate (PEM)' -r -F
@@ -186,45 +180,46 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l max-packet-size -
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l root -d 'Root of all topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l event-root -d 'Root of the event topics [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s q -l quiet -d 'Print only warnings and errors'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s v -l verbose -d 'Print more messages about the run'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s f -l follow -d 'Wait for appended lines, also after truncation and rotation'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l json -d 'Print JSON lines'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l pretty -d 'Print lines for people, also with --output [default: JSON lines with --output]'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l anonymize -d 'Replace names by pseudonyms, so that the recording can be shared (needs --json)'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l dry-run -d 'Live: print the topic filters to subscribe to, and do not connect'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l topic -d 'Live: subscribe to this topic filter (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l registration -d 'Select registrations'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session -d 'Select sessions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l started -d 'Select what started'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l modified -d 'Select what was modified'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l stopped -d 'Select what stopped'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l failed -d 'Select what failed'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cdr -d 'Print one record per call when its end is known, instead of events'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cdr -d 'Print one record per call, at its end'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s f -l follow -d 'Wait for appended lines'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l json -d 'Print JSON lines'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l pretty -d 'Print lines for people, also with --output [default: JSON lines with --output]'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l anonymize -d 'Replace names by pseudonyms (needs --json)'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l dry-run -d 'Live: print the topic filters, and do not connect'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s q -l quiet -d 'Print only warnings and errors'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s v -l verbose -d 'Print more messages about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fail-empty -d 'Exit with 7 if nothing matched'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l allow-partial -d 'Accept a partial grant: continue if the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fsync -d 'Sync the file to disk before acknowledging a message'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l no-reconnect -d 'Exit with 5 if the connection is lost'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l status-events -d 'Also print connection changes as records: connected, ready, disconnected, gap'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l insecure -d 'Do not verify the broker\'s certificate'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s h -l help -d 'Print help; --help lists all flags'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l listen -d 'Listen on this address; port 0 is any free port' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l interval -d 'Time between two events' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l seed -d 'The same seed gives the same events [default: random]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l calls -d 'Call service: answer, fail, silent, delay=DURATION' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l listen -d 'Listen on this address; port 0 is any free port [default: 127.0.0.1:1883, or any free port if it is in use]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l interval -d 'Time between two events' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l seed -d 'Seed of the simulation; the same seed gives the same events [default: random]' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l calls -d 'Behavior of the call service: answer, fail, silent, or delay=DURATION' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s c -l count -d 'Exit after N printed records' -r
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l for -d 'Exit after this time, with 0, or with 124 if --count was not reached' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l for -d 'Exit after this time' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l root -d 'Root of all topics' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l event-root -d 'Root of the event topics [default: ROOT/event]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l serve -d 'Print RTCOMM_BROKER=URL instead of events'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l json -d 'Print JSON lines'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s q -l quiet -d 'Print only warnings and errors'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s v -l verbose -d 'Print more messages about the run'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l serve -d 'Print RTCOMM_BROKER=URL once the broker accepts connections, and run until interrupted'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l json -d 'Print JSON lines'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l fail-empty -d 'Exit with 7 if nothing matched'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s h -l help -d 'Print help; --help lists all flags'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "watch" -d 'Print live Rtcomm events'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "call" -d 'Ask the server to connect two endpoints (3PCC), and wait for the reply'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "tail" -d 'Print recorded JSON lines, or every live message under the root'

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use clap::CommandFactory as _;
-
 use crate::output::escape::escaped;
 use crate::output::pretty;
 use crate::protocol::record::{CallRecord, ConnectionStatus, Record};
@@ -16,7 +14,7 @@ use crate::transport::url::BrokerUrl;
 /// Returns the command-line definition, the source of man pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
-    crate::cli::Cli::command()
+    crate::cli::Cli::definition()
 }
 
 /// Parses a broker's URL, and returns it in full.

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use regex::Regex;
 
 use super::values::{
     alpn, client_id, duration, file_to_write, keepalive, mqtt_version, number, packet_size, qos, seconds, share_group,
-    summary_by,
+    summary_by, switch,
 };
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
@@ -21,7 +21,7 @@ use crate::transport::options::MqttVersion;
 
 /// Flags that select events.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Filters (categories are ORed, as are actions and repeated flags; all else is ANDed)")]
+#[command(next_help_heading = "Filters (categories, actions and repeated flags are ORed, all else is ANDed)")]
 #[expect(clippy::struct_excessive_bools, reason = "one flag for each category and action")]
 pub(crate) struct FilterArgs {
     /// Select registrations
@@ -48,27 +48,27 @@ pub(crate) struct FilterArgs {
     #[arg(long)]
     failed: bool,
 
-    /// Select registrations of this endpoint and sessions from it (repeatable)
+    /// Select registrations of ID, and sessions from it
     #[arg(long, value_name = "ID")]
     from: Vec<EndpointId>,
 
-    /// Select sessions to this endpoint (repeatable)
+    /// Select sessions to ID
     #[arg(long, value_name = "ID")]
     to: Vec<EndpointId>,
 
-    /// Select this endpoint as FROM or TO (repeatable)
+    /// Select ID as FROM or TO
     #[arg(long, value_name = "ID")]
     endpoint: Vec<EndpointId>,
 
-    /// Select events of this application (repeatable)
+    /// Select events of this application
     #[arg(long, value_name = "TEXT")]
     app_context: Vec<String>,
 
-    /// Select events of this session: its ID, or at least the first 4 digits (repeatable)
+    /// Select a session by 4 or more digits of its ID
     #[arg(long, value_name = "UUID")]
     session_id: Vec<SessionIdPrefix>,
 
-    /// Select events whose reason matches this regular expression (repeatable)
+    /// Select reasons that match a regular expression
     #[arg(long, value_name = "REGEX")]
     reason: Vec<Regex>,
 }
@@ -135,23 +135,24 @@ fn selected<T, const N: usize>(flags: [(bool, T); N]) -> Vec<T> {
 
 /// Flags for call records.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Call records")]
+#[command(next_help_heading = DisplayArgs::HEADING)]
 pub(crate) struct CallRecordArgs {
-    /// Print one record per call when its end is known, instead of events
+    /// Print one record per call, at its end
     #[arg(long)]
     cdr: bool,
 
-    /// Print a summary of all calls at the end instead of records, with a row for each endpoint, app or reason
+    /// Print totals of all calls, by endpoint, app or reason
     #[arg(long, value_name = "BY", num_args = 0..=1, require_equals = true, default_missing_value = "all",
-          value_parser = summary_by())]
+          value_parser = summary_by(), hide_possible_values = true)]
     summary: Option<SummaryBy>,
 
     /// Print only the N rows with the most calls, and the total
-    #[arg(long, value_name = "N", requires = "summary", value_parser = number::<NonZeroUsize>, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", requires = "summary", value_parser = number::<NonZeroUsize>, allow_hyphen_values = true,
+          hide_short_help = true)]
     top: Option<NonZeroUsize>,
 
     /// A call whose end is not seen for this long is lost [default: 12h]
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, hide_short_help = true)]
     max_age: Option<Duration>,
 }
 
@@ -190,22 +191,27 @@ impl CallRecordArgs {
 
 /// Flags that end the command by itself.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
+#[command(next_help_heading = WindowArgs::HEADING)]
 pub(crate) struct WindowArgs {
     /// Exit after N printed records
     #[arg(short, long, value_name = "N", value_parser = number::<NonZeroU64>, allow_hyphen_values = true)]
     pub(crate) count: Option<NonZeroU64>,
 
-    /// Exit after this time, with 0, or with 124 if --count was not reached
+    /// Exit after this time
+    ///
+    /// The status is 124 if --count was not reached, 5 if there was no subscription, or else 0.
     #[arg(long = "for", id = "for_duration", value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<Duration>,
 
     /// Exit with 7 if nothing matched
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) fail_empty: bool,
 }
 
 impl WindowArgs {
+    /// The heading of the flags for the first and the last record, in help.
+    pub(super) const HEADING: &'static str = "Window";
+
     /// Returns the status of a run that ended normally. `printed` is `None` if the number of records is unknown.
     pub(crate) fn at_end(&self, printed: Option<u64>) -> Status {
         if self.fail_empty && printed == Some(0) { Status::Empty } else { Status::Success }
@@ -228,47 +234,51 @@ impl WindowArgs {
 pub(crate) struct DeliveryArgs {
     /// Subscribe with this quality of service: 0, 1 or 2
     #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = qos,
-          allow_hyphen_values = true)]
+          allow_hyphen_values = true, hide_short_help = true)]
     pub(crate) qos: u8,
 
-    /// Keep a session with this name on the broker, which stores messages while rtcomm is not connected
-    #[arg(long, value_name = "NAME", value_parser = client_id)]
+    /// Have the broker keep a session with this name, and store messages between runs
+    #[arg(long, value_name = "NAME", value_parser = client_id, hide_short_help = true)]
     pub(crate) durable: Option<String>,
 
     /// How long the broker keeps the session after a disconnect (MQTT 5 only)
-    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = seconds, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = seconds, allow_hyphen_values = true,
+          hide_short_help = true)]
     pub(crate) durable_expiry: Duration,
 
     /// Delete the session with this name from the broker, and exit
-    #[arg(long, value_name = "NAME", value_parser = client_id, conflicts_with = "durable")]
+    #[arg(long, value_name = "NAME", value_parser = client_id, conflicts_with = "durable", hide_short_help = true)]
     pub(crate) durable_delete: Option<String>,
 
     /// Share the messages with all clients of this group (shared subscription)
-    #[arg(long, value_name = "GROUP", value_parser = share_group)]
+    #[arg(long, value_name = "GROUP", value_parser = share_group, hide_short_help = true)]
     pub(crate) share: Option<String>,
 
     /// Accept a partial grant: continue if the broker refuses some of several subscriptions
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) allow_partial: bool,
 
-    /// Append JSON lines to this file instead of standard output; SIGHUP reopens it
-    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file_to_write))]
+    /// Append JSON lines to this file
+    ///
+    /// SIGHUP reopens it.
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file_to_write),
+          help_heading = DisplayArgs::HEADING)]
     pub(crate) output: Option<PathBuf>,
 
     /// Sync the file to disk before acknowledging a message
-    #[arg(long, requires = "output")]
+    #[arg(long, requires = "output", hide_short_help = true, help_heading = DisplayArgs::HEADING)]
     pub(crate) fsync: bool,
 
     /// Exit with 5 if the connection is lost
-    #[arg(long, conflicts_with = "max_retries")]
+    #[arg(long, conflicts_with = "max_retries", hide_short_help = true)]
     pub(crate) no_reconnect: bool,
 
     /// Exit with 5 after N failed reconnects in a row [default: no limit]
-    #[arg(long, value_name = "N", value_parser = number::<u32>, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = number::<u32>, allow_hyphen_values = true, hide_short_help = true)]
     pub(crate) max_retries: Option<u32>,
 
     /// Also print connection changes as records: connected, ready, disconnected, gap
-    #[arg(long)]
+    #[arg(long, hide_short_help = true, help_heading = DisplayArgs::HEADING)]
     pub(crate) status_events: bool,
 }
 
@@ -276,7 +286,9 @@ pub(crate) struct DeliveryArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
-    /// Broker URL: mqtt://, mqtts://, ws:// or wss://, host and port (repeatable: tried in order)
+    /// Broker URL
+    ///
+    /// The scheme is mqtt, mqtts, ws or wss. Several brokers are tried in order.
     // Parsed later, because clap quotes invalid values, and a URL with a password must not be printed.
     #[arg(
         short,
@@ -289,68 +301,88 @@ pub(crate) struct ConnectionArgs {
     )]
     pub(crate) broker: Vec<String>,
 
-    /// User name; give the password with --password-file or RTCOMM_PASSWORD
+    /// User name
+    ///
+    /// Give the password with --password-file or RTCOMM_PASSWORD.
     #[arg(short, long, value_name = "NAME", env = "RTCOMM_USERNAME", hide_env_values = true)]
     pub(crate) username: Option<String>,
 
-    /// Read the password from the first line of this file (`-` is standard input)
+    /// File whose first line is the password
+    ///
+    /// `-` is standard input.
     #[arg(long, value_name = "FILE", env = "RTCOMM_PASSWORD_FILE", hide_env_values = true)]
     pub(crate) password_file: Option<PathBuf>,
 
-    /// Trust the certificate authorities in this PEM file instead of the system's
-    #[arg(long, value_name = "FILE", env = "RTCOMM_CAFILE", hide_env_values = true)]
+    /// Trust the authorities in this PEM file
+    ///
+    /// Without this flag and --capath, those of the system are trusted.
+    #[arg(long, value_name = "FILE", env = "RTCOMM_CAFILE", hide_env_values = true, hide_short_help = true)]
     pub(crate) cafile: Option<PathBuf>,
 
     /// Trust the certificate authorities in this directory of hashed PEM files instead of the system's
-    #[arg(long, value_name = "DIR", env = "RTCOMM_CAPATH", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "RTCOMM_CAPATH", hide_env_values = true, hide_short_help = true)]
     pub(crate) capath: Option<PathBuf>,
 
     /// Client certificate (PEM)
-    #[arg(long, value_name = "FILE", env = "RTCOMM_CERT", hide_env_values = true)]
+    #[arg(long, value_name = "FILE", env = "RTCOMM_CERT", hide_env_values = true, hide_short_help = true)]
     pub(crate) cert: Option<PathBuf>,
 
     /// Private key of the client certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "cert", env = "RTCOMM_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "cert",
+        env = "RTCOMM_KEY",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
     pub(crate) key: Option<PathBuf>,
 
     /// Read the passphrase of the private key from the first line of this file (`-` is standard input)
-    #[arg(long, value_name = "FILE", requires = "cert", env = "RTCOMM_KEY_PASSWORD_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "cert",
+        env = "RTCOMM_KEY_PASSWORD_FILE",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
     pub(crate) key_password_file: Option<PathBuf>,
 
     /// Application protocol to offer in the TLS handshake, such as mqtt (repeatable)
-    #[arg(long, value_name = "PROTOCOL", env = "RTCOMM_ALPN", hide_env_values = true, value_parser = alpn)]
+    #[arg(long, value_name = "PROTOCOL", env = "RTCOMM_ALPN", hide_env_values = true, hide_short_help = true, value_parser = alpn)]
     pub(crate) alpn: Vec<String>,
 
     /// Connect through this HTTP proxy: http://HOST:PORT [default for TLS: https_proxy from the environment]
-    #[arg(long, value_name = "URL", env = "RTCOMM_PROXY", hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = "RTCOMM_PROXY", hide_env_values = true, hide_short_help = true)]
     pub(crate) proxy: Option<String>,
 
     /// Do not verify the broker's certificate
-    #[arg(long, env = "RTCOMM_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "RTCOMM_INSECURE", hide_env_values = true, hide_short_help = true, value_parser = switch)]
     pub(crate) insecure: bool,
 
     /// MQTT client identifier [default: random]
-    #[arg(long, value_name = "ID", env = "RTCOMM_CLIENT_ID", hide_env_values = true, value_parser = client_id)]
+    #[arg(long, value_name = "ID", env = "RTCOMM_CLIENT_ID", hide_env_values = true, hide_short_help = true, value_parser = client_id)]
     pub(crate) client_id: Option<String>,
 
     /// MQTT version; auto tries 5, then 3.1.1
-    #[arg(long, value_name = "VERSION", default_value = "auto", env = "RTCOMM_MQTT_VERSION", hide_env_values = true,
+    #[arg(long, value_name = "VERSION", default_value = "auto", env = "RTCOMM_MQTT_VERSION", hide_env_values = true, hide_short_help = true,
           value_parser = mqtt_version())]
     pub(crate) mqtt_version: MqttVersion,
 
     /// MQTT keep-alive interval
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = keepalive, allow_hyphen_values = true,
-          env = "RTCOMM_KEEPALIVE", hide_env_values = true)]
+          env = "RTCOMM_KEEPALIVE", hide_env_values = true, hide_short_help = true)]
     pub(crate) keepalive: Duration,
 
     /// Maximum time to connect
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true,
-          env = "RTCOMM_CONNECT_TIMEOUT", hide_env_values = true)]
+          env = "RTCOMM_CONNECT_TIMEOUT", hide_env_values = true, hide_short_help = true)]
     pub(crate) connect_timeout: Duration,
 
     /// Largest MQTT packet to accept from the broker
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024 * 1024, value_parser = packet_size,
-          allow_hyphen_values = true, env = "RTCOMM_MAX_PACKET_SIZE", hide_env_values = true)]
+          allow_hyphen_values = true, env = "RTCOMM_MAX_PACKET_SIZE", hide_env_values = true, hide_short_help = true)]
     pub(crate) max_packet_size: u32,
 }
 
@@ -363,11 +395,11 @@ pub(crate) struct TopicArgs {
     root: Root,
 
     /// Root of the event topics [default: ROOT/event]
-    #[arg(long, value_name = "TOPIC", env = "RTCOMM_EVENT_ROOT", hide_env_values = true)]
+    #[arg(long, value_name = "TOPIC", env = "RTCOMM_EVENT_ROOT", hide_env_values = true, hide_short_help = true)]
     event_root: Option<Root>,
 
     /// Topic of the call service [default: ROOT/callControl]
-    #[arg(long, value_name = "TOPIC", env = "RTCOMM_CALL_TOPIC", hide_env_values = true)]
+    #[arg(long, value_name = "TOPIC", env = "RTCOMM_CALL_TOPIC", hide_env_values = true, hide_short_help = true)]
     call_topic: Option<TopicName>,
 }
 
@@ -385,27 +417,30 @@ impl TopicArgs {
 }
 
 /// Flags for color and messages, for every command.
-#[derive(Debug, Args)]
-#[command(next_display_order = 100)]
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = DisplayArgs::HEADING)]
 pub(crate) struct DisplayArgs {
     /// When to use color
     #[arg(
         long,
         value_name = "WHEN",
         default_value = "auto",
-        global = true,
         env = "RTCOMM_COLOR",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_short_help = true
     )]
     pub(crate) color: ColorChoice,
 
     /// Print only warnings and errors
-    #[arg(short, long, global = true, env = "RTCOMM_QUIET", hide_env_values = true,
-          value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "RTCOMM_QUIET", hide_env_values = true, value_parser = switch)]
     pub(crate) quiet: bool,
 
     /// Print more messages about the run
-    #[arg(short, long, global = true, env = "RTCOMM_VERBOSE", hide_env_values = true,
-          value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "RTCOMM_VERBOSE", hide_env_values = true, hide_short_help = true, value_parser = switch)]
     pub(crate) verbose: bool,
+}
+
+impl DisplayArgs {
+    /// The heading of the flags for the output, in help.
+    pub(super) const HEADING: &'static str = "Output";
 }

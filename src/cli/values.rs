@@ -168,6 +168,15 @@ pub(super) fn summary_by() -> impl TypedValueParser<Value = SummaryBy> {
     })
 }
 
+/// Parses the value that an environment variable gives to a flag without a value.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("expected 1, true, yes or on, or for the opposite 0, false, no, off or nothing".to_owned()),
+    }
+}
+
 /// Reads the size of a packet: at least a short event, at most what MQTT can carry.
 pub(super) fn packet_size(text: &str) -> Result<u32, String> {
     let size = number::<u32>(text)?;
@@ -240,6 +249,16 @@ mod tests {
             assert_eq!(qos(text), Err("expected 0, 1 or 2".to_owned()), "{text:?}");
         }
         assert!(qos("3").is_err() && jobs("0").is_err() && jobs("10001").is_err());
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        for (text, is_on) in [("1", true), ("TRUE", true), ("yes", true), ("On", true), ("", false), ("0", false)] {
+            assert_eq!(switch(text), Ok(is_on), "{text:?}");
+        }
+        for text in ["maybe", "2", " ", "yes please", "-1"] {
+            assert!(switch(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

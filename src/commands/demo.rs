@@ -16,7 +16,7 @@ use crate::transport::options::Options;
 /// # Errors
 /// If the address is in use, the demo fails, or standard output cannot be written to.
 pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
-    let DemoArgs { listen, interval, seed, calls, serve, json, window, topics } = args;
+    let DemoArgs { listen, interval, seed, calls, serve, json, display: _, window, topics } = args;
     let topics = topics.topics();
     let is_default = listen.is_none();
     let listen = listen.map_or(Listen::Default, Listen::At);

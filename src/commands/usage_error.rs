@@ -26,16 +26,16 @@ pub(crate) fn print_clap_error(error: &clap::Error) -> Status {
     }
 }
 
-/// Converts clap's message to an error with a hint: the first paragraph, and its tip or usage.
+/// Converts clap's message to an error with a hint: the first paragraph, and the tips or the usage.
 fn usage_failure(text: &str) -> Failure {
-    let mut paragraphs = text.trim().split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" "));
-    let message = paragraphs.next().unwrap_or_default();
-    let rest: Vec<String> = paragraphs.collect();
-    let find = |prefix: &str| rest.iter().find_map(|text| text.strip_prefix(prefix));
-    let hint = match (find("tip: "), find("Usage: ")) {
-        (Some(tip), _) => tip.to_owned(),
-        (None, Some(usage)) => format!("usage: {usage}"),
-        (None, None) => "try --help".to_owned(),
+    let (message, rest) = text.trim().split_once("\n\n").unwrap_or((text, ""));
+    let message: Vec<&str> = message.trim_start_matches("error: ").split_whitespace().collect();
+    let lines = |prefix: &'static str| rest.lines().filter_map(move |line| line.trim_start().strip_prefix(prefix));
+    let tips: Vec<&str> = lines("tip: ").collect();
+    let hint = match lines("Usage: ").next() {
+        _ if !tips.is_empty() => tips.join("; "),
+        Some(usage) => format!("usage: {usage}"),
+        None => "try --help".to_owned(),
     };
-    Failure::usage(message.trim_start_matches("error: ")).hint(hint)
+    Failure::usage(message.join(" ")).hint(hint)
 }

@@ -14,7 +14,7 @@ use crate::exit::{Failure, Status};
 /// # Errors
 /// If the usage is wrong, the broker is unreachable or refuses the client, or the output cannot be written to.
 pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
-    let WatchArgs { filter, calls, window, json, pretty, dry_run, delivery, connection, topics } = args;
+    let WatchArgs { filter, calls, window, json, pretty, dry_run, display: _, delivery, connection, topics } = args;
     let scope = match calls.settings()? {
         Some(settings) => {
             check_delivery(settings.flag, &delivery)?;

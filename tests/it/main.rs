@@ -8,6 +8,7 @@ mod bad_input;
 mod batch;
 mod call;
 mod cdr;
+mod command_line;
 mod connecting;
 mod delivery;
 mod demo;

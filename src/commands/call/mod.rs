@@ -52,6 +52,7 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         max_payload,
         json,
         dry_run,
+        display: _,
         connection,
         topics,
     } = args;

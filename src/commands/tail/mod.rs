@@ -56,6 +56,7 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         pretty,
         anonymize: _,
         dry_run,
+        display: _,
         filter,
         calls,
         window,

@@ -56,6 +56,7 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
         pretty,
         anonymize,
         dry_run: _,
+        display: _,
         filter,
         calls,
         window,

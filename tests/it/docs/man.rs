@@ -220,7 +220,11 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
             .override_usage(usage)
             .long_about(description.join("\n\n"))
             // The sections after the flags are made below.
+            .before_help(None::<&str>)
             .after_help(None::<&str>)
+            .after_long_help(None::<&str>)
+            // The page has all flags, but clap_mangen leaves out the text of those that `-h` does not print.
+            .mut_args(|arg| arg.hide_short_help(false))
             .version(None::<&str>)
             .subcommand_help_heading("COMMANDS"),
     );

@@ -66,6 +66,21 @@ fn every_example_in_the_man_pages_works() {
 }
 
 #[test]
+fn every_example_in_help_works() {
+    let mut tool = rtcomm::internals::command();
+    tool.build();
+    let examples = |command: &clap::Command| {
+        let text = command.get_before_help().map(ToString::to_string).unwrap_or_default();
+        let lines = text.lines().filter(|line| line.trim_start().starts_with("rtcomm "));
+        lines.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let examples: Vec<_> = tool.get_subcommands().map(examples).collect();
+    assert_eq!(examples.iter().map(Vec::len).max(), Some(3), "each command has examples");
+    // A sandbox for each: after the first call, its endpoints are busy.
+    run_all(examples.iter().flatten().map(|line| vec![Shown::new(None, line)]).collect());
+}
+
+#[test]
 fn a_topic_in_readme_matches_the_command_next_to_it() {
     let readme = readme();
     let mut sandbox = Sandbox::new();

@@ -60,6 +60,14 @@ pub(crate) fn shell(line: &str) -> Rtcomm {
     run
 }
 
+/// A line of a shell on a terminal of this many columns and 24 rows. Both streams are on standard output.
+pub(crate) fn terminal(columns: usize, line: &str) -> Rtcomm {
+    shell(r#"script -qefc "stty rows 24 columns $WIDTH; $INSIDE" /dev/null"#)
+        .env("WIDTH", columns.to_string())
+        .env("INSIDE", line)
+        .env("TERM", "xterm")
+}
+
 /// A run of `rtcomm` that is to be.
 pub(crate) struct Rtcomm {
     pub(crate) command: Command,

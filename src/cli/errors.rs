@@ -1,0 +1,55 @@
+//! Errors of the command line beyond those that clap finds, and where an invalid value comes from.
+
+use std::ffi::OsString;
+
+use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+
+/// Pairs of flags that conflict if both are typed.
+///
+/// clap would also reject a typed flag with one from the environment. Here, the typed flag wins.
+const CONFLICTS: [(&str, &str); 3] = [("quiet", "verbose"), ("durable", "client_id"), ("durable_delete", "client_id")];
+
+/// Returns whether a flag is on the command line, not in the environment.
+pub(super) fn is_typed(matches: &ArgMatches, id: &str) -> bool {
+    let flags = matches.subcommand().map_or(matches, |(_, flags)| flags);
+    flags.ids().any(|it| it == id) && flags.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+/// Returns an error if two conflicting flags are typed.
+pub(super) fn conflict(tool: &mut clap::Command, matches: &ArgMatches) -> Option<clap::Error> {
+    let (command, flags) = matches.subcommand()?;
+    let conflict = CONFLICTS.into_iter().find(|(one, other)| is_typed(matches, one) && is_typed(matches, other));
+    let conflict = conflict.map(|(one, other)| (format!("--{one}"), other));
+    let (one, other) = conflict.or_else(|| Some(("[FILE]".to_owned(), live_flag_with_file(flags)?)))?;
+    let message = format!("the argument '{one}' cannot be used with '--{other}'").replace('_', "-");
+    Some(tool.find_subcommand_mut(command)?.error(ErrorKind::ArgumentConflict, message))
+}
+
+/// Returns the first flag of delivery from a broker if a file is given too.
+fn live_flag_with_file(flags: &ArgMatches) -> Option<&str> {
+    const NOT_LIVE: [&str; 2] = ["output", "fsync"];
+    let is_file_named = flags.try_contains_id("files").is_ok_and(|is_named| is_named);
+    let delivery = flags.try_get_many::<clap::Id>("DeliveryArgs").ok().flatten();
+    delivery.filter(|_| is_file_named)?.map(clap::Id::as_str).find(|flag| !NOT_LIVE.contains(flag))
+}
+
+/// Adds the environment variable to the error of an invalid value that was not typed.
+pub(super) fn annotate_env_source(mut error: clap::Error, tool: &clap::Command, args: &[OsString]) -> clap::Error {
+    // As `--keepalive <DURATION>`.
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
+    let long = flag.strip_prefix("--").and_then(|flag| flag.split(' ').next());
+    let mut flags = tool.get_subcommands().chain([tool]).flat_map(clap::Command::get_arguments);
+    let Some(arg) = flags.find(|arg| long.is_some() && arg.get_long() == long) else { return error };
+    let is_same_flag = |typed: &str| match typed.strip_prefix("--") {
+        Some(typed) => typed.split('=').next() == long,
+        None => typed.starts_with('-') && arg.get_short().is_some_and(|short| typed.contains(short)),
+    };
+    let is_typed = args.iter().any(|typed| typed.to_str().is_some_and(is_same_flag));
+    if let Some(name) = arg.get_env().filter(|_| !is_typed) {
+        let tip = format!("the value comes from the environment variable {}", name.to_string_lossy());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}

@@ -1,0 +1,57 @@
+//! The flags of `rtcomm watch`.
+
+use clap::Args;
+
+use super::definition::CommandDefinition;
+use super::groups::{CallRecordArgs, ConnectionArgs, DeliveryArgs, DisplayArgs, FilterArgs, TopicArgs, WindowArgs};
+
+/// `rtcomm watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    #[command(flatten)]
+    pub(crate) calls: CallRecordArgs,
+
+    /// Print JSON lines
+    #[arg(long, help_heading = DisplayArgs::HEADING)]
+    pub(crate) json: bool,
+
+    /// Print lines for people, also with --output [default: JSON lines with --output]
+    #[arg(long, conflicts_with = "json", help_heading = DisplayArgs::HEADING, hide_short_help = true)]
+    pub(crate) pretty: bool,
+
+    /// Print the topic filters, and do not connect
+    #[arg(long, help_heading = DisplayArgs::HEADING)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) display: DisplayArgs,
+
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+
+    #[command(flatten)]
+    pub(crate) delivery: DeliveryArgs,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+
+    #[command(flatten)]
+    pub(crate) topics: TopicArgs,
+}
+
+impl CommandDefinition for WatchArgs {
+    const NAME: &'static str = "watch";
+    const ABOUT: &'static str = "Print live Rtcomm events";
+    const EXAMPLES: &'static [&'static str] = &[
+        "rtcomm watch --failed                      # everything that fails",
+        "rtcomm watch --session --endpoint iggy_pop # calls from and to an endpoint",
+        "rtcomm watch --cdr                         # one line per call, at its end",
+    ];
+
+    fn display(&self) -> DisplayArgs {
+        self.display
+    }
+}

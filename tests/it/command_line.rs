@@ -1,0 +1,91 @@
+//! The command line: help, flags before the command's name, and what is said about mistakes in it.
+
+use crate::support::{Broker, rtcomm, terminal};
+
+const COMMANDS: [&str; 4] = ["watch", "call", "tail", "demo"];
+
+#[test]
+fn short_help_fits_two_screens() {
+    for command in COMMANDS {
+        let outcome = terminal(80, &format!("rtcomm {command} -h")).run().has_status(0);
+        let text = without_styles(&outcome.stdout);
+        outcome.check(text.lines().count() <= 48, "at most two screens of 24 lines");
+        outcome.check(text.lines().all(|line| line.chars().count() <= 80), "at most 80 columns");
+    }
+}
+
+#[test]
+fn help_begins_with_usage_and_examples_and_ends_with_the_connection() {
+    for command in COMMANDS {
+        for flag in ["-h", "--help"] {
+            let outcome = rtcomm(command).arg(flag).run().has_status(0);
+            let position = |heading: &str| outcome.stdout.lines().position(|line| line.starts_with(heading));
+            let usage = position("Usage: ");
+            let examples = position("Examples:");
+            outcome.check(usage.is_some() && usage < examples, "usage, then examples");
+            let headings: Vec<&str> =
+                outcome.stdout.lines().filter(|line| !line.starts_with(' ') && line.ends_with(':')).collect();
+            outcome.check(headings[0] == "Examples:" && headings.last() == Some(&"Connection:"), "the connection last");
+            let filters = headings.iter().position(|heading| heading.starts_with("Filters"));
+            let is_first = |at: usize| headings[1..at].iter().all(|heading| *heading == "Arguments:");
+            outcome.check(filters.is_some_and(is_first) == matches!(command, "watch" | "tail"), "filters first");
+        }
+    }
+}
+
+#[test]
+fn long_help_has_every_flag_and_explains_the_environment() {
+    for (command, rare) in [("watch", "--fsync"), ("call", "--max-payload"), ("tail", "--key-password-file")] {
+        let short = rtcomm(command).arg("-h").run().has_status(0);
+        short.check(!short.stdout.contains(rare), "flags of every day");
+        let long = rtcomm(command).arg("--help").run().has_status(0);
+        long.check(long.stdout.contains(rare) && long.stdout.contains("RTCOMM_BROKER"), "all flags");
+    }
+}
+
+#[test]
+fn flags_of_the_connection_may_stand_before_the_command() {
+    let broker = Broker::demo_with("--interval 10ms");
+    let url = broker.url();
+    for before in [format!("-b {url}"), format!("--broker={url} -q"), format!("-qb {url} --root /rtcomm")] {
+        rtcomm(&format!("{before} watch -c 1 --for 20s")).run().has_status(0);
+        rtcomm(&format!("{before} call iggy_pop david_bowie")).run().has_status(0);
+    }
+    // On both sides, as if both stood behind it: another broker to try, a repeated flag, a quiet and a verbose run.
+    let outcome = rtcomm(&format!("-b mqtt://127.0.0.1:1 watch -b {url} -c 1")).run().has_status(0);
+    drop(outcome.says("cannot connect to mqtt://127.0.0.1:1: ").says("trying the next broker"));
+    rtcomm("--root /a watch --root /b").run().has_status(2).says("'--root <TOPIC>' cannot be used multiple times");
+    rtcomm("-q watch -v").run().has_status(2).says("'--quiet' cannot be used with '--verbose'");
+    let outcome = rtcomm("-b mqtt://127.0.0.1:1 watch").env("RTCOMM_BROKER", &url).run().has_status(5);
+    outcome.says("mqtt://127.0.0.1:1");
+    rtcomm("-b mqtt://h demo").run().has_status(2).says("unexpected argument '-b'");
+    rtcomm("-b mqtt://h").run().has_status(2).prints("").says("Commands:");
+}
+
+#[test]
+fn a_variable_of_a_flag_without_a_value_is_a_yes_or_a_no() {
+    for name in ["RTCOMM_QUIET", "RTCOMM_VERBOSE", "RTCOMM_INSECURE"] {
+        let outcome = rtcomm("watch --dry-run").env(name, "maybe").run().has_status(2).prints("");
+        drop(outcome.says("invalid value 'maybe'").says(name));
+        for (value, is_on) in [("1", true), ("Yes", true), ("0", false), ("", false), ("off", false)] {
+            let outcome = rtcomm("watch --broker mqtt://127.0.0.1:1").env(name, value).run();
+            let is_accepted = outcome.status_code() == Some(5);
+            // Without TLS, --insecure is an error.
+            outcome.check(is_accepted || (name == "RTCOMM_INSECURE" && is_on), value);
+        }
+    }
+}
+
+#[test]
+fn an_invalid_variable_has_one_hint() {
+    let outcome = rtcomm("watch").env("RTCOMM_MQTT_VERSION", "5.0").run().has_status(2);
+    let hint = "  hint: a similar value exists: '5'; the value comes from the environment variable RTCOMM_MQTT_VERSION";
+    outcome.check(outcome.stderr.lines().nth(1) == Some(hint), hint);
+}
+
+/// Removes the escape sequences of styles.
+fn without_styles(text: &str) -> String {
+    let mut pieces = text.split('\u{1b}');
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |plain, piece| plain + piece.split_once('m').map_or(piece, |(_, rest)| rest))
+}
