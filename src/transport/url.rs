@@ -105,15 +105,17 @@ impl HostPort {
         if port.is_some_and(|port| port.contains(':')) {
             return Err("an IPv6 address must be in brackets");
         }
-        let name = if authority.starts_with('[') { ipv6_name(host)? } else { server_name(host)? };
+        // A URI has %25 before a zone ID [RFC 6874], people type % [RFC 9844].
+        let host = if authority.starts_with('[') { host.replacen("%25", "%", 1) } else { host.to_owned() };
+        let name = if authority.starts_with('[') { ipv6_name(&host)? } else { server_name(&host)? };
         let port = match port {
             None => default_port,
             Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or("port must be 1-65535")?,
         };
-        Ok(Self { host: host.to_owned(), name, port })
+        Ok(Self { host, name, port })
     }
 
-    /// The host as it was typed.
+    /// The host as it was typed, with `%` before a zone ID.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
@@ -138,11 +140,14 @@ impl HostPort {
     }
 }
 
-/// The canonical form of what is in brackets.
+/// The canonical form of an IPv6 address, whose zone ID may follow a `%`.
 fn ipv6_name(host: &str) -> Result<ServerName, &'static str> {
-    let (address, zone) = host.split_once('%').map_or((host, "-"), |(address, zone)| (address, zone));
-    let is_zone = !zone.is_empty() && zone.chars().all(|c| c.is_ascii_graphic());
-    let address = address.parse::<Ipv6Addr>().ok().filter(|_| is_zone).ok_or(BRACKETS)?;
+    let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
+    let is_zone = |zone: &str| !zone.is_empty() && zone.chars().all(|c| c.is_ascii_graphic());
+    let address: Ipv6Addr = address.parse().ok().filter(|_| zone.is_none_or(is_zone)).ok_or(BRACKETS)?;
+    if zone.is_none() && address.is_unicast_link_local() {
+        return Err("a link-local address needs a zone, as in [fe80::1%eth0]");
+    }
     Ok(ServerName::Ip(address.into()))
 }
 
@@ -373,6 +378,7 @@ mod tests {
             ("MQTTS://Broker.Example./", "mqtts://Broker.Example.:8883", "broker.example", "broker.example"),
             ("mqtt://[::1]:1884", "mqtt://[::1]:1884", "::1", "[::1]:1884"),
             ("mqtt://[FE80::0:1%eth0]", "mqtt://[FE80::0:1%eth0]:1883", "fe80::1", "[fe80::1]"),
+            ("wss://[fe80::1%25eth0]", "wss://[fe80::1%eth0]:443", "fe80::1", "[fe80::1]"),
             ("ws://h/mqtt?x=1", "ws://h:80/mqtt?x=1", "h", "h"),
             ("wss://H_1:8443", "wss://H_1:8443", "h_1", "h_1:8443"),
             ("wss://127.0.0.1.", "wss://127.0.0.1.:443", "127.0.0.1", "127.0.0.1"),
@@ -412,6 +418,8 @@ mod tests {
             ("mqtt://", "it has no host"),
             ("mqtt://:1883", "it has no host"),
             ("mqtt://.", "it has no host"),
+            ("mqtt://[fe80::1]", "a link-local address needs a zone, as in [fe80::1%eth0]"),
+            ("mqtt://[fe80::1%]", BRACKETS),
             ("mqtt://a..b", "host must be a DNS name or an IP address"),
             ("mqtt://a b", "host must be a DNS name or an IP address"),
             ("ws://h?x", "host must be a DNS name or an IP address"),

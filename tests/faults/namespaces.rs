@@ -75,6 +75,17 @@ fn a_host_with_only_loopback_reaches_its_own_broker() {
 }
 
 #[test]
+fn a_link_local_address_is_reached_by_its_zone() {
+    let Some(network) = Network::with("link set lo up\naddr add fe80::1/64 dev lo nodad") else { return };
+    let broker = Mosquitto::unlimited_within(&network.within(), "::", "allow_anonymous true\n");
+    retain_an_event(&network, "::1", broker.port());
+    for zone in ["%lo", "%25lo"] {
+        let url = format!("mqtt://[fe80::1{zone}]:{}", broker.port());
+        network.run(rtcomm_at("watch -c 1", &url)).run().has_status(0);
+    }
+}
+
+#[test]
 fn a_host_without_ipv6_reaches_its_own_broker() {
     let Some(network) = Network::with("link set lo up\naddr del ::1/128 dev lo") else { return };
     let broker = Mosquitto::unlimited_within(&network.within(), "127.0.0.1", "allow_anonymous true\n");
