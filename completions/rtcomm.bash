@@ -1,3 +1,15 @@
+_rtcomm_profiles() {
+    local file name
+    COMPREPLY=()
+    for file in "${XDG_CONFIG_HOME:-$HOME/.config}"/rtcomm/*.env; do
+        name="${file##*/}"
+        name="${name%.env}"
+        if [[ -e "$file" && "$name" == "$1"* ]]; then
+            COMPREPLY+=("$(printf %q "$name")")
+        fi
+    done
+}
+
 _rtcomm() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -67,7 +79,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__call)
-            opts="-t -q -v -b -u -h --timeout --session-id --app-context --as --reply-prefix --max-payload --batch --jobs --rate --skip --json --dry-run --color --quiet --verbose --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-t -q -v -b -u -h --timeout --session-id --app-context --as --reply-prefix --max-payload --batch --jobs --rate --skip --json --dry-run --color --quiet --verbose --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -127,6 +139,10 @@ _rtcomm() {
                     ;;
                 -b)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    _rtcomm_profiles "${cur}"
                     return 0
                     ;;
                 --username)
@@ -351,7 +367,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__tail)
-            opts="-n -f -q -v -c -b -u -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --lines --follow --since --until --json --pretty --anonymize --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --topic --help"
+            opts="-n -f -q -v -c -b -u -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --lines --follow --since --until --json --pretty --anonymize --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -461,6 +477,10 @@ _rtcomm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    _rtcomm_profiles "${cur}"
+                    return 0
+                    ;;
                 --username)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -545,7 +565,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__watch)
-            opts="-q -v -c -b -u -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --json --pretty --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-q -v -c -b -u -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --json --pretty --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -637,6 +657,10 @@ _rtcomm() {
                     ;;
                 -b)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    _rtcomm_profiles "${cur}"
                     return 0
                     ;;
                 --username)

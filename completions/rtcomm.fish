@@ -1,3 +1,11 @@
+function __fish_rtcomm_profiles
+	set -l config $XDG_CONFIG_HOME
+	test -n "$config"; or set config ~/.config
+	for file in $config/rtcomm/*.env
+		string replace -r '.*/(.*)\.env$' '$1' -- $file
+	end
+end
+
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rtcomm_global_optspecs
     string join \n h/help V/version
@@ -56,6 +64,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l share -d 'Share 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l output -d 'Append JSON lines to this file' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l max-retries -d 'Exit with 5 after N failed reconnects in a row [default: no limit]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s b -l broker -d 'Broker URL' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l profile -d 'Read settings from ~/.config/rtcomm/NAME.env' -x -a "(__fish_rtcomm_profiles)"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s u -l username -d 'User name' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l password-file -d 'File whose first line is the password' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cafile -d 'Trust the authorities in this PEM file' -r -F
@@ -108,6 +117,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l color -d 'When to
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s b -l broker -d 'Broker URL' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l profile -d 'Read settings from ~/.config/rtcomm/NAME.env' -x -a "(__fish_rtcomm_profiles)"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s u -l username -d 'User name' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l password-file -d 'File whose first line is the password' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l cafile -d 'Trust the authorities in this PEM file' -r -F
@@ -161,6 +171,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l share -d 'Share t
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l output -d 'Append JSON lines to this file' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l max-retries -d 'Exit with 5 after N failed reconnects in a row [default: no limit]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s b -l broker -d 'Broker URL' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l profile -d 'Read settings from ~/.config/rtcomm/NAME.env' -x -a "(__fish_rtcomm_profiles)"
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s u -l username -d 'User name' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l password-file -d 'File whose first line is the password' -r -F
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l cafile -d 'Trust the authorities in this PEM file' -r -F

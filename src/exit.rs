@@ -116,6 +116,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Adds what the failure is about to the beginning of its message.
+    pub(crate) fn context(self, context: impl fmt::Display) -> Self {
+        Self { message: format!("{context}: {}", self.message), ..self }
+    }
+
     /// Returns the exit status.
     pub(crate) fn status(&self) -> Status {
         self.status

@@ -43,9 +43,9 @@ mod transport;
 /// Errors have already been printed.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Status {
-    let Cli { command, display } = match Cli::read(args) {
+    let Cli { command, display } = match Cli::read(args, commands::read_profile) {
         Ok(cli) => cli,
-        Err(error) => return commands::print_clap_error(&error),
+        Err(error) => return commands::print_read_error(error),
     };
     let ui = Ui::from(&display);
     commands::run(command, ui).unwrap_or_else(|error| {

@@ -8,6 +8,7 @@ use super::definition::{CommandDefinition, define};
 #[cfg(feature = "demo")]
 use super::demo::DemoArgs;
 use super::groups::DisplayArgs;
+use super::profile::Profile;
 use super::tail::TailArgs;
 use super::watch::WatchArgs;
 
@@ -31,6 +32,18 @@ impl Command {
             #[cfg(feature = "demo")]
             Self::Demo(args) => args.display(),
         }
+    }
+
+    /// Hands over the effective settings of a profile.
+    pub(super) fn set_profile(&mut self, profile: Profile) {
+        let connection = match self {
+            Self::Watch(args) => &mut args.connection,
+            Self::Call(args) => &mut args.connection,
+            Self::Tail(args) => &mut args.connection,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => return,
+        };
+        connection.settings = Some(profile);
     }
 }
 

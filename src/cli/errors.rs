@@ -6,6 +6,30 @@ use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 
+use super::sources::ProfileSource;
+use crate::exit::Failure;
+
+/// Why there is no command to run.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The arguments are invalid, or request help or the version.
+    Arguments(clap::Error),
+    /// The profile is invalid or cannot be read.
+    Profile(Failure),
+}
+
+impl From<clap::Error> for ReadError {
+    fn from(error: clap::Error) -> Self {
+        Self::Arguments(error)
+    }
+}
+
+impl From<Failure> for ReadError {
+    fn from(failure: Failure) -> Self {
+        Self::Profile(failure)
+    }
+}
+
 /// Pairs of flags that conflict if both are typed.
 ///
 /// clap would also reject a typed flag with one from the environment. Here, the typed flag wins.
@@ -35,8 +59,13 @@ fn live_flag_with_file(flags: &ArgMatches) -> Option<&str> {
     delivery.filter(|_| is_file_named)?.map(clap::Id::as_str).find(|flag| !NOT_LIVE.contains(flag))
 }
 
-/// Adds the environment variable to the error of an invalid value that was not typed.
-pub(super) fn annotate_env_source(mut error: clap::Error, tool: &clap::Command, args: &[OsString]) -> clap::Error {
+/// Adds the environment variable, or the line of the profile, to the error of an invalid value that was not typed.
+pub(super) fn annotate_source(
+    mut error: clap::Error,
+    tool: &clap::Command,
+    profile: Option<&ProfileSource>,
+    args: &[OsString],
+) -> clap::Error {
     // As `--keepalive <DURATION>`.
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
     let long = flag.strip_prefix("--").and_then(|flag| flag.split(' ').next());
@@ -48,7 +77,9 @@ pub(super) fn annotate_env_source(mut error: clap::Error, tool: &clap::Command, 
     };
     let is_typed = args.iter().any(|typed| typed.to_str().is_some_and(is_same_flag));
     if let Some(name) = arg.get_env().filter(|_| !is_typed) {
-        let tip = format!("the value comes from the environment variable {}", name.to_string_lossy());
+        let origin = profile.zip(long).and_then(|(profile, long)| profile.origin(long));
+        let origin = origin.unwrap_or_else(|| format!("the environment variable {}", name.to_string_lossy()));
+        let tip = format!("the value comes from {origin}");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error

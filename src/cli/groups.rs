@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use regex::Regex;
 
+use super::profile::{Profile, ProfileName};
 use super::values::{
     alpn, client_id, duration, file_to_write, keepalive, mqtt_version, number, packet_size, qos, seconds, share_group,
     summary_by, switch,
@@ -301,6 +302,16 @@ pub(crate) struct ConnectionArgs {
     )]
     pub(crate) broker: Vec<String>,
 
+    /// Read settings from ~/.config/rtcomm/NAME.env
+    ///
+    /// See PROFILES in `man rtcomm`.
+    #[arg(long, value_name = "NAME", env = "RTCOMM_PROFILE", hide_env_values = true, hide_short_help = true)]
+    pub(crate) profile: Option<ProfileName>,
+
+    /// The settings of the profile that nothing overrides.
+    #[arg(skip)]
+    pub(crate) settings: Option<Profile>,
+
     /// User name
     ///
     /// Give the password with --password-file or RTCOMM_PASSWORD.
@@ -328,25 +339,11 @@ pub(crate) struct ConnectionArgs {
     pub(crate) cert: Option<PathBuf>,
 
     /// Private key of the client certificate (PEM)
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "cert",
-        env = "RTCOMM_KEY",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "FILE", env = "RTCOMM_KEY", hide_env_values = true, hide_short_help = true)]
     pub(crate) key: Option<PathBuf>,
 
     /// Read the passphrase of the private key from the first line of this file (`-` is standard input)
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "cert",
-        env = "RTCOMM_KEY_PASSWORD_FILE",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "FILE", env = "RTCOMM_KEY_PASSWORD_FILE", hide_env_values = true, hide_short_help = true)]
     pub(crate) key_password_file: Option<PathBuf>,
 
     /// Application protocol to offer in the TLS handshake, such as mqtt (repeatable)

@@ -10,12 +10,16 @@
 //! | `groups` | groups of flags that several commands share |
 //! | `leading` | flags before the command's name |
 //! | `errors` | errors in the arguments |
+//! | `profile` | values from a file |
+//! | `sources` | whether a value comes from a flag, a profile or the environment |
 //! | `time` | points in time |
 //! | `values` | parsers for values without a `FromStr` of their own |
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+use crate::exit::Failure;
 
 mod call;
 mod command;
@@ -25,6 +29,8 @@ mod demo;
 mod errors;
 mod groups;
 mod leading;
+mod profile;
+mod sources;
 mod tail;
 mod time;
 mod values;
@@ -34,7 +40,10 @@ pub(crate) use call::CallArgs;
 pub(crate) use command::Command;
 #[cfg(feature = "demo")]
 pub(crate) use demo::DemoArgs;
+pub(crate) use errors::ReadError;
 pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, WindowArgs};
+pub(crate) use profile::{Profile, ProfileName};
+use sources::ProfileSource;
 pub(crate) use tail::TailArgs;
 pub(crate) use values::{LineCount, Rate};
 pub(crate) use watch::WatchArgs;
@@ -59,23 +68,34 @@ struct Tool {
 }
 
 impl Cli {
-    /// Parses the arguments. The first is the program's name.
+    /// Parses the arguments. The first is the program's name. `load` reads a profile.
     ///
     /// # Errors
-    /// If the arguments are invalid. Help and version requests are also returned as errors.
-    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    /// If the arguments or the profile are invalid. Help and version requests are also returned as errors.
+    pub(crate) fn read(
+        args: impl IntoIterator<Item = OsString>,
+        load: impl FnOnce(&ProfileName) -> Result<Profile, Failure>,
+    ) -> Result<Self, ReadError> {
         let args = leading::behind_command(args.into_iter().collect());
         let mut definition = Self::definition();
-        let matches = definition
-            .try_get_matches_from_mut(&args)
-            .map_err(|error| errors::annotate_env_source(error, &definition, &args))?;
-        if let Some(error) = errors::conflict(&mut definition, &matches) {
-            return Err(error);
+        let mut parsed = definition.try_get_matches_from_mut(&args);
+        let mut source = None;
+        if let Some((name, precedence)) = sources::requested_profile(&parsed, &args) {
+            let profile = ProfileSource::new(load(&name)?, precedence);
+            parsed = profile.define(Self::definition())?.try_get_matches_from(&args);
+            source = Some(profile);
         }
-        let Tool { command } = Tool::from_arg_matches(&matches)?;
+        let matches = parsed.map_err(|error| errors::annotate_source(error, &definition, source.as_ref(), &args))?;
+        if let Some(error) = errors::conflict(&mut definition, &matches) {
+            return Err(error.into());
+        }
+        let Tool { mut command } = Tool::from_arg_matches(&matches)?;
         let mut display = command.display();
         display.quiet &= !errors::is_typed(&matches, "verbose");
         display.verbose &= !errors::is_typed(&matches, "quiet");
+        if let (Some(source), Some((_, flags))) = (source, matches.subcommand()) {
+            command.set_profile(source.effective(flags));
+        }
         Ok(Self { command, display })
     }
 

@@ -1,15 +1,15 @@
 //! Connection options from flags and environment: reads secrets, and rejects invalid combinations before connecting.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::connect_error::broker_url_failure;
-use crate::cli::ConnectionArgs;
+use crate::cli::{ConnectionArgs, Profile};
 use crate::exit::Failure;
 use crate::transport::no_proxy::NoProxy;
 use crate::transport::options::{MqttVersion, Options, ProxyChoice, Secret, TlsOptions, fresh_client_id};
@@ -42,6 +42,8 @@ impl Prompt {
 pub(super) fn options(args: ConnectionArgs, prompt: Prompt) -> Result<Options, Failure> {
     let ConnectionArgs {
         broker,
+        profile: _,
+        settings,
         username,
         password_file,
         cafile,
@@ -58,17 +60,26 @@ pub(super) fn options(args: ConnectionArgs, prompt: Prompt) -> Result<Options, F
         connect_timeout,
         max_packet_size,
     } = args;
-    let brokers = broker_urls(&broker)?;
-    let key_password = key_password_file.map(|file| read_password("--key-password-file", &file)).transpose()?;
+    let names = SettingNames(settings);
+    let brokers = broker_urls(&broker).map_err(|failure| names.explain("--broker", failure))?;
+    if cert.is_none() {
+        let without_cert = [("--key", &key), ("--key-password-file", &key_password_file)];
+        if let Some((flag, _)) = without_cert.into_iter().find(|(_, file)| file.is_some()) {
+            return Err(Failure::usage(format!("{} requires --cert", names.of(flag))));
+        }
+    }
+    let read = |flag: &str, file: PathBuf| read_password(&names.of(flag), &file);
+    let key_password = key_password_file.map(|file| read("--key-password-file", file)).transpose()?;
     let tls = TlsOptions { cafile, capath, cert, key, key_password, alpn, insecure };
-    check_tls(&brokers, &tls)?;
+    check_tls(&brokers, &tls, &names)?;
     let proxy = match proxy {
-        Some(url) => ProxyChoice::Always(typed_proxy(&url)?),
+        Some(url) => ProxyChoice::Always(explicit_proxy(&url).map_err(|failure| names.explain("--proxy", failure))?),
         None => environment_proxy(&brokers)?,
     };
-    let password = match password_file {
-        Some(file) => Some(read_password("--password-file", &file)?),
-        None => environment_password()?
+    let password = match (password_file, names.password()) {
+        (Some(file), _) => Some(read("--password-file", file)?),
+        (None, Some(password)) => Some(password?),
+        (None, None) => environment_password()?
             .or_else(|| ask_password(username.as_deref().filter(|_| prompt == Prompt::Allowed)?, &brokers[0])),
     };
     if password.is_some() || tls.key_password.is_some() || proxy != ProxyChoice::Direct {
@@ -94,6 +105,34 @@ pub(super) fn options(args: ConnectionArgs, prompt: Prompt) -> Result<Options, F
     })
 }
 
+/// Names settings in errors: by their flags, or by the lines of the profile.
+struct SettingNames(Option<Profile>);
+
+impl SettingNames {
+    fn origin(&self, flag: &str) -> Option<String> {
+        self.0.as_ref()?.origin(flag)
+    }
+
+    /// Returns the name of the setting of this flag.
+    fn of(&self, flag: &str) -> String {
+        self.origin(flag).unwrap_or_else(|| flag.to_owned())
+    }
+
+    /// Adds the line of the profile to the failure of a setting, if it is from there.
+    fn explain(&self, flag: &str, failure: Failure) -> Failure {
+        match self.origin(flag) {
+            Some(origin) => failure.context(origin),
+            None => failure,
+        }
+    }
+
+    /// Returns the password of the profile.
+    fn password(&self) -> Option<Result<Secret, Failure>> {
+        let password = self.0.as_ref()?.password()?;
+        Some(checked_password(password.expose()).ok_or_else(|| invalid_password(&self.of("--password"))))
+    }
+}
+
 /// Parses the brokers' URLs. Without any, the error is that of an empty URL.
 fn broker_urls(urls: &[String]) -> Result<Vec<BrokerUrl>, Failure> {
     let read = |url: &str| url.parse::<BrokerUrl>().map_err(|error| broker_url_failure(&error));
@@ -112,7 +151,7 @@ fn keep_out_of_core_dumps() {
 fn keep_out_of_core_dumps() {}
 
 /// Refuses TLS flags if no broker uses TLS, and files that cannot be read.
-fn check_tls(brokers: &[BrokerUrl], tls: &TlsOptions) -> Result<(), Failure> {
+fn check_tls(brokers: &[BrokerUrl], tls: &TlsOptions, names: &SettingNames) -> Result<(), Failure> {
     let TlsOptions { cafile, capath, cert, key, key_password: _, alpn, insecure } = tls;
     let files = [("--cafile", cafile), ("--capath", capath), ("--cert", cert), ("--key", key)];
     if !brokers.iter().any(|broker| broker.scheme.is_tls()) {
@@ -121,33 +160,35 @@ fn check_tls(brokers: &[BrokerUrl], tls: &TlsOptions) -> Result<(), Failure> {
         let scheme = brokers[0].scheme.as_str();
         return match given {
             None => Ok(()),
-            Some(flag) => Err(Failure::usage(format!("{flag} requires TLS, but {scheme}:// does not use it"))
-                .hint("write the broker's URL with mqtts:// or wss://")),
+            Some(flag) => {
+                Err(Failure::usage(format!("{} requires TLS, but {scheme}:// does not use it", names.of(flag)))
+                    .hint("write the broker's URL with mqtts:// or wss://"))
+            }
         };
     }
     for (flag, file) in files {
         if let Some(path) = file {
-            File::open(path).map_err(|error| cannot_read(flag, path, &error))?;
+            File::open(path).map_err(|error| cannot_read(&names.of(flag), path, &error))?;
         }
     }
     Ok(())
 }
 
-fn cannot_read(flag: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::usage(format!("cannot read {} ({flag}): {error}", path.display()))
+fn cannot_read(setting: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::usage(format!("cannot read {} ({setting}): {error}", path.display()))
 }
 
 /// Reads a secret: the first line of a file, or of standard input for `-`.
-fn read_password(flag: &str, path: &Path) -> Result<Secret, Failure> {
-    let cannot_read = |error: io::Error| cannot_read(flag, path, &error);
+fn read_password(setting: &str, path: &Path) -> Result<Secret, Failure> {
+    let cannot_read = |error: io::Error| cannot_read(setting, path, &error);
     let line = if path.as_os_str() == "-" {
         let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(cannot_read)?;
         first_line(File::from(stdin)).map_err(cannot_read)?
     } else {
         let file = File::open(path).map_err(cannot_read)?;
         let metadata = file.metadata().map_err(cannot_read)?;
-        if metadata.is_file() && metadata.mode() & 0o044 != 0 && !is_service_credential(path) {
-            return Err(Failure::usage(format!("other users can read {} ({flag})", path.display()))
+        if is_readable_by_others(&metadata, path) {
+            return Err(Failure::usage(format!("other users can read {} ({setting})", path.display()))
                 .hint(format!("chmod 600 {}", path.display())));
         }
         first_line(file).map_err(cannot_read)?
@@ -156,7 +197,7 @@ fn read_password(flag: &str, path: &Path) -> Result<Secret, Failure> {
     str::from_utf8(line)
         .ok()
         .and_then(checked_password)
-        .ok_or_else(|| invalid_password(&format!("the first line of {} ({flag})", path.display())))
+        .ok_or_else(|| invalid_password(&format!("the first line of {} ({setting})", path.display())))
 }
 
 /// Reads up to the first line end and no further: the next line of standard input may be another secret, or a batch.
@@ -173,6 +214,11 @@ fn first_line(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
         }
     }
     Ok(line)
+}
+
+/// Returns whether other users can read an open file. The mode of anything but a regular file does not matter.
+pub(super) fn is_readable_by_others(metadata: &Metadata, path: &Path) -> bool {
+    metadata.is_file() && metadata.mode() & 0o044 != 0 && !is_service_credential(path)
 }
 
 /// Returns whether the service manager made the file for this service alone (systemd's LoadCredential=). Its mode is
@@ -210,8 +256,8 @@ fn ask_password(username: &str, broker: &BrokerUrl) -> Option<Secret> {
     checked_password(&Zeroizing::new(typed))
 }
 
-/// Parses the proxy of a flag. Rejects credentials, because other users can read command lines.
-fn typed_proxy(url: &str) -> Result<ProxyUrl, Failure> {
+/// Parses the proxy of `--proxy`. Rejects credentials, because other users can read command lines.
+fn explicit_proxy(url: &str) -> Result<ProxyUrl, Failure> {
     if url.contains('@') {
         return Err(Failure::usage("the proxy's URL contains credentials, which every user of this machine can read")
             .hint("set https_proxy in the environment instead"));

@@ -35,6 +35,7 @@ pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
     let filter = Filter::default();
     let stream = Stream {
         options: Options::for_local(demo.address()),
+        profile: None,
         filters: filter.subscriptions(&topics.events),
         format: ui.format(json, &topics),
         events: topics.events,

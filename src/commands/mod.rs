@@ -9,6 +9,7 @@
 //! | [`stream`] | live messages, for `watch`, `tail` and `demo` |
 //! | [`call_records`] | call records, for `watch` and `tail` |
 //! | [`connection`] | connection options from flags and environment |
+//! | [`profile`] | reads profiles |
 //! | [`transport_error`], [`connect_error`] | errors of the transport as messages, hints and statuses |
 //! | [`usage_error`] | errors in the arguments, help and version |
 //! | [`ui`] | standard output, messages and color |
@@ -24,6 +25,7 @@ mod connect_error;
 mod connection;
 #[cfg(feature = "demo")]
 mod demo;
+mod profile;
 mod stream;
 mod tail;
 mod transport_error;
@@ -31,8 +33,9 @@ mod ui;
 mod usage_error;
 mod watch;
 
+pub(crate) use profile::read as read_profile;
 pub(crate) use ui::Ui;
-pub(crate) use usage_error::print_clap_error;
+pub(crate) use usage_error::print_read_error;
 
 /// Runs a command.
 ///

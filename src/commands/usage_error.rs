@@ -3,12 +3,24 @@
 use clap::error::ErrorKind;
 
 use super::ui::CANNOT_WRITE;
+use crate::cli::ReadError;
 use crate::exit::{Failure, Status};
 use crate::output::ignore_broken_pipe;
 use crate::output::report::{Report, Verbosity};
 
-/// Prints the help or version text, or what is wrong with the arguments.
-pub(crate) fn print_clap_error(error: &clap::Error) -> Status {
+/// Prints the help or version text, or what is wrong with the arguments or the profile.
+pub(crate) fn print_read_error(error: ReadError) -> Status {
+    match error {
+        ReadError::Arguments(error) => print_clap_error(&error),
+        ReadError::Profile(failure) => {
+            let status = failure.status();
+            Report::new(Verbosity::Quiet).error(&failure.into());
+            status
+        }
+    }
+}
+
+fn print_clap_error(error: &clap::Error) -> Status {
     if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         Report::new(Verbosity::Quiet).error(&usage_failure(&error.render().to_string()).into());
         return Status::Usage;

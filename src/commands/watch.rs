@@ -23,6 +23,7 @@ pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
         None => Scope::Events(filter.filter()?),
     };
     let topics = topics.topics();
+    let profile = connection.profile.clone();
     let options = connection::options(connection, Prompt::unless(dry_run))?;
     let filters = scope.subscriptions(&topics.events);
     if dry_run {
@@ -32,7 +33,7 @@ pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
         Some(_) => ui.file_format(json || !pretty, &topics),
         None => ui.format(json, &topics),
     };
-    Stream { options, filters, events: topics.events, scope, format, window }.deliver(delivery, ui.report)
+    Stream { options, profile, filters, events: topics.events, scope, format, window }.deliver(delivery, ui.report)
 }
 
 /// Rejects delivery that gives incomplete call records. `flag` is the one that requests them.

@@ -13,6 +13,7 @@ mod generated;
 mod json_keys;
 mod language;
 mod man;
+mod profiles;
 mod readme;
 mod shown;
 

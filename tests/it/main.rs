@@ -21,6 +21,7 @@ mod limits;
 mod malformed;
 mod packet_size;
 mod pretty;
+mod profiles;
 mod publications;
 mod qos2;
 mod reasons;

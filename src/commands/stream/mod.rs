@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::transport_error::{connect_failures, session_failure};
 use super::ui::{self, CANNOT_WRITE};
-use crate::cli::{DeliveryArgs, WindowArgs};
+use crate::cli::{DeliveryArgs, ProfileName, WindowArgs};
 use crate::event_loop::{EventLoop, FORCED_EXIT_GRACE, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
@@ -38,6 +38,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A live stream that is ready to run.
 pub(crate) struct Stream {
     pub(crate) options: Options,
+    /// The profile of the options.
+    pub(crate) profile: Option<ProfileName>,
     pub(crate) filters: Vec<TopicFilter>,
     pub(crate) events: Root,
     pub(crate) scope: Scope,
@@ -152,7 +154,7 @@ impl Stream {
     /// # Errors
     /// If the broker is unreachable or refuses the client, or records cannot be written.
     pub(crate) fn run(self, delivery: DeliveryOptions, report: Report) -> Result<Status> {
-        let Self { options, filters, events, scope, format, window } = self;
+        let Self { options, profile, filters, events, scope, format, window } = self;
         let DeliveryOptions { qos, group, allow_partial, retries, target, records_status } = delivery;
         let began = Instant::now();
         let deadline = window.duration.and_then(deadline_in);
@@ -166,7 +168,8 @@ impl Stream {
         let printer = Printer::new(target, format);
         let recorder = Recorder::new(printer, events, scope, count, records_status, report, event_loop.sender());
         recorder.end_lost_calls();
-        let mut reporter = ConnectionReporter::new(options.clone(), qos, group.is_some(), recorder.clone(), report);
+        let mut reporter =
+            ConnectionReporter::new(options.clone(), profile, qos, group.is_some(), recorder.clone(), report);
         let subscription = Subscription { filters, qos, group, allow_partial };
         let (ready, ended) = (event_loop.sender(), event_loop.sender());
         let follow = move |event: SessionEvent| {

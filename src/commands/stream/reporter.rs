@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::recorder::Recorder;
+use crate::cli::ProfileName;
 use crate::commands::transport_error::{self, describe_end, describe_refusal};
 use crate::output::report::Report;
 use crate::protocol::record::{ConnectionChange, ConnectionStatus};
@@ -28,6 +29,7 @@ const MAX_REPETITIONS: u32 = 2;
 /// Reports the connection changes of one stream.
 pub(super) struct ConnectionReporter {
     options: Options,
+    profile: Option<ProfileName>,
     qos: u8,
     is_shared: bool,
     /// The broker of the current or the last connection.
@@ -55,10 +57,18 @@ struct Outage {
 }
 
 impl ConnectionReporter {
-    pub(super) fn new(options: Options, qos: u8, is_shared: bool, recorder: Recorder, report: Report) -> Self {
+    pub(super) fn new(
+        options: Options,
+        profile: Option<ProfileName>,
+        qos: u8,
+        is_shared: bool,
+        recorder: Recorder,
+        report: Report,
+    ) -> Self {
         Self {
             broker: options.brokers[0].clone(),
             options,
+            profile,
             qos,
             is_shared,
             is_resumed: false,
@@ -128,7 +138,7 @@ impl ConnectionReporter {
             self.gap(&outage, since);
         }
         if self.silenced.is_none() {
-            self.report.info("ready");
+            self.report.info(self.ready_message());
         }
         let received = since.to_wall();
         self.ready = Some((since, received));
@@ -142,6 +152,12 @@ impl ConnectionReporter {
         } else {
             self.report.debug(lower);
         }
+    }
+
+    /// Returns the message that every subscription is granted.
+    fn ready_message(&self) -> String {
+        let profile = self.profile.as_ref().map(|name| format!(" (profile {name})"));
+        format!("ready{}", profile.unwrap_or_default())
     }
 
     /// Reports the period in which published messages may be missing.
@@ -210,7 +226,7 @@ impl ConnectionReporter {
             self.report.warn(format_args!(
                 "messages published from {from:.3} to {until:.3} may be missing: connections did not last"
             ));
-            self.report.info("ready");
+            self.report.info(self.ready_message());
         }
     }
 

@@ -71,6 +71,7 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
     let filter = filter.filter()?;
     let topics = topics.topics();
     let is_stdin_used = reads_stdin(&connection);
+    let profile = connection.profile.clone();
     let options = connection::options(connection, Prompt::unless(dry_run))?;
     let filters = if filters.is_empty() { vec![topics.root.everything()] } else { filters };
     if dry_run {
@@ -83,7 +84,7 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         Some(_) => ui.file_format(json || !pretty, &topics),
         None => ui.format(json, &topics),
     };
-    Stream { options, filters, events: topics.events, scope: Scope::Messages(filter), format, window }
+    Stream { options, profile, filters, events: topics.events, scope: Scope::Messages(filter), format, window }
         .deliver(delivery, ui.report)
 }
 

@@ -200,6 +200,34 @@ const CHAPTERS: &[Chapter] = &[
         ],
     },
     Chapter {
+        commands: &[""],
+        heading: "PROFILES",
+        parts: &[
+            Paragraph(
+                "`--profile` NAME, or `RTCOMM_PROFILE`, reads settings from the file rtcomm/NAME.env in `$XDG_CONFIG_HOME`, or in \
+                 `~/.config`. Each line is a variable of ENVIRONMENT and its value:",
+            ),
+            Verbatim(&[
+                "# Production, read only.",
+                "RTCOMM_BROKER=mqtts://broker.example.com",
+                "RTCOMM_USERNAME=ops",
+                "RTCOMM_PASSWORD_FILE=/home/ops/rtcomm-password",
+            ]),
+            Paragraph(
+                "Blank lines and lines that start with `#` are ignored. There is no other syntax, so that `EnvironmentFile=` of \
+                 systemd reads the same file: quotes at the start of a value, backslashes, blanks around a value and `export` \
+                 are errors. Other users must not be able to read a profile with `RTCOMM_PASSWORD`. A profile cannot contain \
+                 `RTCOMM_PROFILE`. Errors in a profile have status 2, and name its line.",
+            ),
+            Paragraph(
+                "A typed flag overrides a typed profile, which overrides the environment, which overrides the profile of \
+                 `RTCOMM_PROFILE`, which overrides the default. Variables that belong together come from one source: \
+                 `RTCOMM_PASSWORD` and its file; `RTCOMM_CERT`, `RTCOMM_KEY` and its passphrase; `RTCOMM_CAFILE` and \
+                 `RTCOMM_CAPATH`; `RTCOMM_QUIET` and `RTCOMM_VERBOSE`.",
+            ),
+        ],
+    },
+    Chapter {
         commands: &["call"],
         heading: "MANY CALLS",
         parts: &[

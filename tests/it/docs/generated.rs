@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use clap_complete::aot::Generator as _;
 
 use super::man;
+use super::profiles;
 use super::readme::readme;
 
 #[test]
@@ -20,7 +21,8 @@ fn completions_match_the_commands() {
     let scripts = [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut rtcomm::internals::command(), "rtcomm", &mut script);
-        (shell.file_name("rtcomm"), String::from_utf8(script).expect("a script is text"))
+        let script = String::from_utf8(script).expect("a script is text");
+        (shell.file_name("rtcomm"), profiles::complete(shell, &script))
     });
     compare("completions", &scripts);
 }

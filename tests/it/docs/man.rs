@@ -60,11 +60,11 @@ const PAGES: [Prose; 5] = [
              recordings, and places calls.",
             "Data goes to standard output. Messages about the run go to standard error. `ready` means that the broker has \
              granted every subscription: messages published from then on are received.",
-            "A flag overrides the environment, which overrides the default. Durations are written as `500ms`, `45s` or \
+            "A flag overrides a profile (see PROFILES) and the environment, which override the default. Durations are written as `500ms`, `45s` or \
              `1h 30m`.",
         ],
         files: &[
-            ("none by default", "The tool has no configuration file, and writes only files that flags name."),
+            ("`~/.config/rtcomm/`NAME`.env`", "A profile. See PROFILES. No other configuration file is read."),
             OUTPUT,
             PASSWORD_FILE,
             TIME_ZONE,

@@ -77,7 +77,7 @@ fn every_example_in_help_works() {
     let examples: Vec<_> = tool.get_subcommands().map(examples).collect();
     assert_eq!(examples.iter().map(Vec::len).max(), Some(3), "each command has examples");
     // A sandbox for each: after the first call, its endpoints are busy.
-    run_all(examples.iter().flatten().map(|line| vec![Shown::new(None, line)]).collect());
+    run_all(examples.iter().flatten().map(|line| vec![Shown::new("help".to_owned(), line)]).collect());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::Broker;
+use crate::support::{Broker, is_ready};
 
 /// Maximum time for a command that ends by itself.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -153,7 +153,7 @@ impl Job {
             if let Some(ended) = self.ended() {
                 return self.check_status(ended, expected);
             }
-            if ready.is_none() && self.stderr.so_far().lines().any(|line| line == "rtcomm: ready") {
+            if ready.is_none() && self.stderr.so_far().lines().any(is_ready) {
                 ready = Some(Instant::now());
             }
             let is_over = match (expected, ready) {

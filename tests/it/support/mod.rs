@@ -136,6 +136,11 @@ impl Rtcomm {
     }
 }
 
+/// Whether a line says that every subscription is granted.
+pub(crate) fn is_ready(line: &str) -> bool {
+    line == "rtcomm: ready" || line.starts_with("rtcomm: ready ")
+}
+
 /// A process at work. It is killed when this is dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
@@ -155,7 +160,7 @@ impl Process {
 
     /// Waits until the command said that every subscription stands.
     pub(crate) fn until_ready(self) -> Self {
-        self.wait_for_stderr("rtcomm: ready", |text| text.lines().any(|line| line == "rtcomm: ready"));
+        self.wait_for_stderr("rtcomm: ready", |text| text.lines().any(is_ready));
         self
     }
 
