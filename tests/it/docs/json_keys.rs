@@ -45,6 +45,9 @@ fn has_type(value: &Value, kind: &str) -> bool {
         "string" => value.is_string(),
         "number" => value.is_number(),
         "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "string or null" => value.is_string() || value.is_null(),
+        "number or null" => value.is_number() || value.is_null(),
         "any" => true,
         other => panic!("{DOCUMENT} has an unknown type: {other}"),
     }
@@ -137,6 +140,33 @@ fn the_keys_and_values_of_connection_records_are_documented() {
         String::from_utf8(line).expect("a line is UTF-8")
     });
     compare("Connection records", &lines);
+}
+
+/// Events of a call that is modified and fails after its start, and of one without times or IDs.
+const CALLS: &str = concat!(
+    r#"{"received":"2026-11-23T03:34:12Z","category":"session","action":"started","from":"a","to":"b","topic":"/rtcomm/event/session/started/a/b","qos":1,"retain":false,"payload":{"method":"RTCOMM_EVENT_FIRED","appContext":"x","sigSessID":"s"}}"#,
+    "\n",
+    r#"{"received":"2026-11-23T03:34:13Z","category":"session","action":"failed","from":"a","to":"b","topic":"/rtcomm/event/session/failed/a/b","qos":1,"retain":false,"payload":{"method":"RTCOMM_EVENT_FIRED","appContext":"x","sigSessID":"s","reason":"Busy"}}"#,
+    "\n",
+    r#"{"received":"2026-11-23T03:34:14Z","category":"session","action":"started","from":"c","to":"d","topic":"/rtcomm/event/session/started/c/d","qos":1,"retain":false,"payload":{"method":"RTCOMM_EVENT_FIRED"}}"#,
+    "\n",
+);
+
+fn lines_of_tail(flags: &str) -> Vec<String> {
+    let outcome = rtcomm(&format!("tail - --json {flags}")).stdin(CALLS).run().has_status(0);
+    outcome.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_keys_of_call_records_are_documented() {
+    compare("Call records", &lines_of_tail("--cdr"));
+}
+
+#[test]
+fn the_keys_of_summaries_are_documented() {
+    for by in ["endpoint", "app", "reason"] {
+        compare("Summaries", &lines_of_tail(&format!("--summary={by}")));
+    }
 }
 
 #[test]
