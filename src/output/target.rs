@@ -5,6 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{OFlags, fcntl_getfl};
+
 /// The destination of records.
 #[derive(Debug)]
 pub(crate) enum Target {
@@ -22,12 +24,16 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Returns standard output.
+    /// Returns standard output. If it appends to a file that ends with an incomplete line, appends a line end.
     ///
     /// # Errors
-    /// If it is closed.
+    /// If it is closed, or cannot be written to.
     pub(crate) fn stdout() -> io::Result<Self> {
-        super::stdout().map(Self::Stdout)
+        let mut stdout = super::stdout()?;
+        if ends_with_incomplete_line(&stdout) {
+            stdout.write_all(b"\n")?;
+        }
+        Ok(Self::Stdout(stdout))
     }
 
     /// Opens a file for appending, and creates it if it does not exist.
@@ -89,6 +95,16 @@ fn open(path: &Path, is_synced: bool) -> io::Result<File> {
         sync_directory(path)?;
     }
     Ok(file)
+}
+
+/// Returns whether standard output appends to a file that ends with an incomplete line, as a killed run leaves it.
+///
+/// Descriptors that append cannot be read, so the file is opened again. Returns `false` if that is not possible.
+fn ends_with_incomplete_line(stdout: &File) -> bool {
+    let is_file = stdout.metadata().is_ok_and(|metadata| metadata.is_file());
+    let appends = fcntl_getfl(stdout).is_ok_and(|flags| flags.contains(OFlags::APPEND));
+    let is_complete = || File::open("/dev/stdout").and_then(|mut file| ends_with_line_end(&mut file)).unwrap_or(true);
+    is_file && appends && !is_complete()
 }
 
 /// Syncs the file's directory entry, which syncing the file itself does not [fsync(2)].

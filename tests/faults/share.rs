@@ -68,7 +68,7 @@ fn three_members_divide_the_stream_and_a_killed_member_loses_nothing() {
         process.terminate();
     }
     let union = members.union();
-    union.check_is_whole();
+    union.check_is_whole_after_kills(1);
     figures(format_args!(
         "three members, one killed during {MANY} messages: {alone} waited for it to come back, then 0 missing, {} \
          duplicates; shares {:?}",
