@@ -24,7 +24,10 @@ impl Spinner {
         let bar = ProgressBar::with_draw_target(None, draw_target(report))
             .with_style(ProgressStyle::default_spinner())
             .with_message(escaped(&message).into_owned());
-        bar.enable_steady_tick(TICK);
+        // It starts a thread.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TICK);
+        }
         Self(bar)
     }
 }
