@@ -170,7 +170,7 @@ pub(crate) struct CallRecordSettings {
 
 impl CallRecordArgs {
     /// Default of `--max-age`.
-    const MAX_AGE: Duration = Duration::from_secs(12 * 60 * 60);
+    const MAX_AGE: Duration = Duration::from_hours(12);
 
     /// Returns the settings, or `None` if no call records are requested.
     ///

@@ -2,15 +2,17 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`embedded_broker`] | rumqttd on one address; the only file that uses it |
-//! | [`guard`] | keeps packets away from rumqttd that would break it |
-//! | [`packet`] | MQTT packets as bytes |
+//! | [`embedded_broker`] | starts the MQTT broker rmqtt, and connects the server to it |
+//! | [`hooks`] | what clients may publish and subscribe to |
+//! | [`router`] | the subscriptions, and the receivers of a message |
+//! | [`retained`] | the retained messages |
 //! | [`simulation`] | simulated endpoints and calls: pure, and deterministic for a seed |
 //! | [`simulated_server`] | publishes the simulation, and replies to requests |
 
 mod embedded_broker;
-mod guard;
-mod packet;
+mod hooks;
+mod retained;
+mod router;
 mod simulated_server;
 mod simulation;
 #[cfg(test)]
@@ -96,18 +98,19 @@ fn services(topics: &Topics) -> serde_json::Value {
     })
 }
 
-/// Rejects topics that break rumqttd, and topics below `$`, which it does not deliver.
+/// Rejects topics below `$`, which are reserved for brokers [MQTT-4.7.2-1], and topics of too many levels.
 fn check_topics(topics: &Topics) -> Result<(), Failure> {
-    let all = [topics.sphere().to_topic(), topics.events.child("x").to_topic(), topics.calls.clone()];
-    let is_supported = |topic: &TopicName| guard::is_safe_for_rumqttd(topic) && !topic.as_str().starts_with('$');
+    let deepest_event = topics.events.child("session").child("started").child("from").child("to");
+    let all = [topics.sphere().child("x").to_topic(), deepest_event.to_topic(), topics.calls.clone()];
+    let is_supported = |topic: &TopicName| hooks::has_allowed_depth(topic.as_str()) && !topic.as_str().starts_with('$');
     match all.iter().find(|topic| !is_supported(topic)) {
         None => Ok(()),
         Some(topic) => Err(Failure::usage(format!("the demo's broker does not support topics such as '{topic}'"))
-            .hint("use a --root that begins with '/' or an ASCII letter")),
+            .hint("use a --root that does not begin with '$' and has at most 100 levels")),
     }
 }
 
-/// A running demo. Dropping it stops the server; the broker runs until the process ends.
+/// A running demo. Dropping it stops the server and the broker.
 #[derive(Debug)]
 pub(crate) struct Demo {
     address: SocketAddr,
@@ -122,9 +125,9 @@ pub(crate) struct Demo {
 pub(crate) fn start(options: Options) -> Result<Demo> {
     let Options { listen, interval, seed, calls, topics } = options;
     check_topics(&topics)?;
-    let broker = EmbeddedBroker::start(listen)?;
+    let broker = EmbeddedBroker::start(listen, &[topics.calls.and_below(), topics.management().everything()])?;
     let address = broker.address();
-    let server = SimulatedServer::new(broker.into_local_client(), seed, topics, calls, interval)?;
+    let server = SimulatedServer::new(broker, seed, topics, calls, interval);
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let server = thread::Builder::new().name("demo-server".to_owned()).spawn(move || server.run(&stopped))?;

@@ -11,8 +11,8 @@ use jiff::ZonedDateTime;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::embedded_broker::{BrokerMessage, LocalClient};
-use super::guard;
+use super::embedded_broker::{BrokerMessage, EmbeddedBroker};
+use super::hooks::has_allowed_depth;
 use super::simulation::{CallRequest, Effect, Presence, SimulatedEvent, Simulation};
 use super::{CallBehavior, registered_topic, services};
 use crate::protocol::fields::{Field, Fields};
@@ -24,14 +24,14 @@ use crate::protocol::{VERSION, call, event};
 const SERVICE_QUERY: &str = "SERVICE_QUERY";
 
 /// Maximum wait. The clock may not represent later times.
-const MAX_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+const MAX_WAIT: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Interval for checking the stop flag.
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A simulated Rtcomm server.
 pub(super) struct SimulatedServer {
-    client: LocalClient,
+    broker: EmbeddedBroker,
     simulation: Simulation,
     topics: Topics,
     calls: CallBehavior,
@@ -74,19 +74,16 @@ struct Response<'a> {
 }
 
 impl SimulatedServer {
-    /// Makes a server, and subscribes it to its topics.
+    /// Makes a server. The broker must deliver requests to this process.
     pub(super) fn new(
-        client: LocalClient,
+        broker: EmbeddedBroker,
         seed: u64,
         topics: Topics,
         calls: CallBehavior,
         interval: Duration,
-    ) -> Result<Self> {
+    ) -> Self {
         let (simulation, interval) = (Simulation::new(seed), interval.min(MAX_WAIT));
-        let mut server = Self { client, simulation, topics, calls, interval, delayed: VecDeque::new() };
-        server.client.subscribe(&server.topics.calls.and_below())?;
-        server.client.subscribe(&server.topics.management().everything())?;
-        Ok(server)
+        Self { broker, simulation, topics, calls, interval, delayed: VecDeque::new() }
     }
 
     /// Serves until `stop` is set.
@@ -98,7 +95,7 @@ impl SimulatedServer {
         while !stop.load(Ordering::Relaxed) {
             let next_reply = self.delayed.front().map_or(next_step, |(due, _)| *due);
             let wake = next_step.min(next_reply).min(Instant::now() + STOP_POLL_INTERVAL);
-            if let Some(message) = self.client.receive_until(wake)? {
+            if let Some(message) = self.broker.receive_until(wake)? {
                 self.receive(message)?;
             }
             while let Some(message) = self.take_due() {
@@ -133,7 +130,7 @@ impl SimulatedServer {
             session_id: event.session_id.as_deref(),
         };
         let topic = event.topic.under(&self.topics.events);
-        self.client.publish(&topic, serde_json::to_string(&payload)?, false)
+        self.broker.publish(&topic, serde_json::to_string(&payload)?, false)
     }
 
     /// Publishes a retained document, or an empty payload, which removes it.
@@ -144,7 +141,7 @@ impl SimulatedServer {
             Document { address_topic, app_context, state, alias }.payload()
         });
         let topic = self.topics.sphere().child(endpoint);
-        self.client.publish(topic.as_str(), document, true)
+        self.broker.publish(topic.as_str(), document, true)
     }
 
     fn receive(&mut self, message: BrokerMessage) -> Result<()> {
@@ -182,7 +179,7 @@ impl SimulatedServer {
         let result = if outcome.is_ok() { "SUCCESS" } else { "FAILURE" };
         let reason = outcome.as_ref().err().map(String::as_str);
         let response = Response { reason, ..Response::new(call::METHOD, trans_id, result) };
-        self.client.publish(topic.as_str(), serde_json::to_string(&response)?, false)?;
+        self.broker.publish(topic.as_str(), serde_json::to_string(&response)?, false)?;
         self.publish(outcome.unwrap_or_default())
     }
 
@@ -195,7 +192,7 @@ impl SimulatedServer {
         let Some((topic, trans_id)) = reply_address(&fields) else { return Ok(()) };
         let services = Some(services(&self.topics));
         let response = Response { services, ..Response::new(SERVICE_QUERY, trans_id, "SUCCESS") };
-        self.client.publish(topic.as_str(), serde_json::to_string(&response)?, false)
+        self.broker.publish(topic.as_str(), serde_json::to_string(&response)?, false)
     }
 }
 
@@ -222,7 +219,7 @@ fn place_call(simulation: &mut Simulation, fields: &Fields<'_>) -> Result<Vec<Ef
 fn reply_address<'a>(fields: &Fields<'a>) -> Option<(TopicName, &'a RawValue)> {
     let topic: TopicName = fields.from_topic?.text().parse().ok()?;
     let trans_id = serde_json::from_str(fields.trans_id?.json()).ok()?;
-    guard::is_safe_for_rumqttd(&topic).then_some((topic, trans_id))
+    has_allowed_depth(topic.as_str()).then_some((topic, trans_id))
 }
 
 fn is(field: Option<Field<'_>>, text: &str) -> bool {

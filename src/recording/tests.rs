@@ -229,7 +229,7 @@ struct Running {
 }
 
 /// Longer than any step takes on a slow machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Running {
     /// Runs the reader that `open` returns. Opening also happens in the thread, so that it cannot block the test.

@@ -641,7 +641,7 @@ mod tests {
             let (sender, receiver) = mpsc::channel();
             thread::spawn(move || {
                 sender.send(None).expect("the test waits");
-                sender.send(Some(reader.read(&mut [0; 9], Duration::from_secs(3600)))).expect("the test waits");
+                sender.send(Some(reader.read(&mut [0; 9], Duration::from_hours(1)))).expect("the test waits");
             });
             assert!(receiver.recv_timeout(LIMIT).expect("a thread").is_none());
             thread::sleep(Duration::from_millis(20));

@@ -6,6 +6,7 @@
 mod backoff;
 mod brokers;
 mod calls;
+mod demo;
 mod disk;
 mod gaps;
 mod kept_sessions;

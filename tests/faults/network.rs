@@ -17,7 +17,7 @@ use crate::support::{Process, Rtcomm};
 const SEED: u64 = 0x5eed_0003;
 
 /// How long the proxy does mischief.
-const MISCHIEF: Duration = Duration::from_secs(60);
+const MISCHIEF: Duration = Duration::from_mins(1);
 
 /// Tolerance for clocks and buffers when a cut is looked up in the reported gaps.
 const SLACK: Duration = Duration::from_secs(2);

@@ -1,11 +1,17 @@
 //! `rtcomm demo`: the embedded broker and the simulated server.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Broker, Outcome, rtcomm};
+use crate::support::events::event;
+use crate::support::mqtt::{Message, SUBSCRIBE};
+use crate::support::peer::Peer;
+use crate::support::{Broker, Outcome, Process, Setup, on_every_broker, rtcomm};
+
+const EVENT: &str = r#"{"method":"RTCOMM_EVENT_FIRED"}"#;
 
 #[test]
 fn serve_prints_the_address_once_it_accepts_connections() {
@@ -127,7 +133,7 @@ fn the_demo_uses_the_given_root() {
     let broker = Broker::demo_with("--interval 10ms --root some/root");
     rtcomm("watch --json -c 1 --root some/root").at(&broker).run().has_status(0);
     rtcomm("call iggy_pop david_bowie --root some/root").at(&broker).run().has_status(0);
-    rtcomm("call iggy_pop david_bowie --timeout 500ms").at(&broker).run().has_status(124);
+    rtcomm("call iggy_pop david_bowie --mqtt-version 5").at(&broker).run().has_status(6);
 }
 
 #[test]
@@ -157,8 +163,73 @@ fn the_services_answer_as_in_the_protocol() {
 
 #[test]
 fn a_closed_connection_instead_of_a_suback_is_not_awaited() {
-    let broker = Broker::demo();
-    let watch = rtcomm("watch --share archive --durable archive-a").at(&broker);
-    let outcome = watch.run().has_status(5).prints("");
+    let peer = Peer::start(|connection| {
+        connection.accept()?;
+        connection.wait_for(SUBSCRIBE).map(drop)
+    });
+    let outcome = rtcomm("watch --broker").arg(peer.url()).run().has_status(5).prints("");
     outcome.says("broke off the subscription").says("hint: ");
+}
+
+fn a_message_keeps_its_qos(setup: &Setup) {
+    let watch = setup.rtcomm("watch --json -c 2").start().until_ready();
+    let mut client = setup.broker.client();
+    for qos in [0, 1] {
+        client.send_message(&Message::new("/rtcomm/event/session/started/a/b", EVENT).with_qos(qos));
+    }
+    let outcome = watch.end().has_status(0);
+    let qos: Vec<_> = outcome.json_lines().iter().map(|line| line["qos"].clone()).collect();
+    outcome.check(qos == [0, 1], "the QoS of the publications");
+}
+on_every_broker!(a_message_keeps_its_qos);
+
+fn a_durable_watch_receives_what_was_published_while_it_was_away(setup: &Setup) {
+    for flags in ["--durable archive", "--durable shared --share group"] {
+        let watch = |count: usize| setup.rtcomm(&format!("watch --json {flags} -c {count}"));
+        let mut client = setup.broker.client();
+        let mut publish = |range: Range<usize>| {
+            for n in range {
+                client.publish("/rtcomm/event/session/started/a/b", event(&json!({ "n": n })));
+            }
+        };
+        let first = watch(1).start().until_ready();
+        publish(0..1);
+        first.end().has_status(0);
+        publish(1..20);
+        let outcome = watch(19).run().has_status(0);
+        let numbers: Vec<_> = outcome.json_lines().iter().map(|line| line["payload"]["n"].clone()).collect();
+        outcome.check(numbers == (1..20).collect::<Vec<_>>(), "each once, in order");
+    }
+}
+on_every_broker!(a_durable_watch_receives_what_was_published_while_it_was_away);
+
+#[test]
+fn a_call_that_nobody_subscribes_to_is_6() {
+    let broker = Broker::demo();
+    let call = rtcomm("call iggy_pop david_bowie --call-topic nobody/here --mqtt-version 5").at(&broker);
+    call.run().has_status(6).says("nobody subscribes to nobody/here at ");
+}
+
+/// The sockets on which a process listens, from the tables of Linux.
+#[cfg(target_os = "linux")]
+fn listening_sockets(process: &Process) -> Vec<String> {
+    let open: Vec<String> = std::fs::read_dir(format!("/proc/{}/fd", process.child.id()))
+        .expect("the process runs")
+        .filter_map(|file| Some(file.ok()?.path().read_link().ok()?.to_string_lossy().into_owned()))
+        .collect();
+    // The columns of each line: number, local address, remote address, state, six others, inode.
+    let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default());
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1)).map(|line| line.split_whitespace().collect());
+    let is_own = |columns: &Vec<&str>| columns[3] == "0A" && open.contains(&format!("socket:[{}]", columns[9]));
+    lines.filter(is_own).map(|columns| columns[1].to_owned()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_demo_listens_on_one_address_only() {
+    let demo = rtcomm("demo --serve --listen 127.0.0.1:0").start();
+    let line = demo.first_line_of_stdout();
+    let port: u16 = line.rsplit_once(':').and_then(|(_, port)| port.trim().parse().ok()).expect("a port");
+    assert_eq!(listening_sockets(&demo), [format!("0100007F:{port:04X}")]);
+    demo.terminate();
 }

@@ -10,7 +10,7 @@ use crate::output::report::Report;
 const MAX_WARNINGS: u64 = 3;
 
 /// Interval for reporting the number of further lines while a file is followed.
-const COUNT_INTERVAL: Duration = Duration::from_secs(60);
+const COUNT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Reports the lines of an input that are not records: the first ones, and then their number.
 pub(super) struct SkippedLines {

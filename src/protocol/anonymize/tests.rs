@@ -200,7 +200,7 @@ fn a_session_id_stays_the_same_id() {
 
 /// Returns the call records of lines.
 fn records(lines: &[String]) -> Vec<CallRecord> {
-    let mut recorder = CallRecorder::new(Duration::from_secs(3_600));
+    let mut recorder = CallRecorder::new(Duration::from_hours(1));
     for line in lines {
         recorder.entry(&Entry::parse(line.as_bytes()).expect("a line"));
     }

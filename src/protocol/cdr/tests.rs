@@ -10,7 +10,7 @@ use super::*;
 use crate::protocol::record::{CallClock, ConnectionChange, ConnectionStatus, Entry, Message, Record};
 use crate::protocol::topic::Root;
 
-const MAX_AGE: Duration = Duration::from_secs(12 * 3_600);
+const MAX_AGE: Duration = Duration::from_hours(12);
 
 /// An entry of the input.
 #[derive(Debug, Clone)]
@@ -559,14 +559,14 @@ proptest! {
         with_id in 0..6_usize,
     ) {
         let input = random_input(&events, with_id);
-        let max_age = Duration::from_secs(7_200);
+        let max_age = Duration::from_hours(2);
         prop_assert_eq!(live(&input, max_age), recorded(&input, max_age));
     }
 
     #[test]
     fn each_event_belongs_to_exactly_one_record(events in prop::collection::vec(random_event(), 0..60)) {
         let input = random_input(&events, 6);
-        let max_age = Duration::from_secs(7_200);
+        let max_age = Duration::from_hours(2);
         let mut recorder = CallRecorder::new(max_age);
         for entry in &input {
             recorder.entry(&Entry::parse(&entry.line()).expect("a line"));
@@ -590,7 +590,7 @@ proptest! {
     #[test]
     fn without_ids_each_start_and_end_is_in_at_most_one_record(events in prop::collection::vec(random_event(), 0..60)) {
         let input = random_input(&events, 0);
-        let records = recorded(&input, Duration::from_secs(7_200));
+        let records = recorded(&input, Duration::from_hours(2));
         let count = |actions: &[&str]| {
             let is_counted = |it: &&Input| {
                 let Input::Message { topic, .. } = it else { return false };

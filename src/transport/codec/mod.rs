@@ -1,7 +1,7 @@
 //! MQTT 3.1.1 and 5 control packets, checked completely and decoded in place.
 //!
 //! The broker is not trusted: what [`decode`] accepts is well-formed, may be sent by a server, and can be handed to a
-//! library that does not check. The demo's broker uses the same primitives for what clients send.
+//! library that does not check.
 //!
 //! | file | holds |
 //! | --- | --- |

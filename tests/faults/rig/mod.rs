@@ -25,7 +25,7 @@ pub(crate) use tape::{Recording, Tape};
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long to wait for many messages. Only a broken program makes a test wait so long.
-pub(crate) const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_mins(2);
 
 /// Polls until the condition holds. Fails with `story` after `bound`.
 #[track_caller]

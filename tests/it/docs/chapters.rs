@@ -274,8 +274,8 @@ const CHAPTERS: &[Chapter] = &[
         commands: &["call"],
         heading: "LIMITS",
         parts: &[Paragraph(
-            "Status 6, nobody subscribes to the call topic, requires a broker that reports it (MQTT 5). mosquitto, EMQX and \
-             HiveMQ do; the broker of `rtcomm demo` does not. Otherwise the call ends with 124.",
+            "Status 6, nobody subscribes to the call topic, requires a broker that reports it (MQTT 5), such as mosquitto, \
+             EMQX, HiveMQ and that of `rtcomm demo`. Otherwise the call ends with 124.",
         )],
     },
     Chapter {

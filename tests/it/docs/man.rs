@@ -170,8 +170,10 @@ const PAGES: [Prose; 5] = [
              `--interval`. The call service answers accordingly: a call of an endpoint that is busy or not registered fails \
              with a reason. `--calls` makes the service fail, so that scripts can be tested against the exit statuses of \
              `rtcomm call`.",
-            "The broker speaks MQTT 5 and 3.1.1 on one port, without encryption or authentication. Only this machine can \
-             reach it, unless `--listen` names another address.",
+            "The broker speaks MQTT 5, 3.1.1 and 3.1 on one port, without encryption or authentication. Only this machine can \
+             reach it, unless `--listen` names another address. It keeps sessions (`--durable`), divides messages among a \
+             group (`--share`) and reports if nobody subscribes to the call topic (status 6). It stores all of that in \
+             memory, so a new run starts empty.",
         ],
         files: &[TIME_ZONE],
         examples: &[

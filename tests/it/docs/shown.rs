@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::{Broker, is_ready};
+use crate::support::is_ready;
 
 /// Maximum time for a command that ends by itself.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Time between `ready` and SIGTERM: enough for many events of the sandbox's broker.
 const WATCHED: Duration = Duration::from_secs(1);
@@ -74,9 +74,7 @@ impl Sandbox {
         } else {
             line.replace("rtcomm demo", "rtcomm demo --listen 127.0.0.1:0")
         };
-        let other = is_beyond_the_demo(&line).then(Broker::mosquitto);
-        let broker = other.as_ref().map_or_else(|| self.broker.clone(), Broker::url);
-        let mut job = Job::start(&line, self.dir.path(), &broker);
+        let mut job = Job::start(&line, self.dir.path(), &self.broker);
         if is_demo {
             self.broker = job.broker()?;
             self.demos.push(job);
@@ -89,11 +87,6 @@ impl Sandbox {
     pub(super) fn close(self) -> Result<(), String> {
         self.demos.into_iter().try_for_each(|mut demo| demo.end_now().map(drop))
     }
-}
-
-/// Whether a command needs what the demo's broker does not support: a kept, shared session.
-fn is_beyond_the_demo(line: &str) -> bool {
-    line.contains("--share") && line.contains("--durable")
 }
 
 /// A running command line, with all its processes.

@@ -9,15 +9,8 @@ use super::client::Client;
 use super::mosquitto::Mosquitto;
 use super::{Process, Rtcomm, rtcomm};
 
-/// A broker at work.
-pub(crate) struct Broker {
-    server: Server,
-    /// Whether it delivers in the order of publication across all subscriptions of a client.
-    pub(crate) keeps_order: bool,
-}
-
-/// The process of a broker, which is killed when this is dropped.
-enum Server {
+/// A running broker, which is killed when this is dropped.
+pub(crate) enum Broker {
     Mosquitto(Mosquitto),
     Demo { port: u16, _process: Process },
 }
@@ -30,7 +23,7 @@ impl Broker {
 
     /// mosquitto with this configuration; the listener is added.
     pub(crate) fn mosquitto_with(config: &str) -> Self {
-        Self { server: Server::Mosquitto(Mosquitto::start(config)), keeps_order: true }
+        Self::Mosquitto(Mosquitto::start(config))
     }
 
     /// The broker of `rtcomm demo`, in a world where nothing happens by itself.
@@ -45,7 +38,7 @@ impl Broker {
         let address = process.stdout.text();
         let port = address.trim_end().strip_prefix("RTCOMM_BROKER=mqtt://127.0.0.1:").and_then(|it| it.parse().ok());
         let Some(port) = port else { panic!("no address\n{}", process.so_far("running")) };
-        Self { server: Server::Demo { port, _process: process }, keeps_order: false }
+        Self::Demo { port, _process: process }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -53,9 +46,9 @@ impl Broker {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        match &self.server {
-            Server::Mosquitto(mosquitto) => mosquitto.port(),
-            Server::Demo { port, .. } => *port,
+        match self {
+            Self::Mosquitto(mosquitto) => mosquitto.port(),
+            Self::Demo { port, .. } => *port,
         }
     }
 

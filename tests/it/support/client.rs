@@ -58,12 +58,13 @@ impl Client {
     }
 
     pub(crate) fn send_message(&mut self, message: &Message) {
+        if message.qos == 0 {
+            return self.send(&message.packet([0; 2]));
+        }
         let id = self.next_id();
         self.send(&message.packet(id));
-        if message.qos > 0 {
-            let answer = self.wait_for(PUBACK);
-            assert_eq!(answer.id(), id, "the broker acknowledges in order");
-        }
+        let answer = self.wait_for(PUBACK);
+        assert_eq!(answer.id(), id, "the broker acknowledges in order");
     }
 
     pub(crate) fn subscribe(&mut self, filter: &str) {

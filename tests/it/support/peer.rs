@@ -20,7 +20,7 @@ use super::mqtt::{
 use super::{POLL_INTERVAL, TIMEOUT};
 
 /// The longest silence of a client that a peer waits out.
-const READ_TIMEOUT: Duration = Duration::from_secs(180);
+const READ_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// How a peer answers a CONNECT of MQTT 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,7 +52,7 @@ pub(crate) fn replay<'a>(
     let report = reported.clone();
     let options = RelayOptions {
         version,
-        keepalive: Duration::from_secs(60),
+        keepalive: Duration::from_mins(1),
         max_packet_size,
         subscription: Arc::new(subscription),
         handler: Arc::new(Mutex::new(Replayed::default())),
