@@ -9,14 +9,15 @@ use rtcomm::internals::Pretty;
 use rtcomm::protocol::event::Event;
 use rtcomm::protocol::filter::{Filter, FilterSpec};
 use rtcomm::protocol::record::{Entry, Message, Record};
-use rtcomm::protocol::topic::{Action, Category, EventTopic, Root};
+use rtcomm::protocol::topic::{Action, Category, EventTopic, Root, Topics};
 
 const TOPIC: &str = "/rtcomm/event/session/failed/iggy_pop_73519/sip:user21844@xyz.com";
 
 const PAYLOAD: &str = r#"{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","timestamp":"2026-11-23 03:34:12.798","appContext":"XYZ video app","reason":"callee is busy","sigSessID":"6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10"}"#;
 
 fn core(criterion: &mut Criterion) {
-    let root: Root = "/rtcomm/event".parse().expect("a root");
+    let topics = Topics::from("/rtcomm".parse::<Root>().expect("a root"));
+    let root = topics.events.clone();
     let message = Message {
         received: "2026-11-23T03:34:12.798558Z".parse::<Timestamp>().expect("a time"),
         topic: TOPIC,
@@ -32,7 +33,7 @@ fn core(criterion: &mut Criterion) {
         ..FilterSpec::default()
     });
     let filter = filter.expect("a filter that can match");
-    let record = Record::of(&root, &message);
+    let record = Record::of(&topics, &message);
     let mut line = Vec::new();
     record.write_line(&mut line);
     let mut pretty = Pretty::new(false, "/rtcomm/sphere".parse().expect("a root"));
@@ -46,7 +47,7 @@ fn core(criterion: &mut Criterion) {
     });
     group.bench_function("filter match", |it| it.iter(|| filter.matches(black_box(&event))));
     group.bench_function("record of a message", |it| {
-        it.iter(|| Record::of(&root, black_box(&message)).event().is_some());
+        it.iter(|| Record::of(&topics, black_box(&message)).event().is_some());
     });
     group.bench_function("record write", |it| {
         it.iter(|| {

@@ -367,7 +367,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__tail)
-            opts="-n -f -q -v -c -b -u -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --lines --follow --since --until --json --pretty --anonymize --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --topic --help"
+            opts="-n -f -q -v -c -b -u -h --registration --session --presence --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --state --cdr --summary --top --max-age --lines --follow --since --until --json --pretty --anonymize --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -394,6 +394,10 @@ _rtcomm() {
                     return 0
                     ;;
                 --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -565,7 +569,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__watch)
-            opts="-q -v -c -b -u -h --registration --session --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --cdr --summary --top --max-age --json --pretty --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-q -v -c -b -u -h --registration --session --presence --started --modified --stopped --failed --from --to --endpoint --app-context --session-id --reason --state --now --gone --cdr --summary --top --max-age --json --pretty --dry-run --color --quiet --verbose --count --for --fail-empty --qos --durable --durable-expiry --durable-delete --share --allow-partial --output --fsync --no-reconnect --max-retries --status-events --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -592,6 +596,10 @@ _rtcomm() {
                     return 0
                     ;;
                 --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

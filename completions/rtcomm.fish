@@ -45,6 +45,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l endpoint -d 'Sel
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l app-context -d 'Select events of this application' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session-id -d 'Select a session by 4 or more digits of its ID' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l reason -d 'Select reasons that match a regular expression' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l state -d 'Select presence with this state, such as busy' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l summary -d 'Print totals of all calls, by endpoint, app or reason' -r -f -a "all\t'The total alone'
 endpoint\t'A row for each endpoint; a call counts for both sides'
 app\t'A row for each application'
@@ -86,10 +87,13 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l event-root -d 'R
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l registration -d 'Select registrations'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l session -d 'Select sessions'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l presence -d 'Select presence: who is registered'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l started -d 'Select what started'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l modified -d 'Select what was modified'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l stopped -d 'Select what stopped'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l failed -d 'Select what failed'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l now -d 'With --presence: exit after all that are registered'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l gone -d 'With --presence: wait until all of --from are gone'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l cdr -d 'Print one record per call, at its end'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l json -d 'Print JSON lines'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l pretty -d 'Print lines for people, also with --output [default: JSON lines with --output]'
@@ -100,7 +104,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fail-empty -d 'E
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l allow-partial -d 'Accept a partial grant: continue if the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fsync -d 'Sync the file to disk before acknowledging a message'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l no-reconnect -d 'Exit with 5 if the connection is lost'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l status-events -d 'Also print connection changes as records: connected, ready, disconnected, gap'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l status-events -d 'Also print connection changes as records: connected, ready, settled, disconnected, gap'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l insecure -d 'Do not verify the broker\'s certificate'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s h -l help -d 'Print help; --help lists all flags'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s t -l timeout -d 'Maximum time to wait for the reply' -r
@@ -149,6 +153,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l endpoint -d 'Sele
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l app-context -d 'Select events of this application' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session-id -d 'Select a session by 4 or more digits of its ID' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l reason -d 'Select reasons that match a regular expression' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l state -d 'Select presence with this state, such as busy' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l summary -d 'Print totals of all calls, by endpoint, app or reason' -r -f -a "all\t'The total alone'
 endpoint\t'A row for each endpoint; a call counts for both sides'
 app\t'A row for each application'
@@ -194,6 +199,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l call-topic -d 'To
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l topic -d 'Live: subscribe to this topic filter (repeatable)' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l registration -d 'Select registrations'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l session -d 'Select sessions'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l presence -d 'Select presence: who is registered'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l started -d 'Select what started'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l modified -d 'Select what was modified'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l stopped -d 'Select what stopped'
@@ -210,7 +216,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fail-empty -d 'Ex
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l allow-partial -d 'Accept a partial grant: continue if the broker refuses some of several subscriptions'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fsync -d 'Sync the file to disk before acknowledging a message'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l no-reconnect -d 'Exit with 5 if the connection is lost'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l status-events -d 'Also print connection changes as records: connected, ready, disconnected, gap'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l status-events -d 'Also print connection changes as records: connected, ready, settled, disconnected, gap'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l insecure -d 'Do not verify the broker\'s certificate'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s h -l help -d 'Print help; --help lists all flags'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l listen -d 'Listen on this address; port 0 is any free port' -r

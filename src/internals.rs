@@ -4,7 +4,7 @@ use std::io;
 
 use crate::output::escape::escaped;
 use crate::output::pretty;
-use crate::protocol::record::{CallRecord, ConnectionStatus, Record};
+use crate::protocol::record::{Absence, CallRecord, ConnectionStatus, Record};
 use crate::protocol::topic::{Root, TopicFilter};
 use crate::transport::codec::Version;
 pub use crate::transport::relay::Replayed;
@@ -65,6 +65,11 @@ impl Pretty {
     /// Appends a change of the connection as a line, including the line end.
     pub fn status(&mut self, status: &ConnectionStatus<'_>, out: &mut Vec<u8>) {
         self.0.status(status, out);
+    }
+
+    /// Appends an absence as a line, including the line end.
+    pub fn absence(&mut self, absence: &Absence<'_>, out: &mut Vec<u8>) {
+        self.0.absence(absence, out);
     }
 
     /// Appends a call record as a line, including the line end.

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use rtcomm::internals::Pretty;
 use rtcomm::protocol::filter::{Filter, FilterSpec};
 use rtcomm::protocol::record::{Message, Record};
-use rtcomm::protocol::topic::{Action, Root};
+use rtcomm::protocol::topic::{Action, Root, Topics};
 
 #[test]
 fn an_event_is_decoded_filtered_and_formatted_without_allocation() {
-    let root: Root = "/rtcomm/event".parse().expect("a root");
+    let topics = Topics::from("/rtcomm".parse::<Root>().expect("a root"));
     let spec = FilterSpec {
         actions: vec![Action::Started, Action::Failed],
         from: vec!["iggy_pop".parse().expect("an endpoint ID")],
@@ -34,7 +34,7 @@ fn an_event_is_decoded_filtered_and_formatted_without_allocation() {
                 retain: false,
                 payload: payload.as_bytes(),
             };
-            let record = Record::of(&root, &message);
+            let record = Record::of(&topics, &message);
             if record.event().is_some_and(|event| filter.matches(event)) {
                 out.clear();
                 record.write_line(&mut out);

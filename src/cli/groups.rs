@@ -16,7 +16,7 @@ use super::values::{
 use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
 use crate::protocol::cdr::{CallSelection, CallSelectionError, SummaryBy};
-use crate::protocol::filter::{Filter, FilterError, FilterSpec, SessionIdPrefix};
+use crate::protocol::filter::{EventPart, Filter, FilterError, FilterSpec, SessionIdPrefix};
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
 use crate::transport::options::MqttVersion;
 
@@ -32,6 +32,10 @@ pub(crate) struct FilterArgs {
     /// Select sessions
     #[arg(long)]
     session: bool,
+
+    /// Select presence: who is registered
+    #[arg(long)]
+    pub(crate) presence: bool,
 
     /// Select what started
     #[arg(long)]
@@ -51,7 +55,7 @@ pub(crate) struct FilterArgs {
 
     /// Select registrations of ID, and sessions from it
     #[arg(long, value_name = "ID")]
-    from: Vec<EndpointId>,
+    pub(crate) from: Vec<EndpointId>,
 
     /// Select sessions to ID
     #[arg(long, value_name = "ID")]
@@ -72,17 +76,33 @@ pub(crate) struct FilterArgs {
     /// Select reasons that match a regular expression
     #[arg(long, value_name = "REGEX")]
     reason: Vec<Regex>,
+
+    /// Select presence with this state, such as busy
+    #[arg(long, value_name = "STATE", requires = "presence", hide_short_help = true)]
+    state: Vec<String>,
 }
 
 impl FilterArgs {
     /// Returns the filter of these flags.
     ///
     /// # Errors
-    /// If no event can match.
+    /// If nothing can match.
     pub(crate) fn filter(self) -> Result<Filter, Failure> {
         Filter::new(self.spec()).map_err(|error| match error {
             FilterError::ToOfRegistration => Failure::usage(format!("--to with --registration alone: {error}"))
                 .hint("add --session, or name the registering endpoint with --from"),
+            FilterError::EventPart(part) => {
+                let flag = match part {
+                    EventPart::Action(action) => action.as_str(),
+                    EventPart::To => "to",
+                    EventPart::SessionId => "session-id",
+                    EventPart::Reason => "reason",
+                };
+                Failure::usage(format!("--{flag} with --presence alone: {error}"))
+                    .hint("select documents with --from, --endpoint, --app-context and --state")
+            }
+            FilterError::StateOfEvent => Failure::usage(format!("--state selects nothing here: {error}"))
+                .hint("select documents with --presence, --from, --endpoint, --app-context and --state alone"),
             FilterError::Nothing => Failure::usage(error.to_string())
                 .hint("--endpoint must be FROM or TO; check it against --from and --to"),
         })
@@ -96,6 +116,7 @@ impl FilterArgs {
         CallSelection::new(self.spec()).map_err(|error| {
             let other = match error {
                 CallSelectionError::Registration => "registration",
+                CallSelectionError::Presence => "presence",
                 CallSelectionError::Action(action) => action.as_str(),
             };
             Failure::usage(format!("{flag} cannot be combined with --{other}: {error}"))
@@ -107,6 +128,7 @@ impl FilterArgs {
         let Self {
             registration,
             session,
+            presence,
             started,
             modified,
             stopped,
@@ -117,6 +139,7 @@ impl FilterArgs {
             app_context: app_contexts,
             session_id: session_ids,
             reason: reasons,
+            state: states,
         } = self;
         let categories = selected([(registration, Category::Registration), (session, Category::Session)]);
         let actions = selected([
@@ -125,7 +148,7 @@ impl FilterArgs {
             (stopped, Action::Stopped),
             (failed, Action::Failed),
         ]);
-        FilterSpec { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons }
+        FilterSpec { categories, presence, actions, from, to, endpoints, app_contexts, session_ids, reasons, states }
     }
 }
 
@@ -213,6 +236,12 @@ impl WindowArgs {
     /// The heading of the flags for the first and the last record, in help.
     pub(super) const HEADING: &'static str = "Window";
 
+    /// Ends the run after `most` records, if `--count` does not end it before.
+    pub(crate) fn limit_count(&mut self, most: usize) {
+        let most = u64::try_from(most).ok().and_then(NonZeroU64::new);
+        self.count = self.count.into_iter().chain(most).min();
+    }
+
     /// Returns the status of a run that ended normally. `printed` is `None` if the number of records is unknown.
     pub(crate) fn at_end(&self, printed: Option<u64>) -> Status {
         if self.fail_empty && printed == Some(0) { Status::Empty } else { Status::Success }
@@ -278,7 +307,7 @@ pub(crate) struct DeliveryArgs {
     #[arg(long, value_name = "N", value_parser = number::<u32>, allow_hyphen_values = true, hide_short_help = true)]
     pub(crate) max_retries: Option<u32>,
 
-    /// Also print connection changes as records: connected, ready, disconnected, gap
+    /// Also print connection changes as records: connected, ready, settled, disconnected, gap
     #[arg(long, hide_short_help = true, help_heading = DisplayArgs::HEADING)]
     pub(crate) status_events: bool,
 }
@@ -404,12 +433,10 @@ impl TopicArgs {
     /// Returns the topics of these flags.
     pub(crate) fn topics(self) -> Topics {
         let Self { root, event_root, call_topic } = self;
-        let defaults = Topics::from(root);
-        Topics {
-            events: event_root.unwrap_or(defaults.events),
-            calls: call_topic.unwrap_or(defaults.calls),
-            root: defaults.root,
-        }
+        let mut topics = Topics::from(root);
+        topics.events = event_root.unwrap_or(topics.events);
+        topics.calls = call_topic.unwrap_or(topics.calls);
+        topics
     }
 }
 

@@ -87,7 +87,13 @@ pub(crate) struct TailArgs {
     /// Live: subscribe to this topic filter (repeatable)
     ///
     /// [default: everything under the root]
-    #[arg(long = "topic", value_name = "FILTER", conflicts_with = "files", help_heading = "Connection")]
+    #[arg(
+        long = "topic",
+        value_name = "FILTER",
+        conflicts_with = "files",
+        help_heading = "Connection",
+        hide_short_help = true
+    )]
     pub(crate) filters: Vec<TopicFilter>,
 }
 

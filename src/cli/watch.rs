@@ -12,6 +12,9 @@ pub(crate) struct WatchArgs {
     pub(crate) filter: FilterArgs,
 
     #[command(flatten)]
+    pub(crate) presence: PresenceArgs,
+
+    #[command(flatten)]
     pub(crate) calls: CallRecordArgs,
 
     /// Print JSON lines
@@ -42,12 +45,27 @@ pub(crate) struct WatchArgs {
     pub(crate) topics: TopicArgs,
 }
 
+/// Flags that end the command with presence documents.
+#[derive(Debug, Args)]
+#[command(next_help_heading = WindowArgs::HEADING)]
+pub(crate) struct PresenceArgs {
+    /// With --presence: exit after all that are registered
+    #[arg(long, requires = "presence", conflicts_with_all = ["gone", "registration", "session"])]
+    pub(crate) now: bool,
+
+    /// With --presence: wait until all of --from are gone
+    ///
+    /// Prints a record for each of them.
+    #[arg(long, requires_all = ["presence", "from"], conflicts_with_all = ["registration", "session"])]
+    pub(crate) gone: bool,
+}
+
 impl CommandDefinition for WatchArgs {
     const NAME: &'static str = "watch";
     const ABOUT: &'static str = "Print live Rtcomm events";
     const EXAMPLES: &'static [&'static str] = &[
         "rtcomm watch --failed                      # everything that fails",
-        "rtcomm watch --session --endpoint iggy_pop # calls from and to an endpoint",
+        "rtcomm watch --presence --now              # who is registered",
         "rtcomm watch --cdr                         # one line per call, at its end",
     ];
 

@@ -10,7 +10,7 @@ use crate::cli::CallRecordSettings;
 use crate::output::Printer;
 use crate::protocol::cdr::{CallRecord, CallRecorder, CallSelection, Summary};
 use crate::protocol::record::{ConnectionStatus, Content, Entry, Record, SessionOutcome, leading_time};
-use crate::protocol::topic::{Root, TopicFilter};
+use crate::protocol::topic::{TopicFilter, Topics};
 
 /// Turns the events of a stream into call records, and prints the selected ones or their summary.
 #[derive(Debug)]
@@ -71,15 +71,17 @@ impl CallRecords {
     }
 
     /// Returns the topic filters that cover the events to read.
-    pub(crate) fn subscriptions(&self, events: &Root) -> Vec<TopicFilter> {
-        self.selection.subscriptions(events)
+    pub(crate) fn subscriptions(&self, topics: &Topics) -> Vec<TopicFilter> {
+        self.selection.subscriptions(topics)
     }
 
     /// Reads a live or recorded message.
     pub(crate) fn message(&mut self, record: &Record<'_>) {
         match &record.content {
             Content::Event(event) if !self.selection.may_belong(&event.topic) => self.recorder.pass(record.received),
-            Content::Event(_) | Content::Malformed(_) | Content::Other => self.recorder.message(record),
+            Content::Event(_) | Content::Presence(_) | Content::Malformed(_) | Content::Other => {
+                self.recorder.message(record);
+            }
         }
     }
 
@@ -102,7 +104,7 @@ impl CallRecords {
     pub(crate) fn entry(&mut self, entry: &Entry<'_>) {
         match entry {
             Entry::Message(message) => self.message(&message.record()),
-            Entry::Connection(_) | Entry::Call(_) => self.recorder.entry(entry),
+            Entry::Connection(_) | Entry::Absence(_) | Entry::Call(_) => self.recorder.entry(entry),
         }
     }
 

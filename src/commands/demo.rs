@@ -36,9 +36,10 @@ pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
     let stream = Stream {
         options: Options::for_local(demo.address()),
         profile: None,
-        filters: filter.subscriptions(&topics.events),
+        filters: filter.subscriptions(&topics),
         format: ui.format(json, &topics),
-        events: topics.events,
+        topics,
+        presence: None,
         scope: Scope::Events(filter),
         window,
     };

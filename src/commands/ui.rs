@@ -56,5 +56,5 @@ impl Ui {
 }
 
 fn format(json: bool, color: bool, topics: &Topics) -> Format {
-    if json { Format::Json } else { Format::Pretty(Pretty::new(color, topics.sphere())) }
+    if json { Format::Json } else { Format::Pretty(Pretty::new(color, topics.sphere().clone())) }
 }

@@ -1,20 +1,36 @@
-//! `rtcomm watch`: prints live events that match filters.
+//! `rtcomm watch`: prints live events, presence documents or call records that match filters.
+
+use std::io::{self, IsTerminal as _};
 
 use anyhow::Result;
 
 use super::call_records::CallRecords;
 use super::connection::{self, Prompt};
-use super::stream::{self, Scope, Stream};
+use super::stream::{self, PresenceMode, Scope, Stream};
 use super::ui::Ui;
 use crate::cli::{DeliveryArgs, WatchArgs};
 use crate::exit::{Failure, Status};
+use crate::protocol::topic::EndpointId;
 
-/// Prints events until a limit is reached, the reader closes the pipe, or a signal arrives.
+/// Prints events, presence or call records until a limit is reached, the reader closes the pipe, or a signal arrives.
 ///
 /// # Errors
 /// If the usage is wrong, the broker is unreachable or refuses the client, or the output cannot be written to.
 pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
-    let WatchArgs { filter, calls, window, json, pretty, dry_run, display: _, delivery, connection, topics } = args;
+    let WatchArgs {
+        filter,
+        presence,
+        calls,
+        json,
+        pretty,
+        dry_run,
+        display: _,
+        mut window,
+        delivery,
+        connection,
+        topics,
+    } = args;
+    let awaited = presence.gone.then(|| distinct(&filter.from));
     let scope = match calls.settings()? {
         Some(settings) => {
             check_delivery(settings.flag, &delivery)?;
@@ -22,18 +38,38 @@ pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
         }
         None => Scope::Events(filter.filter()?),
     };
+    let presence = match awaited {
+        Some(endpoints) => {
+            window.limit_count(endpoints.len());
+            Some(PresenceMode::Gone(endpoints))
+        }
+        None if presence.now => Some(PresenceMode::Now),
+        None => scope.selects_presence().then_some(PresenceMode::Changes),
+    };
+    if presence.is_some() {
+        stream::check_presence_delivery(&delivery)?;
+    }
     let topics = topics.topics();
     let profile = connection.profile.clone();
     let options = connection::options(connection, Prompt::unless(dry_run))?;
-    let filters = scope.subscriptions(&topics.events);
+    let filters = scope.subscriptions(&topics);
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());
     }
     let format = match delivery.output {
         Some(_) => ui.file_format(json || !pretty, &topics),
+        None if presence == Some(PresenceMode::Now) && io::stdout().is_terminal() => {
+            ui.format(json, &topics).into_presence_table()
+        }
         None => ui.format(json, &topics),
     };
-    Stream { options, profile, filters, events: topics.events, scope, format, window }.deliver(delivery, ui.report)
+    Stream { options, profile, filters, topics, scope, presence, format, window }.deliver(delivery, ui.report)
+}
+
+/// Returns each endpoint once, in the order of the first mentions.
+fn distinct(endpoints: &[EndpointId]) -> Vec<EndpointId> {
+    let is_first = |at: usize| !endpoints[..at].contains(&endpoints[at]);
+    (0..endpoints.len()).filter(|at| is_first(*at)).map(|at| endpoints[at].clone()).collect()
 }
 
 /// Rejects delivery that gives incomplete call records. `flag` is the one that requests them.

@@ -347,7 +347,7 @@ fn an_explicit_address_in_use_is_an_error_and_the_default_changes_its_port() {
 fn a_root_that_the_broker_does_not_support_is_an_error() {
     for root in ["$SYS/rtcomm", &"x/".repeat(200)] {
         let mut options = options(CallBehavior::Answer);
-        options.topics.root = root.parse().expect("a root");
+        options.topics = Topics::from(root.parse::<Root>().expect("a root"));
         let error = start(options).expect_err(root).to_string();
         assert!(error.contains(root), "{error}");
     }

@@ -7,6 +7,7 @@
 //! | [`json`] | JSON lines |
 //! | [`pretty`] | aligned lines for people |
 //! | [`table`] | the summary of call records for people |
+//! | [`presence_table`] | the registered endpoints for people |
 //! | [`clock`] | local times |
 //! | [`escape`] | makes text from the network safe for terminals |
 //! | [`report`] | messages on standard error |
@@ -21,11 +22,12 @@ use anyhow::Result;
 
 use crate::protocol::anonymize::Anonymizer;
 use crate::protocol::cdr::SummaryRow;
-use crate::protocol::record::{self, CallRecord, Entry, Record};
+use crate::protocol::record::{self, Absence, CallRecord, Entry, Record};
 
 mod clock;
 pub(crate) mod escape;
 pub(crate) mod json;
+pub(crate) mod presence_table;
 pub(crate) mod pretty;
 pub(crate) mod report;
 mod table;
@@ -52,6 +54,18 @@ pub(crate) enum Format {
     Json,
     /// Aligned lines for people.
     Pretty(pretty::Pretty),
+    /// A table of presence documents for people, written at the end. It contains nothing else.
+    PresenceTable(presence_table::PresenceTable),
+}
+
+impl Format {
+    /// Returns a table for presence documents in place of lines for people.
+    pub(crate) fn into_presence_table(self) -> Self {
+        match self {
+            Self::Pretty(pretty) => Self::PresenceTable(pretty.into_presence_table()),
+            other => other,
+        }
+    }
 }
 
 /// Writes records to `W`, many at once.
@@ -80,6 +94,7 @@ impl<W: Write> Printer<W> {
             }
             Format::Json => json::record(record, &mut self.buffer),
             Format::Pretty(pretty) => pretty.record(record, &mut self.buffer),
+            Format::PresenceTable(table) => table.add(record),
         }
         self.write_if_full()
     }
@@ -92,8 +107,29 @@ impl<W: Write> Printer<W> {
         match &mut self.format {
             Format::Json => json::status(status, &mut self.buffer),
             Format::Pretty(pretty) => pretty.status(status, &mut self.buffer),
+            Format::PresenceTable(_) => {}
         }
         self.write_if_full()
+    }
+
+    /// Prints an absence.
+    ///
+    /// # Errors
+    /// See [`Printer::record`].
+    pub(crate) fn absence(&mut self, absence: &Absence<'_>) -> io::Result<()> {
+        match &mut self.format {
+            Format::Json => absence.write_line(&mut self.buffer),
+            Format::Pretty(pretty) => pretty.absence(absence, &mut self.buffer),
+            Format::PresenceTable(_) => {}
+        }
+        self.write_if_full()
+    }
+
+    /// Prints what a format prints at the end. Writes nothing yet.
+    pub(crate) fn finish(&mut self) {
+        if let Format::PresenceTable(table) = &mut self.format {
+            table.write(&mut self.buffer);
+        }
     }
 
     /// Prints a call record.
@@ -104,6 +140,7 @@ impl<W: Write> Printer<W> {
         match &mut self.format {
             Format::Json => call.write_line(&mut self.buffer),
             Format::Pretty(pretty) => pretty.call(call, &mut self.buffer),
+            Format::PresenceTable(_) => {}
         }
         self.write_if_full()
     }
@@ -116,6 +153,7 @@ impl<W: Write> Printer<W> {
         match &mut self.format {
             Format::Json => rows.iter().for_each(|row| row.write_line(&mut self.buffer)),
             Format::Pretty(pretty) => pretty.summary(rows, &mut self.buffer),
+            Format::PresenceTable(_) => {}
         }
         self.write_if_full()
     }
@@ -135,6 +173,7 @@ impl<W: Write> Printer<W> {
             }
             (_, Entry::Message(message)) => self.record(&message.record()),
             (_, Entry::Connection(status)) => self.status(status),
+            (_, Entry::Absence(absence)) => self.absence(absence),
             (_, Entry::Call(call)) => self.call(call),
         }
     }
@@ -281,17 +320,18 @@ pub(crate) fn use_color(choice: ColorChoice, stream: &impl IsTerminal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::topic::{Root, Topics};
 
     #[test]
     fn a_large_payload_is_written_as_a_small_one_is() {
-        let root = "/rtcomm/event".parse().expect("a root");
+        let topics = Topics::from("/rtcomm".parse::<Root>().expect("a root"));
         let large = format!("{{\"pad\":\"{}\"}}", "x".repeat(3 * BUFFER_LIMIT));
         for payload in [large.as_bytes(), large.replace(',', "\n").as_bytes(), &vec![0xff; 3 * BUFFER_LIMIT][..], b"{}"]
         {
             let topic = "/rtcomm/event/session/started/a/b";
             let received = jiff::Timestamp::UNIX_EPOCH;
             let message = record::Message { received, topic, qos: 1, retain: false, payload };
-            let record = Record::of(&root, &message);
+            let record = Record::of(&topics, &message);
             let mut expected = Vec::new();
             (0..2).for_each(|_| record.write_line(&mut expected));
             let mut printer = Printer::new(Vec::new(), Format::Json);

@@ -2,7 +2,8 @@
 //!
 //! The columns are `TIME  KIND  STATE  PARTIES  APPLICATION  DETAIL`. An event's kind is its category, and its state is its
 //! action. A line is the same on a terminal and in a pipe, except for color. Nothing is cut off: cells are padded to a
-//! usual width, and a longer value moves the rest of its line. Text from the network is escaped.
+//! usual width, and a longer value moves the rest of its line. Text from the network is escaped, and credentials in URLs are
+//! masked.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -17,13 +18,15 @@ use super::clock::Clock;
 use super::escape::{escaped, is_printable_ascii};
 use super::whole_millis;
 use crate::protocol::call::{self, CallResult, Outcome, Verdict};
+use crate::protocol::credentials::masked;
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields};
-use crate::protocol::presence;
+use crate::protocol::presence::METHOD as DOCUMENT;
 use crate::protocol::record::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
 use crate::protocol::topic::{Action, Category, Root};
 
 pub(super) mod call_record;
+mod presence;
 
 /// Minimum width of each column in terminal cells. The last column is not padded.
 const WIDTHS: [usize; 5] = [23, 12, 9, 36, 16];
@@ -128,11 +131,12 @@ impl Pretty {
     pub(crate) fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let mut row = match &record.content {
             Content::Event(event) => event_row(event),
+            Content::Presence(presence) => self.presence_row(record.topic, presence),
             Content::Malformed(error) => malformed_row(error, record),
             Content::Other => self.other_row(record),
         };
         if record.retain {
-            row.detail.to_mut().push_str(" (retained)");
+            row.detail.to_mut().push_str(presence::retained_note(&record.content));
         }
         self.line(record.received, &row, out);
     }
@@ -151,13 +155,13 @@ impl Pretty {
         let below_sphere = self.sphere.strip(record.topic).is_some();
         let fields = match record.payload {
             Payload::Json(json) => Fields::read_text(json).unwrap_or_default(),
-            Payload::Text("") if below_sphere => return unregistered_row(record.topic),
+            Payload::Text("") if below_sphere => return presence::row(last_level(record.topic), None),
             Payload::Text(_) | Payload::Binary(_) | Payload::Missing => Fields::default(),
         };
         match fields.method.map(Field::text).as_deref() {
             Some(call::METHOD) => request_row(&fields),
             Some(call::RESPONSE) => reply_row(record.topic, &fields),
-            Some(presence::METHOD) => presence_row(record.topic, &fields),
+            Some(DOCUMENT) => presence::row(last_level(record.topic), Some(&fields)),
             _ => Row {
                 kind: "message".into(),
                 state: EMPTY_CELL.into(),
@@ -178,20 +182,20 @@ fn write_row(palette: Option<&Palette>, time: &str, row: &Row<'_>, out: &mut Vec
     pad(out, time_width, used);
     let used = push_cell(out, kind);
     pad(out, kind_width, used);
-    let used = push_colored(out, state, palette.and_then(|palette| palette.state(*style)));
+    let used = push_colored(out, &masked(state), palette.and_then(|palette| palette.state(*style)));
     pad(out, state_width, used);
     let used = match parties {
-        Parties::One(one) => push_cell(out, one),
+        Parties::One(one) => push_cell(out, &masked(one)),
         Parties::FromTo(from, to) => {
-            let from = push_cell(out, from);
+            let from = push_cell(out, &masked(from));
             out.extend_from_slice(ARROW.as_bytes());
-            from + ARROW_WIDTH + push_cell(out, to)
+            from + ARROW_WIDTH + push_cell(out, &masked(to))
         }
     };
     pad(out, parties_width, used);
-    let used = push_cell(out, context);
+    let used = push_cell(out, &masked(context));
     pad(out, context_width, used);
-    push_cell(out, detail);
+    push_cell(out, &masked(detail));
     out.push(b'\n');
 }
 
@@ -253,13 +257,16 @@ fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
 fn status_row<'a>(status: &'a ConnectionStatus<'_>) -> Row<'a> {
     let span = match status.change {
         ConnectionChange::Gap { from, until } => format!("{from:.3} to {until:.3}").into(),
-        ConnectionChange::Connected | ConnectionChange::Disconnected | ConnectionChange::Ready => EMPTY_CELL.into(),
+        ConnectionChange::Connected
+        | ConnectionChange::Disconnected
+        | ConnectionChange::Ready
+        | ConnectionChange::Settled => EMPTY_CELL.into(),
     };
     Row {
         kind: "connection".into(),
         state: status.change.as_str().into(),
         style: match status.change {
-            ConnectionChange::Connected | ConnectionChange::Ready => Style::Success,
+            ConnectionChange::Connected | ConnectionChange::Ready | ConnectionChange::Settled => Style::Success,
             ConnectionChange::Disconnected | ConnectionChange::Gap { .. } => Style::Failure,
         },
         parties: span,
@@ -301,29 +308,6 @@ fn reply_row<'a>(topic: &'a str, fields: &Fields<'a>) -> Row<'a> {
         parties: EMPTY_CELL.into(),
         context: text_or_dash(fields.app_context),
         detail: format!("{} {}{reason}, on {topic}", text_or_dash(fields.orig), short_id(fields.trans_id)).into(),
-    }
-}
-
-fn presence_row<'a>(topic: &'a str, fields: &Fields<'a>) -> Row<'a> {
-    let alias = text_of(fields.alias).map(|alias| format!("{alias}, ")).unwrap_or_default();
-    Row {
-        kind: "presence".into(),
-        state: text_or_dash(fields.state),
-        style: Style::Success,
-        parties: last_level(topic).into(),
-        context: text_or_dash(fields.app_context),
-        detail: format!("{alias}{}", text_or_dash(fields.address_topic)).into(),
-    }
-}
-
-fn unregistered_row(topic: &str) -> Row<'_> {
-    Row {
-        kind: "presence".into(),
-        state: "gone".into(),
-        style: Style::End,
-        parties: last_level(topic).into(),
-        context: EMPTY_CELL.into(),
-        detail: EMPTY_CELL.into(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 
 use super::escape::escaped;
+use crate::protocol::credentials::masked;
 
 /// Which messages are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,7 +17,7 @@ pub(crate) enum Verbosity {
     Verbose,
 }
 
-/// Prints messages to standard error. Each call prints one line, with text from outside escaped.
+/// Prints messages to standard error. Each call prints one line, with text from outside escaped and without credentials.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report {
     verbosity: Verbosity,
@@ -36,31 +37,36 @@ impl Report {
     /// Prints a detail for troubleshooting.
     pub(crate) fn debug(self, text: impl fmt::Display) {
         if self.verbosity >= Verbosity::Verbose {
-            print_line("rtcomm: ", text);
+            print_message("rtcomm: ", text);
         }
     }
 
     /// Prints a message about the normal course of the run.
     pub(crate) fn info(self, text: impl fmt::Display) {
         if self.verbosity >= Verbosity::Normal {
-            print_line("rtcomm: ", text);
+            print_message("rtcomm: ", text);
         }
     }
 
     /// Prints a warning. The run continues.
     #[expect(clippy::unused_self, reason = "called like the other methods, but never silenced")]
     pub(crate) fn warn(self, text: impl fmt::Display) {
-        print_line("rtcomm: warning: ", text);
+        print_message("rtcomm: warning: ", text);
     }
 
     /// Prints the error that ended the run, and its hint.
     #[expect(clippy::unused_self, reason = "called like the other methods, but never silenced")]
     pub(crate) fn error(self, error: &anyhow::Error) {
-        print_line("rtcomm: error: ", format_args!("{error:#}"));
+        print_message("rtcomm: error: ", format_args!("{error:#}"));
         if let Some(hint) = crate::exit::hint_of(error) {
             print_line("  hint: ", hint);
         }
     }
+}
+
+/// Writes a message that may quote text from the network: without credentials.
+fn print_message(prefix: &str, text: impl fmt::Display) {
+    print_line(prefix, masked(&text.to_string()));
 }
 
 /// Maximum number of characters per line. Errors may quote megabytes from the network.

@@ -14,11 +14,13 @@
 //! | [`presence`] | presence documents of registered endpoints |
 //! | [`record`] | a message as a JSON line: written and read |
 //! | [`anonymize`] | replaces names in recorded lines |
+//! | [`credentials`] | hides user names and passwords in URLs |
 //! | [`cdr`] | call records from events, and their summary |
 
 pub mod anonymize;
 pub mod call;
 pub mod cdr;
+pub mod credentials;
 pub mod event;
 pub mod fields;
 pub mod filter;

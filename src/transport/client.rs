@@ -40,6 +40,9 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often to look how long that has been.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long no retained message must come until the list of them is complete. A broker may send them on its own time.
+const LISTING_PAUSE: Duration = Duration::from_millis(200);
+
 /// How many publications the library may hold: more than a batch has in flight.
 const MAX_BUFFERED: i32 = 20_000;
 
@@ -396,7 +399,9 @@ impl Client {
         match self.receive(Some(deadline)) {
             Some(Message::Relay(RelayEvent::Accepted(accepted))) => Ok(accepted),
             Some(Message::Relay(RelayEvent::Ended(end))) => Err(ConnectError::Ended(end)),
-            Some(Message::Relay(RelayEvent::Subscribed(_))) | None => Err(ConnectError::Unanswered(began.elapsed())),
+            Some(Message::Relay(RelayEvent::Subscribed(_) | RelayEvent::Answered)) | None => {
+                Err(ConnectError::Unanswered(began.elapsed()))
+            }
             Some(Message::Cancelled) => Err(ConnectError::Cancelled),
         }
     }
@@ -421,6 +426,41 @@ impl Client {
     pub(crate) fn await_end(&self, deadline: Option<Instant>) -> Option<ClientEvent> {
         loop {
             match self.receive(deadline)? {
+                Message::Relay(RelayEvent::Ended(end)) => return Some(ClientEvent::Ended(end)),
+                Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_) | RelayEvent::Answered) => {}
+                Message::Cancelled => return Some(ClientEvent::Cancelled),
+            }
+        }
+    }
+
+    /// Waits until all retained messages of the subscription are handled. Returns what ends the wait before.
+    ///
+    /// A broker sends them as it answers the SUBSCRIBE, or a little later on its own. So the wait is a round trip, then a
+    /// pause, for as long as retained messages come. The round trip after each pause covers what is read but not handled.
+    pub(crate) fn settle(&self) -> Option<ClientEvent> {
+        let Some(Connection { relay, .. }) = &self.connection else { return None };
+        let mut before = None;
+        loop {
+            relay.ask();
+            if let Some(event) = self.await_answer() {
+                return Some(event);
+            }
+            let retained = relay.retained();
+            if before == Some(retained) {
+                return None;
+            }
+            before = Some(retained);
+            if let Some(event) = self.await_end(Some(Instant::now() + LISTING_PAUSE)) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Waits until the broker has answered [`Relay::ask`]. Returns what ends the wait before.
+    fn await_answer(&self) -> Option<ClientEvent> {
+        loop {
+            match self.receive(None)? {
+                Message::Relay(RelayEvent::Answered) => return None,
                 Message::Relay(RelayEvent::Ended(end)) => return Some(ClientEvent::Ended(end)),
                 Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_)) => {}
                 Message::Cancelled => return Some(ClientEvent::Cancelled),
@@ -469,6 +509,7 @@ impl Client {
         let of = filters.len();
         for (filter, outcome) in self.await_subscribed(filters)? {
             match outcome {
+                Ok(_) if subscription.is_listing(&filter) => {}
                 Ok(qos) => granted.qos = granted.qos.min(qos),
                 Err(reason) => granted.denied.push((filter, reason)),
             }
@@ -494,7 +535,7 @@ impl Client {
                     }
                 }
                 Some(Message::Relay(RelayEvent::Ended(end))) => return Err(SubscribeError::Ended(end)),
-                Some(Message::Relay(RelayEvent::Accepted(_))) => {}
+                Some(Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Answered)) => {}
                 Some(Message::Cancelled) => return Err(SubscribeError::Cancelled),
                 None => {
                     let waiting_since = self.connection.as_ref().map_or(asked, |it| it.relay.waiting_since());
@@ -513,7 +554,7 @@ impl Client {
     }
 
     fn send_subscribe(&mut self, version: Version, filter: &TopicFilter, number: Option<u32>) {
-        let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos));
+        let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos_of(filter)));
         let library = &self.library(version).inner;
         // The answers are taken off the wire.
         let _answer = if version == Version::V311 {

@@ -106,6 +106,8 @@ pub(super) enum RelayEvent {
     /// The broker accepted the connection.
     Accepted(Accepted),
     Subscribed(Subscribed),
+    /// The broker answered [`Relay::ask`]. What it sent before is handled.
+    Answered,
     /// The broker sends nothing more.
     Ended(ConnectionEnd),
 }
@@ -209,12 +211,22 @@ type OnPublished = Box<dyn FnOnce(Published) + Send>;
 struct Connection {
     writer: Arc<BrokerWriter>,
     requests: Mutex<Requests>,
-    /// When each PINGREQ was sent that is not answered yet.
-    pings: Mutex<VecDeque<Moment>>,
+    /// Each PINGREQ that is not answered yet.
+    pings: Mutex<VecDeque<Ping>>,
     gate: Arc<Gate>,
     times: Times,
     /// How many messages were handled.
     messages: AtomicU64,
+    /// How many of them were retained.
+    retained: AtomicU64,
+}
+
+/// A PINGREQ.
+#[derive(Debug, Clone, Copy)]
+struct Ping {
+    sent: Moment,
+    /// Whether its answer is reported.
+    is_reported: bool,
 }
 
 /// What was handed to the library and is not answered yet.
@@ -309,6 +321,16 @@ impl Relay {
         self.connection.messages.load(Ordering::Relaxed)
     }
 
+    /// How many retained messages were handled.
+    pub(super) fn retained(&self) -> u64 {
+        self.connection.retained.load(Ordering::Relaxed)
+    }
+
+    /// Asks the broker for a sign of life. Its answer is [`RelayEvent::Answered`].
+    pub(super) fn ask(&self) {
+        self.connection.ping(true);
+    }
+
     /// Since when the reader has been waiting for the broker; now, if it is not.
     pub(super) fn waiting_since(&self) -> Moment {
         if self.connection.gate.is_busy() { Moment::now() } else { Times::get(&self.connection.times.read) }
@@ -340,14 +362,16 @@ impl Connection {
             gate: options.gate.clone(),
             times,
             messages: AtomicU64::new(0),
+            retained: AtomicU64::new(0),
         }
     }
 
     /// Asks the broker for a sign of life.
-    fn ping(&self) {
+    fn ping(&self, is_reported: bool) {
+        // Hold the lock while sending: the answers come in the order of the requests, and not before they are noted.
+        let mut pings = lock(&self.pings);
         let now = Moment::now();
-        // Before it is sent, so that the answer cannot come first.
-        lock(&self.pings).push_back(now);
+        pings.push_back(Ping { sent: now, is_reported });
         Times::set(&self.times.pinged, now);
         self.send(&codec::PINGREQ);
     }

@@ -38,6 +38,8 @@ pub(crate) enum SessionEvent {
         /// When the SUBACK was read: nothing is promised of what was published before.
         since: Moment,
     },
+    /// The retained messages of the filter that is to be listed are handled.
+    Settled,
     /// The connection was lost. If it had been ready, nothing is missing that was published before `complete_until`.
     Lost {
         end: ConnectionEnd,
@@ -101,9 +103,19 @@ impl Session {
     ) -> Self {
         let gate: Arc<Gate> = Arc::default();
         let on_ended: OnEnded = Arc::new(|_| {});
+        let has_listing = subscription.listing.is_some();
         let client = Client::new(options, Purpose::Receive, subscription, handler, gate.clone(), on_ended);
         let canceller = client.canceller();
-        let worker = Worker { client, retries, report, pauses: Pauses::new(), tries: 0, short: None, granted: None };
+        let worker = Worker {
+            client,
+            has_listing,
+            retries,
+            report,
+            pauses: Pauses::new(),
+            tries: 0,
+            short: None,
+            granted: None,
+        };
         std::thread::spawn(move || end(worker.run()));
         Self { canceller, gate }
     }
@@ -119,6 +131,8 @@ impl Session {
 /// The session's thread.
 struct Worker<R> {
     client: Client,
+    /// Whether there is a filter whose retained messages are listed.
+    has_listing: bool,
     retries: Retries,
     report: R,
     pauses: Pauses,
@@ -164,17 +178,32 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
         let since = self.client.read_at().unwrap_or_else(Moment::now);
         (self.report)(SessionEvent::Ready { granted, since });
         let stable = Instant::now() + STABLE_AFTER;
-        let event = if let Some(event) = self.client.await_end(Some(stable)) {
-            event
-        } else {
-            (self.pauses, self.short) = (Pauses::new(), None);
-            (self.report)(SessionEvent::Stable);
-            self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
-        };
-        match event {
+        match self.settle().unwrap_or_else(|| self.await_end(stable)) {
             ClientEvent::Ended(end) => Ok((end, self.client.proof().map(|proof| proof.max(since)))),
             ClientEvent::Cancelled => Err(Ok(())),
         }
+    }
+
+    /// Waits until all retained messages have come, if a filter is to be listed. Returns what ends the wait before.
+    fn settle(&mut self) -> Option<ClientEvent> {
+        if !self.has_listing {
+            return None;
+        }
+        let end = self.client.settle();
+        if end.is_none() {
+            (self.report)(SessionEvent::Settled);
+        }
+        end
+    }
+
+    /// Waits until the connection ends or the session is stopped. Reports that the connection has lasted until `stable`.
+    fn await_end(&mut self, stable: Instant) -> ClientEvent {
+        if let Some(event) = self.client.await_end(Some(stable)) {
+            return event;
+        }
+        (self.pauses, self.short) = (Pauses::new(), None);
+        (self.report)(SessionEvent::Stable);
+        self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
     }
 
     /// Reconnects until the subscription stands again.
@@ -270,7 +299,7 @@ impl Pauses {
 /// # Errors
 /// As [`Client::connect`].
 pub(crate) fn forget(options: Options, handler: SharedHandler) -> Result<(), ConnectFailures> {
-    let nothing = Subscription { filters: Vec::new(), qos: 0, group: None, allow_partial: false };
+    let nothing = Subscription { filters: Vec::new(), qos: 0, listing: None, group: None, allow_partial: false };
     let clean = Options { session_expiry: None, ..options };
     let mut client = Client::new(clean, Purpose::Receive, nothing, handler, Arc::default(), Arc::new(|_| {}));
     client.connect()?;

@@ -138,8 +138,13 @@ fn tail_shows_every_message_under_the_root(setup: &Setup) {
     outcome.check(lines.len() == messages.len(), "a line for each");
     for (line, (topic, _, form)) in lines.iter().zip(messages) {
         outcome.check(line["topic"] == topic && line.get(form).is_some(), &format!("{topic} with its {form}"));
-        let is_event = topic.starts_with("other/event/");
-        outcome.check(line.get("category").is_some() == is_event && line.get("error").is_none(), "what it is");
+        let category = match topic.split('/').nth(1) {
+            Some("event") => "registration",
+            Some("sphere") => "presence",
+            _ => "",
+        };
+        let found = line["category"].as_str().unwrap_or_default();
+        outcome.check(found == category && line.get("error").is_none(), "what it is");
     }
 }
 on_every_broker!(tail_shows_every_message_under_the_root);

@@ -20,6 +20,7 @@ mod hostile;
 mod limits;
 mod malformed;
 mod packet_size;
+mod presence;
 mod pretty;
 mod profiles;
 mod publications;

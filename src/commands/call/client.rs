@@ -189,7 +189,7 @@ impl CallClient {
         let handler = ReplyHandler { incoming: incoming.clone(), max_payload: config.max_payload };
         let lost = incoming.clone();
         let filters = vec![config.from_topic.and_below()];
-        let replies = Subscription { filters, qos: REPLY_QOS, group: None, allow_partial: false };
+        let replies = Subscription { filters, qos: REPLY_QOS, listing: None, group: None, allow_partial: false };
         // A larger packet cannot be a reply of at most max_payload bytes.
         let largest = u32::try_from(config.max_payload).unwrap_or(u32::MAX).saturating_add(PACKET_OVERHEAD);
         let options =

@@ -19,7 +19,7 @@ use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::output::target::Target;
 use crate::output::{Format, Printer, ignore_broken_pipe, whole_millis};
-use crate::protocol::topic::{Root, TopicFilter, disjoint};
+use crate::protocol::topic::{TopicFilter, Topics, disjoint};
 use crate::transport::options::Options;
 use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish};
 use crate::transport::session::{self, Retries, Session, SessionError, SessionEvent};
@@ -28,8 +28,8 @@ use crate::transport::subscription::Subscription;
 mod recorder;
 mod reporter;
 
-pub(crate) use recorder::Scope;
-use recorder::{Counters, Recorder};
+use recorder::{Counters, Recorder, RecorderOptions};
+pub(crate) use recorder::{PresenceMode, Scope};
 use reporter::ConnectionReporter;
 
 /// Maximum time to disconnect. Writing the rest may take half as long.
@@ -41,8 +41,10 @@ pub(crate) struct Stream {
     /// The profile of the options.
     pub(crate) profile: Option<ProfileName>,
     pub(crate) filters: Vec<TopicFilter>,
-    pub(crate) events: Root,
+    pub(crate) topics: Topics,
     pub(crate) scope: Scope,
+    /// What is printed of presence documents, if they are watched.
+    pub(crate) presence: Option<PresenceMode>,
     pub(crate) format: Format,
     pub(crate) window: WindowArgs,
 }
@@ -92,6 +94,8 @@ enum StreamEvent {
     Rotated,
     /// The last record of `--count` is printed.
     Full,
+    /// All retained presence documents are printed.
+    Listed,
     /// Records cannot be written. No further message is acknowledged.
     CannotWrite(io::Error),
     /// All records are written.
@@ -101,6 +105,7 @@ enum StreamEvent {
 /// How the stream ended.
 enum End {
     Full,
+    Listed,
     Deadline,
     ReaderGone,
     Signal(Status),
@@ -154,7 +159,7 @@ impl Stream {
     /// # Errors
     /// If the broker is unreachable or refuses the client, or records cannot be written.
     pub(crate) fn run(self, delivery: DeliveryOptions, report: Report) -> Result<Status> {
-        let Self { options, profile, filters, events, scope, format, window } = self;
+        let Self { options, profile, filters, topics, scope, presence, format, window } = self;
         let DeliveryOptions { qos, group, allow_partial, retries, target, records_status } = delivery;
         let began = Instant::now();
         let deadline = window.duration.and_then(deadline_in);
@@ -166,11 +171,14 @@ impl Stream {
         let name = target.to_string();
         let count = window.count.map(Into::into);
         let printer = Printer::new(target, format);
-        let recorder = Recorder::new(printer, events, scope, count, records_status, report, event_loop.sender());
+        let listing = presence.is_some().then(|| topics.sphere().everything());
+        let ends_after_list = presence == Some(PresenceMode::Now);
+        let recorded = RecorderOptions { topics, scope, presence, count, prints_status: records_status };
+        let recorder = Recorder::new(printer, recorded, report, event_loop.sender());
         recorder.end_lost_calls();
         let mut reporter =
             ConnectionReporter::new(options.clone(), profile, qos, group.is_some(), recorder.clone(), report);
-        let subscription = Subscription { filters, qos, group, allow_partial };
+        let subscription = Subscription { filters, qos, listing, group, allow_partial };
         let (ready, ended) = (event_loop.sender(), event_loop.sender());
         let follow = move |event: SessionEvent| {
             if let SessionEvent::Ready { .. } = event {
@@ -186,7 +194,7 @@ impl Stream {
             follow,
             move |end| ended(StreamEvent::SessionEnded(end)),
         );
-        let wait = Wait { event_loop, recorder, options, report, was_ready: false, is_over: false };
+        let wait = Wait { event_loop, recorder, options, report, ends_after_list, was_ready: false, is_over: false };
         let (end, counters) = wait.run(deadline, &session).with_context(|| format!("cannot write to {name}"))?;
         match counters {
             // The session failed before the first message: the error says enough.
@@ -224,6 +232,8 @@ struct Wait {
     recorder: Recorder,
     options: Options,
     report: Report,
+    /// Whether the run ends once all retained presence documents are printed.
+    ends_after_list: bool,
     /// Whether the subscriptions were ever granted.
     was_ready: bool,
     /// Whether the session has ended on its own.
@@ -265,10 +275,11 @@ impl Wait {
                     }
                 }
                 Some(LoopEvent::Custom(StreamEvent::Full)) => return Ok(End::Full),
+                Some(LoopEvent::Custom(StreamEvent::Listed)) if self.ends_after_list => return Ok(End::Listed),
                 Some(LoopEvent::Custom(StreamEvent::CannotWrite(error))) => {
                     return ignore_broken_pipe(Err(error)).map(|()| End::ReaderGone);
                 }
-                Some(LoopEvent::Custom(StreamEvent::Finished(_))) => {}
+                Some(LoopEvent::Custom(StreamEvent::Listed | StreamEvent::Finished(_))) => {}
             }
         }
     }
@@ -284,6 +295,10 @@ impl Wait {
                     Failure::unreachable(format!("--for ended before {broker} granted the subscription"))
                         .hint("check host and port, or use a longer --for: connecting takes up to --connect-timeout"),
                 )
+            }
+            End::Deadline if self.ends_after_list => {
+                let what = "--for ended before all presence documents were listed";
+                End::SessionFailed(Failure::new(Status::Deadline, what).hint("use a longer --for"))
             }
             end => end,
         }
@@ -321,6 +336,7 @@ impl End {
         match self {
             Self::Signal(status) => Ok(status),
             Self::Full | Self::ReaderGone => Ok(Status::Success),
+            Self::Listed => Ok(window.at_end(printed)),
             Self::Deadline => Ok(window.at_deadline(printed)),
             Self::SessionFailed(failure) => Err(failure),
         }
@@ -335,6 +351,22 @@ impl Counters {
         let elapsed = humantime::format_duration(whole_millis(elapsed));
         format!("{seen} message{plural} seen, {printed} printed, {undecodable} skipped as undecodable, in {elapsed}")
     }
+}
+
+/// Rejects delivery that gives an incomplete list of presence documents.
+///
+/// # Errors
+/// If the broker would send some of them to other members of a group, or none to a session that it kept.
+pub(crate) fn check_presence_delivery(delivery: &DeliveryArgs) -> Result<(), Failure> {
+    let (other, why) = match delivery {
+        DeliveryArgs { share: Some(_), .. } => ("share", "a broker sends no retained messages to a group"),
+        DeliveryArgs { durable: Some(_), .. } => {
+            ("durable", "a broker sends no retained messages to a session that it kept")
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("--presence cannot be combined with --{other}: {why}"))
+        .hint(format!("watch presence in a process without --{other}")))
 }
 
 /// Prints the topic filters to subscribe to, one per line.

@@ -17,9 +17,14 @@ use crate::output::report::Report;
 use crate::output::target::Target;
 use crate::protocol::filter::Filter;
 use crate::protocol::record::{ConnectionStatus, Content, Message, Payload, Record};
-use crate::protocol::topic::{Root, TopicFilter};
+use crate::protocol::topic::{TopicFilter, Topics};
 use crate::sync::lock;
 use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish};
+
+mod presence;
+
+pub(crate) use presence::PresenceMode;
+use presence::PresenceTracker;
 
 /// Minimum and maximum interval for ending the calls that are lost.
 const MIN_CALL_INTERVAL: Duration = Duration::from_millis(100);
@@ -28,32 +33,66 @@ const MAX_CALL_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a message may take from the socket to the recorder. No call is lost before it is read.
 const CALL_GRACE: Duration = Duration::from_secs(1);
 
+/// How long a stream may be silent before a hint is given.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// Which messages are printed.
 pub(crate) enum Scope {
-    /// Events that pass the filter; other messages are reported.
+    /// Events and documents that pass the filter; other messages are reported.
     Events(Filter),
-    /// All messages without a filter, or the events that pass the filter.
+    /// All messages without a filter, or the events and documents that pass the filter.
     Messages(Filter),
     /// Records of calls in place of their events; other messages are reported.
     Calls(Box<CallRecords>),
 }
 
 impl Scope {
-    /// Returns the topic filters below `events` that cover everything in scope.
-    pub(crate) fn subscriptions(&self, events: &Root) -> Vec<TopicFilter> {
+    /// Returns the topic filters that cover everything in scope.
+    pub(crate) fn subscriptions(&self, topics: &Topics) -> Vec<TopicFilter> {
         match self {
-            Self::Events(filter) | Self::Messages(filter) => filter.subscriptions(events),
-            Self::Calls(calls) => calls.subscriptions(events),
+            Self::Events(filter) | Self::Messages(filter) => filter.subscriptions(topics),
+            Self::Calls(calls) => calls.subscriptions(topics),
         }
     }
 
     /// Returns the topic filters of messages that may be printed or reported; `None` for all topics.
-    fn topics(&self, events: &Root) -> Option<Vec<TopicFilter>> {
+    fn relevant(&self, topics: &Topics) -> Option<Vec<TopicFilter>> {
         match self {
             Self::Events(filter) | Self::Messages(filter) if filter.matches_everything() => None,
-            Self::Events(_) | Self::Messages(_) | Self::Calls(_) => Some(self.subscriptions(events)),
+            Self::Events(_) | Self::Messages(_) | Self::Calls(_) => Some(self.subscriptions(topics)),
         }
     }
+
+    /// Returns whether presence documents are in scope by request.
+    pub(crate) fn selects_presence(&self) -> bool {
+        match self {
+            Self::Events(filter) | Self::Messages(filter) => filter.selects_presence(),
+            Self::Calls(_) => false,
+        }
+    }
+
+    /// Returns what to report if no message comes.
+    fn silence_hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Events(filter) if filter.selects_only_registrations() => Some(
+                "no registration event so far; servers of protocol v1.0.0 publish presence documents instead: try rtcomm \
+                 watch --presence",
+            ),
+            Self::Events(_) | Self::Messages(_) | Self::Calls(_) => None,
+        }
+    }
+}
+
+/// What a recorder prints.
+pub(super) struct RecorderOptions {
+    pub(super) topics: Topics,
+    pub(super) scope: Scope,
+    /// What is printed of presence documents, if they are watched.
+    pub(super) presence: Option<PresenceMode>,
+    /// Maximum number of records.
+    pub(super) count: Option<u64>,
+    /// Whether connection changes are printed.
+    pub(super) prints_status: bool,
 }
 
 /// Numbers of messages.
@@ -73,15 +112,21 @@ pub(super) struct Recorder {
     state: Arc<Mutex<State>>,
     /// Whether changes of the connection have an effect. If not, they need not wait for a blocked output.
     uses_status: bool,
+    /// Whether a hint is given if no message comes.
+    has_silence_hint: bool,
     notify: Notify,
 }
 
 struct State {
     printer: Printer<Target>,
-    events: Root,
+    topics: Topics,
     scope: Scope,
+    /// Follows presence documents, if they are watched.
+    presence: Option<PresenceTracker>,
     /// Topic filters of the messages to decode; `None` for all.
-    topics: Option<Vec<TopicFilter>>,
+    relevant: Option<Vec<TopicFilter>>,
+    /// What to report if no message comes. `None` once it is reported.
+    silence_hint: Option<&'static str>,
     report: Report,
     /// Whether connection changes are printed.
     prints_status: bool,
@@ -91,21 +136,29 @@ struct State {
 }
 
 impl Recorder {
-    /// Makes a recorder for the messages of `scope`, with events below `events`, and at most `count` records.
+    /// Makes a recorder.
     pub(super) fn new(
         printer: Printer<Target>,
-        events: Root,
-        scope: Scope,
-        count: Option<u64>,
-        prints_status: bool,
+        options: RecorderOptions,
         report: Report,
         notify: impl Fn(StreamEvent) + Send + Sync + 'static,
     ) -> Self {
-        let topics = scope.topics(&events);
-        let counters = Counters::default();
-        let uses_status = prints_status || matches!(scope, Scope::Calls(_));
-        let state = State { printer, events, scope, topics, report, prints_status, left: count, counters };
-        Self { state: Arc::new(Mutex::new(state)), uses_status, notify: Arc::new(notify) }
+        let RecorderOptions { topics, scope, presence, count, prints_status } = options;
+        let uses_status = prints_status || presence.is_some() || matches!(scope, Scope::Calls(_));
+        let state = State {
+            relevant: scope.relevant(&topics),
+            silence_hint: scope.silence_hint(),
+            printer,
+            topics,
+            scope,
+            presence: presence.map(PresenceTracker::new),
+            report,
+            prints_status,
+            left: count,
+            counters: Counters::default(),
+        };
+        let has_silence_hint = state.silence_hint.is_some();
+        Self { state: Arc::new(Mutex::new(state)), uses_status, has_silence_hint, notify: Arc::new(notify) }
     }
 
     /// Handles a connection change, and prints it if that is requested.
@@ -120,6 +173,32 @@ impl Recorder {
             state.print_calls()?;
             if state.prints_status { state.printer.status(status) } else { Ok(()) }
         });
+    }
+
+    /// Begins a list of all retained documents: the connection was lost.
+    pub(super) fn begin_listing(&self) {
+        if self.uses_status
+            && let Some(presence) = &mut self.lock().presence
+        {
+            presence.begin_listing();
+        }
+    }
+
+    /// Ends the list of all retained documents. Prints what is known from then on.
+    pub(super) fn end_listing(&self) {
+        self.update(|state| state.end_listing(Timestamp::now()));
+        (self.notify)(StreamEvent::Listed);
+    }
+
+    /// Reports a hint if no message has come after [`SILENCE`].
+    pub(super) fn watch_for_silence(&self) {
+        if self.has_silence_hint {
+            let recorder = self.clone();
+            thread::spawn(move || {
+                thread::sleep(SILENCE);
+                recorder.lock().report_silence();
+            });
+        }
     }
 
     /// Ends the calls that are lost, at regular intervals for as long as the process runs. Without calls, returns at once.
@@ -247,32 +326,53 @@ impl MessageHandler for Recorder {
 impl State {
     /// Returns whether a message with this topic may be printed or reported.
     fn may_matter(&self, topic: &str) -> bool {
-        self.topics.as_ref().is_none_or(|topics| topics.iter().any(|it| it.matches(topic)))
+        self.relevant.as_ref().is_none_or(|filters| filters.iter().any(|it| it.matches(topic)))
     }
 
     /// Prints a message if it is in scope.
     fn take(&mut self, message: &Publish<'_>, received: Timestamp) -> io::Result<()> {
         let Publish { topic, qos, retain, payload, .. } = *message;
-        let record = Record::of(&self.events, &Message { received, topic, qos, retain, payload });
+        let message = Message { received, topic, qos, retain, payload };
+        let record = Record::of(&self.topics, &message);
         let is_selected = match (&record.content, &mut self.scope) {
             (Content::Event(event), Scope::Events(filter) | Scope::Messages(filter)) => filter.matches(event),
             (Content::Event(_), Scope::Calls(calls)) => {
                 calls.message(&record);
                 return self.print_calls();
             }
+            (Content::Presence(presence), Scope::Events(filter)) if filter.selects_presence() => {
+                return self.take_presence(presence, &message, &record);
+            }
+            (Content::Presence(presence), Scope::Messages(filter)) => {
+                filter.matches_everything() || filter.matches_presence(presence)
+            }
             (Content::Malformed(error), Scope::Events(_) | Scope::Calls(_)) => {
-                self.counters.undecodable += 1;
-                self.report.warn(format_args!("skipped a message on {topic}: {error}"));
+                let error = error.to_string();
+                self.skip(topic, &error);
                 false
             }
+            (Content::Presence(_), Scope::Events(_) | Scope::Calls(_)) => false,
             (Content::Other, Scope::Events(_) | Scope::Calls(_)) => {
-                self.counters.undecodable += 1;
-                self.report.warn(format_args!("skipped a message on {topic}: its topic is not below the event root"));
+                let error = self.why_not_presence(&message);
+                self.skip(topic, error.as_deref().unwrap_or("its topic is not below the event root"));
                 false
             }
             (Content::Malformed(_) | Content::Other, Scope::Messages(filter)) => filter.matches_everything(),
         };
         if is_selected { self.print(&record) } else { Ok(()) }
+    }
+
+    /// Reports a message that cannot be decoded.
+    fn skip(&mut self, topic: &str, error: &str) {
+        self.counters.undecodable += 1;
+        self.report.warn(format_args!("skipped a message on {topic}: {error}"));
+    }
+
+    /// Reports the hint for a stream without messages, once.
+    fn report_silence(&mut self) {
+        if let Some(hint) = self.silence_hint.take_if(|_| self.counters.seen == 0) {
+            self.report.info(hint);
+        }
     }
 
     /// Reports a message that is too large, like any message that cannot be decoded.
@@ -307,6 +407,8 @@ impl State {
 
     /// Prints what is only known at the end. Messages that still come have no effect.
     fn finish(&mut self) -> io::Result<()> {
+        self.report_silence();
+        self.printer.finish();
         let Scope::Calls(calls) = &mut self.scope else { return Ok(()) };
         calls.advance(Timestamp::now());
         let printed = calls.finish(&mut self.printer, self.left)?;

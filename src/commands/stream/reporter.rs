@@ -86,6 +86,10 @@ impl ConnectionReporter {
         match event {
             SessionEvent::Connected(connected) => self.connected(&connected),
             SessionEvent::Ready { granted, since } => self.ready(&granted, since),
+            SessionEvent::Settled => {
+                self.recorder.end_listing();
+                self.record(ConnectionChange::Settled, None);
+            }
             SessionEvent::Lost { end, complete_until, repetitions, was_useless, is_final } => {
                 if !is_final {
                     let limit = if was_useless { 1 } else { MAX_REPETITIONS };
@@ -140,6 +144,7 @@ impl ConnectionReporter {
         if self.silenced.is_none() {
             self.report.info(self.ready_message());
         }
+        self.recorder.watch_for_silence();
         let received = since.to_wall();
         self.ready = Some((since, received));
         self.record_at(received, ConnectionChange::Ready, None);
@@ -204,6 +209,7 @@ impl ConnectionReporter {
         let complete_until = complete_until.unwrap_or_else(Moment::now);
         let from = self.to_wall(complete_until);
         self.warn_client_id_clash();
+        self.recorder.begin_listing();
         self.record(ConnectionChange::Disconnected, Some(reason.clone()));
         // Without a ready connection in between, messages have been missing since the earlier loss.
         if self.outage.is_none() {

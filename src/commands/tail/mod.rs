@@ -68,7 +68,10 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         let failure = Failure::usage(format!("{flag} needs a FILE"));
         return Err(failure.hint(format!("for live calls, use: rtcomm watch {flag}")).into());
     }
-    let filter = filter.filter()?;
+    let scope = Scope::Messages(filter.filter()?);
+    if scope.selects_presence() {
+        stream::check_presence_delivery(&delivery)?;
+    }
     let topics = topics.topics();
     let is_stdin_used = reads_stdin(&connection);
     let profile = connection.profile.clone();
@@ -84,8 +87,7 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         Some(_) => ui.file_format(json || !pretty, &topics),
         None => ui.format(json, &topics),
     };
-    Stream { options, profile, filters, events: topics.events, scope: Scope::Messages(filter), format, window }
-        .deliver(delivery, ui.report)
+    Stream { options, profile, filters, topics, scope, presence: None, format, window }.deliver(delivery, ui.report)
 }
 
 /// Returns whether a secret is read from standard input.

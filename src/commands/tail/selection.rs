@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use jiff::Timestamp;
 
 use crate::protocol::filter::{Filter, Prefilter};
-use crate::protocol::record::{Entry, LineError, split_values};
+use crate::protocol::record::{Content, Entry, LineError, split_values};
 use crate::recording::{LineClass, LineSearch};
 
 /// Which records are printed.
@@ -37,8 +37,13 @@ impl Selection {
         entry.received().is_none_or(|received| self.includes_time(received))
             && match entry {
                 _ if self.filter.matches_everything() => true,
-                Entry::Message(message) => message.record().event().is_some_and(|event| self.filter.matches(event)),
+                Entry::Message(message) => match &message.record().content {
+                    Content::Event(event) => self.filter.matches(event),
+                    Content::Presence(presence) => self.filter.matches_presence(presence),
+                    Content::Malformed(_) | Content::Other => false,
+                },
                 Entry::Connection(_) => true,
+                Entry::Absence(absence) => self.filter.matches_endpoint(&absence.from),
                 Entry::Call(_) => false,
             }
     }
@@ -48,7 +53,7 @@ impl Selection {
         self.since.is_none_or(|since| received >= since) && self.until.is_none_or(|until| received <= until)
     }
 
-    /// Returns whether an entry that is printed counts as one of the last. With a filter, only events do.
+    /// Returns whether an entry that is printed counts as one of the last. With a filter, connection changes do not.
     pub(super) fn counts(&self, entry: &Entry<'_>) -> bool {
         !matches!(entry, Entry::Connection(_)) || self.filter.matches_everything()
     }

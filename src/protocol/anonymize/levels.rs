@@ -50,7 +50,7 @@ pub(super) struct TopicLevels {
 impl TopicLevels {
     pub(super) fn new(topics: Topics) -> Self {
         let services = topics.calls.as_str().parse().into_iter().chain([topics.management()]).collect();
-        let Topics { root, events, calls: _ } = topics;
+        let Topics { root, events, .. } = topics;
         Self { root, events, services }
     }
 

@@ -11,7 +11,6 @@
 //! | `names` | the names and their pseudonyms |
 //! | `nodes` | the keys and values of a JSON text |
 //! | `roles` | what the value of a key is |
-//! | `credentials` | user names and passwords in URLs |
 
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
@@ -22,15 +21,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use uuid::Uuid;
 
-use self::credentials::credentials;
 use self::levels::{LevelRole, TopicLevels, TopicUse};
 use self::names::{NameKind, Names, Snapshot};
 use self::nodes::{Node, NodeKind, decoded, nodes};
 use self::roles::{LineKind, Role};
+use super::credentials::credentials;
 use super::fields::{Field, Fields};
 use super::topic::Topics;
 
-mod credentials;
 mod levels;
 mod names;
 mod nodes;
@@ -266,7 +264,7 @@ impl<'a> Line<'a> {
             node.depth == 2 && node.top == "payload" && node.key == "method" && node.kind == NodeKind::String
         };
         let method = nodes.iter().rfind(is_method).and_then(|node| decoded(&json[node.range.clone()]));
-        Self { json, kind: LineKind::of(&nodes), method: method.unwrap_or_default().into_owned(), nodes }
+        Self { json, kind: LineKind::of(json, &nodes), method: method.unwrap_or_default().into_owned(), nodes }
     }
 
     fn role(&self, node: &Node<'_>) -> Role {

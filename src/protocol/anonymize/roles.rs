@@ -33,19 +33,23 @@ pub(super) enum Role {
 pub(super) enum LineKind {
     /// A message.
     Message(TopicUse),
-    /// A change of the connection.
+    /// A change of the connection, or an endpoint without documents.
     Connection,
     /// A call record.
     Call,
 }
 
 impl LineKind {
-    pub(super) fn of(nodes: &[Node<'_>]) -> Self {
+    pub(super) fn of(json: &str, nodes: &[Node<'_>]) -> Self {
         let has = |key: &str| nodes.iter().any(|node| node.depth == 1 && node.kind == NodeKind::Key && node.key == key);
+        let is_category = |node: &&Node<'_>| node.depth == 1 && node.kind == NodeKind::String && node.key == "category";
+        let category = nodes.iter().rfind(is_category).and_then(|node| decoded(&json[node.range.clone()]));
         if has("cdr") {
             Self::Call
         } else if has("status") {
             Self::Connection
+        } else if category.is_some_and(|category| category == presence::CATEGORY) {
+            Self::Message(TopicUse::Message)
         } else if has("category") && has("from") {
             Self::Message(TopicUse::Event(if has("to") { 2 } else { 1 }))
         } else if has("error") {

@@ -17,10 +17,10 @@ fn anonymizer() -> Anonymizer {
 }
 
 fn line_of(topic: &str, payload: &[u8]) -> String {
-    let root = "/rtcomm/event".parse().expect("a root");
+    let topics = Topics::from("/rtcomm".parse::<Root>().expect("a root"));
     let received = RECEIVED.parse().expect("a time");
     let mut line = Vec::new();
-    Record::of(&root, &Message { received, topic, qos: 1, retain: false, payload }).write_line(&mut line);
+    Record::of(&topics, &Message { received, topic, qos: 1, retain: false, payload }).write_line(&mut line);
     String::from_utf8(line).expect("UTF-8").trim_end().to_owned()
 }
 
@@ -278,4 +278,20 @@ proptest! {
         anonymizer().write(&json, &mut out);
         prop_assert!(String::from_utf8(out).is_ok());
     }
+}
+
+#[test]
+fn the_endpoint_of_a_document_or_an_absence_is_a_name() {
+    let mut anonymizer = anonymizer();
+    let document = line_of("/rtcomm/sphere/agents/Danko Jones/phone", br#"{"method":"DOCUMENT","state":"busy"}"#);
+    let written = anonymizer.written(&document);
+    assert!(
+        written.contains(r#""from":"endpoint-1","topic":"/rtcomm/sphere/agents/Danko Jones/endpoint-1""#),
+        "{written}"
+    );
+    let absence =
+        anonymizer.written(r#"{"received":"2026-11-23T03:34:12.798558Z","status":"absent","from":"Danko Jones"}"#);
+    assert!(absence.ends_with(r#""status":"absent","from":"endpoint-2"}"#), "{absence}");
+    let written = anonymizer.written(&document.replace("busy", "available"));
+    assert!(written.contains(r#""topic":"/rtcomm/sphere/agents/endpoint-2/endpoint-1""#), "{written}");
 }

@@ -89,6 +89,7 @@ impl CallRecorder {
         match entry {
             Entry::Message(message) => self.message(&message.record()),
             Entry::Connection(status) => self.connection(status),
+            Entry::Absence(absence) => self.pass(absence.received),
             Entry::Call(call) => self.records.push_back((**call).clone()),
         }
     }
@@ -116,7 +117,7 @@ impl CallRecorder {
         let received = whole_micros(status.received);
         self.advance(received);
         match status.change {
-            ConnectionChange::Connected => {}
+            ConnectionChange::Connected | ConnectionChange::Settled => {}
             ConnectionChange::Disconnected => self.disconnected = Some(received),
             ConnectionChange::Ready => {
                 self.disconnected = None;

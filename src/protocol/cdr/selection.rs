@@ -8,13 +8,15 @@ use uuid::Uuid;
 use super::CallRecord;
 use crate::protocol::filter::{Filter, FilterSpec, Prefilter, matches_any};
 use crate::protocol::record::SessionOutcome;
-use crate::protocol::topic::{Action, Category, EndpointId, EventTopic, Root, TopicFilter};
+use crate::protocol::topic::{Action, Category, EndpointId, EventTopic, TopicFilter, Topics};
 
 /// Why a filter cannot select call records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallSelectionError {
     /// The filter selects registrations, which are not calls.
     Registration,
+    /// The filter selects presence documents, which are not calls.
+    Presence,
     /// The filter selects an action that is not the end of a session.
     Action(Action),
 }
@@ -23,6 +25,7 @@ impl fmt::Display for CallSelectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registration => f.write_str("a registration is not a call"),
+            Self::Presence => f.write_str("a presence document is not a call"),
             Self::Action(action) => write!(f, "a call record covers the whole session, not only what was {action}"),
         }
     }
@@ -50,10 +53,13 @@ impl CallSelection {
     /// The action `stopped` selects completed calls, and `failed` selects failed and dropped ones.
     ///
     /// # Errors
-    /// If the filter selects registrations or other actions.
+    /// If the filter selects registrations, presence documents or other actions.
     pub fn new(spec: FilterSpec) -> Result<Self, CallSelectionError> {
         if spec.categories.contains(&Category::Registration) {
             return Err(CallSelectionError::Registration);
+        }
+        if spec.presence {
+            return Err(CallSelectionError::Presence);
         }
         let mut outcomes = Vec::new();
         for action in &spec.actions {
@@ -69,10 +75,10 @@ impl CallSelection {
         Ok(Self { spec, outcomes, prefilter: events.prefilter(), events })
     }
 
-    /// Returns the smallest set of topic filters below `root` that covers the events to read.
+    /// Returns the smallest set of topic filters that covers the events to read.
     #[must_use]
-    pub fn subscriptions(&self, root: &Root) -> Vec<TopicFilter> {
-        self.events.subscriptions(root)
+    pub fn subscriptions(&self, topics: &Topics) -> Vec<TopicFilter> {
+        self.events.subscriptions(topics)
     }
 
     /// Returns whether a recorded line may matter to the selected records, by a fast search in its bytes.
@@ -93,8 +99,7 @@ impl CallSelection {
     /// Returns whether a record is selected.
     #[must_use]
     pub fn matches(&self, record: &CallRecord) -> bool {
-        let FilterSpec { categories: _, actions: _, from, to, endpoints, app_contexts, session_ids, reasons } =
-            &self.spec;
+        let FilterSpec { from, to, endpoints, app_contexts, session_ids, reasons, .. } = &self.spec;
         let is_from = |id: &EndpointId| id.as_str() == record.from;
         let is_to = |id: &EndpointId| id.as_str() == record.to || record.answered_by.iter().any(|it| id.as_str() == it);
         matches_any(&self.outcomes, |outcome| *outcome == record.outcome)
@@ -113,6 +118,7 @@ impl CallSelection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::topic::Root;
     use regex::Regex;
 
     fn id(text: &str) -> EndpointId {
@@ -236,7 +242,8 @@ mod tests {
 
     #[test]
     fn all_sessions_are_read_except_those_from_other_endpoints() {
-        let root: Root = "..".parse().expect("a root");
+        let mut topics = Topics::from("r".parse::<Root>().expect("a root"));
+        topics.events = "..".parse().expect("a root");
         let default = FilterSpec::default;
         for (spec, expected) in [
             (default(), "../session/#"),
@@ -245,11 +252,11 @@ mod tests {
             (FilterSpec { from: vec![id("a")], to: vec![id("b")], ..default() }, "../session/+/a/#"),
         ] {
             let selection = CallSelection::new(spec).expect("a selection");
-            let subscriptions: Vec<String> = selection.subscriptions(&root).iter().map(ToString::to_string).collect();
+            let subscriptions: Vec<String> = selection.subscriptions(&topics).iter().map(ToString::to_string).collect();
             assert_eq!(subscriptions, [expected]);
             for topic in ["../session/started/a/b", "../session/started/b/a", "../registration/started/a"] {
-                let parsed = EventTopic::parse(&root, topic).expect("an event's topic");
-                let is_covered = selection.subscriptions(&root).iter().any(|it| it.matches(topic));
+                let parsed = EventTopic::parse(&topics.events, topic).expect("an event's topic");
+                let is_covered = selection.subscriptions(&topics).iter().any(|it| it.matches(topic));
                 assert_eq!(selection.may_belong(&parsed), is_covered, "{topic}");
             }
         }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::record::{CallClock, ConnectionChange, ConnectionStatus, Entry, Message, Record};
-use crate::protocol::topic::Root;
+use crate::protocol::topic::{Root, Topics};
 
 const MAX_AGE: Duration = Duration::from_hours(12);
 
@@ -51,8 +51,8 @@ fn gap(text: &str) -> Input {
     Input::Gap { received: time(until), from: time(from) }
 }
 
-fn root() -> Root {
-    "/rtcomm/event".parse().expect("a root")
+fn topics() -> Topics {
+    Topics::from("/rtcomm".parse::<Root>().expect("a root"))
 }
 
 impl Input {
@@ -65,7 +65,7 @@ impl Input {
             Self::Message { received, topic, payload } => {
                 let message =
                     Message { received: *received, topic, qos: 1, retain: false, payload: payload.as_bytes() };
-                use_message(&Record::of(&root(), &message))
+                use_message(&Record::of(&topics(), &message))
             }
             Self::Gap { received, from } => {
                 let change = ConnectionChange::Gap { from: *from, until: *received };

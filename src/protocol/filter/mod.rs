@@ -1,8 +1,9 @@
-//! Selects events by the protocol's own terms, and derives the MQTT subscriptions for them.
+//! Selects events and presence documents by the protocol's own terms, and derives the MQTT subscriptions for them.
 //!
-//! A [`Filter`] has groups: category, action, FROM, TO, either endpoint, application, session, reason. Values in a group
-//! are ORed, groups are ANDed, and an empty group matches everything. The part that topics can express becomes topic
-//! filters ([`Filter::subscriptions`]). [`Filter::matches`] decides exactly, including the payload.
+//! A [`Filter`] has groups: category, action, FROM, TO, either endpoint, application, session, reason, state. Values in a
+//! group are ORed, groups are ANDed, and an empty group matches everything. Presence is a category of its own, which is
+//! selected only on request. The part that topics can express becomes topic filters ([`Filter::subscriptions`]).
+//! [`Filter::matches`] and [`Filter::matches_presence`] decide exactly, including the payload.
 //!
 //! | file | contents |
 //! | --- | --- |
@@ -17,7 +18,8 @@ use regex::Regex;
 use uuid::Uuid;
 
 use super::event::Event;
-use super::topic::{Action, Category, EndpointId, EventTopic, Root, TopicFilter};
+use super::presence::Presence;
+use super::topic::{Action, Category, EndpointId, EventTopic, TopicFilter, Topics};
 
 mod prefilter;
 mod session_id;
@@ -30,8 +32,10 @@ use subscriptions::Pattern;
 /// The values that a filter accepts, one group per field. An empty group accepts everything.
 #[derive(Debug, Clone, Default)]
 pub struct FilterSpec {
-    /// Accepted categories.
+    /// Accepted categories of events. If it is empty and `presence` is set, no events are accepted.
     pub categories: Vec<Category>,
+    /// Whether presence documents are accepted too.
+    pub presence: bool,
     /// Accepted actions.
     pub actions: Vec<Action>,
     /// Accepted FROM endpoints.
@@ -46,6 +50,8 @@ pub struct FilterSpec {
     pub session_ids: Vec<SessionIdPrefix>,
     /// Regular expressions, one of which must match the reason.
     pub reasons: Vec<Regex>,
+    /// Accepted states of presence documents, compared exactly. Only documents have one.
+    pub states: Vec<String>,
 }
 
 /// Why a filter can never match.
@@ -53,14 +59,36 @@ pub struct FilterSpec {
 pub enum FilterError {
     /// The filter requires a TO endpoint of registrations, which have none.
     ToOfRegistration,
+    /// The filter requires something of presence documents that they do not have.
+    EventPart(EventPart),
+    /// The filter requires a state of events, which have none.
+    StateOfEvent,
     /// The endpoint groups exclude each other.
     Nothing,
+}
+
+/// A part of events that presence documents do not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventPart {
+    /// One of the four actions.
+    Action(Action),
+    /// The TO endpoint.
+    To,
+    /// The session's ID.
+    SessionId,
+    /// The reason.
+    Reason,
 }
 
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ToOfRegistration => "registrations have no TO endpoint",
+            Self::EventPart(EventPart::Action(_)) => "presence documents are present or gone",
+            Self::EventPart(EventPart::To) => "presence documents have no TO endpoint",
+            Self::EventPart(EventPart::SessionId) => "presence documents have no session",
+            Self::EventPart(EventPart::Reason) => "presence documents have no reason",
+            Self::StateOfEvent => "only presence documents have a state",
             Self::Nothing => "no event can match: the given endpoints exclude each other",
         })
     }
@@ -68,11 +96,50 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
-/// A filter that at least one event can pass.
+impl FilterSpec {
+    /// Returns whether the category group accepts events.
+    fn accepts_events(&self) -> bool {
+        !self.presence || !self.categories.is_empty()
+    }
+
+    /// Returns the first part that only events have.
+    fn event_part(&self) -> Option<EventPart> {
+        let Self { actions, to, session_ids, reasons, .. } = self;
+        let parts = [
+            actions.first().map(|action| EventPart::Action(*action)),
+            to.first().map(|_| EventPart::To),
+            session_ids.first().map(|_| EventPart::SessionId),
+            reasons.first().map(|_| EventPart::Reason),
+        ];
+        parts.into_iter().flatten().next()
+    }
+
+    /// Returns whether a presence document can pass.
+    fn may_match_presence(&self) -> bool {
+        let Self { from, endpoints, .. } = self;
+        let is_possible = from.is_empty() || endpoints.is_empty() || from.iter().any(|id| endpoints.contains(id));
+        self.presence && self.event_part().is_none() && is_possible
+    }
+
+    /// Returns why no event and no document can pass.
+    fn contradiction(&self) -> FilterError {
+        match self.event_part() {
+            _ if !self.presence && !self.states.is_empty() => FilterError::StateOfEvent,
+            Some(part) if !self.accepts_events() => FilterError::EventPart(part),
+            Some(_) if !self.states.is_empty() => FilterError::StateOfEvent,
+            _ => FilterError::Nothing,
+        }
+    }
+}
+
+/// A filter that at least one event or presence document can pass.
 #[derive(Debug, Clone)]
 pub struct Filter {
     spec: FilterSpec,
+    /// The topics of the events that can pass. Empty if none can.
     patterns: Vec<Pattern>,
+    /// Whether presence documents can pass.
+    presence: bool,
 }
 
 impl Default for Filter {
@@ -80,7 +147,7 @@ impl Default for Filter {
     fn default() -> Self {
         let spec = FilterSpec::default();
         let patterns = subscriptions::patterns(&spec);
-        Self { spec, patterns }
+        Self { spec, patterns, presence: false }
     }
 }
 
@@ -88,20 +155,38 @@ impl Filter {
     /// Makes a filter from its groups.
     ///
     /// # Errors
-    /// If no event can match.
+    /// If no event and no document can match.
     pub fn new(spec: FilterSpec) -> Result<Self, FilterError> {
         if spec.categories == [Category::Registration] && !spec.to.is_empty() {
             return Err(FilterError::ToOfRegistration);
         }
-        let patterns = subscriptions::patterns(&spec);
-        if patterns.is_empty() { Err(FilterError::Nothing) } else { Ok(Self { spec, patterns }) }
+        let presence = spec.may_match_presence();
+        let has_events = spec.accepts_events() && spec.states.is_empty();
+        let patterns = if has_events { subscriptions::patterns(&spec) } else { Vec::new() };
+        if patterns.is_empty() && !presence {
+            return Err(spec.contradiction());
+        }
+        Ok(Self { spec, patterns, presence })
     }
 
     /// Returns whether all groups are empty, so that every event passes.
     #[must_use]
     pub fn matches_everything(&self) -> bool {
-        let FilterSpec { categories, actions, from, to, endpoints, app_contexts, session_ids, reasons } = &self.spec;
+        let FilterSpec {
+            categories,
+            presence,
+            actions,
+            from,
+            to,
+            endpoints,
+            app_contexts,
+            session_ids,
+            reasons,
+            states,
+        } = &self.spec;
         categories.is_empty()
+            && !presence
+            && states.is_empty()
             && actions.is_empty()
             && from.is_empty()
             && to.is_empty()
@@ -111,12 +196,26 @@ impl Filter {
             && reasons.is_empty()
     }
 
-    /// Returns the smallest set of topic filters below `root` that covers all matching events.
+    /// Returns the smallest set of topic filters that covers all matching events and presence documents.
     ///
-    /// The set matches exactly the topics that the filter accepts. No topic filter in it covers another one.
+    /// It matches exactly the topics of events that the filter accepts. Of documents it matches all, because the endpoint
+    /// is the last level at any depth. No topic filter in it covers another one, unless one root is below the other.
     #[must_use]
-    pub fn subscriptions(&self, root: &Root) -> Vec<TopicFilter> {
-        self.patterns.iter().map(|pattern| pattern.under(root)).collect()
+    pub fn subscriptions(&self, topics: &Topics) -> Vec<TopicFilter> {
+        let events = self.patterns.iter().map(|pattern| pattern.under(&topics.events));
+        events.chain(self.presence.then(|| topics.sphere().everything())).collect()
+    }
+
+    /// Returns whether presence documents are selected, and can pass.
+    #[must_use]
+    pub fn selects_presence(&self) -> bool {
+        self.presence
+    }
+
+    /// Returns whether registration events are selected, and nothing else is.
+    #[must_use]
+    pub fn selects_only_registrations(&self) -> bool {
+        !self.presence && self.spec.categories == [Category::Registration]
     }
 
     /// Returns a fast test for recorded lines, if there is one for this filter.
@@ -131,13 +230,34 @@ impl Filter {
         self.matches_topic(&event.topic) && self.matches_payload(event)
     }
 
+    /// Returns whether a presence document, or its removal, passes.
+    ///
+    /// A removal has no application and no state, so it passes no filter for those.
+    #[must_use]
+    pub fn matches_presence(&self, presence: &Presence<'_>) -> bool {
+        let FilterSpec { app_contexts, states, .. } = &self.spec;
+        let document = presence.document.unwrap_or_default();
+        self.matches_endpoint(presence.from)
+            && matches_any(app_contexts, |text| document.app_context.is_some_and(|it| it.is(text)))
+            && matches_any(states, |text| document.state.is_some_and(|it| it.is(text)))
+    }
+
+    /// Returns whether presence documents of an endpoint can pass.
+    #[must_use]
+    pub fn matches_endpoint(&self, endpoint: &str) -> bool {
+        let FilterSpec { from, endpoints, .. } = &self.spec;
+        self.presence && [from, endpoints].iter().all(|group| matches_any(group, |id| id.as_str() == endpoint))
+    }
+
     /// Returns whether an event's topic passes.
     #[must_use]
     pub fn matches_topic(&self, topic: &EventTopic<'_>) -> bool {
-        let FilterSpec { categories, actions, from, to, endpoints, .. } = &self.spec;
+        let FilterSpec { categories, actions, from, to, endpoints, states, .. } = &self.spec;
         let is_from = |id: &EndpointId| id.as_str() == topic.from;
         let is_to = |id: &EndpointId| topic.to() == Some(id.as_str());
-        matches_any(categories, |it| *it == topic.category())
+        self.spec.accepts_events()
+            && states.is_empty()
+            && matches_any(categories, |it| *it == topic.category())
             && matches_any(actions, |it| *it == topic.action)
             && matches_any(from, is_from)
             && matches_any(to, is_to)
@@ -164,6 +284,7 @@ pub(super) fn matches_any<T>(group: &[T], matches: impl FnMut(&T) -> bool) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::topic::Root;
     use proptest::prelude::*;
     use proptest::sample::subsequence;
 
@@ -179,6 +300,64 @@ mod tests {
         let exclusive =
             FilterSpec { from: vec![id("a")], to: vec![id("b")], endpoints: vec![id("c")], ..FilterSpec::default() };
         assert_eq!(Filter::new(exclusive).err(), Some(FilterError::Nothing));
+        let presence = || FilterSpec { presence: true, ..FilterSpec::default() };
+        let stopped = vec![Action::Stopped];
+        for (spec, error) in [
+            (
+                FilterSpec { actions: stopped.clone(), ..presence() },
+                FilterError::EventPart(EventPart::Action(Action::Stopped)),
+            ),
+            (FilterSpec { to: vec![id("a")], ..presence() }, FilterError::EventPart(EventPart::To)),
+            (
+                FilterSpec { session_ids: vec![Uuid::nil().into()], ..presence() },
+                FilterError::EventPart(EventPart::SessionId),
+            ),
+            (
+                FilterSpec { reasons: vec![Regex::new("x").expect("a regex")], ..presence() },
+                FilterError::EventPart(EventPart::Reason),
+            ),
+            (FilterSpec { from: vec![id("a")], endpoints: vec![id("b")], ..presence() }, FilterError::Nothing),
+            (FilterSpec { states: vec!["busy".into()], ..FilterSpec::default() }, FilterError::StateOfEvent),
+            (
+                FilterSpec {
+                    categories: vec![Category::Session],
+                    actions: stopped,
+                    states: vec!["busy".into()],
+                    ..presence()
+                },
+                FilterError::StateOfEvent,
+            ),
+        ] {
+            assert_eq!(Filter::new(spec.clone()).err(), Some(error), "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_compared_with_the_groups_that_it_has() {
+        let sphere = "/rtcomm/sphere".parse().expect("a root");
+        let payload = br#"{"method":"DOCUMENT","appContext":"x","state":"busy"}"#;
+        let present = Presence::decode(&sphere, "/rtcomm/sphere/agents/a", payload).expect("a document");
+        let gone = Presence::decode(&sphere, "/rtcomm/sphere/agents/a", b"").expect("no document");
+        let spec = || FilterSpec { presence: true, ..FilterSpec::default() };
+        let text = |text: &str| vec![text.to_owned()];
+        for (spec, is_present, is_gone) in [
+            (spec(), true, true),
+            (FilterSpec { from: vec![id("a"), id("b")], ..spec() }, true, true),
+            (FilterSpec { from: vec![id("agents")], ..spec() }, false, false),
+            (FilterSpec { endpoints: vec![id("a")], from: vec![id("a")], ..spec() }, true, true),
+            (FilterSpec { endpoints: vec![id("b")], ..spec() }, false, false),
+            (FilterSpec { app_contexts: text("x"), states: text("busy"), ..spec() }, true, false),
+            (FilterSpec { app_contexts: text("y"), ..spec() }, false, false),
+            (FilterSpec { states: vec!["available".into(), "busy".into()], ..spec() }, true, false),
+            (FilterSpec { states: text("available"), ..spec() }, false, false),
+            (FilterSpec { categories: vec![Category::Session], ..spec() }, true, true),
+            (FilterSpec::default(), false, false),
+            (FilterSpec { from: vec![id("a")], ..FilterSpec::default() }, false, false),
+        ] {
+            let filter = Filter::new(spec.clone()).expect("a filter");
+            assert_eq!(filter.matches_presence(&present), is_present, "{spec:?}");
+            assert_eq!(filter.matches_presence(&gone), is_gone, "{spec:?}");
+        }
     }
 
     #[test]
@@ -210,13 +389,17 @@ mod tests {
     prop_compose! {
         pub(super) fn any_spec()(
             categories in subsequence(Category::ALL.to_vec(), 0..=2),
+            presence in any::<bool>(),
             actions in subsequence(Action::ALL.to_vec(), 0..=4),
             from in ids(),
             to in ids(),
             endpoints in ids(),
             app_contexts in subsequence(["100", "true", "x"].map(str::to_owned).to_vec(), 0..=2),
+            states in subsequence(["100", "busy"].map(str::to_owned).to_vec(), 0..=2),
         ) -> FilterSpec {
-            FilterSpec { categories, actions, from, to, endpoints, app_contexts, ..FilterSpec::default() }
+            // Without `presence`, a state can never match.
+            let states = if presence { states } else { vec![] };
+            FilterSpec { categories, presence, actions, from, to, endpoints, app_contexts, states, ..FilterSpec::default() }
         }
     }
 }

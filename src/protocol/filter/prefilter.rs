@@ -5,11 +5,12 @@ use memchr::memmem::Finder;
 
 use super::FilterSpec;
 use crate::protocol::fields::is_json;
+use crate::protocol::presence::CATEGORY as PRESENCE;
 use crate::protocol::topic::EndpointId;
 
-/// Searches for a JSON string that every recorded line of a matching event contains.
+/// Searches for a JSON string that every recorded line of a matching event or document contains.
 ///
-/// It never rejects the line of a matching event or of a connection change, but may accept other lines.
+/// It never rejects the line of a matching event or document, or of a connection change, but may accept other lines.
 #[derive(Debug, Clone)]
 pub struct Prefilter {
     text: Finder<'static>,
@@ -19,12 +20,17 @@ pub struct Prefilter {
 impl Prefilter {
     /// Returns the prefilter of a filter, or `None` if no group has exactly one value that is searchable.
     pub(super) fn new(spec: &FilterSpec) -> Option<Self> {
-        let FilterSpec { categories, actions, from, to, endpoints, app_contexts, .. } = spec;
+        let FilterSpec { categories, presence, actions, from, to, endpoints, app_contexts, states, .. } = spec;
         let ids = [from, to, endpoints].into_iter().filter_map(|group| single(group)).map(EndpointId::as_str);
         // A text that is valid JSON itself, such as 100, also matches a value without quotes.
-        let contexts = single(app_contexts).map(String::as_str).filter(|text| !is_json(text));
-        let words = [single(actions).map(|it| it.as_str()), single(categories).map(|it| it.as_str())];
-        ids.chain(contexts).chain(words.into_iter().flatten()).find_map(Self::of_text)
+        let texts = [app_contexts, states].into_iter().filter_map(|group| single(group)).map(String::as_str);
+        let category = match categories[..] {
+            [] if *presence => Some(PRESENCE),
+            [category] if !presence => Some(category.as_str()),
+            _ => None,
+        };
+        let words = [single(actions).map(|it| it.as_str()), category];
+        ids.chain(texts.filter(|text| !is_json(text))).chain(words.into_iter().flatten()).find_map(Self::of_text)
     }
 
     /// Returns the prefilter for a text, or `None` if JSON may write the text with a short escape such as `\/`.
@@ -71,7 +77,7 @@ mod tests {
     use super::super::Filter;
     use super::super::tests::{any_spec, id};
     use super::*;
-    use crate::protocol::record::Entry;
+    use crate::protocol::record::{Content, Entry};
     use crate::protocol::topic::Action;
     use proptest::prelude::*;
 
@@ -122,22 +128,29 @@ mod tests {
             from in prop_oneof![spelled("a"), spelled("b"), spelled("d")],
             to in prop_oneof![spelled("a"), spelled("c")],
             app_context in app_contexts_as_json(),
+            state in prop_oneof![Just("100".to_owned()), spelled("busy").prop_map(|text| format!("\"{text}\""))],
             is_text in any::<bool>(),
+            is_presence in any::<bool>(),
         ) {
-            let payload = format!(r#"{{"appContext": {app_context}}}"#);
+            let (category, action) = if is_presence { ("presence", "present".to_owned()) } else { ("session", action) };
+            let payload = format!(r#"{{"appContext": {app_context},"state":{state}}}"#);
             let payload = if is_text {
                 format!(r#""payload_text":{}"#, serde_json::to_string(&payload).expect("a string"))
             } else {
                 format!(r#""payload":{payload}"#)
             };
             let line = format!(
-                r#"{{"received":"2026-11-23T03:34:12Z","category":"session","{action_key}":"{action}", "from" : "{from}","to":"{to}","topic":"t","qos":0,"retain":false,{payload}}}"#
+                r#"{{"received":"2026-11-23T03:34:12Z","category":"{category}","{action_key}":"{action}", "from" : "{from}","to":"{to}","topic":"t","qos":0,"retain":false,{payload}}}"#
             );
             let Ok(filter) = Filter::new(spec) else { return Ok(()) };
             let Ok(Entry::Message(parsed)) = Entry::parse(line.as_bytes()) else {
                 return Err(TestCaseError::fail(line));
             };
-            let is_match = parsed.record().event().is_some_and(|event| filter.matches(event));
+            let is_match = match &parsed.record().content {
+                Content::Event(event) => filter.matches(event),
+                Content::Presence(presence) => filter.matches_presence(presence),
+                Content::Malformed(_) | Content::Other => false,
+            };
             let may_match = filter.prefilter().is_none_or(|prefilter| prefilter.may_match(line.as_bytes()));
             prop_assert!(may_match || !is_match, "{}", line);
         }

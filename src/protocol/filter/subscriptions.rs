@@ -44,7 +44,7 @@ impl Pattern {
 /// FROM and TO of a subscription. `None` matches any endpoint.
 type EndpointPair = (Option<EndpointId>, Option<EndpointId>);
 
-/// Returns the patterns of all subscriptions, empty if no event can match.
+/// Returns the patterns of all subscriptions to events, empty if no event can match.
 pub(super) fn patterns(spec: &FilterSpec) -> Vec<Pattern> {
     let actions = any_or_each(&spec.actions, Action::ALL.len());
     let pairs = endpoint_pairs(spec);
@@ -121,16 +121,19 @@ mod tests {
     use super::super::Filter;
     use super::super::tests::{any_spec, id};
     use super::*;
-    use crate::protocol::topic::EventTopic;
+    use crate::protocol::presence::Presence;
+    use crate::protocol::topic::{EventTopic, Topics};
     use proptest::prelude::*;
 
-    fn root() -> Root {
-        "..".parse().expect("a root")
+    fn topics() -> Topics {
+        let mut topics = Topics::from("r".parse::<Root>().expect("a root"));
+        topics.events = "..".parse().expect("a root");
+        topics
     }
 
     fn subscriptions(spec: FilterSpec) -> Vec<String> {
         let filter = Filter::new(spec).expect("a filter");
-        filter.subscriptions(&root()).iter().map(ToString::to_string).collect()
+        filter.subscriptions(&topics()).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -165,6 +168,22 @@ mod tests {
             ),
         ] {
             assert_eq!(subscriptions(spec), [expected]);
+        }
+    }
+
+    #[test]
+    fn presence_is_one_subscription_whatever_the_endpoint() {
+        let presence = || FilterSpec { presence: true, ..FilterSpec::default() };
+        let session = || FilterSpec { categories: vec![Category::Session], ..presence() };
+        for (spec, expected) in [
+            (presence(), &["r/sphere/#"][..]),
+            (FilterSpec { from: vec![id("a"), id("b")], states: vec!["busy".into()], ..presence() }, &["r/sphere/#"]),
+            (session(), &["../session/#", "r/sphere/#"]),
+            (FilterSpec { from: vec![id("a")], ..session() }, &["../session/+/a/#", "r/sphere/#"]),
+            (FilterSpec { actions: vec![Action::Failed], ..session() }, &["../session/failed/#"]),
+            (FilterSpec { states: vec!["busy".into()], ..session() }, &["r/sphere/#"]),
+        ] {
+            assert_eq!(subscriptions(spec.clone()), expected, "{spec:?}");
         }
     }
 
@@ -206,16 +225,23 @@ mod tests {
     proptest! {
         #[test]
         fn subscriptions_match_exactly_the_topics_that_the_filter_matches(spec in any_spec()) {
-            let root = root();
+            let topics = topics();
             let filter = match Filter::new(spec.clone()) {
                 Ok(filter) => filter,
-                Err(_) => Filter { patterns: vec![], spec },
+                Err(_) => Filter { patterns: vec![], presence: false, spec },
             };
-            let set = filter.subscriptions(&root);
+            let set = filter.subscriptions(&topics);
             for topic in every_topic() {
-                let parsed = EventTopic::parse(&root, &topic).expect("an event's topic");
+                let parsed = EventTopic::parse(&topics.events, &topic).expect("an event's topic");
                 let is_covered = set.iter().any(|it| it.matches(&topic));
                 prop_assert_eq!(filter.matches_topic(&parsed), is_covered, "{} by {:?}", topic, set);
+            }
+            for endpoint in ["a", "b", "c", "d"] {
+                let topic = format!("r/sphere/x/{endpoint}");
+                let gone = Presence::decode(topics.sphere(), &topic, b"").expect("no document");
+                let is_covered = set.iter().any(|it| it.matches(&topic));
+                prop_assert!(is_covered || !filter.matches_presence(&gone), "{} by {:?}", topic, set);
+                prop_assert_eq!(is_covered, filter.selects_presence());
             }
             for (i, one) in set.iter().enumerate() {
                 for (j, other) in set.iter().enumerate() {

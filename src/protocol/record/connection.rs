@@ -24,6 +24,8 @@ pub enum ConnectionChange {
     Disconnected,
     /// The broker accepted the subscriptions.
     Ready,
+    /// All retained messages of the subscriptions have arrived. Only noticed while presence documents are watched.
+    Settled,
     /// Messages published in this period may be missing.
     Gap {
         /// The last time at which the stream is known to be complete.
@@ -41,6 +43,7 @@ impl ConnectionChange {
             Self::Connected => "connected",
             Self::Disconnected => "disconnected",
             Self::Ready => "ready",
+            Self::Settled => "settled",
             Self::Gap { .. } => "gap",
         }
     }

@@ -6,8 +6,9 @@
 //! {"received":"2026-11-23T03:34:12.798558Z","category":"session","action":"failed","from":"a","to":"b","topic":"/rtcomm/event/session/failed/a/b","qos":1,"retain":false,"payload":{}}
 //! ```
 //!
-//! A message below the event root that is not an event has `"error":"…"` in place of `category` to `to`. A message from
-//! any other topic has neither. The payload keeps its bytes. It is written as `payload` if it is JSON that every parser can
+//! A presence document has the category `presence`, and the action `present` or `gone`. A message below the event root that
+//! is not an event has `"error":"…"` in place of `category` to `to`. A message from any other topic has neither. The payload
+//! keeps its bytes. It is written as `payload` if it is JSON that every parser can
 //! read (its line ends are outside strings, and become spaces), as `payload_text` if it is other UTF-8, and as
 //! `payload_base64` otherwise. JSON with a lone surrogate or with more than 60 levels is not readable by every parser.
 //!
@@ -17,12 +18,17 @@
 //! {"received":"2026-11-23T03:34:15.1Z","status":"gap","from":"2026-11-23T03:34:12.8Z","until":"2026-11-23T03:34:15.1Z","reason":"the connection broke"}
 //! ```
 //!
-//! A recording can also contain call records, as [`CallRecord`] lines.
+//! A recording can also contain call records, as [`CallRecord`] lines, and [`Absence`] lines:
+//!
+//! ```json
+//! {"received":"2026-11-23T03:34:15.1Z","status":"absent","from":"a"}
+//! ```
 //!
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | a message and what it is |
 //! | `connection` | a change of the connection |
+//! | `absence` | an endpoint without documents |
 //! | `call_record` | one session: written and read |
 //! | `write` | appends lines |
 //! | `read` | parses lines |
@@ -34,13 +40,16 @@ use jiff::Timestamp;
 use super::event::{Event, EventError};
 use super::fields::{Fields, is_json, text_of};
 use super::ijson::is_readable_payload;
-use super::topic::{EventTopic, Root, TopicError};
+use super::presence::Presence;
+use super::topic::{EventTopic, TopicError, Topics};
 
+mod absence;
 mod call_record;
 mod connection;
 mod read;
 mod write;
 
+pub use absence::Absence;
 pub(super) use call_record::seconds;
 pub use call_record::{CallClock, CallRecord, Missing, SessionOutcome};
 pub use connection::{ConnectionChange, ConnectionStatus};
@@ -62,21 +71,31 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-/// What a message is, relative to the event root.
+/// What a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are events, and a box would be an allocation for each")]
 pub enum Content<'a> {
     /// An event.
     Event(Event<'a>),
+    /// A presence document below the sphere, or its removal.
+    Presence(Presence<'a>),
     /// A message below the event root that is not an event; with the reason.
     Malformed(Cow<'a, str>),
-    /// A message from another topic: a third-party call, a presence document, or anything else.
+    /// Any other message, such as a third-party call.
     Other,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
     fn malformed(error: &EventError) -> Self {
         Self::Malformed(error.to_string().into())
+    }
+
+    /// Determines what a message is whose topic is not the topic of an event.
+    fn of_no_event(error: TopicError, topics: &Topics, topic: &'a str, payload: &'a [u8]) -> Self {
+        match (Presence::decode(topics.sphere(), topic, payload), error) {
+            (Ok(presence), _) => Self::Presence(presence),
+            (Err(_), TopicError::OutsideRoot) => Self::Other,
+            (Err(_), error) => Self::malformed(&EventError::Topic(error)),
+        }
     }
 }
 
@@ -138,14 +157,13 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Determines what a message is.
+    /// Determines what a message of a deployment with these topics is.
     #[must_use]
-    pub fn of(event_root: &Root, message: &Message<'a>) -> Self {
+    pub fn of(topics: &Topics, message: &Message<'a>) -> Self {
         let Message { received, topic, qos, retain, payload } = *message;
-        let (content, payload) = match EventTopic::parse(event_root, topic) {
+        let (content, payload) = match EventTopic::parse(&topics.events, topic) {
             Ok(event_topic) => decode(event_topic, payload),
-            Err(TopicError::OutsideRoot) => (Content::Other, Payload::of(payload)),
-            Err(error) => (Content::malformed(&EventError::Topic(error)), Payload::of(payload)),
+            Err(error) => (Content::of_no_event(error, topics, topic, payload), Payload::of(payload)),
         };
         Self { received, topic, qos, retain, content, payload }
     }
@@ -155,7 +173,7 @@ impl<'a> Record<'a> {
     pub fn event(&self) -> Option<&Event<'a>> {
         match &self.content {
             Content::Event(event) => Some(event),
-            Content::Malformed(_) | Content::Other => None,
+            Content::Presence(_) | Content::Malformed(_) | Content::Other => None,
         }
     }
 }
@@ -178,17 +196,18 @@ fn decode<'a>(topic: EventTopic<'a>, payload: &'a [u8]) -> (Content<'a>, Payload
 mod tests {
     use super::*;
     use crate::protocol::fields::Field;
+    use crate::protocol::topic::Root;
     use proptest::prelude::*;
 
-    fn root() -> Root {
-        "/rtcomm/event".parse().expect("a root")
+    fn topics() -> Topics {
+        Topics::from("/rtcomm".parse::<Root>().expect("a root"))
     }
 
     fn line_of(topic: &str, payload: &[u8]) -> String {
         let received = "2026-11-23T03:34:12.798558Z".parse().expect("a time");
         let message = Message { received, topic, qos: 1, retain: false, payload };
         let mut line = Vec::new();
-        Record::of(&root(), &message).write_line(&mut line);
+        Record::of(&topics(), &message).write_line(&mut line);
         String::from_utf8(line).expect("a line is UTF-8")
     }
 
@@ -197,6 +216,7 @@ mod tests {
         match Entry::parse(line.as_bytes()).expect("a record") {
             Entry::Message(line) => line.record().write_line(&mut again),
             Entry::Connection(status) => status.write_line(&mut again),
+            Entry::Absence(absence) => absence.write_line(&mut again),
             Entry::Call(call) => call.write_line(&mut again),
         }
         String::from_utf8(again).expect("a line is UTF-8")
@@ -225,6 +245,61 @@ mod tests {
         let elsewhere = line_of("/rtcomm/sphere/a", b"\xff\x00");
         assert!(elsewhere.contains(r#"Z","topic":"/rtcomm/sphere/a","qos":1"#), "{elsewhere}");
         assert!(elsewhere.ends_with(",\"payload_base64\":\"/wA=\"}\n"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_document_is_a_line_with_its_keys_in_order() {
+        let present = line_of("/rtcomm/sphere/agents/iggy_pop", br#"{"method":"DOCUMENT", "state":"busy"}"#);
+        assert_eq!(
+            present,
+            concat!(
+                r#"{"received":"2026-11-23T03:34:12.798558Z","category":"presence","action":"present","from":"iggy_pop","#,
+                r#""topic":"/rtcomm/sphere/agents/iggy_pop","qos":1,"retain":false,"#,
+                r#""payload":{"method":"DOCUMENT", "state":"busy"}}"#,
+                "\n"
+            )
+        );
+        let gone = line_of("/rtcomm/sphere/iggy_pop", b"");
+        assert!(gone.contains(r#""category":"presence","action":"gone","from":"iggy_pop","topic":"#), "{gone}");
+        assert!(gone.ends_with(",\"payload_text\":\"\"}\n"), "{gone}");
+        let surrogate = line_of("/rtcomm/sphere/iggy_pop", br#"{"method":"DOCUMENT","alias":"\ud800"}"#);
+        assert!(surrogate.contains(r#""action":"present""#) && surrogate.contains("payload_text"), "{surrogate}");
+        for line in [present, gone, surrogate] {
+            let Ok(Entry::Message(message)) = Entry::parse(line.as_bytes()) else { panic!("a message: {line}") };
+            let record = message.record();
+            let Content::Presence(presence) = record.content else { panic!("a document: {line}") };
+            assert_eq!((presence.from, presence.document.is_some()), ("iggy_pop", line.contains("present")));
+            assert_eq!(written_again(&line), line);
+        }
+    }
+
+    #[test]
+    fn a_damaged_document_is_an_error() {
+        let line = line_of("/rtcomm/sphere/iggy_pop", br#"{"method":"DOCUMENT"}"#);
+        for (from, to, error) in [
+            ("present", "started", LineError::Invalid("action")),
+            ("\"present\"", "\"gone\"", LineError::Invalid("payload")),
+            ("\"payload\":{", "\"payload_text\":\"x\",\"x\":{", LineError::Invalid("payload_text")),
+            ("\"iggy_pop\",", "\"\",", LineError::Invalid("from")),
+        ] {
+            let damaged = line.replace(from, to);
+            assert_eq!(Entry::parse(damaged.as_bytes()).err(), Some(error), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn an_absence_is_written_and_read_back() {
+        let received = "2026-11-23T03:34:15Z".parse().expect("a time");
+        let mut line = Vec::new();
+        Absence { received, from: "Danko \"J\"".into() }.write_line(&mut line);
+        let line = String::from_utf8(line).expect("a line is UTF-8");
+        assert_eq!(
+            line,
+            "{\"received\":\"2026-11-23T03:34:15.000000Z\",\"status\":\"absent\",\"from\":\"Danko \\\"J\\\"\"}\n"
+        );
+        assert_eq!(written_again(&line), line);
+        let error = Entry::parse(br#"{"received":"2026-11-23T03:34:15Z","status":"absent"}"#).expect_err("not whole");
+        assert_eq!(error, LineError::Missing("from"));
     }
 
     #[test]
@@ -307,6 +382,7 @@ mod tests {
         for (change, reason) in [
             (ConnectionChange::Connected, None),
             (ConnectionChange::Ready, None),
+            (ConnectionChange::Settled, None),
             (ConnectionChange::Disconnected, Some("b\u{e9}\n")),
             (gap, Some("x")),
         ] {
@@ -388,12 +464,14 @@ mod tests {
             topic in prop_oneof![
                 "/rtcomm/event/session/failed/[^/+#\0]{1,6}/[^/+#\0]{1,6}",
                 "/rtcomm/event/registration/started/[^/+#\0]{1,6}",
+                "/rtcomm/sphere/[^+#\0]{1,6}",
                 "[^+#\0]{1,12}",
             ],
             payload in prop_oneof![
                 "[^\r\n]*".prop_map(String::into_bytes),
                 prop::collection::vec(any::<u8>(), 0..40),
                 "[a-z0-9\u{80}-\u{10ffff}]*".prop_map(|text| format!(r#"{{"method":"RTCOMM_EVENT_FIRED","x":"{text}"}}"#).into_bytes()),
+                "[a-z\"]*".prop_map(|text| format!(r#"{{"method":"DOCUMENT","x":"{text}"}}"#).into_bytes()),
             ],
         ) {
             let line = line_of(&topic, &payload);

@@ -1,4 +1,4 @@
-//! Reads JSON lines back as records, connection changes and call records.
+//! Reads JSON lines back as records, connection changes, absences and call records.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,10 +8,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::{CallRecord, ConnectionChange, ConnectionStatus, Content, Payload, Record};
+use super::absence::ABSENT;
+use super::{Absence, CallRecord, ConnectionChange, ConnectionStatus, Content, Payload, Record};
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields, KeyTable as _, key_table};
 use crate::protocol::ijson::{is_readable_line, is_readable_payload};
+use crate::protocol::presence::{self, Presence};
 use crate::protocol::topic::{Action, Category, EventTopic, Subject};
 use crate::protocol::{scan, timestamp};
 
@@ -115,6 +117,8 @@ pub enum Entry<'a> {
     Message(RecordedMessage<'a>),
     /// A change of the connection.
     Connection(ConnectionStatus<'a>),
+    /// An endpoint without documents.
+    Absence(Absence<'a>),
     /// A call record.
     Call(Box<CallRecord>),
 }
@@ -128,6 +132,7 @@ impl<'a> Entry<'a> {
         match self {
             Self::Message(message) => Some(message.received),
             Self::Connection(status) => Some(status.received),
+            Self::Absence(absence) => Some(absence.received),
             Self::Call(call) => call.last_received,
         }
     }
@@ -137,7 +142,7 @@ impl<'a> Entry<'a> {
     pub fn is_readable(&self) -> bool {
         match self {
             Self::Message(message) => message.is_readable,
-            Self::Connection(_) | Self::Call(_) => true,
+            Self::Connection(_) | Self::Absence(_) | Self::Call(_) => true,
         }
     }
 
@@ -151,6 +156,7 @@ impl<'a> Entry<'a> {
         match (line.keys.cdr, line.keys.status) {
             (Some(_), _) | (_, Some(_)) if !line.is_readable => Err(LineError::Unreadable),
             (Some(_), _) => CallRecord::parse(text).map(|call| Self::Call(Box::new(call))),
+            (None, Some(status)) if status.is(ABSENT) => Absence::from_keys(&line.keys).map(Self::Absence),
             (None, Some(status)) => ConnectionStatus::from_keys(status, &line.keys).map(Self::Connection),
             (None, None) => RecordedMessage::from_line(&line).map(Self::Message),
         }
@@ -190,6 +196,7 @@ impl<'a> ConnectionStatus<'a> {
             "connected" => ConnectionChange::Connected,
             "disconnected" => ConnectionChange::Disconnected,
             "ready" => ConnectionChange::Ready,
+            "settled" => ConnectionChange::Settled,
             "gap" => ConnectionChange::Gap {
                 from: required("from", keys.from, time_of)?,
                 until: required("until", keys.until, time_of)?,
@@ -200,6 +207,15 @@ impl<'a> ConnectionStatus<'a> {
             received: required("received", keys.received, time_of)?,
             change,
             reason: keys.reason.and_then(string_of),
+        })
+    }
+}
+
+impl<'a> Absence<'a> {
+    fn from_keys(keys: &LineKeys<'a>) -> Result<Self, LineError> {
+        Ok(Self {
+            received: required("received", keys.received, time_of)?,
+            from: required("from", keys.from, endpoint_of)?,
         })
     }
 }
@@ -221,6 +237,7 @@ pub struct RecordedMessage<'a> {
 #[derive(Debug, Clone)]
 enum RecordedContent<'a> {
     Event { action: Action, from: Cow<'a, str>, to: Option<Cow<'a, str>> },
+    Presence { from: Cow<'a, str>, is_gone: bool },
     Malformed(Cow<'a, str>),
     Other,
 }
@@ -250,19 +267,17 @@ impl<'a> RecordedMessage<'a> {
         })
     }
 
-    /// Returns the message as a record. Reads an event's payload if parsing the line did not.
+    /// Returns the message as a record. Reads the payload of an event or document if parsing the line did not.
     #[must_use]
     pub fn record(&self) -> Record<'_> {
         let content = match &self.content {
             RecordedContent::Event { action, from, to } => {
-                let fields = match (self.fields, &self.payload) {
-                    (Some(fields), _) => fields,
-                    (None, RecordedPayload::Json(json)) => Fields::read_text(json).unwrap_or_default(),
-                    (None, RecordedPayload::Text(text)) => Fields::read_text(text).unwrap_or_default(),
-                    (None, RecordedPayload::Binary(_) | RecordedPayload::Missing) => Fields::default(),
-                };
                 let subject = to.as_deref().map_or(Subject::Registration, |to| Subject::Session { to });
-                Content::Event(Event { topic: EventTopic { subject, action: *action, from }, fields })
+                let topic = EventTopic { subject, action: *action, from };
+                Content::Event(Event { topic, fields: self.fields() })
+            }
+            RecordedContent::Presence { from, is_gone } => {
+                Content::Presence(Presence { from, document: (!is_gone).then(|| self.fields()) })
             }
             RecordedContent::Malformed(error) => Content::Malformed(Cow::Borrowed(error)),
             RecordedContent::Other => Content::Other,
@@ -276,6 +291,15 @@ impl<'a> RecordedMessage<'a> {
         let Self { received, qos, retain, .. } = *self;
         Record { received, topic: &self.topic, qos, retain, content, payload }
     }
+
+    fn fields(&self) -> Fields<'_> {
+        match (self.fields, &self.payload) {
+            (Some(fields), _) => fields,
+            (None, RecordedPayload::Json(json)) => Fields::read_text(json).unwrap_or_default(),
+            (None, RecordedPayload::Text(text)) => Fields::read_text(text).unwrap_or_default(),
+            (None, RecordedPayload::Binary(_) | RecordedPayload::Missing) => Fields::default(),
+        }
+    }
 }
 
 impl<'a> RecordedContent<'a> {
@@ -283,25 +307,35 @@ impl<'a> RecordedContent<'a> {
         if let Some(error) = keys.error {
             return string_of(error).map(Self::Malformed).ok_or(LineError::Invalid("error"));
         }
-        if keys.category.is_none() {
-            return Ok(Self::Other);
+        match keys.category {
+            None => Ok(Self::Other),
+            Some(category) if category.is(presence::CATEGORY) => Self::presence(keys, payload),
+            Some(category) => Self::event(category, keys, payload),
         }
-        let id = |it: Field<'a>| string_of(it).filter(|id| !id.is_empty());
-        let category = required("category", keys.category, |it| Category::from_level(&it.text()))?;
+    }
+
+    fn event(category: Field<'a>, keys: &LineKeys<'a>, payload: &RecordedPayload<'a>) -> Result<Self, LineError> {
+        let category = Category::from_level(&category.text()).ok_or(LineError::Invalid("category"))?;
         let action = required("action", keys.action, |it| Action::from_level(&it.text()))?;
-        let from = required("from", keys.from, id)?;
+        let from = required("from", keys.from, endpoint_of)?;
         let to = match category {
             Category::Registration => None,
-            Category::Session => Some(required("to", keys.to, id)?),
+            Category::Session => Some(required("to", keys.to, endpoint_of)?),
         };
+        payload.check_object()?;
+        Ok(Self::Event { action, from, to })
+    }
+
+    fn presence(keys: &LineKeys<'a>, payload: &RecordedPayload<'a>) -> Result<Self, LineError> {
+        let [present, gone] = Presence::ACTIONS;
+        let action = required("action", keys.action, |it| [present, gone].into_iter().find(|action| it.is(action)))?;
+        let from = required("from", keys.from, endpoint_of)?;
         match payload {
-            RecordedPayload::Json(json) if json.starts_with('{') => Ok(Self::Event { action, from, to }),
-            RecordedPayload::Json(_) => Err(LineError::Invalid("payload")),
-            // JSON that some parsers reject.
-            RecordedPayload::Text(text) if Fields::read_text(text).is_ok() => Ok(Self::Event { action, from, to }),
-            RecordedPayload::Text(_) => Err(LineError::Invalid("payload_text")),
-            RecordedPayload::Binary(_) | RecordedPayload::Missing => Err(LineError::Missing("payload")),
+            RecordedPayload::Text(text) if action == gone && text.is_empty() => {}
+            _ if action == gone => return Err(LineError::Invalid("payload")),
+            payload => payload.check_object()?,
         }
+        Ok(Self::Presence { from, is_gone: action == gone })
     }
 }
 
@@ -324,6 +358,24 @@ impl<'a> RecordedPayload<'a> {
             })
         }
     }
+}
+
+impl RecordedPayload<'_> {
+    /// Returns an error if the payload is not a JSON object. Some parsers may reject the object.
+    fn check_object(&self) -> Result<(), LineError> {
+        match self {
+            Self::Json(json) if json.starts_with('{') => Ok(()),
+            Self::Json(_) => Err(LineError::Invalid("payload")),
+            Self::Text(text) if Fields::read_text(text).is_ok() => Ok(()),
+            Self::Text(_) => Err(LineError::Invalid("payload_text")),
+            Self::Binary(_) | Self::Missing => Err(LineError::Missing("payload")),
+        }
+    }
+}
+
+/// Returns the content of a field if it is an endpoint's ID: a string that is not empty.
+fn endpoint_of(field: Field<'_>) -> Option<Cow<'_, str>> {
+    string_of(field).filter(|id| !id.is_empty())
 }
 
 /// Returns the content of a field if it is a string of valid Unicode.

@@ -1,4 +1,4 @@
-//! Writes records and connection changes as JSON lines.
+//! Writes records, connection changes and absences as JSON lines.
 //!
 //! Lines are built by hand, without serde: the keys are constant, most strings need no escapes, and payloads are copied as
 //! they are.
@@ -9,8 +9,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::write::EncoderWriter;
 use jiff::Timestamp;
 
-use super::{ConnectionChange, ConnectionStatus, Content, Payload, Record};
+use super::absence::ABSENT;
+use super::{Absence, ConnectionChange, ConnectionStatus, Content, Payload, Record};
 use crate::protocol::event::Event;
+use crate::protocol::presence::CATEGORY as PRESENCE;
 use crate::protocol::{scan, timestamp};
 
 impl Record<'_> {
@@ -28,15 +30,15 @@ impl Record<'_> {
         write_time(out, "{\"received\":", self.received)?;
         match &self.content {
             Content::Event(Event { topic, .. }) => {
-                for piece in
-                    [",\"category\":\"", topic.category().as_str(), "\",\"action\":\"", topic.action.as_str(), "\""]
-                {
-                    out.write_all(piece.as_bytes())?;
-                }
+                write_category(out, topic.category().as_str(), topic.action.as_str())?;
                 write_string(out, ",\"from\":", topic.from)?;
                 if let Some(to) = topic.to() {
                     write_string(out, ",\"to\":", to)?;
                 }
+            }
+            Content::Presence(presence) => {
+                write_category(out, PRESENCE, presence.action())?;
+                write_string(out, ",\"from\":", presence.from)?;
             }
             Content::Malformed(error) => write_string(out, ",\"error\":", error)?,
             Content::Other => {}
@@ -80,6 +82,27 @@ impl ConnectionStatus<'_> {
         }
         out.write_all(b"}\n")
     }
+}
+
+impl Absence<'_> {
+    /// Appends the absence as a JSON line, including the line end.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        self.write_line_to(out).expect("writing to a Vec never fails");
+    }
+
+    fn write_line_to(&self, out: &mut impl Write) -> io::Result<()> {
+        write_time(out, "{\"received\":", self.received)?;
+        write_string(out, ",\"status\":", ABSENT)?;
+        write_string(out, ",\"from\":", &self.from)?;
+        out.write_all(b"}\n")
+    }
+}
+
+fn write_category(out: &mut impl Write, category: &str, action: &str) -> io::Result<()> {
+    for piece in [",\"category\":\"", category, "\",\"action\":\"", action, "\""] {
+        out.write_all(piece.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Writes JSON, with line ends replaced by spaces.

@@ -148,13 +148,19 @@ pub struct Topics {
     pub events: Root,
     /// Topic of third-party call requests, such as `/rtcomm/callControl`.
     pub calls: TopicName,
+    sphere: Root,
 }
 
 impl Topics {
-    /// Returns the root of the presence documents (protocol, section 6).
+    /// Returns the root of the presence documents, such as `/rtcomm/sphere` (protocol, section 6).
     #[must_use]
-    pub fn sphere(&self) -> Root {
-        self.root.child("sphere")
+    pub fn sphere(&self) -> &Root {
+        &self.sphere
+    }
+
+    /// Sets the root of the presence documents, `ROOT/sphere` by default.
+    pub fn set_sphere(&mut self, sphere: Root) {
+        self.sphere = sphere;
     }
 
     /// Returns the root of the service queries (protocol, section 7).
@@ -167,7 +173,8 @@ impl Topics {
 impl From<Root> for Topics {
     /// Returns the topics that servers use by default.
     fn from(root: Root) -> Self {
-        Self { events: root.child("event"), calls: root.child("callControl").to_topic(), root }
+        let (events, calls) = (root.child("event"), root.child("callControl").to_topic());
+        Self { events, calls, sphere: root.child("sphere"), root }
     }
 }
 

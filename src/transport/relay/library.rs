@@ -142,7 +142,7 @@ impl Forwarder {
             let connection = lock(&self.state).connection.clone();
             match self.await_event(connection.as_deref()) {
                 Due::Nothing => {}
-                Due::Ping => connection.iter().for_each(|connection| connection.ping()),
+                Due::Ping => connection.iter().for_each(|connection| connection.ping(false)),
                 Due::Library => match self.library.read(&mut chunk) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(0) | Err(_) => break,

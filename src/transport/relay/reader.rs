@@ -14,7 +14,7 @@ use super::codec::{
 use super::library::LibraryAnswers;
 use super::{
     Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, Limits, MessageHandler, Moment, PacketSize,
-    Published, RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
+    Ping, Published, RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
 };
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
@@ -194,16 +194,20 @@ impl Reader {
         }
         let sent = before - self.round_trip;
         let asked = lock(&self.connection.pings).front().copied();
-        self.prove(asked.map_or(sent, |asked| asked.min(sent)));
+        self.prove(asked.map_or(sent, |asked| asked.sent.min(sent)));
         Times::set(&self.connection.times.read, after);
     }
 
     /// Notes that the oldest PINGREQ is answered.
     fn answered(&mut self) {
-        if let Some(asked) = lock(&self.connection.pings).pop_front() {
-            self.unproven = self.unproven.filter(|since| asked < *since);
-            self.round_trip = asked.elapsed();
-            self.prove(asked);
+        let ping = lock(&self.connection.pings).pop_front();
+        if let Some(Ping { sent, is_reported }) = ping {
+            self.unproven = self.unproven.filter(|since| sent < *since);
+            self.round_trip = sent.elapsed();
+            self.prove(sent);
+            if is_reported {
+                (self.options.report)(RelayEvent::Answered);
+            }
         }
     }
 
@@ -324,6 +328,9 @@ impl Reader {
             return;
         }
         self.messages += 1;
+        if message.retain {
+            self.connection.retained.fetch_add(1, Ordering::Relaxed);
+        }
         self.acknowledge(message.qos, message.id);
     }
 

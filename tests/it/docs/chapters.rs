@@ -30,6 +30,55 @@ pub(super) fn of(command: &str) -> impl Iterator<Item = &'static Chapter> {
 
 const CHAPTERS: &[Chapter] = &[
     Chapter {
+        commands: &["watch"],
+        heading: "PRESENCE",
+        parts: &[
+            Paragraph(
+                "An endpoint registers with a retained document at `ROOT/sphere/ENDPOINT`, also with levels in between \
+                 (`ROOT/sphere/agents/ENDPOINT`), and unregisters with an empty payload there. `--presence` prints the \
+                 documents that exist, then changes: one record per topic. An endpoint with several documents has several.",
+            ),
+            Entries(&[
+                (
+                    "filters",
+                    "All but `--to`, `--session-id`, `--reason` and the actions, which documents do not have. A removal has no \
+                     application and no state, so it passes neither `--app-context` nor `--state`.",
+                ),
+                (
+                    "`--now`",
+                    "Exit after the documents that exist. On a terminal, print them as a table with their number. The list is \
+                     complete when the broker has answered two more requests, 200ms apart, and sent no retained message in \
+                     between.",
+                ),
+                (
+                    "`--gone`",
+                    "Print one record for each endpoint of `--from`, once it has no document (of those that pass the other \
+                     filters), and exit after the last. An endpoint that has none from the beginning counts too. `--count` \
+                     ends it earlier.",
+                ),
+                (
+                    "after a reconnect",
+                    "The new list is compared with what was known. Documents that are new or different are printed, and those \
+                     that are missing as `gone`.",
+                ),
+                (
+                    "long lists",
+                    "Documents are always requested with QoS 0: some brokers end a list after about 1000 documents, and sooner \
+                     with a higher QoS. From 1000 documents on, a warning says so.",
+                ),
+                (
+                    "`--durable`, `--share`",
+                    "Not with `--presence`: a broker lists retained messages neither for a session that it kept nor for a group.",
+                ),
+                (
+                    "credentials",
+                    "Lines for people show `***` in place of user names and passwords in URLs such as `turn:USER:PASSWORD@HOST`. \
+                     JSON lines keep payloads byte for byte, so a recording may contain such credentials.",
+                ),
+            ]),
+        ],
+    },
+    Chapter {
         commands: STREAMS,
         heading: "GUARANTEES",
         parts: &[

@@ -1,7 +1,8 @@
 //! Compares the keys of JSON lines with the tables in docs/json-lines.md: names, order and types.
 
 use jiff::Timestamp;
-use rtcomm::protocol::record::{ConnectionChange, ConnectionStatus, Content, Message, Payload, Record};
+use rtcomm::protocol::record::{Absence, ConnectionChange, ConnectionStatus, Content, Message, Payload, Record};
+use rtcomm::protocol::topic::{Root, Topics};
 use serde_json::{Map, Value, json};
 
 use crate::support::service::{CALL_TOPIC, reply};
@@ -85,23 +86,25 @@ fn compare(heading: &str, lines: &[String]) {
 
 #[test]
 fn the_keys_of_messages_are_documented() {
-    let root = "/rtcomm/event".parse().expect("a root");
+    let topics = Topics::from("/rtcomm".parse::<Root>().expect("a root"));
     let record = |topic: &'static str, payload: &'static [u8]| {
         let message = Message { received: Timestamp::UNIX_EPOCH, topic, qos: 1, retain: false, payload };
-        Record::of(&root, &message)
+        Record::of(&topics, &message)
     };
     let session = "/rtcomm/event/session/started/a/b";
     let records = [
         record("/rtcomm/event/registration/started/a", b"{\"method\":\"RTCOMM_EVENT_FIRED\"}"),
         record(session, b"{\"method\":\"RTCOMM_EVENT_FIRED\"}"),
         record(session, b"text"),
+        record("/rtcomm/sphere/a", b"{\"method\":\"DOCUMENT\"}"),
+        record("/rtcomm/sphere/a", b""),
         record("elsewhere", b"\xff"),
         Record { payload: Payload::Missing, ..record("elsewhere", b"") },
     ];
     // If a variant is added, add a sample above.
     for Record { content, payload, .. } in &records {
         match content {
-            Content::Event(_) | Content::Malformed(_) | Content::Other => {}
+            Content::Event(_) | Content::Presence(_) | Content::Malformed(_) | Content::Other => {}
         }
         match payload {
             Payload::Json(_) | Payload::Text(_) | Payload::Binary(_) | Payload::Missing => {}
@@ -122,6 +125,7 @@ fn the_keys_and_values_of_connection_records_are_documented() {
         ConnectionChange::Connected,
         ConnectionChange::Disconnected,
         ConnectionChange::Ready,
+        ConnectionChange::Settled,
         ConnectionChange::Gap { from: at, until: at },
     ];
     let document = document();
@@ -131,6 +135,7 @@ fn the_keys_and_values_of_connection_records_are_documented() {
             ConnectionChange::Connected
             | ConnectionChange::Disconnected
             | ConnectionChange::Ready
+            | ConnectionChange::Settled
             | ConnectionChange::Gap { .. } => {}
         }
         let value = format!("`{}`", change.as_str());
@@ -167,6 +172,13 @@ fn the_keys_of_summaries_are_documented() {
     for by in ["endpoint", "app", "reason"] {
         compare("Summaries", &lines_of_tail(&format!("--summary={by}")));
     }
+}
+
+#[test]
+fn the_keys_of_absences_are_documented() {
+    let mut line = Vec::new();
+    Absence { received: Timestamp::UNIX_EPOCH, from: "iggy_pop".into() }.write_line(&mut line);
+    compare("Absences", &[String::from_utf8(line).expect("a line is UTF-8")]);
 }
 
 #[test]

@@ -87,6 +87,8 @@ const PAGES: [Prose; 5] = [
              subscriptions overlap.",
             "A message below the event root that is not a valid event is reported on standard error, counted and skipped. \
              `rtcomm tail` prints such messages.",
+            "Servers of protocol v1.0.0 publish no registration events. Their registrations are presence documents below \
+             `ROOT/sphere`: see PRESENCE.",
             "Without `--count` or `--for`, the command runs until it is interrupted, and reconnects if the connection is \
              lost. It exits at once if the reader of standard output closes the pipe.",
         ],
@@ -95,6 +97,12 @@ const PAGES: [Prose; 5] = [
             ("Everything that starts or fails", "rtcomm watch --started --failed"),
             ("Calls to and from Iggy Pop", "rtcomm watch --session --endpoint iggy_pop"),
             ("The subscriptions for that", "rtcomm watch --session --endpoint iggy_pop --dry-run"),
+            ("Who is registered", "rtcomm watch --presence --now"),
+            (
+                "Wait up to a minute for Iggy Pop to be available",
+                "rtcomm watch --presence --from iggy_pop --state available -c 1 --for 1m",
+            ),
+            ("Wait until an endpoint has left", "rtcomm watch --presence --gone --from nobody"),
             ("Wait up to a minute for a session to start", "rtcomm watch --session --started -c 1 --for 1m"),
             (
                 "An archive in a file, without gaps across restarts",
@@ -143,7 +151,8 @@ const PAGES: [Prose; 5] = [
              merged by time. Damaged lines are skipped: the first three of a file are reported on standard error with their \
              numbers, and the others are counted. If no line is a record, the status is 1.",
             "Without `FILE`, it prints every live message below the root: events, requests and replies of the call service, \
-             presence documents and anything else. With filter flags, it prints only events.",
+             presence documents and anything else. With filter flags, it prints only events, and presence documents with \
+             `--presence`.",
         ],
         files: &[
             ("FILE", "Recorded JSON lines. With `--follow`, the file may be truncated, or renamed and created again."),
@@ -153,7 +162,7 @@ const PAGES: [Prose; 5] = [
         ],
         examples: &[
             ("Every message below the root", "rtcomm tail"),
-            ("Who is registered: the retained presence documents", "rtcomm tail --topic '/rtcomm/sphere/#' --for 1s"),
+            ("Presence documents as they are published", "rtcomm tail --presence --for 1s"),
             ("Record ten messages", "rtcomm tail --json -c 10 > messages.jsonl"),
             ("Read the last three", "rtcomm tail -n 3 messages.jsonl"),
             ("The last failure of several files", "rtcomm tail -n 1 messages.jsonl messages.jsonl --failed"),
@@ -422,10 +431,13 @@ fn records(roff: &mut Roff) {
         roff,
         &[
             ("received", "When this client received it, in UTC."),
-            ("category", "`registration` or `session`; only events have it and the next three keys."),
-            ("action", "`started`, `modified`, `stopped` or `failed`."),
+            (
+                "category",
+                "`registration`, `session` or `presence`; other messages do not have it and the next three keys.",
+            ),
+            ("action", "`started`, `modified`, `stopped` or `failed`; of presence `present` or `gone`."),
             ("from", "Endpoint that registers, or that starts the session."),
-            ("to", "Endpoint that is called. Registrations do not have it."),
+            ("to", "Endpoint that is called. Only sessions have it."),
             (
                 "error",
                 "Instead of these four, for a message below the event root that is not a valid event: the reason.",
@@ -468,8 +480,9 @@ fn statuses(roff: &mut Roff) {
             ("received", "When this client noticed it."),
             (
                 "status",
-                "`connected`: the broker accepted the client. `ready`: it granted the subscriptions. `disconnected`: the \
-                 connection was lost. `gap`: messages of a period may be missing; between `connected` and `ready`.",
+                "`connected`: the broker accepted the client. `ready`: it granted the subscriptions. `settled`: all retained \
+                 presence documents have been printed. `disconnected`: the connection was lost. `gap`: messages of a period \
+                 may be missing; between `connected` and `ready`.",
             ),
             ("from", "For `gap`: the last time at which the stream is known to be complete. See GAPS."),
             ("until", "For `gap`: when the subscriptions were granted again."),

@@ -58,8 +58,8 @@ pub(crate) fn topic(bytes: &[u8]) {
 /// Checks an event: a topic on the first line, and a payload.
 pub(crate) fn event(bytes: &[u8]) {
     let (topic, payload) = message(bytes);
-    let root: Root = "/rtcomm/event".parse().expect("a root");
-    match Event::decode(&root, &topic, payload) {
+    let topics = topics();
+    match Event::decode(&topics.events, &topic, payload) {
         Ok(event) => {
             assert!(Filter::default().matches(&event), "an empty filter matches every event");
             for field in [event.fields.reason, event.fields.app_context, event.fields.sig_sess_id].into_iter().flatten()
@@ -69,7 +69,7 @@ pub(crate) fn event(bytes: &[u8]) {
         }
         Err(error) => is_safe(&internals::shown(&error.to_string())),
     }
-    let record = record_of(&root, &topic, payload);
+    let record = record_of(&topics, &topic, payload);
     let line = written(&record);
     let Ok(Entry::Message(read)) = Entry::parse(&line) else { panic!("a written line is parsed: {line:?}") };
     // Whitespace around a payload is not part of it. It is written once, and not read back.
@@ -106,6 +106,13 @@ pub(crate) fn record(bytes: &[u8]) {
             again.write_line(&mut second);
             assert_eq!(second, line, "a line that is read and written stays the same");
             pretty_is_safe(|pretty, line| pretty.status(&read, line));
+        }
+        Ok(Entry::Absence(read)) => {
+            let mut line = Vec::new();
+            read.write_line(&mut line);
+            is_json_line(&line);
+            assert!(matches!(Entry::parse(&line), Ok(Entry::Absence(again)) if again == read), "nothing is lost");
+            pretty_is_safe(|pretty, line| pretty.absence(&read, line));
         }
         Ok(Entry::Call(read)) => {
             let mut line = Vec::new();
@@ -161,8 +168,7 @@ pub(crate) fn broker_url(bytes: &[u8]) {
 /// Checks pretty lines: a topic on the first line, and a payload.
 pub(crate) fn pretty(bytes: &[u8]) {
     let (topic, payload) = message(bytes);
-    let root: Root = "/rtcomm/event".parse().expect("a root");
-    let record = record_of(&root, &topic, payload);
+    let record = record_of(&topics(), &topic, payload);
     pretty_is_safe(|pretty, line| pretty.record(&record, line));
     // Replies and requests have other columns.
     let record = Record { content: Content::Other, retain: true, ..record };
@@ -284,9 +290,13 @@ fn message(bytes: &[u8]) -> (Cow<'_, str>, &[u8]) {
     (topic, payload)
 }
 
-fn record_of<'a>(root: &Root, topic: &'a str, payload: &'a [u8]) -> Record<'a> {
+fn topics() -> Topics {
+    Topics::from("/rtcomm".parse::<Root>().expect("a root"))
+}
+
+fn record_of<'a>(topics: &Topics, topic: &'a str, payload: &'a [u8]) -> Record<'a> {
     let received = "2026-11-23T03:34:12.798558Z".parse().expect("a time");
-    Record::of(root, &Message { received, topic, qos: 1, retain: false, payload })
+    Record::of(topics, &Message { received, topic, qos: 1, retain: false, payload })
 }
 
 fn written(record: &Record<'_>) -> Vec<u8> {

@@ -48,7 +48,8 @@ pub(crate) fn replay<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> io::Result<Replayed> {
     let (reported, events) = channel();
-    let subscription = Subscription { filters: filters.to_vec(), qos: 2, group: None, allow_partial: true };
+    let subscription =
+        Subscription { filters: filters.to_vec(), qos: 2, listing: None, group: None, allow_partial: true };
     let report = reported.clone();
     let options = RelayOptions {
         version,

@@ -1,0 +1,111 @@
+//! The registered endpoints as a table for people: a line per document, and their number.
+//!
+//! Text from the network is escaped, and credentials in URLs are masked.
+
+use unicode_width::UnicodeWidthStr as _;
+
+use super::escape::escaped;
+use crate::protocol::credentials::masked;
+use crate::protocol::fields::Field;
+use crate::protocol::record::{Content, Record};
+use crate::protocol::topic::Root;
+
+const HEADER: [&str; 5] = ["ENDPOINT", "STATE", "APPLICATION", "ALIAS", "ADDRESS"];
+
+/// The text of an empty cell.
+const EMPTY_CELL: &str = "-";
+
+/// The cells of a line.
+type Cells = [String; HEADER.len()];
+
+/// Collects documents, and writes them as a table at the end.
+#[derive(Debug)]
+pub(crate) struct PresenceTable {
+    sphere: Root,
+    rows: Vec<Cells>,
+}
+
+impl PresenceTable {
+    /// Makes an empty table for documents below `sphere`.
+    pub(crate) fn new(sphere: Root) -> Self {
+        Self { sphere, rows: Vec::new() }
+    }
+
+    /// Adds a document. Other records are not part of the table.
+    pub(crate) fn add(&mut self, record: &Record<'_>) {
+        let Content::Presence(presence) = &record.content else { return };
+        let Some(document) = presence.document else { return };
+        let text = |field: Option<Field<'_>>| cell(&field.map(Field::text).unwrap_or_default());
+        self.rows.push([
+            cell(self.sphere.strip(record.topic).unwrap_or(presence.from)),
+            text(document.state),
+            text(document.app_context),
+            text(document.alias),
+            text(document.address_topic),
+        ]);
+    }
+
+    /// Appends the table, sorted by endpoint, and forgets its rows.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>) {
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.sort_unstable();
+        let count = format!("{} registered\n", rows.len());
+        if !rows.is_empty() {
+            rows.insert(0, HEADER.map(str::to_owned));
+        }
+        let widths: Vec<usize> = (0..HEADER.len())
+            .map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or_default())
+            .collect();
+        for row in &rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                let padding = width - cell.width() + 2;
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', padding));
+            }
+            out.extend_from_slice(line.trim_end().as_bytes());
+            out.push(b'\n');
+        }
+        out.extend_from_slice(count.as_bytes());
+    }
+}
+
+fn cell(text: &str) -> String {
+    if text.is_empty() { EMPTY_CELL.to_owned() } else { escaped(&masked(text)).into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::record::Message;
+    use crate::protocol::topic::Topics;
+
+    #[test]
+    fn documents_are_sorted_aligned_and_counted() {
+        let topics = Topics::from("/rtcomm".parse::<Root>().expect("a root"));
+        let mut table = PresenceTable::new(topics.sphere().clone());
+        let mut out = Vec::new();
+        table.write(&mut out);
+        for (endpoint, payload) in [
+            ("iggy_pop", r#"{"method":"DOCUMENT","state":"available","alias":"Iggy","addressTopic":"/rtcomm/1"}"#),
+            ("agents/日本", r#"{"method":"DOCUMENT","state":"busy","appContext":"a\nb","alias":"turn:me:pw@h"}"#),
+            ("lemmy", ""),
+            ("x", "[]"),
+        ] {
+            let (topic, received) = (format!("/rtcomm/sphere/{endpoint}"), jiff::Timestamp::UNIX_EPOCH);
+            let message = Message { received, topic: &topic, qos: 0, retain: true, payload: payload.as_bytes() };
+            table.add(&Record::of(&topics, &message));
+        }
+        table.write(&mut out);
+        assert_eq!(
+            String::from_utf8(out).expect("UTF-8"),
+            "\
+0 registered
+ENDPOINT     STATE      APPLICATION  ALIAS           ADDRESS
+agents/日本  busy       a\\nb         turn:***:***@h  -
+iggy_pop     available  -            Iggy            /rtcomm/1
+2 registered
+"
+        );
+    }
+}

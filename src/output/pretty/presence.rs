@@ -1,0 +1,64 @@
+//! Presence documents and absences as lines for people, and the registered endpoints as a table.
+
+use super::{EMPTY_CELL, Pretty, Row, Style, last_level, text_of, text_or_dash};
+use crate::output::presence_table::PresenceTable;
+use crate::protocol::fields::Fields;
+use crate::protocol::presence::{self, Presence};
+use crate::protocol::record::{Absence, Content};
+
+impl Pretty {
+    /// Appends an absence as a line, including the line end.
+    pub(crate) fn absence(&mut self, absence: &Absence<'_>, out: &mut Vec<u8>) {
+        let row = Row {
+            kind: presence::CATEGORY.into(),
+            state: "absent".into(),
+            style: Style::End,
+            parties: (&*absence.from).into(),
+            context: EMPTY_CELL.into(),
+            detail: EMPTY_CELL.into(),
+        };
+        self.line(absence.received, &row, out);
+    }
+
+    /// Returns an empty table for documents below the same sphere.
+    pub(crate) fn into_presence_table(self) -> PresenceTable {
+        PresenceTable::new(self.sphere)
+    }
+
+    /// Returns the row of a document or its removal. Levels between the sphere and the endpoint are shown.
+    pub(super) fn presence_row<'a>(&self, topic: &'a str, presence: &Presence<'a>) -> Row<'a> {
+        row(self.sphere.strip(topic).unwrap_or_else(|| last_level(topic)), presence.document.as_ref())
+    }
+}
+
+/// Returns the row of a document, or of its removal.
+pub(super) fn row<'a>(endpoint: &'a str, document: Option<&Fields<'a>>) -> Row<'a> {
+    let Some(fields) = document else {
+        return Row {
+            kind: presence::CATEGORY.into(),
+            state: "gone".into(),
+            style: Style::End,
+            parties: endpoint.into(),
+            context: EMPTY_CELL.into(),
+            detail: EMPTY_CELL.into(),
+        };
+    };
+    let alias = text_of(fields.alias).map(|alias| format!("{alias}, ")).unwrap_or_default();
+    Row {
+        kind: presence::CATEGORY.into(),
+        state: text_or_dash(fields.state),
+        style: Style::Success,
+        parties: endpoint.into(),
+        context: text_or_dash(fields.app_context),
+        detail: format!("{alias}{}", text_or_dash(fields.address_topic)).into(),
+    }
+}
+
+/// Returns what a retained message adds to its line. A retained removal was not received: its document has vanished while
+/// the client was disconnected.
+pub(super) fn retained_note(content: &Content<'_>) -> &'static str {
+    match content {
+        Content::Presence(Presence { document: None, .. }) => " (while disconnected)",
+        _ => " (retained)",
+    }
+}
