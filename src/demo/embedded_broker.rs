@@ -175,7 +175,7 @@ async fn new_context() -> ServerContext {
     *extensions.router_mut().await = Box::new(SubscriptionRouter::new(context.clone()));
     *extensions.retain_mut().await = Box::new(RetainedMessages::default());
     *extensions.shared_subscription_mut().await = Box::new(SharedSubscriptions);
-    hooks::register(extensions.hook_mgr()).await;
+    hooks::register(&context).await;
     context
 }
 

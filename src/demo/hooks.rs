@@ -2,16 +2,20 @@
 //!
 //! rmqtt checks neither topics nor the strings of properties, so a client could send others what they must reject.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rmqtt::codec::types::QoS;
 use rmqtt::codec::v5::{PublishAckReason, PublishProperties, SubscribeAckReason, UserProperties};
-use rmqtt::hook::{Handler, HookManager, HookResult, Parameter, ReturnType, Type};
+use rmqtt::context::ServerContext;
+use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
 use rmqtt::inflight::{MomentStatus, OutInflightMessage};
 use rmqtt::session::Session;
 use rmqtt::types::{
     AuthResult, ConnectInfo, From as Origin, Publish, PublishAclResult, PublishResult, Subscribe, SubscribeReturn,
     SubscriptionOptions,
 };
+use tokio::time::sleep;
 
 use crate::protocol::topic::{TopicFilter, TopicName};
 
@@ -24,14 +28,18 @@ const MAX_TOPIC_LEVELS: usize = 128;
 /// Bytes of a user property besides its texts: its identifier, and two lengths.
 const USER_PROPERTY_OVERHEAD: usize = 5;
 
+/// Maximum wait for an earlier session of a client to end: 10 ms.
+const MAX_SESSION_POLLS: u32 = 10;
+const SESSION_POLL_INTERVAL: Duration = Duration::from_millis(1);
+
 /// Returns whether the broker handles a topic or filter of that many levels.
 pub(super) fn has_allowed_depth(topic: &str) -> bool {
     topic.split('/').count() <= MAX_TOPIC_LEVELS
 }
 
 /// Registers the hooks.
-pub(super) async fn register(manager: &dyn HookManager) {
-    let hooks = manager.register();
+pub(super) async fn register(context: &ServerContext) {
+    let hooks = context.extends.hook_mgr().register();
     for kind in [
         Type::ClientAuthenticate,
         Type::ClientSubscribeCheckAcl,
@@ -40,18 +48,21 @@ pub(super) async fn register(manager: &dyn HookManager) {
         Type::MessageDelivered,
         Type::OfflineInflightMessages,
     ] {
-        hooks.add(kind, Box::new(Hooks)).await;
+        hooks.add(kind, Box::new(Hooks(context.clone()))).await;
     }
     hooks.start().await;
 }
 
-struct Hooks;
+struct Hooks(ServerContext);
 
 #[async_trait]
 impl Handler for Hooks {
     async fn hook(&self, parameter: &Parameter, _: Option<HookResult>) -> ReturnType {
         let result = match parameter {
-            Parameter::ClientAuthenticate(connect) => Some(HookResult::AuthResult(check_will(connect))),
+            Parameter::ClientAuthenticate(connect) => {
+                wait_for_earlier_session(&self.0, connect).await;
+                Some(HookResult::AuthResult(check_will(connect)))
+            }
             Parameter::ClientSubscribeCheckAcl(_, subscribe) => check_filter(subscribe),
             Parameter::MessagePublishCheckAcl(session, publish) => check_publish(session, publish).await,
             Parameter::MessageExpiryCheck(session, _, publish) => drop_retained_if_shared(session, publish).await,
@@ -63,6 +74,19 @@ impl Handler for Hooks {
             _ => None,
         };
         (true, result)
+    }
+}
+
+/// Waits a little for a session of the same client to end, whose connection may have ended just now.
+///
+/// Otherwise rmqtt could ask a session to end that ends by itself, get no answer, and refuse the client.
+async fn wait_for_earlier_session(context: &ServerContext, connect: &ConnectInfo) {
+    let earlier = context.extends.shared().await.entry(connect.id().clone());
+    for _ in 0..MAX_SESSION_POLLS {
+        if !earlier.exist() {
+            return;
+        }
+        sleep(SESSION_POLL_INTERVAL).await;
     }
 }
 

@@ -598,6 +598,22 @@ fn a_shared_subscription_in_a_kept_session_is_kept() {
     }
 }
 
+#[test]
+fn a_client_may_connect_again_at_any_time() {
+    let demo = demo(CallBehavior::Answer);
+    for version in VERSIONS {
+        let connect = || TestClient::connect_with(demo.address(), version, CLEAN_START, "a client", &[]);
+        // After a broken connection, and instead of one that is still there.
+        (0..200).for_each(|_| drop(connect()));
+        let mut replaced = connect();
+        let mut client = connect();
+        client.subscribe("t");
+        client.publish("t", "x");
+        assert_eq!(client.receive().text(), "x");
+        while replaced.read().is_ok() {}
+    }
+}
+
 /// rmqtt's own router stops for good within a second of this.
 #[test]
 fn members_of_a_shared_subscription_may_leave_at_any_time() {
