@@ -54,11 +54,11 @@ pub(crate) struct Options {
 pub(crate) enum CallBehavior {
     /// Reply according to the simulation.
     Answer,
-    /// Always reply FAILURE.
+    /// Let every call fail.
     Fail,
     /// Do not reply.
     Silent,
-    /// Reply according to the simulation, after this time.
+    /// Reply according to the simulation, after this time: the callee is slow to answer.
     Delay(Duration),
 }
 
@@ -79,6 +79,9 @@ impl FromStr for CallBehavior {
     }
 }
 
+/// Addresses of ICE servers, as in a real deployment: the second one has credentials.
+const ICE_URL: &str = "stun:localhost:3478,turn:demo@localhost:3478:credential:not-a-secret";
+
 /// Returns the topic of an endpoint with this registration number.
 fn registered_topic(topics: &Topics, number: u32) -> String {
     format!("{}/{number}", topics.root)
@@ -90,11 +93,13 @@ fn services(topics: &Topics) -> serde_json::Value {
         "RTCOMM_CONNECTOR_SERVICE": {
             "topic": topics.root.child("connector").as_str(),
             "sphereTopic": topics.sphere().as_str(),
-            "iceURL": "stun:localhost:3478",
+            "iceURL": ICE_URL,
             "eventMonitoringTopic": topics.events.as_str(),
         },
         "RTCOMM_CALL_CONTROL_SERVICE": { "topic": topics.calls.as_str() },
-        "RTCOMM_CALL_QUEUE_SERVICE": { "queues": [] },
+        "RTCOMM_CALL_QUEUE_SERVICE": {
+            "queues": [{ "endpointID": "support", "topic": topics.root.child("callQueue").child("support").as_str() }],
+        },
     })
 }
 

@@ -1,6 +1,7 @@
 //! The simulated Rtcomm server: publishes the [`simulation`](super::simulation), and replies to requests.
 //!
-//! One thread does both, so that replies match the state of the simulation and events stay in order.
+//! One thread does both, so that replies match the state of the simulation and events stay in order. A call request is
+//! answered once the session has started or failed (protocol, section 4).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::embedded_broker::{BrokerMessage, EmbeddedBroker};
 use super::hooks::has_allowed_depth;
-use super::simulation::{CallRequest, Effect, Presence, SimulatedEvent, Simulation};
+use super::simulation::{CallRequest, Effect, Presence, RingingCall, SimulatedEvent, Simulation};
 use super::{CallBehavior, registered_topic, services};
 use crate::protocol::fields::{Field, Fields};
 use crate::protocol::presence::Document;
@@ -29,6 +30,9 @@ const MAX_WAIT: Duration = Duration::from_hours(100 * 365 * 24);
 /// Interval for checking the stop flag.
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Time from a call request until the callee answers or the call fails.
+const RINGING_TIME: Duration = Duration::from_millis(200);
+
 /// A simulated Rtcomm server.
 pub(super) struct SimulatedServer {
     broker: EmbeddedBroker,
@@ -36,8 +40,24 @@ pub(super) struct SimulatedServer {
     topics: Topics,
     calls: CallBehavior,
     interval: Duration,
-    /// Delayed call requests, with the time to reply.
-    delayed: VecDeque<(Instant, BrokerMessage)>,
+    /// Call requests without a reply, in the order of their times.
+    pending: VecDeque<PendingReply>,
+}
+
+/// A call request without a reply.
+struct PendingReply {
+    /// When to reply.
+    due: Instant,
+    reply_to: ReplyAddress,
+    /// The call, or why it is not possible.
+    call: Result<RingingCall, String>,
+}
+
+/// Where a reply goes.
+struct ReplyAddress {
+    topic: TopicName,
+    /// The transaction ID as in the request: a number stays a number.
+    trans_id: Box<RawValue>,
 }
 
 /// An event's payload, keys in the order of the protocol's table.
@@ -63,7 +83,6 @@ struct Response<'a> {
     orig: &'static str,
     #[serde(rename = "rtcommVer")]
     version: &'static str,
-    /// As in the request: a number stays a number.
     #[serde(rename = "transID")]
     trans_id: &'a RawValue,
     result: &'static str,
@@ -83,7 +102,7 @@ impl SimulatedServer {
         interval: Duration,
     ) -> Self {
         let (simulation, interval) = (Simulation::new(seed), interval.min(MAX_WAIT));
-        Self { broker, simulation, topics, calls, interval, delayed: VecDeque::new() }
+        Self { broker, simulation, topics, calls, interval, pending: VecDeque::new() }
     }
 
     /// Serves until `stop` is set.
@@ -93,13 +112,13 @@ impl SimulatedServer {
     pub(super) fn run(mut self, stop: &AtomicBool) -> Result<()> {
         let mut next_step = Instant::now() + self.interval;
         while !stop.load(Ordering::Relaxed) {
-            let next_reply = self.delayed.front().map_or(next_step, |(due, _)| *due);
+            let next_reply = self.pending.front().map_or(next_step, |pending| pending.due);
             let wake = next_step.min(next_reply).min(Instant::now() + STOP_POLL_INTERVAL);
             if let Some(message) = self.broker.receive_until(wake)? {
-                self.receive(message)?;
+                self.receive(&message)?;
             }
-            while let Some(message) = self.take_due() {
-                self.reply_to_call(&message)?;
+            while let Some(pending) = self.pending.pop_front_if(|pending| pending.due <= Instant::now()) {
+                self.reply_to_call(&pending)?;
             }
             let now = Instant::now();
             if next_step <= now {
@@ -144,43 +163,55 @@ impl SimulatedServer {
         self.broker.publish(topic.as_str(), document, true)
     }
 
-    fn receive(&mut self, message: BrokerMessage) -> Result<()> {
+    fn receive(&mut self, message: &BrokerMessage) -> Result<()> {
         if self.topics.management().strip(&message.topic).is_some() {
-            return self.reply_to_query(&message);
+            return self.reply_to_query(message);
         }
         match self.calls {
-            CallBehavior::Answer | CallBehavior::Fail => self.reply_to_call(&message),
             CallBehavior::Silent => Ok(()),
-            CallBehavior::Delay(delay) => {
-                self.delayed.push_back((Instant::now() + delay.min(MAX_WAIT), message));
-                Ok(())
-            }
+            CallBehavior::Answer | CallBehavior::Fail | CallBehavior::Delay(_) => self.receive_call(message),
         }
     }
 
-    fn take_due(&mut self) -> Option<BrokerMessage> {
-        let (due, _) = self.delayed.front()?;
-        if *due > Instant::now() {
-            return None;
-        }
-        self.delayed.pop_front().map(|(_, message)| message)
-    }
-
-    /// Replies to a call request, and publishes the effects. Ignores requests without a reply topic or a transaction ID.
-    fn reply_to_call(&mut self, message: &BrokerMessage) -> Result<()> {
+    /// Places a call. Ignores requests without a reply topic or a transaction ID.
+    fn receive_call(&mut self, message: &BrokerMessage) -> Result<()> {
         let Ok(fields) = Fields::read(&message.payload) else { return Ok(()) };
-        let Some((topic, trans_id)) = reply_address(&fields) else { return Ok(()) };
+        let Some(reply_to) = ReplyAddress::read(&fields) else { return Ok(()) };
         let registrations = self.simulation.register_always_idle();
         self.publish(registrations)?;
-        let outcome = match self.calls {
-            CallBehavior::Fail => Err("the demo was started with --calls fail".to_owned()),
-            _ => place_call(&mut self.simulation, &fields),
+        let call = match place_call(&mut self.simulation, &fields) {
+            Ok((mut call, others)) => {
+                self.publish(others)?;
+                if self.calls == CallBehavior::Fail {
+                    call.failure = Some("the demo was started with --calls fail");
+                }
+                Ok(call)
+            }
+            Err(reason) => Err(reason),
         };
-        let result = if outcome.is_ok() { "SUCCESS" } else { "FAILURE" };
-        let reason = outcome.as_ref().err().map(String::as_str);
-        let response = Response { reason, ..Response::new(call::METHOD, trans_id, result) };
-        self.broker.publish(topic.as_str(), serde_json::to_string(&response)?, false)?;
-        self.publish(outcome.unwrap_or_default())
+        let wait = match (self.calls, &call) {
+            (CallBehavior::Delay(delay), _) => delay.min(MAX_WAIT),
+            (_, Ok(_)) => RINGING_TIME,
+            (_, Err(_)) => Duration::ZERO,
+        };
+        let due = Instant::now() + wait;
+        let index = self.pending.partition_point(|earlier| earlier.due <= due);
+        self.pending.insert(index, PendingReply { due, reply_to, call });
+        Ok(())
+    }
+
+    /// Ends the ringing of a call, publishes the events, and replies with the outcome.
+    fn reply_to_call(&mut self, PendingReply { reply_to, call, .. }: &PendingReply) -> Result<()> {
+        let failure = match call {
+            Ok(call) => {
+                let effects = self.simulation.end_ringing(call);
+                self.publish(effects)?;
+                call.failure
+            }
+            Err(reason) => Some(reason.as_str()),
+        };
+        let result = if failure.is_none() { "SUCCESS" } else { "FAILURE" };
+        self.reply(reply_to, &Response { reason: failure, ..Response::new(call::METHOD, reply_to, result) })
     }
 
     /// Replies to a service query to any endpoint.
@@ -189,21 +220,34 @@ impl SimulatedServer {
         if !is(fields.method, SERVICE_QUERY) {
             return Ok(());
         }
-        let Some((topic, trans_id)) = reply_address(&fields) else { return Ok(()) };
+        let Some(reply_to) = ReplyAddress::read(&fields) else { return Ok(()) };
         let services = Some(services(&self.topics));
-        let response = Response { services, ..Response::new(SERVICE_QUERY, trans_id, "SUCCESS") };
-        self.broker.publish(topic.as_str(), serde_json::to_string(&response)?, false)
+        self.reply(&reply_to, &Response { services, ..Response::new(SERVICE_QUERY, &reply_to, "SUCCESS") })
+    }
+
+    fn reply(&self, to: &ReplyAddress, response: &Response<'_>) -> Result<()> {
+        self.broker.publish(to.topic.as_str(), serde_json::to_string(response)?, false)
+    }
+}
+
+impl ReplyAddress {
+    /// Returns the address in a request, if it has a transaction ID and a topic that can be published to.
+    fn read(fields: &Fields<'_>) -> Option<Self> {
+        let topic: TopicName = fields.from_topic?.text().parse().ok()?;
+        let trans_id = serde_json::from_str(fields.trans_id?.json()).ok()?;
+        has_allowed_depth(topic.as_str()).then_some(Self { topic, trans_id })
     }
 }
 
 impl<'a> Response<'a> {
-    fn new(orig: &'static str, trans_id: &'a RawValue, result: &'static str) -> Self {
+    fn new(orig: &'static str, to: &'a ReplyAddress, result: &'static str) -> Self {
+        let trans_id = &to.trans_id;
         Self { method: call::RESPONSE, orig, version: VERSION, trans_id, result, reason: None, services: None }
     }
 }
 
-/// Reads a request, and places the call in the simulation.
-fn place_call(simulation: &mut Simulation, fields: &Fields<'_>) -> Result<Vec<Effect>, String> {
+/// Reads a request, and places the call in the simulation. Also returns the effects on other calls.
+fn place_call(simulation: &mut Simulation, fields: &Fields<'_>) -> Result<(RingingCall, Vec<Effect>), String> {
     if !is(fields.method, call::METHOD) {
         return Err(format!("method is not {}", call::METHOD));
     }
@@ -213,13 +257,6 @@ fn place_call(simulation: &mut Simulation, fields: &Fields<'_>) -> Result<Vec<Ef
         session_id: fields.session_id.map(Field::text).as_deref(),
         app_context: fields.app_context.map(Field::text).as_deref(),
     })
-}
-
-/// Returns the reply topic, if it can be published to, and the transaction ID as in the request.
-fn reply_address<'a>(fields: &Fields<'a>) -> Option<(TopicName, &'a RawValue)> {
-    let topic: TopicName = fields.from_topic?.text().parse().ok()?;
-    let trans_id = serde_json::from_str(fields.trans_id?.json()).ok()?;
-    has_allowed_depth(topic.as_str()).then_some((topic, trans_id))
 }
 
 fn is(field: Option<Field<'_>>, text: &str) -> bool {

@@ -34,6 +34,9 @@ const CALL_FAILURES: [&str; 4] =
     ["callee is unreachable", "call was declined", "no answer", "media negotiation failed"];
 const REGISTRATION_FAILURES: [&str; 2] = ["credentials were refused", "too many registrations"];
 
+/// One in this many third-party calls fails, unless both endpoints are always idle.
+const PLACED_CALLS_PER_FAILURE: u32 = 4;
+
 /// The fixed properties of an endpoint.
 #[derive(Debug)]
 struct Profile {
@@ -92,20 +95,41 @@ pub(super) struct CallRequest<'a> {
     pub(super) app_context: Option<&'a str>,
 }
 
-/// An active session. Endpoints are indexes of [`ENDPOINTS`].
+/// A third-party call that the callee has not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RingingCall {
+    session_id: String,
+    /// Why the call will fail, or `None` if the callee will answer.
+    pub(super) failure: Option<&'static str>,
+}
+
+/// A session, or a call that becomes one. Endpoints are indexes of [`ENDPOINTS`].
 #[derive(Debug)]
 struct ActiveCall {
     id: String,
     from: usize,
     to: usize,
-    steps_left: u32,
+    stage: Stage,
     /// Whether it is a third-party call, which no later call may end.
     is_placed: bool,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The callee has not answered. Steps do not change the call.
+    Ringing,
+    /// A session, which stops after this number of steps.
+    Session { steps_left: u32 },
 }
 
 impl ActiveCall {
     fn has(&self, endpoint: usize) -> bool {
         self.from == endpoint || self.to == endpoint
+    }
+
+    fn is_session(&self) -> bool {
+        self.stage != Stage::Ringing
     }
 }
 
@@ -139,9 +163,11 @@ impl Simulation {
     /// First, all endpoints register. After that, calls end when their time is up, and other events are random.
     pub(super) fn step(&mut self) -> Vec<Effect> {
         for call in &mut self.calls {
-            call.steps_left = call.steps_left.saturating_sub(1);
+            if let Stage::Session { steps_left } = &mut call.stage {
+                *steps_left = steps_left.saturating_sub(1);
+            }
         }
-        if let Some(ended) = self.calls.iter().position(|call| call.steps_left == 0) {
+        if let Some(ended) = self.calls.iter().position(|call| call.stage == Stage::Session { steps_left: 0 }) {
             return self.stop(ended);
         }
         if self.introduced < ENDPOINTS.len() {
@@ -164,9 +190,12 @@ impl Simulation {
         match self.rng.u8(..16) {
             0..=6 => self.start_random_call(),
             7..=8 => self.fail_call(),
-            9..=10 => self.choose(self.calls.len()).map(|call| self.modify(call)),
+            9..=10 => self.modify_random_call(),
             // Always possible, so that the loop in `step` ends.
-            11 => self.choose(ALWAYS_IDLE).map(|endpoint| self.change_registration(endpoint)),
+            11 => {
+                let endpoint = self.rng.usize(..ALWAYS_IDLE);
+                Some(self.change_registration(endpoint))
+            }
             12 => self
                 .choose_endpoint(|it, endpoint| it.is_idle(endpoint) && endpoint >= ALWAYS_IDLE)
                 .map(|it| self.unregister(it)),
@@ -175,11 +204,13 @@ impl Simulation {
         }
     }
 
-    /// Places a third-party call.
+    /// Places a third-party call: the callee's telephone rings, until [`Simulation::end_ringing`].
+    ///
+    /// The effects are those on other calls.
     ///
     /// # Errors
     /// If the call is not possible; returns the reason for the reply.
-    pub(super) fn place_call(&mut self, request: &CallRequest<'_>) -> Result<Vec<Effect>, String> {
+    pub(super) fn place_call(&mut self, request: &CallRequest<'_>) -> Result<(RingingCall, Vec<Effect>), String> {
         let &CallRequest { caller, callee, session_id, app_context } = request;
         if caller == callee {
             return Err(format!("{caller} cannot call itself"));
@@ -194,9 +225,22 @@ impl Simulation {
             effects.extend(self.stop(interrupted));
         }
         let id = session_id.map_or_else(|| self.new_session_id(), str::to_owned);
+        let can_fail = from.max(to) >= ALWAYS_IDLE && self.rng.u32(..PLACED_CALLS_PER_FAILURE) == 0;
+        let failure = if can_fail { self.rng.choice(CALL_FAILURES) } else { None };
+        self.calls.push(ActiveCall { id: id.clone(), from, to, stage: Stage::Ringing, is_placed: true });
+        Ok((RingingCall { session_id: id, failure }, effects))
+    }
+
+    /// Lets the callee of a third-party call answer, or the call fail.
+    pub(super) fn end_ringing(&mut self, call: &RingingCall) -> Vec<Effect> {
+        let is_it = |it: &ActiveCall| it.stage == Stage::Ringing && it.id == call.session_id;
+        let Some(index) = self.calls.iter().position(is_it) else { return Vec::new() };
+        let ended = self.calls.remove(index);
+        if let Some(reason) = call.failure {
+            return vec![session_event(&ended, Action::Failed, Some(reason))];
+        }
         let steps_left = self.rng.u32(2..=3);
-        effects.extend(self.start(ActiveCall { id, from, to, steps_left, is_placed: true }));
-        Ok(effects)
+        self.start(ActiveCall { stage: Stage::Session { steps_left }, ..ended })
     }
 
     /// Returns the endpoint with this name, if it can take a third-party call.
@@ -219,11 +263,6 @@ impl Simulation {
 
     fn call_of(&self, endpoint: usize) -> Option<&ActiveCall> {
         self.calls.iter().find(|call| call.has(endpoint))
-    }
-
-    /// Returns a random number below `len`, or `None` if `len` is zero.
-    fn choose(&mut self, len: usize) -> Option<usize> {
-        (len > 0).then(|| self.rng.usize(..len))
     }
 
     fn is_idle(&self, endpoint: usize) -> bool {
@@ -275,7 +314,7 @@ impl Simulation {
         let to = self.choose_endpoint(|state, it| state.is_idle(it) && is_partner(it))?;
         let steps_left = if from.min(to) < ALWAYS_IDLE { 2 } else { self.rng.u32(3..=7) };
         let id = self.new_session_id();
-        Some(self.start(ActiveCall { id, from, to, steps_left, is_placed: false }))
+        Some(self.start(ActiveCall { id, from, to, stage: Stage::Session { steps_left }, is_placed: false }))
     }
 
     fn start(&mut self, call: ActiveCall) -> Vec<Effect> {
@@ -285,8 +324,10 @@ impl Simulation {
         vec![event, self.presence_of(from), self.presence_of(to)]
     }
 
-    fn modify(&mut self, call: usize) -> Vec<Effect> {
-        vec![session_event(&self.calls[call], Action::Modified, None)]
+    fn modify_random_call(&mut self) -> Option<Vec<Effect>> {
+        let sessions: Vec<_> = self.calls.iter().filter(|call| call.is_session()).collect();
+        let modified = self.rng.choice(sessions)?;
+        Some(vec![session_event(modified, Action::Modified, None)])
     }
 
     fn stop(&mut self, call: usize) -> Vec<Effect> {
@@ -304,7 +345,7 @@ impl Simulation {
             (true, Some(_)) => Some("callee is busy"),
             (true, None) => self.rng.choice(CALL_FAILURES),
         };
-        let call = ActiveCall { id: self.new_session_id(), from, to, steps_left: 0, is_placed: false };
+        let call = ActiveCall { id: self.new_session_id(), from, to, stage: Stage::Ringing, is_placed: false };
         Some(vec![session_event(&call, Action::Failed, reason)])
     }
 
@@ -317,7 +358,8 @@ impl Simulation {
 
     fn presence_of(&self, endpoint: usize) -> Effect {
         let Profile { id, alias, app_context } = ENDPOINTS[endpoint];
-        let state = if self.call_of(endpoint).is_some() { "busy" } else { "available" };
+        let is_busy = self.call_of(endpoint).is_some_and(ActiveCall::is_session);
+        let state = if is_busy { "busy" } else { "available" };
         let registration = self.registrations[endpoint].map(|address| (address, state));
         Effect::Presence(Presence { endpoint: id, alias, app_context, registration })
     }
@@ -331,7 +373,7 @@ fn session_event(call: &ActiveCall, action: Action, reason: Option<&'static str>
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashSet, VecDeque};
 
     use proptest::prelude::*;
 
@@ -389,10 +431,13 @@ mod tests {
     #[test]
     fn a_placed_call_starts_a_session_of_the_requested_id_which_stops_soon() {
         let mut simulation = begun(1);
-        let started =
-            simulation.place_call(&CallRequest { session_id: Some("100"), ..request("iggy_pop", "david_bowie") });
-        let started = started.expect("both are idle");
-        assert!(matches!(&started[0], Effect::Event(event) if event.session_id.as_deref() == Some("100")));
+        let request = CallRequest { session_id: Some("100"), ..request("iggy_pop", "david_bowie") };
+        let (call, others) = simulation.place_call(&request).expect("both are idle");
+        assert_eq!((call.failure, actions(&others)), (None, vec![]));
+        (0..5).for_each(|_| drop(simulation.step()));
+        let started = simulation.end_ringing(&call);
+        assert!(matches!(&started[0], Effect::Event(event)
+            if event.topic.action == Action::Started && event.session_id.as_deref() == Some("100")));
         let stopped = (0..3).flat_map(|_| simulation.step()).any(|it| {
             matches!(it, Effect::Event(event)
                 if event.topic.action == Action::Stopped && event.session_id.as_deref() == Some("100"))
@@ -425,10 +470,28 @@ mod tests {
     #[test]
     fn an_always_idle_endpoint_ends_its_call_for_a_placed_call_and_others_do_not() {
         let mut simulation = settled(1);
-        simulation.start(ActiveCall { id: "ordinary".to_owned(), from: 0, to: 2, steps_left: 2, is_placed: false });
+        let stage = Stage::Session { steps_left: 2 };
+        simulation.start(ActiveCall { id: "ordinary".to_owned(), from: 0, to: 2, stage, is_placed: false });
         assert_eq!(simulation.place_call(&request("lemmy", "mick_jagger")), Err("mick_jagger is busy".to_owned()));
-        let effects = simulation.place_call(&request("iggy_pop", "david_bowie")).expect("they end their calls");
-        assert_eq!(actions(&effects), [Action::Stopped, Action::Started]);
+        let (call, others) = simulation.place_call(&request("iggy_pop", "david_bowie")).expect("they end their calls");
+        assert_eq!(actions(&others), [Action::Stopped]);
+        assert_eq!(actions(&simulation.end_ringing(&call)), [Action::Started]);
+    }
+
+    #[test]
+    fn a_placed_call_can_fail_and_leaves_its_endpoints_idle() {
+        let mut simulation = settled(1);
+        let failed = (0..100).find_map(|_| {
+            let (call, _) = simulation.place_call(&request("mick_jagger", "david_bowie")).ok()?;
+            let effects = simulation.end_ringing(&call);
+            while !simulation.is_idle(2) {
+                simulation.step();
+            }
+            call.failure.map(|reason| (reason, effects))
+        });
+        let (reason, effects) = failed.expect("some calls fail");
+        let [Effect::Event(event)] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!((event.topic.action, event.reason), (Action::Failed, Some(reason)));
     }
 
     #[test]
@@ -509,14 +572,19 @@ mod tests {
         ) {
             let mut simulation = Simulation::new(seed);
             let mut observer = Observer::default();
+            let mut ringing = VecDeque::new();
             for request_now in requests {
                 let effects = match request_now {
                     Some((from, to)) => {
                         let mut effects = simulation.register_always_idle();
-                        effects.extend(simulation.place_call(&request(ENDPOINTS[from].id, ENDPOINTS[to].id)).unwrap_or_default());
+                        if let Ok((call, others)) = simulation.place_call(&request(ENDPOINTS[from].id, ENDPOINTS[to].id)) {
+                            ringing.push_back(call);
+                            effects.extend(others);
+                        }
                         effects
                     }
-                    None => simulation.step(),
+                    None if simulation.rng.bool() => simulation.step(),
+                    None => ringing.pop_front().map(|call| simulation.end_ringing(&call)).unwrap_or_default(),
                 };
                 for it in effects {
                     observer.see(it);
@@ -531,7 +599,9 @@ mod tests {
                 simulation.step();
             }
             simulation.register_always_idle();
-            prop_assert!(simulation.place_call(&request("iggy_pop", "david_bowie")).is_ok());
+            let (call, _) = simulation.place_call(&request("iggy_pop", "david_bowie")).expect("they are idle");
+            prop_assert_eq!(call.failure, None);
+            prop_assert_eq!(actions(&simulation.end_ringing(&call)), [Action::Started]);
         }
     }
 }

@@ -737,23 +737,38 @@ fn events_are_not_retained_and_presence_is() {
 }
 
 #[test]
+fn an_endpoint_that_unregisters_removes_its_presence_document() {
+    let demo = demo(CallBehavior::Answer);
+    let mut watcher = TestClient::connect(demo.address(), Version::V311);
+    watcher.subscribe("/rtcomm/sphere/#");
+    // If the endpoint registers again before the second subscription, the next one is observed.
+    let is_removed = (0..20).any(|_| {
+        let empty = watcher.receive_where(|it| it.payload.is_empty());
+        let mut late = TestClient::connect(demo.address(), Version::V5);
+        late.subscribe(&empty.topic);
+        !late.receive().retain
+    });
+    assert!(is_removed);
+}
+
+#[test]
 fn a_call_is_answered_and_its_session_is_published() {
     let demo = demo(CallBehavior::Answer);
     let mut client = TestClient::connect(demo.address(), Version::V311);
     client.subscribe("reply/#");
-    let mut watcher = TestClient::connect(demo.address(), Version::V5);
-    watcher.subscribe("/rtcomm/event/session/+/iggy_pop/david_bowie");
+    client.subscribe("/rtcomm/event/session/#");
     client.request_call(&json!({ "transID": 100, "sessionID": 200, "fromTopic": "reply/me" }));
-    let reply = client.receive();
-    assert_eq!(reply.topic, "reply/me");
+    let mut next_of_call = || {
+        client.receive_where(|it| {
+            it.topic == "reply/me" || it.json()["sigSessID"] == "200" && !it.topic.contains("/modified/")
+        })
+    };
+    assert_eq!(next_of_call().topic, "/rtcomm/event/session/started/iggy_pop/david_bowie");
     let expected = json!({
         "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "rtcommVer": "v1.0.0", "transID": 100, "result": "SUCCESS",
     });
-    assert_eq!(reply.json(), expected);
-    for action in ["started", "stopped"] {
-        let event = watcher.receive_where(|it| it.json()["sigSessID"] == "200");
-        assert_eq!(event.topic, format!("/rtcomm/event/session/{action}/iggy_pop/david_bowie"));
-    }
+    assert_eq!(next_of_call().json(), expected);
+    assert_eq!(next_of_call().topic, "/rtcomm/event/session/stopped/iggy_pop/david_bowie");
 }
 
 #[test]
@@ -795,11 +810,15 @@ fn requests_without_a_reply_address_are_ignored() {
 
 #[test]
 fn the_service_misbehaves_on_request() {
-    let refusing = demo(CallBehavior::Fail);
-    let mut client = TestClient::connect(refusing.address(), Version::V311);
+    let failing = demo(CallBehavior::Fail);
+    let mut client = TestClient::connect(failing.address(), Version::V311);
     client.subscribe("reply");
-    client.request_call(&json!({}));
-    assert_eq!(client.receive().json()["result"], "FAILURE");
+    client.subscribe("/rtcomm/event/session/#");
+    client.request_call(&json!({ "sessionID": "s" }));
+    let event = client.receive_where(|it| it.topic == "reply" || it.json()["sigSessID"] == "s");
+    assert_eq!(event.topic, "/rtcomm/event/session/failed/iggy_pop/david_bowie");
+    let reply = client.receive_where(|it| it.topic == "reply").json();
+    assert_eq!((&reply["result"], &reply["reason"]), (&json!("FAILURE"), &event.json()["reason"]));
 
     let delay = Duration::from_millis(400);
     let slow = demo(CallBehavior::Delay(delay));
@@ -840,6 +859,8 @@ fn a_service_query_returns_the_topics() {
     assert_eq!((&reply["orig"], &reply["result"]), (&json!("SERVICE_QUERY"), &json!("SUCCESS")));
     assert_eq!(reply["services"]["RTCOMM_CONNECTOR_SERVICE"]["eventMonitoringTopic"], "/rtcomm/event");
     assert_eq!(reply["services"]["RTCOMM_CALL_CONTROL_SERVICE"]["topic"], "/rtcomm/callControl");
+    let queues = json!([{ "endpointID": "support", "topic": "/rtcomm/callQueue/support" }]);
+    assert_eq!(reply["services"]["RTCOMM_CALL_QUEUE_SERVICE"], json!({ "queues": queues }));
 }
 
 #[test]

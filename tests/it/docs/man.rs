@@ -176,9 +176,10 @@ const PAGES: [Prose; 5] = [
         command: "demo",
         description: &[
             "The simulation has ten endpoints that register, call each other, hang up, fail and unregister: one event per \
-             `--interval`. The call service answers accordingly: a call of an endpoint that is busy or not registered fails \
-             with a reason. `--calls` makes the service fail, so that scripts can be tested against the exit statuses of \
-             `rtcomm call`.",
+             `--interval`. The call service answers accordingly. A call of an endpoint that is busy or not registered fails at \
+             once. Other calls ring for 0.2 seconds; then the session starts or fails, and the service replies. A call \
+             between iggy_pop and david_bowie succeeds, unless one of them is in such a call. With `--calls`, all calls \
+             fail, or get no or a late reply, so that scripts can be tested against the exit statuses of `rtcomm call`.",
             "The broker speaks MQTT 5, 3.1.1 and 3.1 on one port, without encryption or authentication. Only this machine can \
              reach it, unless `--listen` names another address. It keeps sessions (`--durable`), divides messages among a \
              group (`--share`) and reports if nobody subscribes to the call topic (status 6). It stores all of that in \
