@@ -1,13 +1,13 @@
-//! The bytes that were read and not handled yet.
+//! The reader's buffer for bytes that are read, but not handled yet.
 
-/// How many bytes are read at once: enough for hundreds of events, small enough for a processor's cache.
+/// The number of bytes that are read at once: enough for hundreds of events, small enough for a processor's cache.
 const CAPACITY: usize = 128 * 1024;
 
 /// A buffer that grows only as the bytes of a large packet arrive, and shrinks afterwards.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// Where the bytes begin and end that were read and not handled.
+    /// The range of the unhandled bytes.
     start: usize,
     end: usize,
 }
@@ -17,41 +17,41 @@ impl Buffer {
         Self { bytes: vec![0; CAPACITY], start: 0, end: 0 }
     }
 
-    /// The bytes that are not handled yet.
+    /// Returns the unhandled bytes.
     pub(super) fn unhandled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Notes that the next `count` bytes are handled.
+    /// Removes the next `count` bytes.
     pub(super) fn consume(&mut self, count: usize) {
         self.start += count;
     }
 
-    /// Forgets all bytes.
+    /// Removes all bytes.
     pub(super) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Room to read into. `packet_len` is the size of the packet that the unhandled bytes begin with, if it is known: the
-    /// buffer doubles as its bytes arrive, up to that size.
+    /// Returns free space to read into. `packet_len` is the size of the first unhandled packet, if known: the buffer doubles
+    /// as the packet's bytes arrive, up to that size.
     pub(super) fn room(&mut self, packet_len: Option<usize>) -> &mut [u8] {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let wanted = packet_len.unwrap_or(0).max(CAPACITY);
+        let target = packet_len.unwrap_or(0).max(CAPACITY);
         if self.end == self.bytes.len() {
-            let doubled = self.bytes.len().saturating_mul(2).min(wanted);
+            let doubled = self.bytes.len().saturating_mul(2).min(target);
             self.bytes.reserve_exact(doubled.saturating_sub(self.bytes.len()));
             self.bytes.resize(doubled, 0);
-        } else if self.bytes.len() > wanted && self.end <= wanted {
-            self.bytes.truncate(wanted);
+        } else if self.bytes.len() > target && self.end <= target {
+            self.bytes.truncate(target);
             self.bytes.shrink_to_fit();
         }
         &mut self.bytes[self.end..]
     }
 
-    /// Notes that `count` bytes were read into [`Buffer::room`].
+    /// Adds the `count` bytes that were read into [`Buffer::room`].
     pub(super) fn fill(&mut self, count: usize) {
         self.end += count;
     }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_with_the_bytes_of_a_large_packet_and_not_with_its_claim() {
+    fn it_grows_with_the_bytes_of_a_large_packet_and_not_with_its_announced_size() {
         let (mut buffer, claimed) = (Buffer::new(), 100 * CAPACITY);
         let mut total = read(&mut buffer, Some(claimed), 10);
         while total < 3 * CAPACITY {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_packet_takes_no_more_than_its_size_and_gives_it_back() {
+    fn a_large_packet_takes_no_more_than_its_size_and_is_freed_afterwards() {
         let mut buffer = Buffer::new();
         let size = 5 * CAPACITY / 2;
         while buffer.unhandled().len() < size {

@@ -1,7 +1,7 @@
-//! One client of a broker, over many connections. The only file that names the MQTT library.
+//! An MQTT client that connects to a list of brokers. The only file that names the MQTT library.
 //!
-//! The library builds and numbers the packets that we send; a [`Relay`] stands between it and the broker, and everything
-//! that the broker sends is taken from there. The library is never given a reason to fail: see [`relay`](super::relay).
+//! The library builds and numbers the packets that we send. A [`Relay`] between the library and the broker handles what the
+//! broker sends, and never lets the library see a failure: see [`relay`](super::relay).
 
 use std::collections::HashSet;
 use std::mem::ManuallyDrop;
@@ -28,37 +28,37 @@ use super::subscription::Subscription;
 use super::url::BrokerUrl;
 use crate::protocol::topic::{TopicFilter, TopicName};
 
-/// How long the library may take for what it does at once unless the machine is overloaded.
+/// The timeout for the library's steps. They take that long only on an overloaded machine.
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the handling of a buffer may take when a client is cancelled.
+/// How long a cancelled client waits for the handler to finish a buffer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the broker may be silent before a SUBSCRIBE counts as unanswered.
+/// A SUBSCRIBE is unanswered if the broker sends nothing for this long.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often to look how long that has been.
+/// How often a waiting client checks for timeouts and cancellation.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long no retained message must come until the list of them is complete. A broker may send them on its own time.
+/// A list of retained messages is complete if no more of them arrive for this long. Brokers may send them late.
 const LISTING_PAUSE: Duration = Duration::from_millis(200);
 
-/// How many publications the library may hold: more than a batch has in flight.
+/// The library's queue limit for publications: more than a batch has in flight.
 const MAX_BUFFERED: i32 = 20_000;
 
-/// How many bytes a PUBLISH takes at most besides its topic and payload.
+/// The largest size of a PUBLISH besides its topic and payload, in bytes.
 const PUBLISH_OVERHEAD: usize = 16;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To receive messages.
+    /// Receive messages.
     Receive,
-    /// To publish requests and receive their replies, as soon as possible.
+    /// Publish requests and receive replies with low latency.
     Request,
 }
 
-/// What ends the wait of a client.
+/// What a waiting client returns.
 #[derive(Debug)]
 pub(crate) enum ClientEvent {
     /// The connection ended.
@@ -67,13 +67,13 @@ pub(crate) enum ClientEvent {
     Cancelled,
 }
 
-/// What the client's channel carries.
+/// The messages of the client's channel.
 enum Message {
     Relay(RelayEvent),
     Cancelled,
 }
 
-/// Cancels what a client waits for.
+/// Cancels the waits of a client, from any thread.
 #[derive(Clone)]
 pub(crate) struct Canceller {
     is_cancelled: Arc<AtomicBool>,
@@ -81,15 +81,15 @@ pub(crate) struct Canceller {
 }
 
 impl Canceller {
-    /// Has the client stop waiting, now and from now on.
+    /// Ends the client's present wait and all later ones.
     pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::SeqCst);
-        // A client that is gone waits for nothing.
+        // Ignore errors: the client is gone.
         let _ = self.messages.send(Message::Cancelled);
     }
 }
 
-/// Called when an accepted connection ends, on the reader's thread, after the outcomes of all publications.
+/// Called when an accepted connection has ended, on the reader's thread, after the outcomes of all its publications.
 pub(crate) type OnEnded = Arc<dyn Fn(&ConnectionEnd) + Send + Sync>;
 
 /// An accepted connection.
@@ -98,7 +98,7 @@ pub(crate) struct Connected {
     pub(crate) broker: BrokerUrl,
     pub(crate) version: Version,
     pub(crate) accepted: Accepted,
-    /// The brokers that were tried before.
+    /// The failures of the brokers that were tried before.
     pub(crate) failures: Vec<ConnectFailure>,
 }
 
@@ -107,14 +107,14 @@ pub(crate) struct Connected {
 pub(crate) struct Granted {
     /// The filters that the broker refused.
     pub(crate) denied: Vec<(TopicFilter, BrokerReason)>,
-    /// The lowest QoS that it granted.
+    /// The lowest QoS that the broker granted.
     pub(crate) qos: u8,
 }
 
-/// A filter, and the QoS that the broker granted or its refusal.
+/// A filter, and the granted QoS or the refusal.
 type SubscribeOutcome = (TopicFilter, Result<u8, BrokerReason>);
 
-/// A client of a broker.
+/// An MQTT client with at most one connection. See the module.
 pub(crate) struct Client {
     options: Options,
     purpose: Purpose,
@@ -125,24 +125,24 @@ pub(crate) struct Client {
     unreleased: Arc<Mutex<HashSet<u16>>>,
     canceller: Canceller,
     messages: Receiver<Message>,
-    /// Which of the brokers to try first.
+    /// The index of the broker to try first.
     first_broker: usize,
     libraries: Libraries,
     connection: Option<Connection>,
 }
 
-/// The library speaks one version with a client; each is made when it is needed.
+/// The library's clients, one per MQTT version, each created on first use.
 #[derive(Default)]
 struct Libraries {
     v311: Option<Library>,
     v5: Option<Library>,
 }
 
-/// A client of the library, connected to the relay. It is never dropped: the library takes up to a second for that.
+/// A client of the library, connected to a relay. It is never dropped, because dropping it blocks for up to a second.
 struct Library {
     inner: ManuallyDrop<mqtt::AsyncClient>,
     link: LibraryLink,
-    /// Reports that it is connected, once.
+    /// Receives once whether the library has connected.
     connected: Receiver<bool>,
     is_connected: bool,
 }
@@ -155,7 +155,7 @@ struct Connection {
 }
 
 impl Client {
-    /// A client that is not connected yet. `gate` decides whether the handler is given messages.
+    /// Creates a client without connecting. Messages are handled only while `gate` is open.
     pub(crate) fn new(
         options: Options,
         purpose: Purpose,
@@ -181,16 +181,16 @@ impl Client {
         }
     }
 
-    /// What cancels the waits of this client.
+    /// Returns a handle that cancels this client's waits.
     pub(crate) fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }
 
-    /// Connects to the first broker that accepts, beginning with the one after the last; each within the connect timeout.
-    /// A session that the broker kept delivers at once; [`Client::subscribe`] does the rest.
+    /// Connects to the first broker that accepts, starting after the broker of the last connection. Each broker has the
+    /// connect timeout. If the broker has kept the session, messages arrive at once; otherwise after [`Client::subscribe`].
     ///
     /// # Errors
-    /// Why no broker could be connected to.
+    /// If no broker accepts the connection: the failure of each.
     pub(crate) fn connect(&mut self) -> Result<Connected, ConnectFailures> {
         let count = self.options.brokers.len();
         let mut failures = Vec::new();
@@ -217,7 +217,7 @@ impl Client {
         unreachable!("there is at least one broker, and the last one returns")
     }
 
-    /// Connects to the first of a broker's addresses that accepts.
+    /// Connects to the first of the broker's addresses that accepts.
     fn connect_to(&mut self, broker: &BrokerUrl) -> Result<Connection, ConnectError> {
         let deadline = Instant::now() + self.options.connect_timeout;
         let mut dialer = Dialer::new(&self.options, broker)?;
@@ -230,14 +230,14 @@ impl Client {
                 Err(error) => Err(error.into()),
                 Ok((address, stream)) => {
                     let deadline = share_of(deadline, dialer.remaining() + 1);
-                    let again = |deadline| dialer.redial(address, deadline);
-                    self.negotiate(stream, again, deadline)
+                    let redial = |deadline| dialer.redial(address, deadline);
+                    self.negotiate(stream, redial, deadline)
                 }
             };
             match connection {
                 Ok(connection) => return Ok(connection),
                 Err(error) if !error.may_differ_elsewhere() => return Err(error),
-                // The error that came after the most had worked explains the most.
+                // Keep the error of the attempt that got furthest: it explains the most.
                 Err(error) => {
                     let explains_more = matches!(first, None | Some(ConnectError::Dial(_)));
                     if explains_more {
@@ -249,12 +249,12 @@ impl Client {
         Err(first.unwrap_or(ConnectError::Unanswered(self.options.connect_timeout)))
     }
 
-    /// Speaks the highest MQTT version that is requested and that the broker accepts. `again` connects to the same address
-    /// once more.
+    /// Connects with the highest MQTT version that the options allow and the broker accepts. `redial` opens a second
+    /// connection to the same address.
     fn negotiate(
         &mut self,
         stream: BrokerStream,
-        again: impl FnOnce(Instant) -> Result<BrokerStream, super::error::DialError>,
+        redial: impl FnOnce(Instant) -> Result<BrokerStream, super::error::DialError>,
         deadline: Instant,
     ) -> Result<Connection, ConnectError> {
         match self.options.version {
@@ -265,8 +265,8 @@ impl Client {
                     if self.options.password.is_some() && self.options.username.is_none() {
                         return Err(ConnectError::PasswordNeedsUserName);
                     }
-                    // Without a second answer the first one explains more.
-                    let Ok(stream) = again(deadline) else { return Err(error) };
+                    // If the second connection fails, the first error explains more.
+                    let Ok(stream) = redial(deadline) else { return Err(error) };
                     self.establish(stream, Version::V311, deadline).map_err(|second| match second {
                         ConnectError::Unanswered(_) => ConnectError::Unanswered(self.options.connect_timeout),
                         other => other,
@@ -277,7 +277,7 @@ impl Client {
         }
     }
 
-    /// Has the library connect by way of a relay, and waits for the broker's answer.
+    /// Sends the library's CONNECT through a relay, and waits for the CONNACK.
     fn establish(
         &mut self,
         stream: BrokerStream,
@@ -300,32 +300,33 @@ impl Client {
             .and_then(|accepted| self.await_library(version, Instant::now() + LIBRARY_TIMEOUT).map(|()| accepted));
         match accepted {
             Ok(accepted) => Ok(Connection { relay, version, accepted }),
-            // A kept session may have delivered already: it is left in order.
+            // A resumed session may have delivered messages already, so it must be closed with a DISCONNECT.
             Err(ConnectError::Cancelled) if self.is_connected_when_idle() => {
                 self.connection = Some(Connection { relay, version, accepted: Accepted::default() });
                 Err(ConnectError::Cancelled)
             }
             Err(error) => {
                 relay.close();
-                relay.await_broker(Instant::now() + LIBRARY_TIMEOUT);
+                relay.await_reader(Instant::now() + LIBRARY_TIMEOUT);
                 Err(error)
             }
         }
     }
 
-    /// Whether the broker has accepted a connection, which may be in the buffer that is being handled.
+    /// Waits until the current buffer is handled: it may hold the CONNACK. Returns whether the broker has accepted the
+    /// connection.
     fn is_connected_when_idle(&self) -> bool {
         self.gate.await_idle(Instant::now() + IDLE_TIMEOUT);
         self.gate.is_connected()
     }
 
-    /// Makes a client of the library for this version, unless there is one, and has it connect to the relay: it sends its
-    /// CONNECT, and waits for the CONNACK of the first broker.
+    /// Creates the library's client for this version on first use. It connects to the relay, sends its CONNECT, and waits
+    /// for the first broker's CONNACK.
     fn start_library(&mut self, version: Version) -> Result<(), ConnectError> {
         if self.libraries.slot(version).is_some() {
             return Ok(());
         }
-        // On a host whose only addresses are of IPv6 the library does not resolve 127.0.0.1.
+        // The library cannot resolve 127.0.0.1 on a host that has only IPv6 addresses.
         let library = self
             .connect_library(version, Ipv4Addr::LOCALHOST.into())
             .or_else(|_| self.connect_library(version, Ipv6Addr::LOCALHOST.into()))
@@ -342,7 +343,7 @@ impl Client {
         let inner = ManuallyDrop::new(inner);
         let (succeeded, connected) = channel();
         let failed = succeeded.clone();
-        // The outcome comes by the callbacks.
+        // The callbacks report the outcome.
         let _outcome = inner.connect_with_callbacks(
             self.connect_options(version),
             move |_, _| send(&succeeded, true),
@@ -355,7 +356,7 @@ impl Client {
         Ok(Library { inner, link, connected, is_connected: false })
     }
 
-    /// Waits until the library knows that it is connected, which the relay lets it be in any case.
+    /// Waits until the library has processed its CONNACK. The relay sends it one in any case.
     fn await_library(&mut self, version: Version, deadline: Instant) -> Result<(), ConnectError> {
         let library = self.library(version);
         if !library.is_connected {
@@ -406,7 +407,7 @@ impl Client {
         }
     }
 
-    /// The next message; `None` at the deadline.
+    /// Receives the next message; `None` at the deadline.
     fn receive(&self, deadline: Option<Instant>) -> Option<Message> {
         if self.is_cancelled() {
             return Some(Message::Cancelled);
@@ -433,15 +434,17 @@ impl Client {
         }
     }
 
-    /// Waits until all retained messages of the subscription are handled. Returns what ends the wait before.
+    /// Waits until all retained messages of the subscription are handled. Returns the event that ended the wait early, if
+    /// any.
     ///
-    /// A broker sends them as it answers the SUBSCRIBE, or a little later on its own. So the wait is a round trip, then a
-    /// pause, for as long as retained messages come. The round trip after each pause covers what is read but not handled.
+    /// A broker sends retained messages with its SUBACK, or some time later. So the wait is a round trip, then a pause,
+    /// repeated while retained messages arrive. The round trip after each pause covers messages that are read, but not
+    /// handled.
     pub(crate) fn settle(&self) -> Option<ClientEvent> {
         let Some(Connection { relay, .. }) = &self.connection else { return None };
         let mut before = None;
         loop {
-            relay.ask();
+            relay.ping();
             if let Some(event) = self.await_answer() {
                 return Some(event);
             }
@@ -456,7 +459,7 @@ impl Client {
         }
     }
 
-    /// Waits until the broker has answered [`Relay::ask`]. Returns what ends the wait before.
+    /// Waits until the broker has answered [`Relay::ping`]. Returns the event that ended the wait early, if any.
     fn await_answer(&self) -> Option<ClientEvent> {
         loop {
             match self.receive(None)? {
@@ -468,7 +471,7 @@ impl Client {
         }
     }
 
-    /// Waits for this long; whether the client was cancelled meanwhile.
+    /// Waits for `duration`. Returns whether the client was cancelled meanwhile.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
         let until = Instant::now() + duration;
         loop {
@@ -480,15 +483,16 @@ impl Client {
         }
     }
 
-    /// How many messages the connection has delivered.
+    /// Returns the number of messages that the connection has delivered.
     pub(crate) fn messages(&self) -> u64 {
         self.connection.as_ref().map_or(0, |connection| connection.relay.messages())
     }
 
-    /// Subscribes to each filter and waits for every answer. If filters overlap, a message is handled once all the same.
+    /// Subscribes to each filter and waits for all answers. A message that matches several filters is handled once.
     ///
     /// # Errors
-    /// If the broker refuses filters, unless a partial grant is accepted; if it does not answer or the connection ends.
+    /// If the broker refuses a filter (unless a partial grant is acceptable), does not support the subscription, or does not
+    /// answer; if the connection ends or the client is cancelled.
     pub(crate) fn subscribe(&mut self) -> Result<Granted, SubscribeError> {
         let subscription = self.subscription.clone();
         let Some(connection) = &self.connection else { return Err(SubscribeError::Ended(ConnectionEnd::Closed)) };
@@ -506,7 +510,7 @@ impl Client {
         }
         let filters: Vec<TopicFilter> = requests.into_iter().map(|(_, filter)| filter).collect();
         let mut granted = Granted { denied: Vec::new(), qos: subscription.qos };
-        let of = filters.len();
+        let requested = filters.len();
         for (filter, outcome) in self.await_subscribed(filters)? {
             match outcome {
                 Ok(_) if subscription.is_listing(&filter) => {}
@@ -514,19 +518,19 @@ impl Client {
                 Err(reason) => granted.denied.push((filter, reason)),
             }
         }
-        let is_partial = subscription.allow_partial && granted.denied.len() < of;
+        let is_partial = subscription.allow_partial && granted.denied.len() < requested;
         if granted.denied.is_empty() || is_partial {
             Ok(granted)
         } else {
-            Err(SubscribeError::Refused { denied: granted.denied, of })
+            Err(SubscribeError::Refused { denied: granted.denied, of: requested })
         }
     }
 
-    /// Waits for the answer for each filter, for as long as the broker sends anything: an answer may wait behind messages
-    /// that are not handled yet.
+    /// Waits for the answers to all SUBSCRIBEs, for as long as the broker sends anything: messages that are not handled yet
+    /// may precede the answer.
     fn await_subscribed(&self, mut filters: Vec<TopicFilter>) -> Result<Vec<SubscribeOutcome>, SubscribeError> {
         let mut outcomes = Vec::new();
-        let asked = Moment::now();
+        let subscribed_at = Moment::now();
         while !filters.is_empty() {
             match self.receive(Some(Instant::now() + POLL_INTERVAL)) {
                 Some(Message::Relay(RelayEvent::Subscribed(Subscribed { filter: sent, granted }))) => {
@@ -538,8 +542,8 @@ impl Client {
                 Some(Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Answered)) => {}
                 Some(Message::Cancelled) => return Err(SubscribeError::Cancelled),
                 None => {
-                    let waiting_since = self.connection.as_ref().map_or(asked, |it| it.relay.waiting_since());
-                    if asked.max(waiting_since).elapsed() >= SUBSCRIBE_TIMEOUT {
+                    let waiting_since = self.connection.as_ref().map_or(subscribed_at, |it| it.relay.waiting_since());
+                    if subscribed_at.max(waiting_since).elapsed() >= SUBSCRIBE_TIMEOUT {
                         return Err(SubscribeError::Unanswered(SUBSCRIBE_TIMEOUT));
                     }
                 }
@@ -548,7 +552,7 @@ impl Client {
         Ok(outcomes)
     }
 
-    /// The filter as it is sent: with the group that shares it.
+    /// Returns the filter as it is sent: with the prefix of the shared subscription's group.
     fn as_sent(&self, filter: &TopicFilter) -> TopicFilter {
         self.subscription.group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group))
     }
@@ -556,7 +560,7 @@ impl Client {
     fn send_subscribe(&mut self, version: Version, filter: &TopicFilter, number: Option<u32>) {
         let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos_of(filter)));
         let library = &self.library(version).inner;
-        // The answers are taken off the wire.
+        // The relay reports the answer.
         let _answer = if version == Version::V311 {
             library.subscribe(filter.as_str(), qos)
         } else {
@@ -573,66 +577,70 @@ impl Client {
         };
     }
 
-    /// Publishes once, with QoS 1, or 0 if the broker takes no more. `then` is called with the outcome, on one of the relay's
-    /// threads, in the order in which the broker answers.
-    pub(crate) fn publish(&self, topic: &TopicName, payload: String, then: impl FnOnce(Published) + Send + 'static) {
+    /// Publishes once, with QoS 1, or 0 if that is the broker's maximum. `on_outcome` is called with the outcome on one of
+    /// the relay's threads, in the order of the broker's answers.
+    pub(crate) fn publish(
+        &self,
+        topic: &TopicName,
+        payload: String,
+        on_outcome: impl FnOnce(Published) + Send + 'static,
+    ) {
         let Some(Connection { relay, version, accepted, .. }) = &self.connection else {
-            return then(Published::NotSent);
+            return on_outcome(Published::NotSent);
         };
         let size = topic.as_str().len() + payload.len() + PUBLISH_OVERHEAD;
         let largest = accepted.limits.maximum_packet_size;
         if largest.is_some_and(|largest| usize::try_from(largest).is_ok_and(|largest| size > largest)) {
-            return then(Published::TooLarge { size, largest: largest.unwrap_or_default() });
+            return on_outcome(Published::TooLarge { size, largest: largest.unwrap_or_default() });
         }
         let library = match version {
             Version::V311 => &self.libraries.v311,
             Version::V5 => &self.libraries.v5,
         };
-        let Some(library) = library else { return then(Published::NotSent) };
-        relay.expect_publication(then);
+        let Some(library) = library else { return on_outcome(Published::NotSent) };
+        relay.expect_publication(on_outcome);
         let message = mqtt::Message::new(topic.as_str(), payload, i32::from(accepted.limits.maximum_qos.min(1)));
         if library.inner.try_publish(message).is_err() {
             relay.withdraw_publication();
         }
     }
 
-    /// When the broker was read from last.
+    /// Returns the time of the last read from the broker.
     pub(crate) fn read_at(&self) -> Option<Moment> {
         self.connection.as_ref().map(|connection| connection.relay.read_at())
     }
 
-    /// The last proof that the stream is complete.
-    pub(crate) fn proof(&self) -> Option<Moment> {
-        self.connection.as_ref().map(|connection| connection.relay.proof())
+    /// Returns the time up to which all published messages have arrived.
+    pub(crate) fn complete_until(&self) -> Option<Moment> {
+        self.connection.as_ref().map(|connection| connection.relay.complete_until())
     }
 
-    /// Ends the connection: waits until the buffer that is being handled is written and acknowledged, sends DISCONNECT, and
-    /// if the broker keeps or shares the session, waits until it has read all that was sent. All of it takes at most
-    /// `timeout`.
+    /// Closes the connection: waits until the current buffer is handled and acknowledged, sends DISCONNECT, and, if the
+    /// broker keeps or shares the session, waits until the broker has read everything. Takes at most `timeout`.
     pub(crate) fn disconnect(&mut self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         self.gate.close();
         let Some(Connection { relay, version, .. }) = self.connection.take() else { return };
         self.gate.await_idle(deadline);
-        // It has been answered all the time, so it is connected, or will be.
+        // The relay has answered all of the library's packets, so it is connected or about to be.
         let _ = self.await_library(version, deadline);
         let library = self.library(version);
         let _sent = library.inner.disconnect(None);
         library.link.await_disconnect(deadline);
-        // A connection that is closed while bytes are unread is reset, and the broker drops the acknowledgements that it
-        // has not read [RFC 1122, 4.2.2.13].
+        // Closing a connection with unread bytes resets it, and the broker drops the acknowledgements that it has not read
+        // [RFC 1122, 4.2.2.13].
         if self.options.session_expiry.is_some() || self.subscription.group.is_some() {
-            relay.await_broker(deadline);
+            relay.await_reader(deadline);
         }
         relay.close();
     }
 
-    /// Forgets a connection, so that another one can be made. Waits until its last message is handled, or until the client is
-    /// cancelled; `false` then.
+    /// Drops the connection so that the client can reconnect. Waits until its last message is handled; returns `false` if
+    /// the client is cancelled meanwhile.
     pub(crate) fn abandon(&mut self) -> bool {
         let Some(Connection { relay, .. }) = self.connection.take() else { return true };
         relay.close();
-        while !relay.await_broker(Instant::now() + POLL_INTERVAL) {
+        while !relay.await_reader(Instant::now() + POLL_INTERVAL) {
             if self.is_cancelled() {
                 return false;
             }
@@ -640,7 +648,7 @@ impl Client {
         true
     }
 
-    /// Discards what earlier connections reported.
+    /// Discards messages about earlier connections.
     fn discard_messages(&self) {
         while self.messages.try_recv().is_ok() {}
     }
@@ -653,7 +661,7 @@ impl Client {
         let Options { username, password, keepalive, connect_timeout, session_expiry, max_packet_size, .. } =
             &self.options;
         let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(library_version(version));
-        // The relay limits the time.
+        // The relay has its own timeouts.
         builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout + LIBRARY_TIMEOUT);
         match version {
             Version::V311 => drop(builder.clean_session(session_expiry.is_none())),
@@ -690,8 +698,8 @@ impl Libraries {
     }
 }
 
-/// Whether an older version of MQTT may succeed: brokers that do not know MQTT 5 say so, close the connection, send an
-/// answer that it does not have, or none.
+/// Returns whether MQTT 3.1.1 may succeed. Brokers that do not support MQTT 5 refuse the version, close the connection, send
+/// a malformed answer, or do not answer.
 fn may_be_the_version(error: &ConnectError) -> bool {
     match error {
         ConnectError::UnsupportedVersion(_) | ConnectError::Unanswered(_) => true,
@@ -703,12 +711,12 @@ fn may_be_the_version(error: &ConnectError) -> bool {
     }
 }
 
-/// Sends to a channel whose other end may be gone.
+/// Sends to a channel. Ignores errors: the receiver may be gone.
 fn send<T>(channel: &Sender<T>, value: T) {
     let _ = channel.send(value);
 }
 
-/// The deadline of the first of so many steps that must all end until `deadline`.
+/// Returns the deadline of the first of `steps` steps that share the time until `deadline`.
 fn share_of(deadline: Instant, steps: usize) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / u32::try_from(steps).unwrap_or(u32::MAX)

@@ -1,4 +1,4 @@
-//! A TCP connection that is used until a deadline, however slowly the peer sends.
+//! A TCP connection with a deadline that a slow peer cannot extend.
 //!
 //! A socket's own timeout restarts with each read, so a peer that sends a byte now and then would never reach it.
 
@@ -14,31 +14,30 @@ pub(super) struct DeadlineStream {
 }
 
 impl DeadlineStream {
-    /// The connection until `deadline`.
+    /// Sets the deadline of a connection.
     pub(super) fn new(socket: TcpStream, deadline: Instant) -> Self {
         Self { socket, deadline: Some(deadline) }
     }
 
-    /// Makes the connection nonblocking, without a deadline.
+    /// Makes the connection nonblocking and removes the deadline.
     ///
     /// # Errors
-    /// If the socket refuses.
+    /// If the system call fails.
     pub(super) fn set_nonblocking(&mut self) -> io::Result<()> {
         self.deadline = None;
         self.socket.set_nonblocking(true)
     }
 
-    /// The socket. Its timeouts are those of the last read and write.
+    /// Returns the socket, with the timeouts of the last read and write.
     pub(super) fn into_socket(self) -> TcpStream {
         self.socket
     }
 
-    /// The socket.
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
-    /// The time left; `None` if there is no deadline.
+    /// Returns the remaining time; `None` without a deadline.
     fn time_left(&self) -> io::Result<Option<Duration>> {
         let Some(deadline) = self.deadline else { return Ok(None) };
         match deadline.saturating_duration_since(Instant::now()) {
@@ -75,7 +74,7 @@ impl Write for DeadlineStream {
         }
     }
 
-    /// Does nothing: nothing is buffered.
+    /// Does nothing, because nothing is buffered.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

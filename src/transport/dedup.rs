@@ -1,29 +1,30 @@
-//! Recognizes copies of a message that several filters match, so that it is handled once.
+//! Recognizes copies of a message that matches several filters, so that it is handled once.
 //!
-//! A broker may send one copy for each filter that matches, or one for all of them [MQTT-3.3.4-2].
+//! A broker may send one copy for each matching filter, or one for all of them [MQTT-3.3.4-2].
 
 use super::codec::Properties;
 use crate::protocol::topic::{TopicFilter, disjoint, intersect};
 
-/// How many filters of a set have numbers of their own.
+/// The number of subscription identifiers that are reserved for one set of filters.
 const NUMBERS_PER_SET: u64 = 1 << 10;
 
-/// How many sets of filters have numbers of their own: all of them are below 268,435,455.
+/// The number of sets that are distinguished. With this number, all identifiers are below 268,435,455.
 const SETS: u64 = 1 << 17;
 
-/// What to subscribe to, and which copy of a message to handle.
+/// The filters to subscribe to, and the rule that selects one copy of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deduplicator {
-    /// No topic matches two of these filters.
+    /// No topic matches two of these filters, so there are no copies.
     Disjoint(Vec<TopicFilter>),
-    /// The broker sends with each copy the numbers of the filters that it is for.
+    /// The broker adds to each copy the subscription identifiers of the filters that the copy is for.
     Numbered(Vec<(u32, TopicFilter)>),
-    /// Fewer and wider filters are subscribed to, no two of which match the same topic; these are the requested ones.
+    /// The client subscribes to fewer, wider filters that do not overlap. These are the requested filters.
     Widened(Vec<TopicFilter>),
 }
 
 impl Deduplicator {
-    /// Chooses how to recognize copies. `can_number`: the broker numbers copies, and all of them come to this client.
+    /// Chooses the rule. `can_number` means that the broker supports subscription identifiers and sends all copies to this
+    /// client.
     pub(super) fn new(filters: &[TopicFilter], can_number: bool) -> Self {
         let overlap = filters.iter().enumerate().any(|(i, a)| filters[i + 1..].iter().any(|b| intersect(a, b)));
         match (overlap, can_number) {
@@ -33,7 +34,7 @@ impl Deduplicator {
         }
     }
 
-    /// What to subscribe to: a filter, and its subscription identifier if it has one.
+    /// Returns the filters to subscribe to, each with its subscription identifier, if any.
     pub(super) fn subscriptions(&self) -> Vec<(Option<u32>, TopicFilter)> {
         match self {
             Self::Disjoint(filters) => filters.iter().map(|filter| (None, filter.clone())).collect(),
@@ -44,9 +45,9 @@ impl Deduplicator {
         }
     }
 
-    /// Whether to handle a copy with this topic and these properties: of the copies for several numbered filters, the one
-    /// for the first filter that matches. A broker that gives no number sent only one copy; an unknown number was given by
-    /// an earlier run.
+    /// Returns whether to handle this copy. Of the copies for several numbered filters, only the one for the first matching
+    /// filter is handled. A copy without an identifier is the only one. A copy with an unknown identifier is left from an
+    /// earlier run.
     pub(super) fn accepts(&self, topic: &str, properties: Properties<'_>) -> bool {
         match self {
             Self::Disjoint(_) => true,
@@ -68,8 +69,8 @@ fn is_first_copy<I: Iterator<Item = u32>>(
         || first.is_none_or(|(first, _)| numbers().any(|number| number == *first))
 }
 
-/// A subscription identifier for each filter [MQTT-3.8.2.1.2], 1 to 268,435,455. They depend on the whole set, so that a
-/// copy that a kept session queued for another set of filters has an unknown number.
+/// Returns a subscription identifier for each filter [MQTT-3.8.2.1.2], 1 to 268,435,455. Identifiers depend on the whole set
+/// of filters, so a copy that a kept session has queued for another set has an unknown identifier.
 fn identifiers(filters: &[TopicFilter]) -> impl Iterator<Item = u32> + use<> {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in filters.iter().flat_map(|filter| filter.as_str().bytes().chain([0])) {
@@ -102,16 +103,16 @@ mod tests {
     fn one_of_the_numbered_copies_is_handled() {
         let deduplicator = Deduplicator::new(&filters(&["a/+", "+/b", "c/#"]), true);
         let numbers = numbers(&deduplicator);
-        let [first, second, third] = numbers[..] else { panic!("a number for each: {numbers:?}") };
+        let [first, second, third] = numbers[..] else { panic!("one identifier per filter: {numbers:?}") };
         assert!(numbers.iter().all(|number| (1..=268_435_455).contains(number)));
-        let Deduplicator::Numbered(numbered) = &deduplicator else { panic!("they overlap") };
+        let Deduplicator::Numbered(numbered) = &deduplicator else { panic!("the filters overlap") };
         let is_handled = |topic: &str, copy: &[u32]| is_first_copy(numbered, topic, || copy.iter().copied());
         for (topic, own) in [("a/b", first), ("x/b", second), ("c/b", second), ("c/x", third)] {
             let handled: Vec<u32> = numbers.iter().copied().filter(|number| is_handled(topic, &[*number])).collect();
             assert_eq!(handled, [own], "{topic}");
-            assert!(is_handled(topic, &numbers), "one copy for all of them");
-            assert!(is_handled(topic, &[]), "a broker that gives no numbers");
-            assert!(is_handled(topic, &[third + 1]), "what another set of filters left in a kept session");
+            assert!(is_handled(topic, &numbers), "one copy for all filters");
+            assert!(is_handled(topic, &[]), "a broker that sends no identifiers");
+            assert!(is_handled(topic, &[third + 1]), "an identifier of another set of filters");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The way to the broker: resolve the name, race its addresses, then proxy, TLS and WebSocket.
+//! Opens the connection to a broker: resolves the name, races the addresses, then sets up proxy, TLS and WebSocket.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,21 +20,21 @@ use super::tls::TlsDialer;
 use super::url::{BrokerUrl, HostPort, ProxyUrl};
 use super::{proxy, websocket};
 
-/// How long one address may take before the next one is tried beside it [RFC 8305, 5].
+/// The next address is tried if an attempt takes longer than this [RFC 8305, 5].
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// One attempt at one broker.
+/// Dials one broker, address by address.
 pub(super) struct Dialer {
     broker: BrokerUrl,
     proxy: Option<ProxyUrl>,
     tls: Option<TlsDialer>,
     is_resolved: bool,
-    /// The addresses that are not tried yet: the proxy's if there is one, else the broker's.
+    /// Untried addresses: the proxy's if there is one, else the broker's.
     addresses: VecDeque<SocketAddr>,
 }
 
 impl Dialer {
-    /// Prepares everything that needs no network, and reads the TLS files.
+    /// Reads the TLS files and prepares everything else that needs no network.
     ///
     /// # Errors
     /// If the TLS files cannot be used.
@@ -45,12 +45,12 @@ impl Dialer {
         Ok(Self { broker: broker.clone(), proxy, tls, is_resolved: false, addresses: VecDeque::new() })
     }
 
-    /// Connects to the next address that accepts a connection, and makes the rest of the way. `None` once every address
-    /// was tried.
+    /// Connects to the next address that accepts a connection, and sets up proxy, TLS and WebSocket. Returns `None` once
+    /// every address was tried.
     ///
     /// # Errors
-    /// If no address that is left accepts a connection, or the rest of the way fails at one that does. In both cases the
-    /// next call goes on with the addresses that are left.
+    /// If no untried address accepts a connection, or the setup fails. Either way, the next call continues with the untried
+    /// addresses.
     pub(super) fn next(&mut self, deadline: Instant) -> Option<Result<(SocketAddr, BrokerStream), DialError>> {
         if !self.is_resolved {
             self.is_resolved = true;
@@ -64,7 +64,7 @@ impl Dialer {
         }
         let peer = self.peer();
         Some(race(&mut self.addresses, peer, deadline).and_then(|(address, socket)| {
-            // A server that accepts and is silent leaves time for the other addresses.
+            // Leave time for the other addresses, in case this server accepts connections but does not answer.
             let shares = u32::try_from(self.addresses.len() + 1).unwrap_or(u32::MAX);
             let now = Instant::now();
             let limit = now + deadline.saturating_duration_since(now) / shares;
@@ -72,21 +72,21 @@ impl Dialer {
         }))
     }
 
-    /// Connects to this address once more.
+    /// Connects to this address again.
     ///
     /// # Errors
-    /// If it does not accept a connection, or the rest of the way fails.
+    /// If it does not accept a connection, or the setup fails.
     pub(super) fn redial(&self, address: SocketAddr, deadline: Instant) -> Result<BrokerStream, DialError> {
         let (_, socket) = race(&mut VecDeque::from([address]), self.peer(), deadline)?;
         self.complete(socket, deadline)
     }
 
-    /// How many addresses are not tried yet. Before the first call of `next` none is known.
+    /// Returns the number of untried addresses; 0 before the first call of `next`.
     pub(super) fn remaining(&self) -> usize {
         self.addresses.len()
     }
 
-    /// The host that the TCP connection is made to.
+    /// Returns the host that the TCP connection is made to.
     fn peer(&self) -> Peer {
         if self.proxy.is_some() { Peer::Proxy } else { Peer::Broker }
     }
@@ -99,7 +99,7 @@ impl Dialer {
         }
     }
 
-    /// Makes the rest of the way over a TCP connection.
+    /// Sets up proxy, TLS and WebSocket over a TCP connection.
     fn complete(&self, socket: TcpStream, deadline: Instant) -> Result<BrokerStream, DialError> {
         let mut stream = DeadlineStream::new(socket, deadline);
         if let Some(proxy) = &self.proxy {
@@ -118,14 +118,13 @@ impl Dialer {
     }
 }
 
-/// Resolves a name in a thread, because the resolver knows no deadline. The thread of a resolver that is too slow ends on
-/// its own.
+/// Resolves a name in a thread, because the resolver has no timeout. After a timeout the thread ends on its own.
 fn resolve(host: &HostPort, peer: Peer, deadline: Instant) -> Result<VecDeque<SocketAddr>, DialError> {
     let (sender, receiver) = mpsc::channel();
     let target = (host.host().to_owned(), host.port());
     thread::Builder::new().name("resolver".to_owned()).spawn(move || {
         let lookup = |host: &str| (host, target.1).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-        // The final dot says that the name is complete; a hosts file has names without it.
+        // A final dot marks a fully qualified name. Names in a hosts file have none.
         let addresses = lookup(&target.0).or_else(|error| target.0.strip_suffix('.').map_or(Err(error), lookup));
         // The receiver is gone if the deadline has passed.
         let _ = sender.send(addresses);
@@ -143,7 +142,7 @@ fn resolve(host: &HostPort, peer: Peer, deadline: Instant) -> Result<VecDeque<So
     Ok(interleaved(addresses))
 }
 
-/// The addresses with their families taking turns, beginning with that of the first one [RFC 8305, 4].
+/// Sorts addresses so that the families alternate, beginning with the first address [RFC 8305, 4].
 fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let starts_with_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut first, mut second): (VecDeque<_>, VecDeque<_>) =
@@ -156,14 +155,14 @@ fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     turns
 }
 
-/// A TCP connection that is being made.
+/// A TCP connection attempt.
 struct Attempt {
     address: SocketAddr,
     socket: OwnedFd,
 }
 
-/// Connects to the first of the addresses that accepts, as in RFC 8305: the next attempt starts when one fails, or after
-/// [`ATTEMPT_DELAY`]. Takes the addresses out that were tried; those that lost the race stay.
+/// Connects to the first address that accepts [RFC 8305]. The next attempt starts when one fails, or after
+/// [`ATTEMPT_DELAY`]. Removes the tried addresses; addresses whose attempt was pending stay.
 fn race(
     addresses: &mut VecDeque<SocketAddr>,
     peer: Peer,
@@ -193,8 +192,8 @@ fn race(
             continue;
         }
         let wake = if addresses.is_empty() { deadline } else { deadline.min(next_start) };
-        let decided = wait_for_one(&attempts, wake)?;
-        let Some(attempt) = decided.and_then(|index| attempts.remove(index)) else {
+        let finished = wait_for_one(&attempts, wake)?;
+        let Some(attempt) = finished.and_then(|index| attempts.remove(index)) else {
             if Instant::now() < deadline {
                 continue;
             }
@@ -215,8 +214,8 @@ fn race(
     }
 }
 
-/// Keeps the first failure, but prefers one of a peer to one of this machine: an address of a family that is not used here
-/// gives no information about the broker.
+/// Keeps the first failure, but prefers a peer's error to a missing route: an address of a family that this network does not
+/// have gives no information about the broker.
 fn keep_failure(failure: &mut Option<DialError>, peer: Peer, address: SocketAddr, error: &io::Error) {
     if failure.as_ref().is_none_or(is_no_route) {
         *failure = Some(DialError::Connect { peer, address, kind: error.kind(), reason: error.to_string() });
@@ -229,7 +228,7 @@ fn is_no_route(error: &DialError) -> bool {
     matches!(kind, AddrNotAvailable | HostUnreachable | NetworkUnreachable | Unsupported)
 }
 
-/// Begins to connect.
+/// Starts to connect, without waiting.
 fn start(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = nonblocking_socket(if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET })?;
     match connect(&socket, &address) {
@@ -252,7 +251,7 @@ fn nonblocking_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Waits until one of the attempts has succeeded or failed, and gives its index; `None` if none has until `wake`.
+/// Waits until an attempt has succeeded or failed. Returns its index, or `None` if `wake` passes first.
 fn wait_for_one(attempts: &VecDeque<Attempt>, wake: Instant) -> Result<Option<usize>, DialError> {
     let mut fds: Vec<_> = attempts.iter().map(|attempt| PollFd::new(&attempt.socket, PollFlags::OUT)).collect();
     let wait = Timespec::try_from(wake.saturating_duration_since(Instant::now())).ok();
@@ -263,12 +262,12 @@ fn wait_for_one(attempts: &VecDeque<Attempt>, wake: Instant) -> Result<Option<us
     }
 }
 
-/// The connection, if the attempt succeeded.
+/// Returns the connection of an attempt that succeeded, or the error of one that failed.
 fn finish(socket: OwnedFd) -> io::Result<TcpStream> {
     sockopt::socket_error(&socket)??;
     let socket = TcpStream::from(socket);
     socket.set_nonblocking(false)?;
-    // Small packets go out at once.
+    // Send small packets at once.
     socket.set_nodelay(true)?;
     Ok(socket)
 }
@@ -291,7 +290,7 @@ mod tests {
         Dialer::new(&options, &url.parse().expect("a broker URL")).expect("valid options")
     }
 
-    /// A dialer whose name stands for these addresses.
+    /// Returns a dialer for a name with these addresses.
     fn resolved(url: &str, addresses: &[SocketAddr]) -> Dialer {
         Dialer { is_resolved: true, addresses: addresses.iter().copied().collect(), ..dialer(url, |_| {}) }
     }
@@ -306,7 +305,7 @@ mod tests {
         listener(last).1
     }
 
-    /// A listener that neither accepts nor refuses a connection, for as long as the value lives.
+    /// Returns a listener that neither accepts nor refuses connections while the value lives.
     fn silent(last: u8) -> (TcpListener, Vec<TcpStream>, SocketAddr) {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
         let any = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
@@ -315,14 +314,14 @@ mod tests {
         let listener = TcpListener::from(socket);
         let address = listener.local_addr().expect("an address");
         let mut waiting = Vec::new();
-        // Linux drops a SYN if the backlog is full.
+        // Fill the backlog: then Linux drops SYNs.
         while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
             waiting.push(stream);
         }
         (listener, waiting, address)
     }
 
-    /// The address of the next connection, or the error.
+    /// Dials the next address. Returns the address or the error.
     fn next(dialer: &mut Dialer, limit: Duration) -> Option<Result<SocketAddr, DialError>> {
         Some(dialer.next(Instant::now() + limit)?.map(|(address, _)| address))
     }
@@ -344,7 +343,7 @@ mod tests {
         let (_accepting, address) = listener(2);
         let mut dialer = resolved("mqtt://h", &[silent, address]);
         assert_eq!(next(&mut dialer, LIMIT), Some(Ok(address)));
-        assert_eq!(dialer.remaining(), 1, "the silent address has lost, but is not tried to its end");
+        assert_eq!(dialer.remaining(), 1, "the silent address stays untried");
         let timeout = DialError::Timeout { peer: Peer::Broker, step: DialStep::Connect };
         assert_eq!(next(&mut dialer, Duration::from_millis(50)), Some(Err(timeout)));
         assert_eq!(next(&mut dialer, LIMIT), None);
@@ -371,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_peer_says_more_than_a_missing_route() {
+    fn an_error_of_the_peer_is_preferred_to_a_missing_route() {
         let address = "[2001:db8::1]:1".parse().expect("an address");
         let mut failure = None;
         for kind in
@@ -415,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn proxy_tls_and_websocket_are_made_in_this_order() {
+    fn proxy_tls_and_websocket_are_set_up_in_this_order() {
         let authority = Authority::new("our CA");
         let acceptor = pki::acceptor(&authority.issue("server", Names::Alternative(&["broker.example"]), 1), |_| {});
         let (listener, address) = listener(1);
@@ -430,7 +429,7 @@ mod tests {
                 "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
                 websocket::accept_value(key)
             );
-            // The first frame comes with the answer.
+            // Send the first frame together with the answer.
             stream.write_all(&[answer.as_bytes(), b"\x82\x05hello"].concat()).expect("an open connection");
             let mut frame = [0; 11];
             stream.read_exact(&mut frame).expect("a frame");
@@ -456,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_after_the_handshake_is_found_before_the_websocket() {
+    fn a_late_tls_alert_is_reported_as_a_tls_error() {
         let authority = Authority::new("our CA");
         let trusted = authority.cafile();
         let acceptor = pki::acceptor(&authority.issue("server", Names::Alternative(&["127.0.0.1"]), 1), |builder| {
@@ -485,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_peer_that_they_are_about() {
+    fn an_error_names_the_failing_peer() {
         let refusing = refusing(1);
         let proxy = format!("http://{refusing}").parse().expect("a proxy URL");
         let mut dialer = dialer("mqtt://broker.example", |options| options.proxy = ProxyChoice::Always(proxy));

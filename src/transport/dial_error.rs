@@ -1,26 +1,24 @@
-//! Why no connection to a broker was made. Typed, so that `commands` alone decides on sentences, hints and statuses.
+//! Typed errors of dialing. Messages, hints and statuses are made in `commands`.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The host that an error is about.
+/// The host that an error concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// The broker.
     Broker,
-    /// The HTTP proxy on the way to it.
     Proxy,
 }
 
-/// The step that was not finished in time.
+/// The step that timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DialStep {
-    /// The resolution of the host name.
+    /// Resolving the host name.
     Resolve,
-    /// The TCP connection.
+    /// Connecting the TCP socket.
     Connect,
-    /// What follows the TCP connection: proxy, TLS, WebSocket.
+    /// Setting up proxy, TLS or WebSocket.
     Handshake,
 }
 
@@ -43,7 +41,7 @@ pub(crate) enum DialError {
         /// The host as typed.
         host: String,
     },
-    /// No TCP connection.
+    /// The TCP connection failed.
     Connect {
         /// The address is the broker's or the proxy's.
         peer: Peer,
@@ -58,21 +56,21 @@ pub(crate) enum DialError {
     Timeout {
         /// The host that did not answer.
         peer: Peer,
-        /// What was not finished.
+        /// The step that was not finished.
         step: DialStep,
     },
-    /// The proxy makes no tunnel.
+    /// The proxy refuses the tunnel.
     Proxy(ProxyError),
-    /// No TLS session.
+    /// The TLS handshake failed.
     Tls(TlsError),
-    /// No WebSocket.
+    /// The WebSocket handshake failed.
     WebSocket(WebSocketError),
-    /// This machine cannot make a connection.
+    /// A system call failed, for the given reason.
     Io(String),
 }
 
 impl DialError {
-    /// The host that the error is about.
+    /// Returns the host that the error concerns.
     pub(crate) fn peer(&self) -> Peer {
         match self {
             Self::Resolve { peer, .. }
@@ -83,10 +81,8 @@ impl DialError {
             Self::Tls(_) | Self::WebSocket(_) | Self::Io(_) => Peer::Broker,
         }
     }
-}
 
-impl DialError {
-    /// Whether it concerns what was typed, so that no other broker changes it.
+    /// Returns whether the cause is the user's configuration, so that no other broker can help.
     pub(super) fn is_usage(&self) -> bool {
         matches!(
             self,
@@ -101,30 +97,30 @@ impl From<io::Error> for DialError {
     }
 }
 
-/// Why the proxy makes no tunnel.
+/// Why the proxy refuses the tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProxyError {
-    /// It requires credentials, and there are none.
+    /// The proxy requires credentials, but the URL has none.
     AuthenticationRequired,
-    /// It does not accept the credentials.
+    /// The proxy rejects the credentials.
     AuthenticationFailed,
-    /// It answers with this status line.
+    /// The proxy answers with another status.
     Refused {
         /// The status line, escaped and cut.
         status_line: String,
     },
-    /// It does not speak HTTP.
+    /// The proxy does not speak HTTP.
     NotHttp,
-    /// It closes the connection without an answer.
+    /// The proxy closes the connection without an answer.
     Closed,
-    /// The connection to it failed for this reason.
+    /// The connection to the proxy failed, for the given reason.
     Io(String),
 }
 
-/// Why there is no WebSocket.
+/// Why the WebSocket handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WebSocketError {
-    /// The server answers with this status line instead of 101.
+    /// The server answers with a status other than 101.
     Status {
         /// The status line, escaped and cut.
         line: String,
@@ -133,7 +129,7 @@ pub(crate) enum WebSocketError {
     NotHttp,
     /// The server closes the connection without an answer.
     Closed,
-    /// The answer does not name the protocol that was asked for in `Upgrade` and `Connection`.
+    /// The headers `Upgrade` and `Connection` do not confirm WebSocket.
     NotUpgraded,
     /// `Sec-WebSocket-Accept` does not match the key.
     BadAccept,
@@ -142,11 +138,11 @@ pub(crate) enum WebSocketError {
         /// Its name, escaped and cut.
         name: String,
     },
-    /// The connection failed for this reason.
+    /// The connection failed, for the given reason.
     Io(String),
 }
 
-/// The kinds of files that TLS reads.
+/// The files that TLS reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsFile {
     /// The trusted authorities.
@@ -157,7 +153,7 @@ pub(crate) enum TlsFile {
     Key,
 }
 
-/// Why there is no TLS session.
+/// Why the TLS handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TlsError {
     /// No trusted authority signed the broker's certificate.
@@ -183,19 +179,19 @@ pub(crate) enum TlsError {
     NotTls,
     /// The broker requires a client certificate.
     ClientCertificateRequired,
-    /// The broker does not accept the client's certificate.
+    /// The broker rejects the client's certificate.
     ClientCertificateRejected {
         /// The alert's name.
         reason: String,
     },
-    /// The broker refuses the handshake without a more exact reason.
+    /// The broker refuses the handshake without a specific reason.
     HandshakeRefused {
         /// The alert's name.
         reason: String,
     },
     /// The broker does not speak TLS 1.2 or later.
     ProtocolVersion,
-    /// The broker accepts none of the application protocols that were offered, or requires one.
+    /// The broker accepts none of the offered application protocols, or requires one.
     NoApplicationProtocol,
     /// The server closes the connection during the handshake.
     Closed,
@@ -208,7 +204,7 @@ pub(crate) enum TlsError {
         /// The system's error.
         reason: String,
     },
-    /// A file does not hold what it is for.
+    /// A file does not contain what it should.
     InvalidFile {
         /// What it was read for.
         file: TlsFile,

@@ -1,9 +1,9 @@
-//! Where the MQTT library connects to: a loopback port of this process that admits the library alone.
+//! The loopback port to which the MQTT library connects. It admits nobody else.
 //!
-//! Anybody on this machine can connect to a loopback port, and our certificate or the proxy's password may have opened the
-//! way to the broker. So the library's client identifier is a secret of this process, and the relay puts ours in its place
-//! in the CONNECT that it passes on. A Unix socket would be quicker to connect to, but needs a file system that can be
-//! written to, and the library looks at a new one only after 10 ms in every third run.
+//! Any user of this machine can connect to a loopback port, and our certificate or proxy password may have opened the
+//! connection to the broker. So the library's client identifier is a secret of this process, and the endpoint replaces it
+//! with ours in the CONNECT that it returns. A Unix socket would be quicker to connect to, but it needs a writable file
+//! system, and the library often takes 10 ms to notice a new one.
 
 use std::io::{self, Read as _};
 use std::net::{IpAddr, TcpListener, TcpStream};
@@ -17,32 +17,32 @@ use super::codec::{
     FixedHeader, Malformed, put_binary, put_length, take_array, take_binary, take_properties, take_string,
 };
 
-/// How many bytes the library's CONNECT may take: identifier, user name and password take up to 64 KiB each.
+/// The largest CONNECT of the library, in bytes: identifier, user name and password take up to 64 KiB each.
 const MAX_CONNECT: usize = 256 * 1024;
 
-/// How many strangers are listened to at a time.
+/// The number of connections that are identified at a time.
 const MAX_CALLERS: usize = 32;
 
 /// The protocol level of MQTT 5 (MQTT 5, 3.1.2.2).
 const LEVEL_OF_MQTT_5: u8 = 5;
 
-/// A listening port. It closes when this is dropped.
+/// A listening port. Dropping it closes the port.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     listener: TcpListener,
     secret: String,
 }
 
-/// Somebody who has connected.
+/// A connection that is not identified yet.
 struct Caller {
     socket: TcpStream,
-    /// What came.
+    /// The bytes received so far.
     bytes: Vec<u8>,
 }
 
-/// What a caller turns out to be.
+/// Who a caller is.
 enum Identity {
-    /// The library; with its CONNECT, in which our client identifier is.
+    /// The library. Holds its CONNECT, with our client identifier.
     Library(Vec<u8>),
     Stranger,
     /// More bytes are needed.
@@ -50,54 +50,54 @@ enum Identity {
 }
 
 impl Endpoint {
-    /// Listens on any free port of this address.
+    /// Listens on a free port of this address.
     ///
     /// # Errors
-    /// If the system has none.
+    /// If there is no free port.
     pub(super) fn open(address: IpAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((address, 0))?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, secret: Uuid::new_v4().simple().to_string() })
     }
 
-    /// The address as the library takes it.
+    /// Returns the endpoint's address in the library's format.
     ///
     /// # Errors
-    /// If the system does not say it.
+    /// If the system call fails.
     pub(super) fn uri(&self) -> io::Result<String> {
         Ok(format!("mqtt://{}", self.listener.local_addr()?))
     }
 
-    /// The client identifier that the library is to use.
+    /// Returns the client identifier that the library must use.
     pub(super) fn secret(&self) -> &str {
         &self.secret
     }
 
-    /// Waits for the library, and turns everybody else away. Returns its connection and its CONNECT, with this client
-    /// identifier. Asks `has_failed` now and then whether to give up.
+    /// Waits for the library, and rejects everybody else. Returns its connection and its CONNECT with `client_id`. Calls
+    /// `has_failed` regularly, and gives up when it returns `true`.
     ///
     /// # Errors
-    /// If it does not come before the deadline, or has failed.
+    /// If the library does not connect before the deadline, or has failed.
     pub(super) fn accept(
         &self,
         client_id: &str,
         deadline: Instant,
         has_failed: impl Fn() -> bool,
     ) -> io::Result<(TcpStream, Vec<u8>)> {
-        const ASK_INTERVAL: Duration = Duration::from_millis(50);
+        const CHECK_INTERVAL: Duration = Duration::from_millis(50);
         let mut callers = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || has_failed() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            self.await_bytes(&callers, left.min(ASK_INTERVAL))?;
+            self.await_bytes(&callers, left.min(CHECK_INTERVAL))?;
             while let Ok((socket, _)) = self.listener.accept() {
                 socket.set_nonblocking(true)?;
                 callers.truncate(MAX_CALLERS - 1);
                 callers.push(Caller { socket, bytes: Vec::new() });
             }
-            let mut strangers = Vec::with_capacity(callers.len());
+            let mut unidentified = Vec::with_capacity(callers.len());
             for mut caller in callers {
                 match caller.identify(&self.secret, client_id) {
                     Identity::Library(connect) => {
@@ -105,15 +105,15 @@ impl Endpoint {
                         caller.socket.set_nodelay(true)?;
                         return Ok((caller.socket, connect));
                     }
-                    Identity::Unknown => strangers.push(caller),
+                    Identity::Unknown => unidentified.push(caller),
                     Identity::Stranger => {}
                 }
             }
-            callers = strangers;
+            callers = unidentified;
         }
     }
 
-    /// Waits until somebody connects or sends something.
+    /// Waits for a new connection or for bytes.
     fn await_bytes(&self, callers: &[Caller], wait: Duration) -> io::Result<()> {
         let wait: Timespec = wait.try_into().map_err(io::Error::other)?;
         let sockets = callers.iter().map(|caller| PollFd::new(&caller.socket, PollFlags::IN));
@@ -127,7 +127,7 @@ impl Endpoint {
 }
 
 impl Caller {
-    /// Reads what has come, and finds out who it is.
+    /// Reads the available bytes and identifies the caller.
     fn identify(&mut self, secret: &str, client_id: &str) -> Identity {
         let mut chunk = [0; 4096];
         loop {
@@ -154,7 +154,7 @@ impl Caller {
     }
 }
 
-/// A CONNECT with another client identifier (MQTT 5, 3.1.3.1); `None` if it has not the secret one.
+/// Replaces the client identifier of a CONNECT (MQTT 5, 3.1.3.1). Returns `None` if it is not the secret.
 fn with_client_id(first: u8, body: &[u8], secret: &str, client_id: &str) -> Result<Option<Vec<u8>>, Malformed> {
     let mut rest = body;
     take_binary(&mut rest)?;
@@ -187,7 +187,7 @@ mod tests {
         Instant::now() + Duration::from_secs(30)
     }
 
-    /// A CONNECT of either version, with what follows the client identifier.
+    /// Returns a CONNECT with `after` behind the client identifier.
     fn connect(level: u8, client_id: &str, after: &[u8]) -> Vec<u8> {
         let mut body = b"\0\x04MQTT".to_vec();
         body.extend([level, 2, 0, 30]);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_turned_away_and_delay_nobody() {
+    fn other_clients_are_rejected_and_delay_nobody() {
         let endpoint = Endpoint::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
         let address = endpoint.listener.local_addr().expect("bound");
         let stranger = |bytes: &[u8]| {
@@ -222,22 +222,22 @@ mod tests {
             socket.write_all(bytes).expect("it is open");
             socket
         };
-        let mut turned_away =
+        let mut rejected =
             [stranger(&connect(5, "guess", b"")), stranger(b"GET / HTTP/1.1\r\n\r\n"), stranger(&[0x10, 2, 0, 0])];
         let _silent = stranger(b"");
         let _slow = stranger(&[0x10, 0x7f]);
         let mut library = stranger(&connect(4, endpoint.secret(), b""));
         let (mut socket, _) = endpoint.accept("us", soon(), || false).expect("it knows the secret");
-        for socket in &mut turned_away {
-            // What was not read makes the end a reset.
+        for socket in &mut rejected {
+            // Closing a socket with unread bytes resets the connection.
             assert!(socket.read(&mut [0]).map_or(true, |count| count == 0));
         }
         socket.write_all(b"x").expect("it is open");
-        assert_eq!(library.read(&mut [0]).expect("it is open"), 1, "the library's is the connection");
+        assert_eq!(library.read(&mut [0]).expect("it is open"), 1, "the endpoint returns the library's connection");
     }
 
     #[test]
-    fn a_library_that_has_failed_is_not_waited_for() {
+    fn accept_ends_when_the_library_has_failed() {
         let endpoint = Endpoint::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
         assert!(endpoint.accept("us", soon(), || true).is_err());
     }

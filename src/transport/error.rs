@@ -1,5 +1,4 @@
-//! Why there is no connection, no subscription, or no connection any more. No sentences for people: the commands make
-//! them.
+//! Typed errors of connections and subscriptions. Messages, hints and statuses are made in `commands`.
 
 use std::io;
 use std::time::Duration;
@@ -10,18 +9,18 @@ use super::tls::late_tls_error;
 use super::url::BrokerUrl;
 use crate::protocol::topic::TopicFilter;
 
-/// What a broker says when it refuses something or leaves.
+/// The reason that a broker gives for a refusal or a DISCONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BrokerReason {
     pub(crate) code: ReasonCode,
-    /// The broker's own words (Reason String).
+    /// The Reason String.
     pub(crate) text: Option<String>,
-    /// Another server to use (Server Reference).
+    /// The Server Reference: another server to use.
     pub(crate) server_reference: Option<String>,
 }
 
 impl BrokerReason {
-    /// The reason with what the packet's properties add to it.
+    /// Adds the Reason String and Server Reference of the packet's properties to the reason code.
     pub(super) fn new(code: ReasonCode, properties: Properties<'_>) -> Self {
         Self {
             code,
@@ -46,18 +45,18 @@ pub(crate) enum ConnectionEnd {
     Refused(BrokerReason),
     /// The broker sent a DISCONNECT.
     Disconnected(BrokerReason),
-    /// The broker broke the protocol.
+    /// The broker violated the protocol.
     Protocol(ProtocolError),
-    /// The broker sent nothing for this long, although it was asked.
+    /// The broker sent nothing for this long, although it was pinged.
     Silent(Duration),
-    /// The broker's TLS ended it.
+    /// The broker ended the TLS session with an alert.
     Tls(TlsError),
-    /// Reading failed; with the system's reason.
+    /// Reading failed, for the given reason.
     Broken(String),
 }
 
 impl ConnectionEnd {
-    /// The end that a failed read means.
+    /// Converts the error of a failed read.
     pub(super) fn from_io(error: &io::Error) -> Self {
         match late_tls_error(error) {
             Some(error) => Self::Tls(error),
@@ -77,22 +76,22 @@ impl From<ProtocolError> for ConnectionEnd {
     }
 }
 
-/// Why a broker could not be connected to.
+/// Why connecting to a broker failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConnectError {
-    /// There is no way to it.
+    /// Dialing failed.
     Dial(DialError),
-    /// It ended the connection before it accepted it.
+    /// The connection ended before the broker accepted it.
     Ended(ConnectionEnd),
-    /// It took the connection and did not answer in this time.
+    /// The broker did not answer the CONNECT in this time.
     Unanswered(Duration),
-    /// It does not speak this version, which was requested.
+    /// The broker does not support the requested version.
     UnsupportedVersion(Version),
-    /// It speaks MQTT 3.1.1 alone, where a password needs a user name [MQTT-3.1.2-22].
+    /// The broker supports only MQTT 3.1.1, where a password needs a user name [MQTT-3.1.2-22].
     PasswordNeedsUserName,
-    /// This machine does not let us; with the system's reason.
+    /// A local error, for the given reason.
     Local(String),
-    /// It was cancelled.
+    /// The client was cancelled.
     Cancelled,
 }
 
@@ -103,7 +102,7 @@ impl From<DialError> for ConnectError {
 }
 
 impl ConnectError {
-    /// Whether another address or another broker may succeed.
+    /// Returns whether connecting to another address or broker may succeed.
     pub(crate) fn may_differ_elsewhere(&self) -> bool {
         match self {
             Self::Dial(error) => !error.is_usage(),
@@ -122,39 +121,39 @@ impl ConnectError {
     }
 }
 
-/// A broker that could not be connected to.
+/// A failed attempt to connect to a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectFailure {
     pub(crate) broker: BrokerUrl,
     pub(crate) error: ConnectError,
 }
 
-/// Why none of the brokers could be connected to: at least one failure, in the order of the attempts.
+/// The failures of all brokers, in the order of the attempts; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectFailures {
-    /// What was tried before the last.
+    /// All failures but the last.
     pub(crate) earlier: Vec<ConnectFailure>,
     pub(crate) last: Box<ConnectFailure>,
 }
 
-/// A subscription that a broker may not offer.
+/// A feature that a broker may not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feature {
     SharedSubscriptions,
     WildcardSubscriptions,
 }
 
-/// Why there is no subscription.
+/// Why subscribing failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SubscribeError {
-    /// The broker refused these filters.
+    /// The broker refused these filters, of `of` requested ones.
     Refused { denied: Vec<(TopicFilter, BrokerReason)>, of: usize },
-    /// The broker said beforehand that it does not offer this.
+    /// The broker's CONNACK rules this feature out.
     Unsupported(Feature),
     /// The connection ended before the broker answered.
     Ended(ConnectionEnd),
     /// The broker did not answer in this time.
     Unanswered(Duration),
-    /// It was cancelled.
+    /// The client was cancelled.
     Cancelled,
 }

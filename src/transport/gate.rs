@@ -1,14 +1,14 @@
-//! Decides whether messages are still handled, for all connections of a session.
+//! Stops the handling of messages at the end of a run, for all connections of a session.
 //!
-//! Who ends a run closes the gate: a buffer that is being handled is finished, written and acknowledged, and none is begun
-//! after it. So what was printed is acknowledged, and what is not acknowledged was not printed.
+//! The command closes the gate. The buffer that is being handled is finished, written and acknowledged; no other buffer is
+//! begun. So every printed message is acknowledged, and every other message is neither.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::sync::lock;
 
-/// See the module.
+/// Open until [`Gate::close`]. See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -20,12 +20,12 @@ struct State {
     is_closed: bool,
     /// Whether a buffer is being handled.
     is_busy: bool,
-    /// Whether the broker has accepted a connection that still stands.
+    /// Whether there is a connection that the broker has accepted.
     is_connected: bool,
 }
 
 impl Gate {
-    /// Begins to handle a buffer; `false` if nothing is handled any more. [`Gate::leave`] ends it.
+    /// Begins to handle a buffer, until [`Gate::leave`]. Returns `false` if the gate is closed.
     pub(super) fn enter(&self) -> bool {
         let mut state = self.lock();
         state.is_busy = !state.is_closed;
@@ -38,26 +38,26 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Lets no buffer be begun from now on. Returns whether a connection stands, or is about to with the buffer that is being
-    /// handled: it is to be ended in order.
+    /// Closes the gate. Returns whether there is a connection, or the current buffer may establish one: then a DISCONNECT
+    /// must follow.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.lock();
         state.is_closed = true;
         state.is_connected || state.is_busy
     }
 
-    /// Waits until no buffer is being handled, or until `deadline`.
+    /// Waits until no buffer is being handled or `deadline` passes.
     pub(super) fn await_idle(&self, deadline: Instant) {
         let left = deadline.saturating_duration_since(Instant::now());
         drop(self.changed.wait_timeout_while(self.lock(), left, |state| state.is_busy));
     }
 
-    /// Whether a buffer is being handled: nothing is read meanwhile.
+    /// Returns whether a buffer is being handled. Nothing is read meanwhile.
     pub(super) fn is_busy(&self) -> bool {
         self.lock().is_busy
     }
 
-    /// Whether the broker has accepted a connection that still stands.
+    /// Returns whether there is a connection that the broker has accepted.
     pub(super) fn is_connected(&self) -> bool {
         self.lock().is_connected
     }

@@ -1,29 +1,29 @@
-//! The head of an HTTP/1.1 answer, as a proxy or a WebSocket server sends it [RFC 9112, 4].
+//! Reads the head of an HTTP/1.1 response from a proxy or a WebSocket server [RFC 9112, 4].
 
 use std::io::{self, Read};
 
-/// The longest head that is read, in bytes.
+/// The largest accepted head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// How many characters of a line are kept for messages.
+/// Longer lines are cut to this many characters in messages.
 const MAX_SHOWN: usize = 256;
 
-/// How an HTTP answer begins, or would.
+/// The first bytes of every HTTP response.
 const PREFIX: &[u8] = b"HTTP/";
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug)]
 pub(super) struct Head {
     /// The status code.
     pub(super) status: u16,
     /// The status line, for messages.
     pub(super) status_line: String,
-    /// The bytes that came after the head in the same read.
+    /// The bytes after the head that the same read returned.
     pub(super) rest: Vec<u8>,
     headers: Vec<(String, String)>,
 }
 
-/// Why there is no head.
+/// Why no head could be read.
 #[derive(Debug)]
 pub(super) enum HeadError {
     /// The peer sent something else.
@@ -35,17 +35,17 @@ pub(super) enum HeadError {
 }
 
 impl Head {
-    /// Reads a head up to the blank line.
+    /// Reads a head up to and including the blank line.
     ///
     /// # Errors
-    /// If the peer sends something else, or not all of it until the stream's deadline.
+    /// If the peer sends something else, or not the whole head before the stream's deadline.
     pub(super) fn read(stream: &mut dyn Read) -> Result<Self, HeadError> {
         let mut bytes = Vec::new();
         let mut chunk = [0; 1024];
         loop {
             let n = stream.read(&mut chunk).map_err(HeadError::Io)?;
             bytes.extend_from_slice(&chunk[..n]);
-            // A peer that speaks another protocol may wait for an answer to its first bytes.
+            // Fail early: a peer with another protocol may wait for an answer to its first bytes.
             let shared = bytes.len().min(PREFIX.len());
             if bytes[..shared] != PREFIX[..shared] || bytes.len() > MAX_HEAD {
                 return Err(HeadError::NotHttp);
@@ -71,19 +71,19 @@ impl Head {
         Some(Self { status, status_line: shown(status_line), rest, headers })
     }
 
-    /// The value of the first header of this name.
+    /// Returns the value of the first header of this name.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a header of this name lists the token, in any case [RFC 9110, 5.6.1].
+    /// Returns whether a header of this name lists the token, in any case [RFC 9110, 5.6.1].
     pub(super) fn lists(&self, name: &str, token: &str) -> bool {
         let values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         values.flat_map(|(_, value)| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
     }
 }
 
-/// A text from the network for messages: not long, and without control characters.
+/// Prepares a text from the network for messages: cuts it, and replaces control characters.
 pub(super) fn shown(text: &str) -> String {
     text.trim_end()
         .chars()
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_and_broken_heads_are_told_apart() {
+    fn other_protocols_and_incomplete_heads_have_their_own_errors() {
         let endless = [b"HTTP/1.1 200 OK\r\n".as_slice(), &vec![b'x'; 2 * MAX_HEAD]].concat();
         for bytes in [b"220 mail.example\r\n".as_slice(), b"\x20\x02\0\x01", b"HTTP/1.1 OK\r\n\r\n", &endless] {
             assert!(matches!(Head::read(&mut &*bytes), Err(HeadError::NotHttp)), "{bytes:?}");

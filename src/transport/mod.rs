@@ -1,19 +1,19 @@
-//! Topics and bytes to and from an MQTT broker. Knows no event, no flag and no sentence for people.
+//! Exchanges topics and payloads with an MQTT broker. Does not depend on events, flags or texts for users.
 //!
 //! | file | does |
 //! | --- | --- |
 //! | `session` | keeps a subscription over many connections: backoff, resubscribe |
 //! | `client` | CONNECT, SUBSCRIBE, PUBLISH, DISCONNECT; the only file that names the MQTT library |
-//! | `relay` | owns the connection to the broker: takes messages off the wire, checks and forwards the rest |
-//! | `endpoint` | where the library connects to the relay |
+//! | `relay` | owns the connection to the broker: handles messages, checks and forwards all other packets |
+//! | `endpoint` | the loopback port where the library connects to the relay |
 //! | `gate` | decides whether messages are still handled |
-//! | `buffer` | the bytes that were read and not handled yet |
-//! | `moment` | points in time that no change of the wall clock moves |
+//! | `buffer` | bytes that are read, but not handled yet |
+//! | `moment` | points in time that do not depend on the wall clock |
 //! | `codec` | MQTT packets |
-//! | `dedup` `subscription` | what to subscribe to, and which copy of a message to handle |
-//! | `dial` | the way to the broker; below it `proxy`, `tls`, `websocket` and `stream`, and below these `deadline` |
-//! | `options` `url` `no_proxy` | which broker, and how to reach it |
-//! | `error` `dial_error` | what can go wrong |
+//! | `dedup` `subscription` | which filters to subscribe to, and which copy of a message to handle |
+//! | `dial` | opens the connection to the broker; uses `proxy`, `tls`, `websocket` and `stream`, which use `deadline` |
+//! | `options` `url` `no_proxy` | brokers and connection settings |
+//! | `error` `dial_error` | typed errors |
 
 mod buffer;
 pub(crate) mod client;

@@ -1,19 +1,19 @@
-//! Points in time that no change of the wall clock moves.
+//! Points in time that do not depend on the wall clock.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-/// A point in time since the machine started. It goes on while the machine sleeps, and a step of the wall clock does not
-/// change it.
+/// A point in time, measured since the machine started. The clock runs while the machine sleeps, and steps of the wall clock
+/// do not affect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Moment(Duration);
 
 impl Moment {
-    /// The current time.
+    /// Returns the current time.
     pub(crate) fn now() -> Self {
-        // The monotonic clock of Linux stands still while the machine sleeps; those of others do not.
+        // Linux stops its monotonic clock while the machine sleeps; other systems do not.
         #[cfg(target_os = "linux")]
         const CLOCK: ClockId = ClockId::Boottime;
         #[cfg(not(target_os = "linux"))]
@@ -23,28 +23,29 @@ impl Moment {
         Self(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default()))
     }
 
-    /// How long it has been since then; zero if it is in the future.
+    /// Returns the time since this moment; zero if it is in the future.
     pub(crate) fn elapsed(self) -> Duration {
         Self::now().since(self)
     }
 
-    /// How long after `earlier` this is; zero if it is before.
+    /// Returns the time from `earlier` to this moment; zero if `earlier` is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The wall time of this moment, by what the wall clock shows now. It is never too early: the wall clock is read last.
+    /// Converts to wall time, by the wall clock's present setting. The result is never too early, because the wall clock is
+    /// read last.
     pub(crate) fn to_wall(self) -> Timestamp {
         let elapsed = self.elapsed();
         Timestamp::now().checked_sub(elapsed).unwrap_or(Timestamp::MIN)
     }
 
-    /// In nanoseconds, to be shared between threads.
+    /// Converts to nanoseconds, for atomic variables.
     pub(super) fn to_nanos(self) -> u64 {
         u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// From [`Moment::to_nanos`].
+    /// Converts from [`Moment::to_nanos`].
     pub(super) fn from_nanos(nanos: u64) -> Self {
         Self(Duration::from_nanos(nanos))
     }

@@ -1,9 +1,9 @@
-//! The hosts that are reached without the environment's proxy, in the syntax of curl 7.86 and later.
+//! The hosts that are connected to without the environment's proxy, in the syntax of curl 7.86 and later.
 //!
 //! - Commas or blanks separate the entries. A list that is `*` and nothing else matches every host.
 //! - A DNS name matches itself and every name below it. Case, one leading dot and one trailing dot are ignored.
 //! - An IP address matches itself; `ADDRESS/BITS` matches a network. `/0` means the address itself, as in curl.
-//! - Nothing else has a meaning: not `*.domain`, no port and no brackets.
+//! - Other syntax is not supported: no `*.domain`, no port and no brackets.
 
 use std::net::IpAddr;
 
@@ -14,12 +14,12 @@ use super::url::{BrokerUrl, ServerName};
 pub(crate) struct NoProxy(String);
 
 impl NoProxy {
-    /// Keeps the list. An entry that is not valid matches nothing.
+    /// Wraps the list. Invalid entries match nothing.
     pub(crate) fn parse(list: &str) -> Self {
         Self(list.to_owned())
     }
 
-    /// Whether the broker is reached without the proxy.
+    /// Returns whether the broker is on the list.
     pub(crate) fn excludes(&self, broker: &BrokerUrl) -> bool {
         let mut entries = self.0.split([',', ' ', '\t']).filter(|entry| !entry.is_empty());
         self.0 == "*"

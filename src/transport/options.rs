@@ -1,4 +1,4 @@
-//! Everything that a connection needs to know before it is made.
+//! Connection settings.
 
 use std::fmt;
 #[cfg(any(test, feature = "demo"))]
@@ -12,17 +12,16 @@ use zeroize::Zeroizing;
 use super::no_proxy::NoProxy;
 use super::url::{BrokerUrl, ProxyUrl};
 
-/// A text that is never shown, and wiped from memory when it is dropped.
+/// A string that Debug redacts, and that is wiped from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text over.
     pub(crate) fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself.
+    /// Returns the secret text.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -34,22 +33,22 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How the broker's certificate is checked, and the client's own certificate.
+/// How the broker's certificate is verified, and the client's own certificate.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TlsOptions {
-    /// Certificate authorities to trust instead of the system's.
+    /// File of trusted certificate authorities, instead of the system's.
     pub(crate) cafile: Option<PathBuf>,
-    /// The same, as a directory of hashed files.
+    /// Directory of trusted certificate authorities, as hashed files.
     pub(crate) capath: Option<PathBuf>,
     /// The client's certificate.
     pub(crate) cert: Option<PathBuf>,
-    /// Its private key. If there is none, the certificate's file holds the key.
+    /// The client's private key. `None` if the certificate's file contains it.
     pub(crate) key: Option<PathBuf>,
     /// The private key's passphrase.
     pub(crate) key_password: Option<Secret>,
-    /// Application protocols to offer.
+    /// Application protocols to offer (ALPN).
     pub(crate) alpn: Vec<String>,
-    /// Whether the broker's certificate is not checked at all.
+    /// Whether to accept any certificate of the broker.
     pub(crate) insecure: bool,
 }
 
@@ -67,22 +66,17 @@ pub(crate) enum MqttVersion {
 /// Which connections go through an HTTP proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum ProxyChoice {
-    /// None.
+    /// No connection.
     #[default]
     Direct,
     /// Every connection.
     Always(ProxyUrl),
-    /// The encrypted connections to brokers that the list does not exclude, as with `https_proxy` and `no_proxy`.
-    Environment {
-        /// The proxy.
-        proxy: ProxyUrl,
-        /// The brokers that are reached without it.
-        no_proxy: NoProxy,
-    },
+    /// Encrypted connections to brokers that `no_proxy` does not match, as with the variables `https_proxy` and `no_proxy`.
+    Environment { proxy: ProxyUrl, no_proxy: NoProxy },
 }
 
 impl ProxyChoice {
-    /// The proxy on the way to this broker.
+    /// Returns the proxy for connections to this broker.
     pub(crate) fn proxy_for(&self, broker: &BrokerUrl) -> Option<&ProxyUrl> {
         match self {
             Self::Direct => None,
@@ -97,36 +91,31 @@ impl ProxyChoice {
 /// The options of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// The brokers, in the order in which they are tried.
+    /// The brokers, in the order of the attempts.
     pub(crate) brokers: Vec<BrokerUrl>,
-    /// The MQTT client identifier.
     pub(crate) client_id: String,
-    /// The MQTT user name.
     pub(crate) username: Option<String>,
-    /// The MQTT password.
     pub(crate) password: Option<Secret>,
     /// The MQTT version to use.
     pub(crate) version: MqttVersion,
-    /// The MQTT keep-alive interval: whole seconds, at most 65535.
+    /// The keep-alive interval: whole seconds, at most 65535.
     pub(crate) keepalive: Duration,
-    /// The limit from the name's resolution to the broker's CONNACK.
+    /// The timeout for a broker, from name resolution to its CONNACK.
     pub(crate) connect_timeout: Duration,
     /// How long the broker keeps the session after a disconnect; `None` for a clean session. MQTT 3.1.1 brokers ignore
     /// the duration.
     pub(crate) session_expiry: Option<Duration>,
     /// The largest MQTT packet to accept, in bytes.
     pub(crate) max_packet_size: u32,
-    /// Which connections go through an HTTP proxy.
     pub(crate) proxy: ProxyChoice,
-    /// How encrypted connections are secured.
     pub(crate) tls: TlsOptions,
 }
 
 impl Options {
-    /// The largest packet that MQTT allows: five bytes of fixed header and 268,435,455 bytes after it.
+    /// The largest packet that MQTT allows, in bytes: a fixed header of five bytes and 268,435,455 bytes after it.
     pub(crate) const MAX_PACKET_SIZE: u32 = 268_435_460;
 
-    /// Options for a broker on this machine: no credentials, no TLS, no proxy.
+    /// Returns options for a broker on this machine: no credentials, no TLS, no proxy.
     #[cfg(any(test, feature = "demo"))]
     pub(crate) fn for_local(address: SocketAddr) -> Self {
         Self {
@@ -144,13 +133,14 @@ impl Options {
         }
     }
 
-    /// The same connection with a session that the broker keeps for `expiry` under this client identifier.
+    /// Changes to a session that the broker keeps for `expiry` after a disconnect, with the client identifier `name`.
     pub(crate) fn durable(self, name: String, expiry: Duration) -> Self {
         Self { client_id: name, session_expiry: Some(expiry), ..self }
     }
 }
 
-/// A client identifier that every MQTT 3.1.1 server must accept: at most 23 letters and digits [MQTT-3.1.3-5].
+/// Returns a random client identifier that every MQTT 3.1.1 server must accept: at most 23 letters and digits
+/// [MQTT-3.1.3-5].
 pub(crate) fn fresh_client_id() -> String {
     let random = Uuid::new_v4().simple().to_string();
     format!("rtcomm{}", &random[..17])
@@ -174,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environments_proxy_is_for_encrypted_connections_to_hosts_that_are_not_excluded() {
+    fn the_environments_proxy_is_used_for_encrypted_connections_to_hosts_that_are_not_excluded() {
         let proxy: ProxyUrl = "http://proxy".parse().expect("a proxy URL");
         let environment = ProxyChoice::Environment { proxy: proxy.clone(), no_proxy: NoProxy::parse("example.com") };
         for (choice, url, expected) in [

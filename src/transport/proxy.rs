@@ -1,4 +1,4 @@
-//! The tunnel through an HTTP proxy [RFC 9110, 9.3.6].
+//! Opens a tunnel through an HTTP proxy [RFC 9110, 9.3.6].
 
 use std::io::{self, Write as _};
 
@@ -11,10 +11,10 @@ use super::error::{DialError, DialStep, Peer, ProxyError};
 use super::http::{Head, HeadError};
 use super::url::{BrokerUrl, ProxyUrl};
 
-/// Asks the proxy at the other end of `stream` for a tunnel to the broker. Then the stream leads to the broker.
+/// Requests a tunnel to the broker from the proxy at the other end of `stream`. Afterwards the stream leads to the broker.
 ///
 /// # Errors
-/// If the proxy makes none until the stream's deadline.
+/// If the proxy does not open the tunnel before the stream's deadline.
 pub(super) fn open_tunnel(stream: &mut DeadlineStream, proxy: &ProxyUrl, broker: &BrokerUrl) -> Result<(), DialError> {
     let target = broker.tunnel_target();
     let mut request = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
@@ -31,7 +31,7 @@ pub(super) fn open_tunnel(stream: &mut DeadlineStream, proxy: &ProxyUrl, broker:
         HeadError::Io(error) => io_error(error),
     })?;
     match head.status {
-        // In MQTT and in TLS the client speaks first, so nothing can follow the head yet.
+        // Nothing can follow the head yet, because in MQTT and TLS the client speaks first.
         200..300 if head.rest.is_empty() => Ok(()),
         200..300 => Err(DialError::Proxy(ProxyError::NotHttp)),
         407 if proxy.credentials().is_some() => Err(DialError::Proxy(ProxyError::AuthenticationFailed)),
@@ -57,7 +57,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// What a proxy with this answer leads to, and the request that it received.
+    /// Opens a tunnel through a proxy that answers with `answer`. Returns the outcome and the received request.
     fn open(url: &str, answer: &'static [u8], limit: Duration) -> (Result<(), DialError>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tunnel_is_asked_for_with_the_credentials_of_the_url() {
+    fn the_request_contains_the_credentials_of_the_url() {
         let answer = b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n";
         let (outcome, request) = open("http://ops:hunter2@h", answer, Duration::from_secs(30));
         outcome.expect("a tunnel");

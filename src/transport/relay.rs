@@ -1,20 +1,21 @@
-//! Owns the connection to the broker, and stands between it and the MQTT library.
+//! Owns the connection to the broker, and relays it to the MQTT library.
 //!
-//! The library keeps the conversation: CONNECT, SUBSCRIBE, PUBLISH, DISCONNECT. It is connected to the relay over loopback
-//! socket. Messages never reach it: the relay takes them off the wire, has them handled and acknowledges them. The reasons:
-//! the library needs 8 to 11 system calls for a message, acknowledges inside a callback under a lock of the whole process,
-//! trusts the bytes that it receives, and keeps to itself what the broker says.
+//! The library sends CONNECT, SUBSCRIBE, PUBLISH and DISCONNECT. It is connected to the relay by a loopback socket. It
+//! receives no messages: the relay handles and acknowledges them itself, because the library needs 8 to 11 system calls per
+//! message, acknowledges inside a callback under a process-wide lock, trusts the bytes that it receives, and hides the
+//! broker's reason codes.
 //!
 //! * The **reader** ([`reader`]) of a connection reads from the broker into one buffer, decodes and checks every packet, and
-//!   has messages handled as they stand in the buffer. At the end of the buffer it has the records written, and then sends
-//!   all acknowledgements at once. If records cannot be written it waits, and nothing is read meanwhile.
-//! * The **forwarder** ([`library`]) passes on what the library sends, and keeps the connection alive, also while the reader
-//!   waits.
+//!   passes messages to the handler while they are still in that buffer. At the end of the buffer it calls
+//!   [`MessageHandler::commit`], which writes the records, and then sends all acknowledgements at once. While records cannot
+//!   be written, the reader blocks and reads nothing.
+//! * The **forwarder** ([`library`]) forwards what the library sends, and sends the pings that keep the connection alive,
+//!   also while the reader is blocked.
 //!
-//! The library connects to the relay once and never sees that connection fail: whatever happens to the broker, it is
-//! answered until it disconnects. A new connection to the broker begins with the CONNECT that it sent. The reasons: it frees
-//! twice what it cannot write, closes a refused socket twice, takes a second to notice a new socket, and keeps a core busy
-//! while it has none.
+//! The library connects to the relay once and never sees that connection fail: the relay answers it until it disconnects,
+//! whatever happens to the broker. A new connection to the broker begins with the CONNECT that the library sent. A failing
+//! connection would expose defects of the library: it frees memory twice after a failed write, closes a refused socket
+//! twice, notices a new socket only after up to a second, and uses a whole core while it has no socket.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -43,50 +44,51 @@ use reader::Reader;
 pub use reader::Replayed;
 pub(crate) use reader::replay;
 
-/// Whether messages are acknowledged to the broker.
+/// What the reader does about acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ack {
-    /// They are.
+    /// Acknowledge the messages.
     Send,
-    /// They are not, and neither is any message after them: the connection can only be left.
+    /// Acknowledge neither these messages nor any later ones: the connection can only be closed.
     Withhold,
 }
 
-/// Handles messages, one after the other, on the reader's thread. It may wait for as long as it likes.
+/// Handles messages one by one, on the reader's thread. It may block.
 pub(crate) trait MessageHandler: Send {
-    /// Handles a message, which was read at this time. It need not be safe before [`MessageHandler::commit`] returns.
+    /// Handles a message that was read at `received`. The message need not be written before [`MessageHandler::commit`]
+    /// returns.
     fn message(&mut self, message: &Publish<'_>, received: Timestamp) -> Ack;
 
-    /// Handles a message that is too large to be received: its payload is missing.
+    /// Handles a message that exceeds the packet size limit. Its payload is empty.
     fn oversized(&mut self, message: &Publish<'_>, size: PacketSize, received: Timestamp) -> Ack;
 
-    /// Makes safe all that was handled: acknowledgements are sent after it.
+    /// Writes everything that was handled. Acknowledgements are sent afterwards.
     fn commit(&mut self) -> Ack;
 }
 
-/// The size of a packet that is too large. In bytes.
+/// The size of a packet that exceeds the limit, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PacketSize {
     pub(crate) packet: usize,
-    /// The largest that is accepted.
+    /// The largest accepted size.
     pub(crate) limit: usize,
 }
 
-/// A handler that outlives a connection. One reader at a time holds it.
+/// A handler that outlives connections. One reader at a time locks it.
 pub(crate) type SharedHandler = Arc<Mutex<dyn MessageHandler>>;
 
 /// The outcome of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Published {
-    /// The broker took it, or it was sent with QoS 0.
+    /// The broker acknowledged it, or it was sent with QoS 0.
     Accepted,
-    /// The broker took it, and nobody subscribes to its topic (MQTT 5, 3.4.2.1).
+    /// The broker acknowledged it, but nobody subscribes to its topic (MQTT 5, 3.4.2.1).
     NoMatchingSubscribers,
     /// The broker refused it.
     Denied(BrokerReason),
-    /// It was not sent: the broker accepts no packet of this size. In bytes.
+    /// It was not sent, because it exceeds the broker's maximum packet size. Sizes are in bytes.
     TooLarge { size: usize, largest: u32 },
-    /// It was not sent: the connection ended before.
+    /// It was not sent, because the connection had ended.
     NotSent,
     /// The connection ended before the broker acknowledged it.
     Lost,
@@ -95,54 +97,54 @@ pub(crate) enum Published {
 /// The outcome of a SUBSCRIBE for one filter: the granted QoS, or the refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subscribed {
-    /// The filter, as it was sent.
+    /// The filter as it was sent.
     pub(super) filter: String,
     pub(super) granted: Result<u8, BrokerReason>,
 }
 
-/// What the relay reports to the client, in the order of the wire.
+/// What the relay reports to the client, in the order in which it happens.
 #[derive(Debug)]
 pub(super) enum RelayEvent {
     /// The broker accepted the connection.
     Accepted(Accepted),
     Subscribed(Subscribed),
-    /// The broker answered [`Relay::ask`]. What it sent before is handled.
+    /// The broker answered [`Relay::ping`]. Everything that it sent before is handled.
     Answered,
-    /// The broker sends nothing more.
+    /// The connection ended; no event follows.
     Ended(ConnectionEnd),
 }
 
-/// An accepted connection: the CONNACK's content (MQTT 5, 3.2.2).
+/// The content of a CONNACK that accepts the connection (MQTT 5, 3.2.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub(crate) session_present: bool,
     pub(crate) limits: Limits,
 }
 
-/// What the broker limits or changes (MQTT 5, 3.2.2.3). MQTT 3.1.1 says nothing of it.
+/// Limits and settings that the broker imposes (MQTT 5, 3.2.2.3). MQTT 3.1.1 has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each property")]
 pub(crate) struct Limits {
-    /// The session expiry that replaces the requested one.
+    /// Replaces the requested session expiry interval.
     pub(crate) session_expiry: Option<Duration>,
-    /// How many publications may be unacknowledged.
+    /// The number of publications that may be unacknowledged at a time.
     pub(crate) receive_maximum: u16,
-    /// The highest QoS that we may publish with.
+    /// The highest QoS for publications.
     pub(crate) maximum_qos: u8,
     pub(crate) retain_available: bool,
-    /// The largest packet that we may send, in bytes.
+    /// The largest packet that the broker accepts, in bytes.
     pub(crate) maximum_packet_size: Option<u32>,
-    /// The client identifier that replaces ours.
+    /// Replaces our client identifier.
     pub(crate) assigned_client_id: Option<String>,
     pub(crate) wildcard_subscriptions: bool,
     pub(crate) subscription_identifiers: bool,
     pub(crate) shared_subscriptions: bool,
-    /// The keep-alive interval that replaces ours; zero for none.
+    /// Replaces our keep-alive interval; zero means that the broker has none.
     pub(crate) server_keep_alive: Option<Duration>,
 }
 
 impl Default for Limits {
-    /// What holds if the broker says nothing.
+    /// Returns the limits that apply if the CONNACK has no properties.
     fn default() -> Self {
         Self {
             session_expiry: None,
@@ -159,32 +161,32 @@ impl Default for Limits {
     }
 }
 
-/// What a relay needs to know.
+/// The settings of a relay.
 pub(super) struct RelayOptions {
     pub(super) version: Version,
     pub(super) keepalive: Duration,
-    /// The largest packet that we accept, in bytes.
+    /// The largest packet to accept, in bytes.
     pub(super) max_packet_size: usize,
     pub(super) subscription: Arc<Subscription>,
     pub(super) handler: SharedHandler,
     pub(super) gate: Arc<Gate>,
-    /// The identifiers of QoS 2 messages that were handled and not released yet [MQTT-4.3.3-10]. They outlive a
-    /// connection as the session does.
+    /// Identifiers of QoS 2 messages that are handled, but not released yet [MQTT-4.3.3-10]. They outlive a connection, as
+    /// the session does.
     pub(super) unreleased: Arc<Mutex<HashSet<u16>>>,
-    /// Whether the kernel is to acknowledge at once what it receives: see [`BrokerWriter::acknowledge_at_once`].
+    /// Whether the kernel sends TCP acknowledgements at once: see [`BrokerWriter::acknowledge_at_once`].
     pub(super) acknowledges_at_once: bool,
-    /// Called on the reader's thread with each event.
+    /// Called with each event, on the reader's thread.
     pub(super) report: Box<dyn FnMut(RelayEvent) + Send>,
 }
 
-/// A connection to the broker that is relayed to the library.
+/// A connection to the broker, relayed to the library.
 #[derive(Debug)]
 pub(super) struct Relay {
     connection: Arc<Connection>,
     reader: Worker,
 }
 
-/// A thread whose end can be waited for.
+/// A thread whose end can be awaited.
 #[derive(Debug)]
 struct Worker(Receiver<Infallible>);
 
@@ -198,60 +200,60 @@ impl Worker {
         Ok(Self(end))
     }
 
-    /// Waits until it has ended, or until `deadline`; whether it has.
+    /// Waits until the thread has ended or `deadline` passes. Returns whether it has ended.
     fn await_end(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         self.0.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
-type OnPublished = Box<dyn FnOnce(Published) + Send>;
+type OnOutcome = Box<dyn FnOnce(Published) + Send>;
 
-/// What the threads have in common.
+/// The state that reader, forwarder and client share.
 struct Connection {
     writer: Arc<BrokerWriter>,
     requests: Mutex<Requests>,
-    /// Each PINGREQ that is not answered yet.
+    /// The unanswered PINGREQs, oldest first.
     pings: Mutex<VecDeque<Ping>>,
     gate: Arc<Gate>,
     times: Times,
-    /// How many messages were handled.
+    /// The number of handled messages.
     messages: AtomicU64,
-    /// How many of them were retained.
+    /// The number of handled retained messages.
     retained: AtomicU64,
 }
 
-/// A PINGREQ.
+/// A PINGREQ that was sent.
 #[derive(Debug, Clone, Copy)]
 struct Ping {
     sent: Moment,
-    /// Whether its answer is reported.
+    /// Whether the answer is reported as [`RelayEvent::Answered`].
     is_reported: bool,
 }
 
-/// What was handed to the library and is not answered yet.
+/// The library's requests that have no outcome yet.
 #[derive(Default)]
 struct Requests {
-    /// Publications that the library has not written yet, in their order.
-    unsent: VecDeque<OnPublished>,
+    /// Publications that the library has not sent yet, in order.
+    unsent: VecDeque<OnOutcome>,
     /// Publications by packet identifier.
-    unacknowledged: HashMap<u16, OnPublished>,
-    /// SUBSCRIBE packets by packet identifier: their filters.
+    unacknowledged: HashMap<u16, OnOutcome>,
+    /// The filters of unanswered SUBSCRIBE packets, by packet identifier.
     subscribing: HashMap<u16, String>,
     /// Whether the connection has ended.
-    is_over: bool,
+    has_ended: bool,
 }
 
-/// When something last happened on the connection, in [`Moment::to_nanos`].
+/// The times of the connection's last activities, as [`Moment::to_nanos`].
 #[derive(Debug, Default)]
 struct Times {
     sent: AtomicU64,
     read: AtomicU64,
     /// When the last PINGREQ was sent.
     pinged: AtomicU64,
-    /// The last proof that nothing is missing that was published before.
-    proof: AtomicU64,
-    /// The keep-alive interval that holds, in nanoseconds.
+    /// All messages that were published before this time have arrived.
+    complete_until: AtomicU64,
+    /// The keep-alive interval in force, in nanoseconds.
     keepalive: AtomicU64,
 }
 
@@ -274,10 +276,10 @@ impl Times {
 }
 
 impl Relay {
-    /// Begins a connection to the broker with the library's CONNECT.
+    /// Starts the reader, and sends the library's CONNECT to the broker.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// If the thread cannot be started.
     pub(super) fn start(stream: BrokerStream, library: &LibraryLink, options: RelayOptions) -> std::io::Result<Self> {
         let (from_broker, writer) = stream.split();
         let connection = Arc::new(Connection::new(writer, &options));
@@ -287,62 +289,62 @@ impl Relay {
         Ok(Self { connection, reader })
     }
 
-    /// Registers a publication that the library is given next. `then` is called with its outcome, on one of the relay's
-    /// threads and in the order of the wire.
-    pub(super) fn expect_publication(&self, then: impl FnOnce(Published) + Send + 'static) {
+    /// Registers the publication that the library is given next. `on_outcome` is called with its outcome, on one of the
+    /// relay's threads. Outcomes come in the order of the broker's answers.
+    pub(super) fn expect_publication(&self, on_outcome: impl FnOnce(Published) + Send + 'static) {
         let mut requests = self.connection.requests();
-        if requests.is_over {
+        if requests.has_ended {
             drop(requests);
-            return then(Published::NotSent);
+            return on_outcome(Published::NotSent);
         }
-        requests.unsent.push_back(Box::new(then));
+        requests.unsent.push_back(Box::new(on_outcome));
     }
 
-    /// Withdraws the publication that was registered last: the library does not take it.
+    /// Withdraws the last registered publication, because the library did not accept it.
     pub(super) fn withdraw_publication(&self) {
         let last = self.connection.requests().unsent.pop_back();
-        if let Some(then) = last {
-            then(Published::NotSent);
+        if let Some(on_outcome) = last {
+            on_outcome(Published::NotSent);
         }
     }
 
-    /// When the broker was read from last.
+    /// Returns the time of the last read.
     pub(super) fn read_at(&self) -> Moment {
         Times::get(&self.connection.times.read)
     }
 
-    /// The last proof that the stream is complete.
-    pub(super) fn proof(&self) -> Moment {
-        Times::get(&self.connection.times.proof)
+    /// Returns the time up to which all published messages have arrived.
+    pub(super) fn complete_until(&self) -> Moment {
+        Times::get(&self.connection.times.complete_until)
     }
 
-    /// How many messages were handled.
+    /// Returns the number of handled messages.
     pub(super) fn messages(&self) -> u64 {
         self.connection.messages.load(Ordering::Relaxed)
     }
 
-    /// How many retained messages were handled.
+    /// Returns the number of handled retained messages.
     pub(super) fn retained(&self) -> u64 {
         self.connection.retained.load(Ordering::Relaxed)
     }
 
-    /// Asks the broker for a sign of life. Its answer is [`RelayEvent::Answered`].
-    pub(super) fn ask(&self) {
+    /// Sends a PINGREQ. Its answer is reported as [`RelayEvent::Answered`].
+    pub(super) fn ping(&self) {
         self.connection.ping(true);
     }
 
-    /// Since when the reader has been waiting for the broker; now, if it is not.
+    /// Returns the time of the last read, or the current time while messages are being handled.
     pub(super) fn waiting_since(&self) -> Moment {
         if self.connection.gate.is_busy() { Moment::now() } else { Times::get(&self.connection.times.read) }
     }
 
-    /// Ends the connection to the broker, which then finds it closed.
+    /// Closes the connection to the broker.
     pub(super) fn close(&self) {
         self.connection.writer.close();
     }
 
-    /// Waits until the broker has ended the connection, or until `deadline`.
-    pub(super) fn await_broker(&self, deadline: Instant) -> bool {
+    /// Waits until the reader has ended or `deadline` passes. Returns whether it has ended.
+    pub(super) fn await_reader(&self, deadline: Instant) -> bool {
         self.reader.await_end(deadline)
     }
 }
@@ -351,7 +353,7 @@ impl Connection {
     fn new(writer: Arc<BrokerWriter>, options: &RelayOptions) -> Self {
         let now = Moment::now();
         let times = Times::default();
-        for slot in [&times.sent, &times.read, &times.proof] {
+        for slot in [&times.sent, &times.read, &times.complete_until] {
             Times::set(slot, now);
         }
         times.set_keepalive(options.keepalive);
@@ -366,9 +368,9 @@ impl Connection {
         }
     }
 
-    /// Asks the broker for a sign of life.
+    /// Sends a PINGREQ.
     fn ping(&self, is_reported: bool) {
-        // Hold the lock while sending: the answers come in the order of the requests, and not before they are noted.
+        // Hold the lock while sending: answers come in the order of the requests, and not before the request is noted.
         let mut pings = lock(&self.pings);
         let now = Moment::now();
         pings.push_back(Ping { sent: now, is_reported });
@@ -380,27 +382,27 @@ impl Connection {
         lock(&self.requests)
     }
 
-    /// Sends to the broker. A failure shows when the reader finds the connection ended.
+    /// Sends to the broker. Ignores errors: the reader finds the connection ended.
     fn send(&self, packets: &[u8]) {
         if self.writer.send(packets).is_ok() {
             Times::set(&self.times.sent, Moment::now());
         }
     }
 
-    /// Ends the connection: gives every publication its outcome. Returns the identifiers of the SUBSCRIBE packets that are
-    /// not answered.
+    /// Closes the connection, and reports the outcome of every pending publication. Returns the packet identifiers of the
+    /// unanswered SUBSCRIBEs.
     fn finish(&self) -> Vec<u16> {
         let mut requests = self.requests();
-        requests.is_over = true;
+        requests.has_ended = true;
         let subscribing = std::mem::take(&mut requests.subscribing);
         let unacknowledged = std::mem::take(&mut requests.unacknowledged);
         let unsent = std::mem::take(&mut requests.unsent);
         drop(requests);
-        for then in unacknowledged.into_values() {
-            then(Published::Lost);
+        for on_outcome in unacknowledged.into_values() {
+            on_outcome(Published::Lost);
         }
-        for then in unsent {
-            then(Published::NotSent);
+        for on_outcome in unsent {
+            on_outcome(Published::NotSent);
         }
         self.writer.close();
         self.gate.set_connected(false);

@@ -1,8 +1,8 @@
-//! A subscription kept alive over many connections, by a thread of its own.
+//! A session: one subscription that survives lost connections. It has its own thread.
 //!
-//! The thread connects, subscribes, waits for every answer, and reports what happens as [`SessionEvent`]s. After a loss it
-//! reconnects for as long as it is allowed to, ever more slowly; a connection must last before the next loss is treated as
-//! the first. The first connection fails at once if it cannot be made.
+//! The thread connects, subscribes, and reports what happens as [`SessionEvent`]s. After a lost connection it reconnects
+//! with exponential backoff, as often as [`Retries`] allows. A connection must last for [`STABLE_AFTER`] before the backoff
+//! starts over. If the first connection fails, the session ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,43 +21,45 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause before reconnecting.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a connection must last before the pauses start over.
+/// How long a connection must last before the backoff starts over.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
-/// How long the end of a connection may take.
+/// How long closing the connection may take.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What happens to a session.
+/// What a session reports.
 #[derive(Debug)]
 pub(crate) enum SessionEvent {
     /// The broker accepted the connection.
     Connected(Connected),
-    /// Every filter is subscribed to, but for the refused ones: what is published from now on arrives.
+    /// The broker granted the subscription, perhaps in part. Messages that are published from now on arrive.
     Ready {
         granted: Granted,
-        /// When the SUBACK was read: nothing is promised of what was published before.
+        /// When the SUBACK was read. Messages published before may be missing.
         since: Moment,
     },
-    /// The retained messages of the filter that is to be listed are handled.
+    /// The retained messages of [`Subscription::listing`] are handled.
     Settled,
-    /// The connection was lost. If it had been ready, nothing is missing that was published before `complete_until`.
+    /// The connection was lost. No message that was published before `complete_until` is missing, if the subscription was
+    /// granted.
     Lost {
         end: ConnectionEnd,
         complete_until: Option<Moment>,
-        /// How many connections in a row ended soon and for this reason before this one.
+        /// The number of preceding connections that ended early for the same reason.
         repetitions: u32,
-        /// Whether it delivered nothing, or always ends at the same message.
+        /// Whether the connection delivered no message, or ended with a protocol error, which the same message may cause
+        /// again.
         was_useless: bool,
-        /// Whether no reconnect is allowed, so that the session ends.
+        /// Whether the session ends, because no reconnect is allowed.
         is_final: bool,
     },
-    /// Reconnecting failed for a reason that was not reported yet.
+    /// Reconnecting failed, for a new reason.
     Retrying(SessionError),
-    /// The connection has lasted.
+    /// The connection has lasted for [`STABLE_AFTER`].
     Stable,
 }
 
-/// Why a session cannot go on.
+/// Why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SessionError {
     Connect(ConnectFailures),
@@ -66,16 +68,16 @@ pub(crate) enum SessionError {
     Lost(ConnectionEnd),
 }
 
-/// How often to reconnect.
+/// The limit of consecutive reconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retries {
     Unlimited,
-    /// So many times in a row.
+    /// At most this many.
     AtMost(u32),
 }
 
 impl Retries {
-    /// Whether one more reconnect is allowed after `tries`.
+    /// Returns whether another reconnect is allowed after `tries`.
     fn allow(self, tries: u32) -> bool {
         match self {
             Self::Unlimited => true,
@@ -84,15 +86,15 @@ impl Retries {
     }
 }
 
-/// A running session; it ends when [`Session::stop`] is called or when it fails.
+/// A running session. It ends when [`Session::stop`] is called or when it fails.
 pub(crate) struct Session {
     canceller: Canceller,
     gate: Arc<Gate>,
 }
 
 impl Session {
-    /// Starts the thread. `report` is called there with each event, and `end` at last: with an error if the session cannot go
-    /// on, without one if it was stopped.
+    /// Starts the thread, which calls `report` with each event, and `end` at the end: with an error, or with `Ok` if the
+    /// session was stopped.
     pub(crate) fn start(
         options: Options,
         subscription: Subscription,
@@ -113,14 +115,15 @@ impl Session {
             report,
             pauses: Pauses::new(),
             tries: 0,
-            short: None,
+            short_lived: None,
             granted: None,
         };
         std::thread::spawn(move || end(worker.run()));
         Self { canceller, gate }
     }
 
-    /// Has no further message handled, and ends the connection in order. Returns whether there is one, which takes a moment.
+    /// Stops handling messages, and closes the connection in the background. Returns whether there is a connection to close,
+    /// which takes a moment.
     pub(crate) fn stop(&self) -> bool {
         let is_connected = self.gate.close();
         self.canceller.cancel();
@@ -136,55 +139,57 @@ struct Worker<R> {
     retries: Retries,
     report: R,
     pauses: Pauses,
-    /// How many reconnects were tried since one succeeded.
+    /// The number of reconnects since the last one that succeeded.
     tries: u32,
-    /// Why the last connection ended, if it did not last, and how many before it did so for the same reason.
-    short: Option<(ConnectionEnd, u32)>,
-    /// What the broker granted last, if it did.
+    /// If the last connection ended early: its reason, and the number of connections before it that ended for the same
+    /// reason.
+    short_lived: Option<(ConnectionEnd, u32)>,
+    /// The last grant.
     granted: Option<Granted>,
 }
 
-/// How a step ends the session, if it does: without an error if it was stopped.
-type Stopped = Result<(), SessionError>;
+/// How the session ends: with an error, or with `Ok` if it was stopped.
+type SessionEnd = Result<(), SessionError>;
 
 impl<R: FnMut(SessionEvent)> Worker<R> {
     fn run(mut self) -> Result<(), SessionError> {
-        let Err(end) = self.keep_alive();
+        let Err(end) = self.run_connections();
         self.client.disconnect(DISCONNECT_TIMEOUT);
         end
     }
 
     /// Connects, subscribes and reconnects until the session ends.
-    fn keep_alive(&mut self) -> Result<std::convert::Infallible, Stopped> {
-        let connected = self.client.connect().map_err(|failure| stopped(SessionError::Connect(failure)))?;
+    fn run_connections(&mut self) -> Result<std::convert::Infallible, SessionEnd> {
+        let connected = self.client.connect().map_err(|failure| session_end(SessionError::Connect(failure)))?;
         let is_resumed = connected.accepted.session_present;
         (self.report)(SessionEvent::Connected(connected));
-        // What a kept session is subscribed to may be what another run wanted.
+        // Always subscribe: the kept session may have the filters of an earlier run.
         let mut subscribed = self.client.subscribe();
         loop {
             let (end, complete_until) = match subscribed {
                 Ok(granted) => self.stay_ready(granted)?,
-                // A kept session has delivered already: its connection is lost as any other is.
-                Err(SubscribeError::Ended(end)) if is_resumed => (end, self.client.proof()),
-                Err(error) => return Err(stopped(SessionError::Subscribe(error))),
+                // A resumed session may have delivered messages already, so treat this as a lost connection.
+                Err(SubscribeError::Ended(end)) if is_resumed => (end, self.client.complete_until()),
+                Err(error) => return Err(session_end(SessionError::Subscribe(error))),
             };
             subscribed = Ok(self.recover(end, complete_until)?);
         }
     }
 
-    /// Waits until a connection that is ready ends; returns how, and up to when the stream is complete.
-    fn stay_ready(&mut self, granted: Granted) -> Result<(ConnectionEnd, Option<Moment>), Stopped> {
+    /// Reports the subscription as ready, and waits until the connection ends. Returns the reason, and the time up to which
+    /// all published messages have arrived.
+    fn stay_ready(&mut self, granted: Granted) -> Result<(ConnectionEnd, Option<Moment>), SessionEnd> {
         self.granted = Some(granted.clone());
         let since = self.client.read_at().unwrap_or_else(Moment::now);
         (self.report)(SessionEvent::Ready { granted, since });
         let stable = Instant::now() + STABLE_AFTER;
         match self.settle().unwrap_or_else(|| self.await_end(stable)) {
-            ClientEvent::Ended(end) => Ok((end, self.client.proof().map(|proof| proof.max(since)))),
+            ClientEvent::Ended(end) => Ok((end, self.client.complete_until().map(|moment| moment.max(since)))),
             ClientEvent::Cancelled => Err(Ok(())),
         }
     }
 
-    /// Waits until all retained messages have come, if a filter is to be listed. Returns what ends the wait before.
+    /// Waits until all retained messages of a listing are handled. Returns the event that ended the wait early, if any.
     fn settle(&mut self) -> Option<ClientEvent> {
         if !self.has_listing {
             return None;
@@ -196,28 +201,28 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
         end
     }
 
-    /// Waits until the connection ends or the session is stopped. Reports that the connection has lasted until `stable`.
+    /// Waits until the connection ends or the session is stopped. Reports the connection as stable at `stable`.
     fn await_end(&mut self, stable: Instant) -> ClientEvent {
         if let Some(event) = self.client.await_end(Some(stable)) {
             return event;
         }
-        (self.pauses, self.short) = (Pauses::new(), None);
+        (self.pauses, self.short_lived) = (Pauses::new(), None);
         (self.report)(SessionEvent::Stable);
         self.client.await_end(None).unwrap_or(ClientEvent::Cancelled)
     }
 
-    /// Reconnects until the subscription stands again.
-    fn recover(&mut self, end: ConnectionEnd, complete_until: Option<Moment>) -> Result<Granted, Stopped> {
-        let is_poisoned = matches!(end, ConnectionEnd::Protocol(_));
-        let was_useless = is_poisoned || self.client.messages() == 0;
-        let repetitions = match &self.short {
+    /// Reconnects until the subscription is granted again.
+    fn recover(&mut self, end: ConnectionEnd, complete_until: Option<Moment>) -> Result<Granted, SessionEnd> {
+        let is_protocol_error = matches!(end, ConnectionEnd::Protocol(_));
+        let was_useless = is_protocol_error || self.client.messages() == 0;
+        let repetitions = match &self.short_lived {
             Some((before, count)) if *before == end => count + 1,
             _ => 0,
         };
-        if !is_poisoned || repetitions == 0 {
+        if !is_protocol_error || repetitions == 0 {
             self.tries = 0;
         }
-        self.short = Some((end.clone(), repetitions));
+        self.short_lived = Some((end.clone(), repetitions));
         let is_final = !self.retries.allow(self.tries);
         (self.report)(SessionEvent::Lost { end: end.clone(), complete_until, repetitions, was_useless, is_final });
         let mut last = SessionError::Lost(end);
@@ -234,7 +239,7 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
             }
             match self.reconnect() {
                 Ok(granted) => return Ok(granted),
-                Err(error) if !may_succeed_later(&error) => return Err(stopped(error)),
+                Err(error) if !may_succeed_later(&error) => return Err(session_end(error)),
                 Err(error) if error != last => {
                     last = error;
                     (self.report)(SessionEvent::Retrying(last.clone()));
@@ -256,8 +261,8 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
     }
 }
 
-/// How an error ends the session: not at all if it is that the session was stopped.
-fn stopped(error: SessionError) -> Stopped {
+/// Converts an error to the end of the session: `Ok` if the session was cancelled.
+fn session_end(error: SessionError) -> SessionEnd {
     match error {
         SessionError::Subscribe(SubscribeError::Cancelled) => Ok(()),
         SessionError::Connect(failures) if failures.last.error == ConnectError::Cancelled => Ok(()),
@@ -265,7 +270,7 @@ fn stopped(error: SessionError) -> Stopped {
     }
 }
 
-/// Whether the same reconnect may succeed a moment later.
+/// Returns whether another attempt may succeed later.
 fn may_succeed_later(error: &SessionError) -> bool {
     match error {
         SessionError::Connect(failures) => failures.last.error.may_differ_elsewhere(),
@@ -279,7 +284,8 @@ fn may_succeed_later(error: &SessionError) -> bool {
     }
 }
 
-/// Ever longer pauses, each shortened by up to a half at random, so that many clients do not return at the same time.
+/// Exponential backoff. Each pause is shortened at random by up to one half, so that many clients do not reconnect at the
+/// same time.
 struct Pauses(Duration);
 
 impl Pauses {
@@ -294,14 +300,14 @@ impl Pauses {
     }
 }
 
-/// Makes the broker forget the session that it keeps for the options' client identifier.
+/// Discards the session that the broker keeps for the client identifier.
 ///
 /// # Errors
 /// As [`Client::connect`].
 pub(crate) fn forget(options: Options, handler: SharedHandler) -> Result<(), ConnectFailures> {
-    let nothing = Subscription { filters: Vec::new(), qos: 0, listing: None, group: None, allow_partial: false };
+    let no_filters = Subscription { filters: Vec::new(), qos: 0, listing: None, group: None, allow_partial: false };
     let clean = Options { session_expiry: None, ..options };
-    let mut client = Client::new(clean, Purpose::Receive, nothing, handler, Arc::default(), Arc::new(|_| {}));
+    let mut client = Client::new(clean, Purpose::Receive, no_filters, handler, Arc::default(), Arc::new(|_| {}));
     client.connect()?;
     client.disconnect(DISCONNECT_TIMEOUT);
     Ok(())

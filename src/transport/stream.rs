@@ -1,8 +1,8 @@
-//! A connection to the broker as the layers above use it: over TCP or TLS, perhaps in WebSocket frames.
+//! A connection to the broker: TCP, perhaps with TLS, perhaps with WebSocket frames.
 //!
-//! One thread reads while several others send. Nobody blocks while sending: what the socket does not take now waits in a
-//! queue, and a thread that lives as long as the queue sends it. The reader cannot do that on the side, because over plain
-//! TCP it waits in recv(2), the one system call per read, which only incoming bytes end.
+//! One thread reads while several others send. Sending never blocks: the bytes that the socket does not accept go to a
+//! queue, and a `drain` thread sends them. It ends when the queue is empty. The reader cannot send the queue, because over
+//! plain TCP it blocks in recv(2), the only system call per read, until bytes arrive.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -21,16 +21,16 @@ use super::tls::is_end_of_stream;
 use super::websocket::{self, Decoder};
 use crate::sync::lock;
 
-/// How often a thread that sends the queue checks whether anyone still uses the connection.
+/// How often a `drain` thread checks whether anyone still uses the connection.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often [`BrokerWriter::flush`] checks whether the reader has finished a TLS handshake message.
 const HANDSHAKE_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How many bytes may wait before pings are no longer answered, so that a server that only pings cannot fill the memory.
+/// Pings are not answered while more bytes than this are queued, so that a server that only pings cannot exhaust memory.
 const MAX_UNSENT_BEFORE_PONG: usize = 64 * 1024;
 
-/// How much memory an empty queue keeps.
+/// The capacity that an empty queue keeps, in bytes.
 const KEPT_QUEUE_CAPACITY: usize = 64 * 1024;
 
 #[cfg(target_os = "linux")]
@@ -43,28 +43,28 @@ const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT;
 #[derive(Debug)]
 pub(super) struct BrokerStream {
     socket: TcpStream,
-    /// The TLS session. The socket is nonblocking if there is one.
+    /// The TLS session, if any. Its socket is nonblocking.
     tls: Option<SslStream<DeadlineStream>>,
-    /// With WebSocket framing: the bytes that came after the server's answer.
+    /// With WebSocket framing: the bytes after the server's answer.
     websocket: Option<Vec<u8>>,
 }
 
 impl BrokerStream {
-    /// A connection without TLS; `websocket` holds the bytes after the handshake if the connection is framed.
+    /// Creates a connection without TLS. With WebSocket framing, `websocket` holds the bytes after the handshake.
     pub(super) fn plain(socket: TcpStream, websocket: Option<Vec<u8>>) -> Self {
         Self { socket, tls: None, websocket }
     }
 
-    /// A connection with TLS.
+    /// Creates a connection with TLS.
     ///
     /// # Errors
-    /// If there is no file descriptor left.
+    /// If the socket cannot be duplicated.
     pub(super) fn encrypted(tls: SslStream<DeadlineStream>, websocket: Option<Vec<u8>>) -> io::Result<Self> {
         let socket = tls.get_ref().socket().try_clone()?;
         Ok(Self { socket, tls: Some(tls), websocket })
     }
 
-    /// The two directions.
+    /// Splits the connection into a reading and a writing half.
     pub(super) fn split(self) -> (BrokerReader, Arc<BrokerWriter>) {
         let Self { socket, tls, websocket } = self;
         let state = State { tls, ..State::default() };
@@ -75,26 +75,26 @@ impl BrokerStream {
     }
 }
 
-/// What both directions share. It is never locked while a thread waits for the socket.
+/// The state that both halves share. It is never locked while a thread waits for the socket.
 #[derive(Debug, Default)]
 struct State {
     tls: Option<SslStream<DeadlineStream>>,
-    /// The bytes that the socket did not take, after the `sent` first ones.
+    /// Bytes to send. The first `sent` of them are sent already.
     queue: Vec<u8>,
     sent: usize,
-    /// A thread is sending the queue.
+    /// Whether a `drain` thread is running.
     is_draining: bool,
     tls_block: TlsBlock,
-    /// The error of later sends, once our direction has ended or failed.
+    /// The error for later sends, once our direction has ended or failed.
     end: Option<io::ErrorKind>,
 }
 
-/// What the TLS session waits for before it sends more.
+/// What prevents the TLS session from sending.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum TlsBlock {
     #[default]
     None,
-    /// OpenSSL has begun a record that the socket did not take whole.
+    /// The socket has accepted only a part of a TLS record.
     Record,
     /// The reader must finish an incoming handshake message.
     Handshake,
@@ -109,9 +109,9 @@ impl State {
         self.end.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// Sends as much of the queue as the socket takes.
+    /// Sends as much of the queue as the socket accepts.
     fn send_queue(&mut self, socket: &TcpStream) -> io::Result<()> {
-        // Moved out, because writing borrows the rest of the state.
+        // Move the queue out, because writing borrows the whole state.
         let queue = std::mem::take(&mut self.queue);
         let outcome = self.write(socket, &queue[self.sent..]);
         self.queue = queue;
@@ -127,9 +127,9 @@ impl State {
         Ok(())
     }
 
-    /// Writes as many of these bytes as the socket takes. The bytes that it does not take must come first next time.
+    /// Writes as many bytes as the socket accepts. The next call must begin with the remaining ones.
     ///
-    /// An error ends our direction, because nobody knows how many bytes the peer has received.
+    /// An error ends our direction, because it is unknown how many bytes the peer has received.
     fn write(&mut self, socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {
@@ -148,8 +148,8 @@ impl State {
 
     fn write_tls(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         let Some(tls) = &mut self.tls else { return Ok(None) };
-        // Amid an incoming handshake message, such as a new session ticket, OpenSSL would read from the socket in order to
-        // write, and keep application data that the reader's poll(2) then waits for.
+        // During an incoming handshake message, such as a new session ticket, OpenSSL would read from the socket in order to
+        // write. It would buffer application data, which the reader's poll(2) would then wait for.
         if self.tls_block != TlsBlock::Record && !tls.ssl().is_init_finished() {
             self.tls_block = TlsBlock::Handshake;
             return Ok(None);
@@ -189,7 +189,7 @@ fn wait_for(socket: &TcpStream, event: PollFlags, wait: Duration) -> io::Result<
     }
 }
 
-/// The sending half. Several threads can use it.
+/// The writing half. Threads share it.
 #[derive(Debug)]
 pub(super) struct BrokerWriter {
     socket: TcpStream,
@@ -202,19 +202,19 @@ impl BrokerWriter {
         lock(&self.state)
     }
 
-    /// Queues the bytes and sends as much as the socket takes now. Never blocks.
+    /// Queues bytes, and sends as many as the socket accepts now. Never blocks.
     ///
-    /// The bytes of each call are contiguous on the wire, and the calls are in their order.
+    /// The bytes of a call are contiguous on the wire, and calls keep their order.
     ///
     /// # Errors
-    /// If the connection has failed, or our direction has ended. The reader can still get what the peer sent before.
+    /// If the connection has failed, or our direction has ended. The reader can still receive what the peer sent before.
     pub(super) fn send(self: &Arc<Self>, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.lock();
         state.check_end()?;
         if self.is_websocket {
             websocket::append_message(&mut state.queue, bytes)?;
         } else {
-            // What goes out at once needs no copy.
+            // Bytes that are sent at once are not copied.
             let sent = if state.unsent() == 0 { state.write(&self.socket, bytes)? } else { 0 };
             state.queue.extend_from_slice(&bytes[sent..]);
         }
@@ -231,7 +231,7 @@ impl BrokerWriter {
         self.continue_sending(&mut state)
     }
 
-    /// Sends the queue, with a thread of its own if the socket does not take all of it.
+    /// Sends the queue. Starts a `drain` thread if the socket does not accept all of it.
     fn continue_sending(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         if state.unsent() == 0 || state.is_draining || state.end.is_some() {
             return Ok(());
@@ -245,7 +245,7 @@ impl BrokerWriter {
         Ok(())
     }
 
-    /// Sends the queue until it is empty. The next caller of `send` gets an error that occurs.
+    /// Sends the queue until it is empty. An error is returned by the next call of `send`.
     fn drain(self: Arc<Self>) {
         loop {
             let is_ready = wait_for(&self.socket, PollFlags::OUT, DRAIN_CHECK_INTERVAL).is_ok();
@@ -259,16 +259,16 @@ impl BrokerWriter {
         }
     }
 
-    /// How many bytes wait to be sent.
+    /// Returns the number of bytes that wait to be sent.
     pub(super) fn unsent(&self) -> usize {
         self.lock().unsent()
     }
 
-    /// Sends everything that waits.
+    /// Sends the whole queue.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] if the socket does not take it until `deadline`; if the connection has failed or our
-    /// direction has ended.
+    /// [`io::ErrorKind::TimedOut`] if the socket does not accept everything before `deadline`. Other errors if the
+    /// connection has failed or our direction has ended.
     pub(super) fn flush(&self, deadline: Instant) -> io::Result<()> {
         loop {
             let mut state = self.lock();
@@ -287,10 +287,10 @@ impl BrokerWriter {
         }
     }
 
-    /// Ends our direction: close frame, close_notify, FIN. What cannot be sent at once is given up.
+    /// Ends our direction with a close frame, close_notify and FIN. Bytes that cannot be sent at once are dropped.
     pub(super) fn shutdown(&self) {
         let mut state = self.lock();
-        // Ignore errors: if the peer is gone, there is nothing left to end.
+        // Ignore errors: the peer is gone.
         if state.end.is_none() {
             if self.is_websocket {
                 let _ = websocket::append_close(&mut state.queue);
@@ -307,37 +307,37 @@ impl BrokerWriter {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Ends the connection both ways, and wakes the reader: its read returns `Some(0)` or fails.
+    /// Closes the connection in both directions, and wakes the reader: its read returns `Some(0)` or fails.
     pub(super) fn close(&self) {
-        // A connection that has ended already needs no end.
+        // Ignore errors: the connection has ended already.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// Has the kernel acknowledge at once what it receives next.
+    /// Makes the kernel acknowledge the next received segment at once.
     ///
-    /// Otherwise it waits up to 40 ms for something to send. A broker that leaves Nagle's algorithm on, as mosquitto does,
-    /// holds a reply back until its PUBACK, which it sent just before, is acknowledged [RFC 896], and a CONNACK until its
-    /// TLS session ticket is. The kernel resets the option as it goes, so it is set after sending and before reading.
+    /// By default it waits up to 40 ms for data to send along. A broker that uses Nagle's algorithm, such as mosquitto,
+    /// holds a reply back until the PUBACK before it is acknowledged [RFC 896], and a CONNACK until the TLS session ticket
+    /// is. The kernel resets the option, so it is set again after each send and before each read.
     pub(super) fn acknowledge_at_once(&self) {
-        // If the kernel refuses, replies only come later.
+        // Ignore errors: replies only arrive later.
         #[cfg(target_os = "linux")]
         let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
     }
 }
 
 impl AsFd for BrokerWriter {
-    /// The socket. With TLS, data can be there although the socket has none.
+    /// Returns the socket. With TLS, data can be available although the socket has none.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-/// The receiving half, for one thread.
+/// The reading half, for one thread.
 #[derive(Debug)]
 pub(super) struct BrokerReader {
     writer: Arc<BrokerWriter>,
     is_encrypted: bool,
-    /// The socket's receive timeout, once it has been set.
+    /// The socket's receive timeout, if it was set.
     timeout: Option<Duration>,
     websocket: Option<WebSocketReader>,
 }
@@ -345,14 +345,14 @@ pub(super) struct BrokerReader {
 #[derive(Debug)]
 struct WebSocketReader {
     decoder: Decoder,
-    /// Bytes that came with the server's answer and are not decoded yet.
+    /// Bytes that arrived with the server's answer and are not decoded yet.
     received: Vec<u8>,
 }
 
 impl BrokerReader {
-    /// Reads what has come, waiting for at most `wait`.
+    /// Reads the available bytes. Waits for at most `wait` if there are none.
     ///
-    /// Returns `None` if nothing came, and `Some(0)` if the peer has ended the stream. The buffer must not be empty.
+    /// Returns `None` if nothing arrived, and `Some(0)` if the peer has ended the stream. The buffer must not be empty.
     ///
     /// # Errors
     /// If the connection has failed, or the peer violates TLS or WebSocket.
@@ -376,14 +376,14 @@ impl BrokerReader {
             if length > 0 || decoder.is_closed() {
                 return Ok(Some(length));
             }
-            // A server that only pings must not keep the caller here.
+            // A server that only pings must not keep this loop running.
             if left.is_zero() {
                 return Ok(None);
             }
         }
     }
 
-    /// Reads undecoded bytes of the WebSocket.
+    /// Reads WebSocket frames without decoding them.
     fn read_frames(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
         match &mut self.websocket {
             Some(WebSocketReader { decoder, .. }) if decoder.is_closed() => Ok(Some(0)),
@@ -421,7 +421,7 @@ impl BrokerReader {
     fn read_tls(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
         let start = Instant::now();
         loop {
-            // OpenSSL may hold data already, so it is asked before the socket is.
+            // OpenSSL may have buffered data, so read before polling the socket.
             let event = match self.read_tls_now(buffer) {
                 Ok(n) => return Ok(Some(n)),
                 Err(error) => match error.code() {
@@ -430,7 +430,7 @@ impl BrokerReader {
                     ErrorCode::ZERO_RETURN => return Ok(Some(0)),
                     _ => {
                         let error = into_io_error(error);
-                        // MQTT has an end of its own, so the end of TLS adds nothing.
+                        // A missing close_notify does no harm: MQTT has its own DISCONNECT.
                         return if is_end_of_stream(&error) { Ok(Some(0)) } else { Err(error) };
                     }
                 },
@@ -448,7 +448,7 @@ impl BrokerReader {
         let Some(tls) = &mut state.tls else { return Ok(0) };
         let outcome = tls.ssl_read(buffer);
         if state.tls_block == TlsBlock::Handshake {
-            // The next caller of `send` gets an error that occurs.
+            // Ignore errors: the next call of `send` returns them.
             let _ = self.writer.continue_sending(&mut state);
         }
         outcome
@@ -467,8 +467,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// More than the buffers of two sockets hold.
-    const MUCH: usize = 16 << 20;
+    /// More bytes than the buffers of two sockets hold.
+    const LARGE: usize = 16 << 20;
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Kind {
@@ -482,7 +482,7 @@ mod tests {
     trait ReadWrite: Read + Write + Send {}
     impl<T: Read + Write + Send> ReadWrite for T {}
 
-    /// A connection and its peer, which sees the frames of a WebSocket as they are.
+    /// Returns a connection and its peer, which reads and writes raw WebSocket frames.
     fn connection(kind: Kind) -> (BrokerStream, Box<dyn ReadWrite>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
@@ -512,12 +512,12 @@ mod tests {
         if kind == Kind::WebSocket { [&header, payload].concat() } else { payload.to_vec() }
     }
 
-    /// The next so many bytes of payload that the peer receives.
+    /// Receives the next `length` bytes of payload from the client.
     fn received(kind: Kind, peer: &mut dyn ReadWrite, length: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut take = |n: usize| {
             let mut part = vec![0; n];
-            peer.read_exact(&mut part).expect("the client's bytes");
+            peer.read_exact(&mut part).expect("bytes from the client");
             part
         };
         while bytes.len() < length {
@@ -538,7 +538,7 @@ mod tests {
         bytes
     }
 
-    /// Reads until so many bytes have come.
+    /// Reads `length` bytes.
     fn read(reader: &mut BrokerReader, length: usize) -> Vec<u8> {
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         while bytes.len() < length {
@@ -549,7 +549,7 @@ mod tests {
         bytes
     }
 
-    /// Bytes that repeat with a period that no buffer size has.
+    /// Returns a test pattern. Its period is coprime to all buffer sizes.
     fn pattern(length: usize) -> Vec<u8> {
         (0..251).cycle().take(length).collect()
     }
@@ -572,24 +572,24 @@ mod tests {
     }
 
     #[test]
-    fn what_the_socket_does_not_take_is_sent_while_the_reader_waits_or_reads() {
+    fn bytes_that_the_socket_does_not_accept_are_sent_while_the_reader_waits_or_reads() {
         for kind in KINDS {
             let (stream, mut peer) = connection(kind);
             let (mut reader, writer) = stream.split();
-            let content = pattern(MUCH);
+            let content = pattern(LARGE);
             for part in content.chunks(100_000) {
                 writer.send(part).expect("a connection");
             }
-            assert!(writer.unsent() > 0, "{kind:?}: the sockets hold less");
+            assert!(writer.unsent() > 0, "{kind:?}: more than the sockets hold");
             assert_eq!(
                 writer.flush(Instant::now()).expect_err("the peer does not read").kind(),
                 io::ErrorKind::TimedOut
             );
             peer.write_all(&message(kind, b"one")).expect("a connection");
-            assert_eq!(read(&mut reader, 3), b"one", "{kind:?}: the reader goes on");
+            assert_eq!(read(&mut reader, 3), b"one", "{kind:?}: the reader works meanwhile");
             thread::scope(|scope| {
                 let waiting = scope.spawn(|| read(&mut reader, 3));
-                assert!(received(kind, &mut *peer, MUCH) == content, "{kind:?}: everything in order");
+                assert!(received(kind, &mut *peer, LARGE) == content, "{kind:?}: everything in order");
                 peer.write_all(&message(kind, b"two")).expect("a connection");
                 assert_eq!(waiting.join().expect("no panic"), b"two");
             });
@@ -599,18 +599,18 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_can_send_much_at_the_same_time() {
+    fn both_ends_can_send_many_bytes_at_the_same_time() {
         for kind in KINDS {
             let (stream, mut peer) = connection(kind);
             let (mut reader, writer) = stream.split();
-            let content = pattern(MUCH);
+            let content = pattern(LARGE);
             thread::scope(|scope| {
                 scope.spawn(|| content.chunks(10_000).for_each(|part| writer.send(part).expect("a connection")));
-                let reading = scope.spawn(|| read(&mut reader, MUCH));
+                let reading = scope.spawn(|| read(&mut reader, LARGE));
                 for part in content.chunks(100) {
                     peer.write_all(&message(kind, part)).expect("a connection");
                 }
-                assert!(received(kind, &mut *peer, MUCH) == content, "{kind:?}: everything in order");
+                assert!(received(kind, &mut *peer, LARGE) == content, "{kind:?}: everything in order");
                 assert!(reading.join().expect("no panic") == content, "{kind:?}: everything in order");
             });
         }
@@ -647,7 +647,7 @@ mod tests {
             thread::sleep(Duration::from_millis(20));
             writer.close();
             let outcome = receiver.recv_timeout(LIMIT).expect("the reader is awake").expect("an outcome");
-            // What the peer sends meanwhile makes it a reset.
+            // Bytes in flight turn the end into a reset.
             let is_end = outcome.map_or_else(|error| error.kind() == io::ErrorKind::ConnectionReset, |n| n == Some(0));
             assert!(is_end, "{kind:?}");
         }
@@ -687,10 +687,10 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_nobody_uses_is_given_up() {
+    fn an_unused_connection_is_closed() {
         let (stream, mut peer) = connection(Kind::Plain);
         let (reader, writer) = stream.split();
-        writer.send(&pattern(MUCH)).expect("a connection");
+        writer.send(&pattern(LARGE)).expect("a connection");
         let weak = Arc::downgrade(&writer);
         drop((reader, writer));
         let start = Instant::now();
@@ -698,7 +698,7 @@ mod tests {
             thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(weak.strong_count(), 0);
-        assert!(peer.read_to_end(&mut Vec::new()).is_ok_and(|n| n < MUCH));
+        assert!(peer.read_to_end(&mut Vec::new()).is_ok_and(|n| n < LARGE));
     }
 
     #[test]

@@ -1,23 +1,23 @@
-//! What a client subscribes to.
+//! The subscription of a client.
 
 use super::codec::Version;
 use super::dedup::Deduplicator;
 use crate::protocol::topic::TopicFilter;
 
-/// What a client subscribes to.
+/// The filters that a client subscribes to, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
     pub(crate) filters: Vec<TopicFilter>,
-    /// The highest quality of service to receive messages with: 0, 1 or 2.
+    /// The highest quality of service for received messages: 0, 1 or 2.
     pub(crate) qos: u8,
-    /// The filter whose retained messages are listed completely before [`Client::settle`] returns. Its quality of service
-    /// is 0: a broker limits how many messages with a higher one it queues, and drops the rest of the list.
+    /// The filter whose retained messages are all handled before [`Client::settle`] returns. It has QoS 0, because brokers
+    /// limit how many messages of a higher QoS they queue, and would drop the rest of the list.
     ///
     /// [`Client::settle`]: super::client::Client::settle
     pub(crate) listing: Option<TopicFilter>,
-    /// The group that shares the subscription: each message goes to one of its members.
+    /// The group of a shared subscription: each message goes to one of its members.
     pub(crate) group: Option<String>,
-    /// Whether to accept a partial grant.
+    /// Whether a partial grant is acceptable.
     pub(crate) allow_partial: bool,
 }
 
@@ -32,8 +32,8 @@ impl Subscription {
         if self.is_listing(filter) { 0 } else { self.qos }
     }
 
-    /// Returns how to recognize copies of a message. With MQTT 5 the broker numbers them, if it can (`can_number`). Not with
-    /// MQTT 3.1.1, nor in a group, where each copy may go to another member.
+    /// Returns the rule that recognizes copies of a message. Subscription identifiers need MQTT 5 and a broker that supports
+    /// them (`can_number`). They are not used in a group, where each copy may go to another member.
     pub(super) fn deduplicator(&self, version: Version, can_number: bool) -> Deduplicator {
         let is_numbered = version == Version::V5 && self.group.is_none() && can_number;
         Deduplicator::new(&self.filters, is_numbered)

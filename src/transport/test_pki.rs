@@ -1,4 +1,4 @@
-//! Certificate authorities, certificates and keys for the tests of this module, and servers that show them.
+//! Creates certificate authorities, certificates, keys and TLS servers for the tests of this module.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ use tempfile::TempDir;
 
 use super::options::TlsOptions;
 
-/// The names that a certificate is for.
+/// The host names of a certificate.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Names<'a> {
-    /// The subject's common name alone, as old certificates have it.
+    /// Only the subject's common name, as in old certificates.
     CommonName,
-    /// DNS names and IP addresses.
+    /// Subject alternative names: DNS names and IP addresses.
     Alternative(&'a [&'a str]),
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Identity {
     pub(super) key: PathBuf,
 }
 
-/// A certificate authority, with a directory for its files.
+/// A certificate authority with a directory for its files.
 pub(super) struct Authority {
     dir: TempDir,
     key: PKey<Private>,
@@ -61,12 +61,12 @@ impl Authority {
         self.dir().join("ca.pem")
     }
 
-    /// The authority's own certificate as a server's.
+    /// Returns the authority's own certificate, for use as a server certificate.
     pub(super) fn identity(&self) -> Identity {
         Identity { cert: self.cafile(), key: self.dir().join("ca.key") }
     }
 
-    /// A certificate that is valid on the n-th day from today: yesterday (-1), today (1), tomorrow (2).
+    /// Issues a certificate that is valid on one day: yesterday (-1), today (1) or tomorrow (2).
     pub(super) fn issue(&self, name: &str, names: Names<'_>, day: i64) -> Identity {
         let key = new_key();
         let mut builder = builder(name, Some(&self.certificate), &key, day);
@@ -90,12 +90,12 @@ impl Authority {
 }
 
 impl Identity {
-    /// The same options with this as the client's certificate.
+    /// Returns options with this client certificate.
     pub(super) fn shown_by(&self, options: &TlsOptions) -> TlsOptions {
         TlsOptions { cert: Some(self.cert.clone()), key: Some(self.key.clone()), ..options.clone() }
     }
 
-    /// The same, with an encrypted key.
+    /// Returns the identity with an encrypted key.
     pub(super) fn encrypted(&self, passphrase: &str) -> Self {
         let key = PKey::private_key_from_pem(&fs::read(&self.key).expect("a key file")).expect("a key");
         let pem = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), passphrase.as_bytes()).expect("PEM");
@@ -105,7 +105,7 @@ impl Identity {
     }
 }
 
-/// A server with this certificate.
+/// Returns a TLS server with this certificate.
 pub(super) fn acceptor(identity: &Identity, set_up: impl FnOnce(&mut SslAcceptorBuilder)) -> SslAcceptor {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("an acceptor");
     builder.set_certificate_chain_file(&identity.cert).expect("a certificate");
@@ -136,7 +136,7 @@ fn builder(name: &str, issuer: Option<&X509>, key: &PKey<Private>, day: i64) -> 
     builder.set_subject_name(&subject).expect("valid");
     builder.set_issuer_name(issuer.map_or(&*subject, |issuer| issuer.subject_name())).expect("valid");
     builder.set_pubkey(key).expect("valid");
-    // A certificate of today became valid a day ago.
+    // Today's certificate became valid a day ago.
     let (from, until) = match day {
         1 => (now - DAY, now + DAY),
         day => (now + (day - 1) * DAY, now + day * DAY),

@@ -1,7 +1,7 @@
-//! TLS sessions with OpenSSL, and the typed reasons why there is none.
+//! Makes TLS handshakes with OpenSSL, and converts its errors.
 //!
-//! The context is built without OpenSSL's connector, which always loads the system's authorities: that takes longer than
-//! everything else that a command does. The settings are the connector's.
+//! The context is built without OpenSSL's connector, because that always loads the system's certificate authorities, which
+//! takes longer than everything else that a command does. The settings are those of the connector.
 
 use std::fs;
 use std::io;
@@ -22,13 +22,13 @@ use super::dial_error::{DialError, DialStep, Peer, TlsError, TlsFile};
 use super::options::TlsOptions;
 use super::url::{BrokerUrl, ServerName};
 
-/// The suites that came with TLS 1.2: none of them works with an earlier version. TLS 1.3 has a list of its own.
+/// Cipher suites of TLS 1.2; none of them works with earlier versions. TLS 1.3 has its own list.
 const CIPHERS: &str = "TLSv1.2+HIGH:!aNULL:!eNULL";
 
-/// OpenSSL reports an alert as this number plus the alert's own (SSL_AD_REASON_OFFSET).
+/// OpenSSL adds this offset to the number of an alert (SSL_AD_REASON_OFFSET).
 const ALERT_OFFSET: i32 = 1000;
 
-/// Makes TLS sessions with one broker.
+/// Makes TLS handshakes with one broker.
 pub(super) struct TlsDialer {
     context: SslContext,
     name: ServerName,
@@ -36,10 +36,10 @@ pub(super) struct TlsDialer {
 }
 
 impl TlsDialer {
-    /// Reads the files and prepares everything that needs no connection.
+    /// Reads the files, and prepares everything else that needs no connection.
     ///
     /// # Errors
-    /// If a file cannot be read or does not hold what it is for, or key and certificate do not belong together.
+    /// If a file cannot be read or does not contain what it should, or if key and certificate do not match.
     pub(super) fn new(options: &TlsOptions, broker: &BrokerUrl) -> Result<Self, TlsError> {
         let mut builder = base_context().map_err(|error| other(&error))?;
         set_verification(&mut builder, options)?;
@@ -69,7 +69,7 @@ impl TlsDialer {
         })
     }
 
-    /// A session that accepts only certificates for the broker.
+    /// Creates a session that accepts only certificates for the broker's host.
     fn session(&self) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
         ssl.param_mut().set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
@@ -77,17 +77,17 @@ impl TlsDialer {
             ServerName::Ip(address) => ssl.param_mut().set_ip(*address)?,
             ServerName::Dns(name) => {
                 ssl.param_mut().set_host(name)?;
-                // SNI is for names alone [RFC 6066, 3].
+                // SNI is only for names, not addresses [RFC 6066, 3].
                 ssl.set_hostname(name)?;
             }
         }
         Ok(ssl)
     }
 
-    /// What our own check of the broker's certificate found.
+    /// Converts the result of our verification of the broker's certificate.
     fn verification_error(&self, result: X509VerifyResult) -> TlsError {
         let reason = result.error_string().to_owned();
-        // The numbers are X509_V_ERR_*, openssl-verification-options(1).
+        // The numbers are X509_V_ERR_*: see openssl-verification-options(1).
         match result.as_raw() {
             9 => TlsError::NotYetValid,
             10 => TlsError::Expired,
@@ -98,14 +98,14 @@ impl TlsDialer {
     }
 }
 
-/// What every session has in common.
+/// Returns the settings that all sessions share.
 fn base_context() -> Result<SslContextBuilder, ErrorStack> {
     let mut builder = SslContextBuilder::new(SslMethod::tls_client())?;
-    // Without renegotiation a write never has to wait for something to read.
+    // Without renegotiation, a write never has to wait for incoming bytes.
     builder.set_options(SslOptions::ALL | SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
     builder.clear_options(SslOptions::DONT_INSERT_EMPTY_FRAGMENTS);
-    // With AUTO_RETRY a read returns WANT_READ only if the socket has no more bytes. Otherwise data could stay in the
-    // buffer that read_ahead fills while the reader waits for the socket.
+    // With AUTO_RETRY, a read returns WANT_READ only if the socket is empty. Without it, data could stay in the buffer that
+    // read_ahead fills, while the reader waits for the socket.
     builder.set_mode(
         SslMode::AUTO_RETRY
             | SslMode::ACCEPT_MOVING_WRITE_BUFFER
@@ -118,7 +118,7 @@ fn base_context() -> Result<SslContextBuilder, ErrorStack> {
     Ok(builder)
 }
 
-/// Sets which certificates of the broker are trusted.
+/// Sets the trusted certificate authorities.
 fn set_verification(builder: &mut SslContextBuilder, options: &TlsOptions) -> Result<(), TlsError> {
     let TlsOptions { cafile, capath, insecure, .. } = options;
     builder.set_verify(if *insecure { SslVerifyMode::NONE } else { SslVerifyMode::PEER });
@@ -149,7 +149,7 @@ fn set_client_certificate(builder: &mut SslContextBuilder, options: &TlsOptions)
     if !certificate.public_key().is_ok_and(|public| public.public_eq(&key)) {
         return Err(TlsError::KeyMismatch { key: path.clone(), cert: cert.clone() });
     }
-    // The file can hold the intermediate authorities too.
+    // The file can also contain the intermediate certificates.
     builder.set_certificate_chain_file(cert).map_err(|_| invalid(TlsFile::Certificate, cert))?;
     builder.set_private_key(&key).map_err(|error| other(&error))
 }
@@ -160,24 +160,24 @@ fn read(file: TlsFile, path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     fs::read(path).map(Zeroizing::new).map_err(unreadable)
 }
 
-/// The reason that a read after the handshake fails for, if it is the peer's judgment of the handshake.
+/// Returns the TLS error in the error of a read, if the peer sent an alert about the handshake.
 ///
-/// A TLS 1.3 server checks the client's certificate after the client's side of the handshake has ended, so its alert comes
-/// with the first read.
+/// A TLS 1.3 server verifies the client's certificate after the client has finished the handshake, so its alert arrives with
+/// the first read.
 pub(super) fn late_tls_error(error: &io::Error) -> Option<TlsError> {
     let error = error.get_ref()?.downcast_ref::<ssl::Error>()?;
     alert(error).is_some().then(|| handshake_error(error))
 }
 
-/// The number of the alert that the peer sent [RFC 8446, 6].
+/// Returns the number of the alert that the peer sent [RFC 8446, 6].
 fn alert(error: &ssl::Error) -> Option<i32> {
     let code = error.ssl_error()?.errors().last()?.reason_code() - ALERT_OFFSET;
     (0..256).contains(&code).then_some(code)
 }
 
-/// What the peer's alert means, or that it does not speak TLS.
+/// Converts the error of a failed handshake: an alert of the peer, a peer without TLS, or a closed connection.
 fn handshake_error(error: &ssl::Error) -> TlsError {
-    // OpenSSL's message, without the place in OpenSSL that it comes from.
+    // OpenSSL's message without the source location.
     let last = error.ssl_error().and_then(|stack| stack.errors().last()?.reason());
     let reason = last.map_or_else(|| error.to_string(), str::to_owned);
     let io_error = error.io_error().map(io::Error::kind);
@@ -202,13 +202,13 @@ fn handshake_error(error: &ssl::Error) -> TlsError {
     }
 }
 
-/// Whether the peer ended the connection without ending the TLS session.
+/// Returns whether the peer closed the connection without ending the TLS session.
 pub(super) fn is_end_of_stream(error: &io::Error) -> bool {
     error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(has_no_end)
 }
 
 fn has_no_end(error: &ssl::Error) -> bool {
-    // OpenSSL 1.1 reports a system error without a number, OpenSSL 3 an error of its own.
+    // OpenSSL 1.1 reports a system error without a number, OpenSSL 3 its own error.
     let is_bare = error.code() == ssl::ErrorCode::SYSCALL && error.io_error().is_none();
     let last = error.ssl_error().and_then(|stack| stack.errors().last()?.reason());
     is_bare || last.is_some_and(|reason| reason.eq_ignore_ascii_case("unexpected EOF while reading"))
@@ -234,7 +234,7 @@ mod tests {
         TlsOptions { cafile: Some(cafile), ..TlsOptions::default() }
     }
 
-    /// Handshakes with a server that this makes, at this host name. A byte from the server ends it.
+    /// Makes a handshake for this host name with a server that uses `identity`, and reads one byte from it.
     fn handshake(
         options: &TlsOptions,
         host: &str,
@@ -246,7 +246,7 @@ mod tests {
         let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
         let server: JoinHandle<()> = thread::spawn(move || {
             let (socket, _) = listener.accept().expect("a connection");
-            // The client decides whether a failure is expected.
+            // Ignore errors: the test checks the client's result.
             if let Ok(mut stream) = acceptor.accept(socket) {
                 let _ = stream.write_all(b"x");
                 let _ = stream.read(&mut [0]);
@@ -283,17 +283,17 @@ mod tests {
     }
 
     #[test]
-    fn private_set_ups_of_old_brokers_keep_working() {
+    fn old_private_certificates_are_accepted() {
         let authority = Authority::new("our CA");
         let common_name = authority.issue("broker.example", Names::CommonName, 1);
         assert_eq!(handshake(&options(authority.cafile()), "broker.example", &common_name, |_| {}), Ok(()));
-        // `openssl req -x509` makes a self-signed certificate with CA:TRUE.
+        // `openssl req -x509` creates a self-signed certificate with CA:TRUE.
         let own = Authority::new("broker.example");
         assert_eq!(handshake(&options(own.cafile()), "broker.example", &own.identity(), |_| {}), Ok(()));
     }
 
     #[test]
-    fn the_servers_name_is_sent_unless_it_is_an_address() {
+    fn the_servers_name_is_sent_as_sni_unless_it_is_an_address() {
         let authority = Authority::new("our CA");
         let server = authority.issue("server", Names::Alternative(&["broker.example", "127.0.0.1"]), 1);
         for (host, expected) in [("Broker.Example.", Some("broker.example")), ("127.0.0.1", None)] {
@@ -350,7 +350,7 @@ mod tests {
             builder.set_alpn_select_callback(|_, _| Err(AlpnError::ALERT_FATAL));
         };
         assert_eq!(fails(&alpn, &server, &refusing), TlsError::NoApplicationProtocol);
-        // A server that names no protocol has none to refuse.
+        // A server without ALPN support ignores the offer.
         assert_eq!(handshake(&alpn, "localhost", &server, |_| {}), Ok(()));
         let old = |builder: &mut SslAcceptorBuilder| {
             builder.clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1);
@@ -367,7 +367,7 @@ mod tests {
         let insecure = TlsOptions { insecure: true, ..TlsOptions::default() };
         let server = authority.issue("elsewhere", Names::Alternative(&["elsewhere.example"]), -1);
         assert_eq!(handshake(&insecure, "localhost", &server, |_| {}), Ok(()));
-        // Another failure is not taken for one of the certificate.
+        // Another failure is not reported as a bad certificate.
         let outcome = handshake(&insecure, "localhost", &server, |builder| {
             builder.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("a version");
             builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
@@ -386,7 +386,7 @@ mod tests {
             let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
             let server = thread::spawn(move || {
                 let (mut peer, _) = listener.accept().expect("a connection");
-                // What is not read would reset the connection.
+                // Read first: closing a socket with unread bytes resets the connection.
                 let _ = peer.read(&mut [0; 4096]);
                 let _ = peer.write_all(sent);
             });
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_checked_before_a_connection_is_made() {
+    fn tls_files_are_checked_before_connecting() {
         let authority = Authority::new("our CA");
         let client = authority.issue("client", Names::CommonName, 1);
         let another = authority.issue("another", Names::CommonName, 1);

@@ -1,7 +1,7 @@
-//! The URLs of brokers and proxies, parsed and checked before anything is tried.
+//! Parses and validates the URLs of brokers and proxies.
 //!
-//! A host is kept in two forms. The typed form is for messages and for the resolver, which understands zone IDs. The
-//! canonical form ([`ServerName`]) is for what the peer sees or proves: SNI, the certificate check and `Host:`.
+//! A host has two forms. The typed form is for messages and for the resolver, which understands zone IDs. The canonical form
+//! ([`ServerName`]) is for what the peer receives or proves: SNI, certificate verification and `Host:`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,12 +9,12 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-/// The port of a proxy whose URL has none.
+/// The default port of a proxy.
 const DEFAULT_PROXY_PORT: u16 = 8080;
 
 const BRACKETS: &str = "brackets must hold an IPv6 address, and the whole host";
 
-/// What the connection is made of. The URL's scheme alone decides it.
+/// The protocols of a connection, as the URL's scheme selects them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     /// MQTT over TCP.
@@ -30,7 +30,7 @@ pub(crate) enum Scheme {
 impl Scheme {
     const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
 
-    /// The scheme as it is written in a URL.
+    /// Returns the scheme in the syntax of a URL.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Mqtt => "mqtt",
@@ -49,12 +49,12 @@ impl Scheme {
         }
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns whether the connection is encrypted.
     pub(crate) fn is_tls(self) -> bool {
         matches!(self, Self::Mqtts | Self::Wss)
     }
 
-    /// Whether MQTT travels in WebSocket frames.
+    /// Returns whether the connection uses WebSocket.
     pub(crate) fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
     }
@@ -63,9 +63,8 @@ impl Scheme {
 /// The canonical form of a host: lower case, no trailing dot, no zone ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerName {
-    /// A literal address.
     Ip(IpAddr),
-    /// A name for the resolver.
+    /// A DNS name.
     Dns(String),
 }
 
@@ -105,7 +104,7 @@ impl HostPort {
         if port.is_some_and(|port| port.contains(':')) {
             return Err("an IPv6 address must be in brackets");
         }
-        // A URI has %25 before a zone ID [RFC 6874], people type % [RFC 9844].
+        // A URI has %25 before a zone ID [RFC 6874]; people type % [RFC 9844].
         let host = if authority.starts_with('[') { host.replacen("%25", "%", 1) } else { host.to_owned() };
         let name = if authority.starts_with('[') { ipv6_name(&host)? } else { server_name(&host)? };
         let port = match port {
@@ -115,17 +114,16 @@ impl HostPort {
         Ok(Self { host, name, port })
     }
 
-    /// The host as it was typed, with `%` before a zone ID.
+    /// Returns the host as typed, with `%` before a zone ID.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port.
     pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The address, if the host is one that needs no resolver. A zone ID needs one.
+    /// Returns the socket address if the host is a literal address. An address with a zone ID needs the resolver.
     pub(super) fn literal(&self) -> Option<SocketAddr> {
         match self.name {
             ServerName::Ip(address) if !self.host.contains('%') => Some((address, self.port).into()),
@@ -133,14 +131,14 @@ impl HostPort {
         }
     }
 
-    /// Host and port with the typed form of the host.
+    /// Returns host and port, as typed.
     pub(super) fn authority(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
-/// The canonical form of an IPv6 address, whose zone ID may follow a `%`.
+/// Parses an IPv6 address with an optional zone ID after a `%`. Returns the canonical form.
 fn ipv6_name(host: &str) -> Result<ServerName, &'static str> {
     let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
     let is_zone = |zone: &str| !zone.is_empty() && zone.chars().all(|c| c.is_ascii_graphic());
@@ -151,7 +149,7 @@ fn ipv6_name(host: &str) -> Result<ServerName, &'static str> {
     Ok(ServerName::Ip(address.into()))
 }
 
-/// The canonical form of an IPv4 address or a DNS name.
+/// Parses an IPv4 address or a DNS name. Returns the canonical form.
 fn server_name(host: &str) -> Result<ServerName, &'static str> {
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     if name.is_empty() {
@@ -160,7 +158,7 @@ fn server_name(host: &str) -> Result<ServerName, &'static str> {
     if !name.is_ascii() {
         return Err("host must be ASCII: write an internationalized name in its xn-- form");
     }
-    // Underscores are not for host names, but container networks use them.
+    // Host names must not contain underscores, but names in container networks do.
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
@@ -170,17 +168,16 @@ fn server_name(host: &str) -> Result<ServerName, &'static str> {
     Ok(name.parse().map_or(ServerName::Dns(name), ServerName::Ip))
 }
 
-/// A broker's address: `SCHEME://HOST[:PORT][/PATH]`. Only WebSockets have a path.
+/// A broker's URL: `SCHEME://HOST[:PORT][/PATH]`. Only WebSocket URLs have a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BrokerUrl {
-    /// What the connection is made of.
     pub(crate) scheme: Scheme,
     address: HostPort,
     path: String,
 }
 
 impl BrokerUrl {
-    /// The URL of a broker at this address, without TLS.
+    /// Returns the URL of a broker at this address, without TLS.
     #[cfg(any(test, feature = "demo"))]
     pub(crate) fn for_address(address: SocketAddr) -> Self {
         let name = ServerName::Ip(address.ip());
@@ -188,7 +185,7 @@ impl BrokerUrl {
         Self { scheme: Scheme::Mqtt, address, path: String::new() }
     }
 
-    /// The canonical form of the host.
+    /// Returns the canonical form of the host.
     pub(crate) fn server_name(&self) -> &ServerName {
         &self.address.name
     }
@@ -198,7 +195,7 @@ impl BrokerUrl {
         &self.address
     }
 
-    /// The target of an HTTP CONNECT: canonical host, and always the port [RFC 9110, 9.3.6].
+    /// Returns the target of an HTTP CONNECT: the canonical host, and always a port [RFC 9110, 9.3.6].
     pub(super) fn tunnel_target(&self) -> String {
         match &self.address.name {
             ServerName::Ip(IpAddr::V6(address)) => format!("[{address}]:{}", self.address.port),
@@ -206,7 +203,7 @@ impl BrokerUrl {
         }
     }
 
-    /// The value of `Host:`: canonical host, and the port if it is not the scheme's default.
+    /// Returns the value of the `Host:` header: the canonical host, and the port if it is not the default.
     pub(super) fn host_header(&self) -> String {
         let mut header = self.tunnel_target();
         if self.address.port == self.scheme.default_port() {
@@ -215,7 +212,7 @@ impl BrokerUrl {
         header
     }
 
-    /// The path with its query; empty if the URL has none.
+    /// Returns the path with its query; empty if the URL has none.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -231,7 +228,7 @@ impl FromStr for BrokerUrl {
     type Err = UrlError;
 
     fn from_str(url: &str) -> Result<Self, UrlError> {
-        // The text before an '@' can be a secret, so such a URL is never quoted.
+        // Never quote a URL with an '@', because the text before it can be a secret.
         if url.contains('@') {
             let problem = "holds a user name or a password, which every user of this machine can read";
             return Err(UrlError { url: None, problem });
@@ -251,7 +248,7 @@ fn parse_broker(url: &str) -> Result<BrokerUrl, &'static str> {
     if !scheme.is_websocket() && !matches!(path, "" | "/") {
         return Err("only ws:// and wss:// have a path");
     }
-    // The path becomes part of an HTTP request line, in which a blank or a line end would begin something else.
+    // The path becomes part of an HTTP request line, where a blank or a line end would start something else.
     if path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
         return Err("path must be printable ASCII without blanks and '#'");
     }
@@ -260,16 +257,16 @@ fn parse_broker(url: &str) -> Result<BrokerUrl, &'static str> {
     Ok(BrokerUrl { scheme, address, path })
 }
 
-/// Why a text is not a broker URL. Displayed as the whole sentence.
+/// An error about a broker URL. Its message is a whole sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UrlError {
-    /// `None` if it may hold a password.
+    /// `None` if the URL may contain a password.
     url: Option<String>,
     problem: &'static str,
 }
 
 impl UrlError {
-    /// Whether the URL is refused because it holds a user name or a password.
+    /// Returns whether the URL was refused because it contains a user name or a password.
     pub(crate) fn has_credentials(&self) -> bool {
         self.url.is_none()
     }
@@ -287,7 +284,7 @@ impl fmt::Display for UrlError {
 
 impl std::error::Error for UrlError {}
 
-/// The URL of an HTTP proxy: `http://[USER:PASSWORD@]HOST[:PORT]`. It is never shown.
+/// The URL of an HTTP proxy: `http://[USER:PASSWORD@]HOST[:PORT]`. Debug omits the credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ProxyUrl {
     address: HostPort,
@@ -295,7 +292,7 @@ pub(crate) struct ProxyUrl {
 }
 
 impl ProxyUrl {
-    /// Host and port, without the credentials.
+    /// Returns host and port, without the credentials.
     pub(crate) fn authority(&self) -> String {
         self.address.authority()
     }
@@ -305,7 +302,7 @@ impl ProxyUrl {
         &self.address
     }
 
-    /// `USER:PASSWORD`, decoded.
+    /// Returns `USER:PASSWORD`, percent-decoded.
     pub(super) fn credentials(&self) -> Option<&[u8]> {
         self.credentials.as_deref().map(Vec::as_slice)
     }
@@ -320,7 +317,7 @@ impl fmt::Debug for ProxyUrl {
 impl FromStr for ProxyUrl {
     type Err = ProxyUrlError;
 
-    /// Accepts `https://` too, but speaks plain HTTP to the proxy.
+    /// Accepts `https://` too, but the connection to the proxy is plain HTTP.
     fn from_str(url: &str) -> Result<Self, ProxyUrlError> {
         let (scheme, rest) = url.split_once("://").ok_or(ProxyUrlError)?;
         if !matches!(scheme, "http" | "https") {
@@ -336,7 +333,7 @@ impl FromStr for ProxyUrl {
     }
 }
 
-/// A text is not the URL of an HTTP proxy. It can hold a password, so it is not kept.
+/// An error about a proxy URL. It omits the URL, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProxyUrlError;
 
@@ -348,7 +345,7 @@ impl fmt::Display for ProxyUrlError {
 
 impl std::error::Error for ProxyUrlError {}
 
-/// Decodes `%XX` [RFC 3986, 2.1]. A percent sign that does not begin an escape stands for itself.
+/// Decodes `%XX` [RFC 3986, 2.1]. A percent sign that does not begin an escape is kept.
 fn percent_decoded(text: &str) -> Zeroizing<Vec<u8>> {
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();
@@ -360,7 +357,7 @@ fn percent_decoded(text: &str) -> Zeroizing<Vec<u8>> {
     decoded
 }
 
-/// The byte of the escape that the text begins with.
+/// Decodes the escape at the start of `text`.
 fn escaped_byte(text: &[u8]) -> Option<u8> {
     let &[b'%', high, low, ..] = text else { return None };
     let digit = |byte: u8| char::from(byte).to_digit(16);
@@ -410,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_url_is_reported_with_the_reason() {
+    fn an_invalid_url_has_a_reason() {
         for (url, why) in [
             ("", "it is empty"),
             ("localhost:1883", "it has no scheme"),

@@ -1,7 +1,6 @@
-//! The client's side of WebSockets [RFC 6455], as MQTT uses them: one subprotocol, binary messages, no extension.
+//! The client side of WebSocket [RFC 6455], as MQTT uses it: one subprotocol, binary messages, no extensions.
 //!
-//! A message is only a container: packets and frames have no fixed relation [MQTT-6.0.0-2], so what arrives is a plain
-//! stream of bytes to the layer above.
+//! Packets and frames have no fixed relation [MQTT-6.0.0-2], so the layer above sees a plain stream of bytes.
 
 use std::io::{self, Read, Write};
 
@@ -15,28 +14,28 @@ use super::http::{Head, HeadError, shown};
 use super::tls::{is_end_of_stream, late_tls_error};
 use super::url::BrokerUrl;
 
-/// The path to ask for if the URL has none.
+/// The path of a URL without one.
 const DEFAULT_PATH: &str = "/mqtt";
 
-/// What a server appends to the key to prove that it speaks WebSocket [RFC 6455, 1.3].
+/// The server appends this text to the key in order to prove that it supports WebSocket [RFC 6455, 1.3].
 const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The longest payload of a control frame [RFC 6455, 5.5].
 const MAX_CONTROL_PAYLOAD: u64 = 125;
 
-/// In a header's first byte: the last frame of a message.
+/// Flag in a header's first byte: the last frame of a message.
 const FINAL: u8 = 0x80;
 
-/// In a header's first byte: the bits that only extensions use.
+/// Bits in a header's first byte that only extensions use.
 const RESERVED: u8 = 0x70;
 
-/// In a header's second byte: the payload is masked.
+/// Flag in a header's second byte: the payload is masked.
 const MASKED: u8 = 0x80;
 
-/// In a header's second byte: two bytes with the length follow.
+/// Value in a header's second byte: the length follows in two bytes.
 const LENGTH_16: u8 = 126;
 
-/// In a header's second byte: eight bytes with the length follow.
+/// Value in a header's second byte: the length follows in eight bytes.
 const LENGTH_64: u8 = 127;
 
 const CONTINUATION: u8 = 0x0;
@@ -46,10 +45,10 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// Opens a WebSocket over the connection. Returns the bytes that came after the server's answer.
+/// Opens a WebSocket over a connection. Returns the bytes after the server's answer.
 ///
 /// # Errors
-/// If the server opens none until the stream's deadline.
+/// If the server does not open the WebSocket before the stream's deadline.
 pub(super) fn open(stream: &mut (impl Read + Write), broker: &BrokerUrl) -> Result<Vec<u8>, DialError> {
     let mut nonce = [0; 16];
     rand_bytes(&mut nonce).map_err(|error| DialError::Io(error.to_string()))?;
@@ -60,7 +59,7 @@ pub(super) fn open(stream: &mut (impl Read + Write), broker: &BrokerUrl) -> Resu
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
         broker.host_header()
     );
-    // A server that refuses us, perhaps with a late TLS alert, can have closed the connection. Its answer gives the reason.
+    // A server that refuses us, perhaps with a late TLS alert, may have closed the connection. Its answer has the reason.
     stream
         .write_all(request.as_bytes())
         .or_else(|error| if is_disconnect(&error) { Ok(()) } else { Err(io_error(error)) })?;
@@ -89,7 +88,7 @@ fn is_disconnect(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) || is_end_of_stream(error)
 }
 
-/// Checks the answer as [RFC 6455, 4.1] asks for.
+/// Validates the server's answer [RFC 6455, 4.1].
 fn check_answer(head: &Head, key: &str) -> Result<(), WebSocketError> {
     if head.status != 101 {
         return Err(WebSocketError::Status { line: head.status_line.clone() });
@@ -101,13 +100,13 @@ fn check_answer(head: &Head, key: &str) -> Result<(), WebSocketError> {
         return Err(WebSocketError::BadAccept);
     }
     match head.header("Sec-WebSocket-Protocol") {
-        // Some servers name none, or the name that was usual before MQTT 3.1.1.
+        // Some servers send no subprotocol, or the name that was usual before MQTT 3.1.1.
         None | Some("mqtt" | "mqttv3.1") => Ok(()),
         Some(name) => Err(WebSocketError::BadProtocol { name: shown(name) }),
     }
 }
 
-/// The value that proves that the server has read the key.
+/// Returns the `Sec-WebSocket-Accept` value for a key.
 pub(super) fn accept_value(key: &str) -> String {
     BASE64.encode(sha1([key, ACCEPT_SUFFIX].concat().as_bytes()))
 }
@@ -143,18 +142,18 @@ fn append_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) -> io::Result<()>
     Ok(())
 }
 
-/// Takes the frames of a server apart.
+/// Decodes a server's frames.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// The header of the next frame, as far as it has come: 2, 4 or 10 bytes.
+    /// The received part of the next frame's header, which has 2, 4 or 10 bytes.
     header: Vec<u8>,
-    /// The frame whose payload comes next.
+    /// The frame whose payload is being received.
     frame: Option<Frame>,
-    /// A message has begun whose last frame has not come yet.
+    /// Whether a message has begun, but its final frame has not.
     is_in_message: bool,
-    /// The payload of the control frame that comes now.
+    /// The received payload of the present control frame.
     control: Vec<u8>,
-    /// Frames for the server in answer to its control frames.
+    /// Frames that answer the server's control frames.
     replies: Vec<u8>,
     is_closed: bool,
 }
@@ -162,15 +161,15 @@ pub(super) struct Decoder {
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     opcode: u8,
-    /// How many bytes of the payload have not come yet.
+    /// The number of payload bytes that are not received yet.
     left: u64,
 }
 
 impl Decoder {
-    /// Decodes the next bytes from the server in place. Returns how many bytes of payload the buffer begins with then.
+    /// Decodes bytes from the server in place. Returns the number of payload bytes, which are at the start of the buffer.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidData`] if a server must not send this.
+    /// [`io::ErrorKind::InvalidData`] if a server must not send these bytes.
     pub(super) fn decode(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (mut from, mut to) = (0, 0);
         while from < buffer.len() && !self.is_closed {
@@ -196,17 +195,17 @@ impl Decoder {
         Ok(to)
     }
 
-    /// Whether the server has sent a close frame. Nothing is decoded after it.
+    /// Returns whether the server has sent a close frame. Later bytes are ignored.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
 
-    /// The frames to send in answer to control frames, which the caller clears.
+    /// Returns the frames to send to the server. The caller clears them.
     pub(super) fn replies(&mut self) -> &mut Vec<u8> {
         &mut self.replies
     }
 
-    /// Checks a header that has come in whole.
+    /// Validates a complete header.
     fn begin_frame(&mut self, length: u64) -> io::Result<()> {
         let (first, second) = (self.header[0], self.header[1]);
         self.header.clear();
@@ -235,13 +234,13 @@ impl Decoder {
         self.end_frame()
     }
 
-    /// Answers a control frame once all of it has come.
+    /// Answers a control frame that is complete.
     fn end_frame(&mut self) -> io::Result<()> {
         let Some(Frame { opcode, left: 0 }) = self.frame else { return Ok(()) };
         self.frame = None;
         match opcode {
             PING => append_frame(&mut self.replies, PONG, &self.control)?,
-            // The answer repeats the status code [RFC 6455, 5.5.1].
+            // Repeat the status code [RFC 6455, 5.5.1].
             CLOSE => {
                 self.is_closed = true;
                 append_frame(&mut self.replies, CLOSE, self.control.get(..2).unwrap_or_default())?;
@@ -257,7 +256,7 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("WebSocket frame refused: {what}"))
 }
 
-/// The payload's length, once the whole header has come.
+/// Returns the payload's length if the header is complete.
 fn payload_length(header: &[u8]) -> Option<u64> {
     let (&[_, second], rest) = header.split_first_chunk()?;
     match second & !MASKED {
@@ -272,7 +271,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A frame as a server writes it.
+    /// Returns a frame in the format of a server.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         append_frame(&mut bytes, 0, payload).expect("random numbers");
@@ -282,7 +281,7 @@ mod tests {
         [&bytes, payload].concat()
     }
 
-    /// The opcode and the payload of each of a client's frames.
+    /// Decodes a client's frames: the first byte and the unmasked payload of each.
     fn unmasked(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut frames = Vec::new();
         while !bytes.is_empty() {
@@ -311,11 +310,11 @@ mod tests {
     }
 
     #[test]
-    fn the_accept_value_is_that_of_the_rfc() {
+    fn the_accept_value_matches_the_example_of_the_rfc() {
         assert_eq!(accept_value("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
-    /// A connection whose server answers with `answer`, after `KEY` in it became the right value.
+    /// A connection to a server that sends `answer`, in which `KEY` is replaced by the right accept value.
     struct Server {
         request: Vec<u8>,
         answer: &'static str,
@@ -372,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_opens_no_websocket_has_a_reason() {
+    fn each_failed_opening_has_its_own_error() {
         use WebSocketError::{BadAccept, BadProtocol, Closed, NotHttp, NotUpgraded, Status};
         for (answer, expected) in [
             ("HTTP/1.1 404 Not Found\r\n\r\n", Err(Status { line: "HTTP/1.1 404 Not Found".to_owned() })),
@@ -463,7 +462,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_sent_is_masked_and_comes_back(
+        fn sent_messages_are_masked_and_can_be_unmasked(
             sizes in prop::collection::vec(prop_oneof![0..10_usize, 120..130_usize, 65_525..65_540_usize], 0..6),
         ) {
             let mut out = Vec::new();
@@ -475,7 +474,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_handled(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 1..50_usize) {
+        fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 1..50_usize) {
             let mut decoder = Decoder::default();
             let outcome = decoded(&mut decoder, &bytes, cut);
             prop_assert!(outcome.is_err() || outcome.is_ok_and(|payload| payload.len() <= bytes.len()));

@@ -1,11 +1,11 @@
-//! MQTT 3.1.1 and 5 control packets, checked completely and decoded in place.
+//! Decodes MQTT 3.1.1 and 5 control packets in place, and validates them completely.
 //!
-//! The broker is not trusted: what [`decode`] accepts is well-formed, may be sent by a server, and can be handed to a
-//! library that does not check.
+//! The broker is not trusted: a packet that [`decode`] accepts is well-formed, is one that a server may send, and is safe
+//! for a library that does not validate.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `mod` | fixed header, the packets that a server sends, acknowledgements that we send |
+//! | `mod` | fixed header, packets of a server, our acknowledgements |
 //! | `properties` | MQTT 5 properties (MQTT 5, 2.2.2) |
 //! | `reason` | reason codes and their names (MQTT 5, 2.4) |
 
@@ -20,18 +20,15 @@ use std::fmt;
 pub(crate) use properties::{Properties, Property};
 pub(crate) use reason::ReasonCode;
 
-/// The bit of a variable byte integer that announces one more byte (MQTT 5, 1.5.5).
+/// The continuation bit of a variable byte integer (MQTT 5, 1.5.5).
 const CONTINUES: u8 = 0x80;
 
-/// How many bytes a variable byte integer may take.
+/// The maximum length of a variable byte integer, in bytes.
 const MAX_LENGTH_BYTES: usize = 4;
 
-/// A version of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
-    /// 3.1.1
     V311,
-    /// 5
     V5,
 }
 
@@ -83,12 +80,12 @@ impl PacketType {
         Self::Auth,
     ];
 
-    /// Reads the type from a packet's first byte; `None` for the reserved type 0.
+    /// Returns the type in a packet's first byte; `None` for the reserved type 0.
     pub(crate) fn of(first: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|it| *it as u8 == first >> 4)
     }
 
-    /// The first byte of a packet of this type whose flags are the fixed ones (MQTT 5, 2.1.3).
+    /// Returns the first byte of a packet of this type with the fixed flags (MQTT 5, 2.1.3).
     pub(crate) const fn first_byte(self) -> u8 {
         let flags = match self {
             Self::Pubrel | Self::Subscribe | Self::Unsubscribe => 2,
@@ -120,7 +117,7 @@ impl fmt::Display for PacketType {
     }
 }
 
-/// A violation of the protocol by the broker. Its text completes "the broker sent ".
+/// A violation of the protocol by the broker. Its message completes "the broker sent ".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProtocolError {
     packet: Option<PacketType>,
@@ -128,12 +125,12 @@ pub(crate) struct ProtocolError {
 }
 
 impl ProtocolError {
-    /// A violation by a packet of this type; `fault` completes "a PUBLISH ".
+    /// Creates an error about a packet of this type. `fault` completes "a PUBLISH ".
     pub(crate) fn new(packet: PacketType, fault: impl Into<Cow<'static, str>>) -> Self {
         Self { packet: Some(packet), fault: fault.into() }
     }
 
-    /// A violation by bytes that are not a packet; `fault` completes "the broker sent ".
+    /// Creates an error about bytes that are not a packet. `fault` completes "the broker sent ".
     pub(crate) fn unframed(fault: impl Into<Cow<'static, str>>) -> Self {
         Self { packet: None, fault: fault.into() }
     }
@@ -151,7 +148,7 @@ impl fmt::Display for ProtocolError {
     }
 }
 
-/// Bytes that end early or are not what they must be. [`decode`] adds which packet holds them.
+/// A malformed part of a packet. [`decode`] adds the packet type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
@@ -160,17 +157,17 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 pub(crate) struct FixedHeader {
     /// Type and flags.
     pub(crate) first: u8,
-    /// How many bytes the header itself takes: 2 to 5.
+    /// The size of this header in bytes: 2 to 5.
     pub(crate) len: usize,
-    /// How many bytes follow it.
+    /// The number of bytes after the header.
     pub(crate) remaining: usize,
 }
 
 impl FixedHeader {
-    /// Decodes the header that `bytes` begin with; `None` if more bytes are needed.
+    /// Decodes the header at the start of `bytes`. Returns `None` if more bytes are needed.
     ///
     /// # Errors
-    /// The reserved type 0; a length of more than 4 bytes.
+    /// If the type is the reserved 0, or the length takes more than 4 bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((&first, mut rest)) = bytes.split_first() else { return Ok(None) };
         let Some(packet) = PacketType::of(first) else {
@@ -184,7 +181,7 @@ impl FixedHeader {
         }
     }
 
-    /// How many bytes the whole packet takes.
+    /// Returns the size of the whole packet in bytes.
     pub(crate) fn packet_len(&self) -> usize {
         self.len + self.remaining
     }
@@ -204,7 +201,7 @@ pub(crate) fn take<'a>(from: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malf
     Ok(taken)
 }
 
-/// Takes bytes that follow their length of two bytes (MQTT 5, 1.5.6).
+/// Takes binary data: a length of two bytes, then the bytes (MQTT 5, 1.5.6).
 pub(crate) fn take_binary<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let len = u16::from_be_bytes(take_array(from)?);
     take(from, len.into())
@@ -229,13 +226,13 @@ pub(crate) fn take_length(from: &mut &[u8]) -> Result<usize, Malformed> {
     Err(Malformed("with a length that ends early or takes more than 4 bytes"))
 }
 
-/// Takes the properties of a packet as bytes: they follow their length as a variable byte integer.
+/// Takes a packet's properties as bytes: a variable byte integer with their length, then the bytes.
 pub(crate) fn take_properties<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let len = take_length(from)?;
     take(from, len).map_err(|_| Malformed("whose properties are longer than the packet"))
 }
 
-/// Appends bytes behind their length of two bytes. Only for bytes that are known to be few enough.
+/// Appends binary data: a length of two bytes, then the bytes. Data beyond 65,535 bytes is cut, so callers check the size.
 pub(crate) fn put_binary(to: &mut Vec<u8>, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     to.extend(len.to_be_bytes());
@@ -260,7 +257,7 @@ pub(crate) fn put_acknowledgement(to: &mut Vec<u8>, packet: PacketType, id: u16)
     to.extend(id.to_be_bytes());
 }
 
-/// The acceptance that a server sends in its CONNACK when it has no session and sets no limits.
+/// Returns a CONNACK that accepts, without a session and without properties.
 pub(crate) fn plain_connack(version: Version) -> &'static [u8] {
     match version {
         Version::V311 => &[0x20, 2, 0, 0],
@@ -268,7 +265,7 @@ pub(crate) fn plain_connack(version: Version) -> &'static [u8] {
     }
 }
 
-/// A SUBACK that refuses one filter.
+/// Returns a SUBACK that refuses one filter.
 pub(crate) fn failed_suback(version: Version, id: u16) -> Vec<u8> {
     let mut packet = vec![PacketType::Suback.first_byte()];
     let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
@@ -279,13 +276,11 @@ pub(crate) fn failed_suback(version: Version, id: u16) -> Vec<u8> {
     packet
 }
 
-/// A PINGRESP.
 pub(crate) const PINGRESP: [u8; 2] = [PacketType::Pingresp.first_byte(), 0];
 
-/// A PINGREQ.
 pub(crate) const PINGREQ: [u8; 2] = [PacketType::Pingreq.first_byte(), 0];
 
-/// A packet that a server may send to a client which publishes with QoS 0 or 1 and never unsubscribes.
+/// A packet that a server may send to a client that publishes with QoS 0 or 1 and never unsubscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inbound<'a> {
     Connack(Connack<'a>),
@@ -297,31 +292,31 @@ pub(crate) enum Inbound<'a> {
     Disconnect { reason: ReasonCode, properties: Properties<'a> },
 }
 
-/// The answer to a CONNECT (MQTT 5, 3.2).
+/// A CONNACK: the answer to a CONNECT (MQTT 5, 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connack<'a> {
     pub(crate) session_present: bool,
-    /// With MQTT 3.1.1 its return codes 1 to 5 (MQTT 3.1.1, 3.2.2.3).
+    /// With MQTT 3.1.1, its return code: 0 to 5 (MQTT 3.1.1, 3.2.2.3).
     pub(crate) reason: ReasonCode,
-    /// Of MQTT 5; empty with 3.1.1.
+    /// Empty with MQTT 3.1.1.
     pub(crate) properties: Properties<'a>,
 }
 
-/// A message (MQTT 5, 3.3).
+/// A PUBLISH: a message (MQTT 5, 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Publish<'a> {
     pub(crate) topic: &'a str,
     /// 0, 1 or 2.
     pub(crate) qos: u8,
     pub(crate) retain: bool,
-    /// 0 with QoS 0, else 1 to 65,535.
+    /// The packet identifier: 0 with QoS 0, else 1 to 65,535.
     pub(crate) id: u16,
-    /// Of MQTT 5; empty with 3.1.1.
+    /// Empty with MQTT 3.1.1.
     pub(crate) properties: Properties<'a>,
     pub(crate) payload: &'a [u8],
 }
 
-/// The answer to a publication with QoS 1 (MQTT 5, 3.4).
+/// A PUBACK: the answer to a publication with QoS 1 (MQTT 5, 3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Acknowledgement<'a> {
     pub(crate) id: u16,
@@ -329,19 +324,19 @@ pub(crate) struct Acknowledgement<'a> {
     pub(crate) properties: Properties<'a>,
 }
 
-/// The answer to a SUBSCRIBE (MQTT 5, 3.9).
+/// A SUBACK: the answer to a SUBSCRIBE (MQTT 5, 3.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Suback<'a> {
     pub(crate) id: u16,
     pub(crate) properties: Properties<'a>,
-    /// One for each filter, at least one. With MQTT 3.1.1 its return codes, which mean the same.
+    /// One reason code per filter, at least one. The return codes of MQTT 3.1.1 have the same meaning.
     pub(crate) codes: &'a [u8],
 }
 
-/// Decodes and checks a packet that a server sent: its first byte, and what follows the fixed header.
+/// Decodes and validates a server's packet. `first` is its first byte, `body` everything after the fixed header.
 ///
 /// # Errors
-/// A packet that is not well-formed, or that no server may send to us.
+/// If the packet is malformed, or a server may not send it to us.
 pub(crate) fn decode(version: Version, first: u8, body: &[u8]) -> Result<Inbound<'_>, ProtocolError> {
     let Some(packet) = PacketType::of(first) else {
         return Err(ProtocolError::unframed("a packet of the reserved type 0"));
@@ -395,7 +390,7 @@ fn connack(version: Version, mut body: &[u8]) -> Result<Connack<'_>, Malformed> 
     Ok(Connack { session_present: flags == 1, reason, properties })
 }
 
-/// Whether a CONNACK's body is a refusal of MQTT 3.1.1: so brokers answer that do not know MQTT 5.
+/// Returns whether a CONNACK's body refuses the connection as in MQTT 3.1.1. Brokers without MQTT 5 support answer so.
 pub(crate) fn is_old_connack(body: &[u8]) -> bool {
     matches!(body, [0, 1..=5])
 }
@@ -418,7 +413,8 @@ fn publish(version: Version, first: u8, mut body: &[u8]) -> Result<Publish<'_>, 
     Ok(Publish { topic, qos, retain, id, properties, payload: body })
 }
 
-/// Takes the topic of a PUBLISH: not empty, because we allow no topic aliases, and without wildcards [MQTT-3.3.2-2].
+/// Takes the topic of a PUBLISH. It must not be empty, because we allow no topic aliases, nor contain wildcards
+/// [MQTT-3.3.2-2].
 fn topic_name<'a>(body: &mut &'a [u8]) -> Result<&'a str, Malformed> {
     let bytes = take_binary(body)?;
     let topic = std::str::from_utf8(bytes).map_err(|_| Malformed("whose topic is not UTF-8"))?;
@@ -429,10 +425,10 @@ fn topic_name<'a>(body: &mut &'a [u8]) -> Result<&'a str, Malformed> {
     if topic.is_empty() { Err(Malformed("without a topic")) } else { Ok(topic) }
 }
 
-/// The topic and the packet identifier of a PUBLISH whose beginning alone is known; `None` if more bytes are needed.
+/// Decodes topic and packet identifier of an incomplete PUBLISH. Returns `None` if more bytes are needed.
 ///
 /// # Errors
-/// What [`decode`] refuses in these.
+/// If [`decode`] would reject the topic or the packet identifier.
 pub(crate) fn publish_head(first: u8, body: &[u8]) -> Result<Option<(&str, u16)>, ProtocolError> {
     let qos = first >> 1 & 3;
     let topic_len = match body.first_chunk() {
@@ -466,7 +462,7 @@ fn acknowledgement(version: Version, packet: PacketType, mut body: &[u8]) -> Res
     if version == Version::V5 && !body.is_empty() {
         let [code] = take_array(&mut body)?;
         reason = ReasonCode::checked(packet, code)?;
-        // The length may be left out if there are no properties (MQTT 5, 3.4.2.2.1).
+        // The property length may be omitted if there are no properties (MQTT 5, 3.4.2.2.1).
         if !body.is_empty() {
             properties = Properties::decode(packet, &mut body)?;
         }

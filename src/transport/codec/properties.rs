@@ -1,12 +1,12 @@
-//! MQTT 5 properties (MQTT 5, 2.2.2).
+//! Decodes MQTT 5 properties (MQTT 5, 2.2.2).
 
 use super::{Malformed, PacketType, take_array, take_binary, take_length, take_properties, take_string};
 
-/// The properties of a packet. They have been checked: every one is well-formed and allowed in its packet.
+/// The validated properties of a packet: each is well-formed and allowed in that packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Properties<'a>(&'a [u8]);
 
-/// A property that a server may send and that we use; the others are checked and passed over.
+/// A property that a server may send. Those that we do not use are validated and decoded as `Other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Property<'a> {
     SubscriptionIdentifier(u32),
@@ -33,12 +33,12 @@ const USER_PROPERTY: u8 = 0x26;
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
 
 impl<'a> Properties<'a> {
-    /// Takes the properties that `body` begins with, and checks each of them for this packet.
+    /// Takes the properties at the start of `body`, and validates each of them for this packet.
     ///
     /// # Errors
-    /// Properties that end early, that are unknown, that this packet may not have or that repeat.
+    /// If a property is incomplete, unknown, not allowed in this packet, or repeated.
     pub(super) fn decode(packet: PacketType, body: &mut &'a [u8]) -> Result<Self, Malformed> {
-        // Nearly every message has none.
+        // Fast path: nearly every message has no properties.
         if let Some((0, rest)) = body.split_first() {
             *body = rest;
             return Ok(Self::default());
@@ -58,14 +58,14 @@ impl<'a> Properties<'a> {
         Ok(Self(bytes))
     }
 
-    /// The properties, in their order.
+    /// Returns the properties in order.
     pub(crate) fn iter(self) -> impl Iterator<Item = Property<'a>> {
         let mut rest = self.0;
-        // They were checked.
+        // They are validated, so this never ends early.
         std::iter::from_fn(move || take_property(&mut rest).ok())
     }
 
-    /// The numbers of the subscriptions that a message matches.
+    /// Returns the identifiers of the subscriptions that the message matches.
     pub(crate) fn subscription_identifiers(self) -> impl Iterator<Item = u32> {
         self.iter().filter_map(|property| match property {
             Property::SubscriptionIdentifier(number) => Some(number),
@@ -73,7 +73,7 @@ impl<'a> Properties<'a> {
         })
     }
 
-    /// The broker's own words for a reason.
+    /// Returns the Reason String: the broker's message for people.
     pub(crate) fn reason_string(self) -> Option<&'a str> {
         self.iter().find_map(|property| match property {
             Property::ReasonString(text) => Some(text),
@@ -81,7 +81,7 @@ impl<'a> Properties<'a> {
         })
     }
 
-    /// Another server to use.
+    /// Returns the Server Reference: another server to use.
     pub(crate) fn server_reference(self) -> Option<&'a str> {
         self.iter().find_map(|property| match property {
             Property::ServerReference(text) => Some(text),
@@ -107,7 +107,7 @@ fn check_place(packet: PacketType, identifier: u8) -> Result<(), Malformed> {
     if is_allowed { Ok(()) } else { Err(Malformed("with a property that it may not have")) }
 }
 
-/// Takes a property, identifier first. Identifiers are one byte as long as none is above 0x7f.
+/// Takes a property, beginning with its identifier. Identifiers are single bytes: none is above 0x7f.
 fn take_property<'a>(from: &mut &'a [u8]) -> Result<Property<'a>, Malformed> {
     let [identifier] = take_array(from)?;
     Ok(match identifier {

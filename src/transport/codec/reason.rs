@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Malformed, PacketType, Version};
 
-/// Why a broker answers as it does. From 0x80 on it is a refusal.
+/// A reason code. Codes from 0x80 are refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReasonCode(pub(crate) u8);
 
@@ -34,7 +34,7 @@ impl ReasonCode {
     pub(crate) const SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED: Self = Self(0xa1);
     pub(crate) const WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED: Self = Self(0xa2);
 
-    /// Checks that a server may send this code in this packet.
+    /// Validates that a server may send this code in this packet.
     pub(super) fn checked(packet: PacketType, code: u8) -> Result<Self, Malformed> {
         let is_allowed = match packet {
             PacketType::Connack => matches!(
@@ -56,8 +56,8 @@ impl ReasonCode {
         if is_allowed { Ok(Self(code)) } else { Err(Malformed("with a reason code that it may not have")) }
     }
 
-    /// The reason code that means the same as a return code of MQTT 3.1.1's CONNACK (MQTT 3.1.1, 3.2.2.3); one of MQTT 5
-    /// stays as it is.
+    /// Converts a return code of MQTT 3.1.1's CONNACK to the MQTT 5 reason code with the same meaning (MQTT 3.1.1, 3.2.2.3).
+    /// Codes of MQTT 5 are unchanged.
     pub(crate) fn of_version(self, version: Version) -> Self {
         match (version, self.0) {
             (Version::V311, 1) => Self::UNSUPPORTED_PROTOCOL_VERSION,
@@ -69,12 +69,12 @@ impl ReasonCode {
         }
     }
 
-    /// Whether it is a refusal.
+    /// Returns whether the code is a refusal.
     pub(crate) fn is_refusal(self) -> bool {
         self.0 >= 0x80
     }
 
-    /// Whether the same request may be granted a moment later.
+    /// Returns whether the same request may succeed later.
     pub(crate) fn is_transient(self) -> bool {
         matches!(
             self,

@@ -1,15 +1,15 @@
-//! What is accepted from a broker, and what is not.
+//! Tests of decoding: which packets of a broker are accepted.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A packet of this type with its fixed flags: its first byte and its body.
+/// Decodes a packet of this type with its fixed flags.
 fn decode_as(version: Version, packet: PacketType, body: &[u8]) -> Result<Inbound<'_>, String> {
     decode(version, packet.first_byte(), body).map_err(|error| error.to_string())
 }
 
-/// A PUBLISH to the topic `t` with these properties, behind their length, and this payload.
+/// Returns the body of a PUBLISH to the topic `t`, with these properties and this payload.
 fn publish_v5(properties: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut body = vec![0, 1, b't'];
     put_length(&mut body, properties.len());
@@ -19,7 +19,7 @@ fn publish_v5(properties: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_length_is_read_as_it_was_written() {
+fn a_length_that_was_written_is_read_back() {
     for (length, bytes) in [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (2_097_152, 4), (268_435_455, 4)] {
         let mut written = Vec::new();
         put_length(&mut written, length);
@@ -32,7 +32,7 @@ fn a_length_is_read_as_it_was_written() {
 }
 
 #[test]
-fn a_fixed_header_needs_its_whole_length() {
+fn an_incomplete_fixed_header_needs_more_bytes() {
     let header = |bytes: &[u8]| FixedHeader::decode(bytes).map_err(|error| error.to_string());
     assert_eq!(header(&[]), Ok(None));
     assert_eq!(header(&[0x30]), Ok(None));
@@ -44,7 +44,7 @@ fn a_fixed_header_needs_its_whole_length() {
 }
 
 #[test]
-fn a_message_is_read_as_it_stands() {
+fn a_message_is_decoded_in_place() {
     let body = [0, 3, b'a', b'/', b'b', 1, 2, b'x', b'y'];
     let expected =
         Publish { topic: "a/b", qos: 1, retain: true, id: 0x0102, properties: Properties::default(), payload: b"xy" };
@@ -52,7 +52,7 @@ fn a_message_is_read_as_it_stands() {
 }
 
 #[test]
-fn each_malformed_packet_is_refused_with_its_fault() {
+fn each_malformed_packet_has_its_own_error() {
     use PacketType::{Auth, Connack, Connect, Disconnect, Pingreq, Pingresp, Puback, Pubcomp, Pubrec, Pubrel};
     use PacketType::{Suback, Subscribe, Unsuback, Unsubscribe};
     use Version::{V5, V311};
@@ -99,7 +99,7 @@ fn each_malformed_packet_is_refused_with_its_fault() {
 }
 
 #[test]
-fn each_malformed_message_is_refused_with_its_fault() {
+fn each_malformed_message_has_its_own_error() {
     for (first, body, fault) in [
         (0x36, &[0, 1, b't', 0, 1][..], "with QoS 3"),
         (0x38, &[0, 1, b't'], "with QoS 0 that claims to be a duplicate"),
@@ -129,7 +129,7 @@ fn each_malformed_message_is_refused_with_its_fault() {
 }
 
 #[test]
-fn flags_must_be_the_fixed_ones() {
+fn a_packet_with_wrong_flags_is_refused() {
     for (first, body) in [(0x60, &[0, 1][..]), (0x91, &[0, 1, 0]), (0x21, &[0, 0]), (0xd1, &[]), (0x42, &[0, 1])] {
         let error = decode(Version::V311, first, body).expect_err("wrong flags").to_string();
         assert!(error.ends_with("with wrong flags"), "{first:02x}: {error}");
@@ -137,11 +137,11 @@ fn flags_must_be_the_fixed_ones() {
 }
 
 #[test]
-fn properties_are_read_and_unknown_use_is_passed_over() {
+fn subscription_identifiers_are_read_and_other_properties_are_skipped() {
     let mut properties = vec![0x0b, 0x80, 0x01, 0x26, 0, 1, b'k', 0, 1, b'v', 0x26, 0, 1, b'k', 0, 1, b'v', 0x0b, 7];
     properties.extend([0x03, 0, 1, b'j', 0x02, 0, 0, 0, 9]);
     let body = publish_v5(&properties, b"{}");
-    let Ok(Inbound::Publish(message)) = decode(Version::V5, 0x30, &body) else { panic!("it is well-formed") };
+    let Ok(Inbound::Publish(message)) = decode(Version::V5, 0x30, &body) else { panic!("well-formed") };
     assert_eq!(message.properties.subscription_identifiers().collect::<Vec<_>>(), [128, 7]);
     assert_eq!(message.payload, b"{}");
 }
@@ -177,7 +177,7 @@ proptest! {
     ) {
         let version = if is_v5 { Version::V5 } else { Version::V311 };
         if let Ok(Inbound::Publish(message)) = decode(version, first, &body) {
-            // Every property that was accepted can be read again.
+            // Every accepted property can be read again.
             prop_assert!(message.properties.iter().count() <= body.len());
             prop_assert!(message.payload.len() < body.len());
         }

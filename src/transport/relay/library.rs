@@ -1,4 +1,4 @@
-//! The library's end of the relay: passes on what it sends, and keeps the connection to the broker alive.
+//! Forwards what the library sends to the broker, and sends keep-alive pings.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,19 +12,19 @@ use rustix::io::Errno;
 use super::codec::{self, FixedHeader, Malformed, PacketType, take_array, take_binary, take_properties, take_string};
 use super::{Connection, Published, Times, Version, Worker, lock};
 
-/// How many bytes may wait for the broker before no more are taken from the library.
+/// The library is not read while more bytes than this wait to be sent to the broker.
 const MAX_UNSENT: usize = 256 * 1024;
 
-/// How many bytes are read from the library at once.
+/// The number of bytes that are read from the library at once.
 const CHUNK: usize = 64 * 1024;
 
-/// How long the end of the connection may take to be sent.
+/// How long sending the last bytes may take.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest time before the keep-alive interval ends at which a PINGREQ is sent.
+/// A PINGREQ is sent at most this long before the keep-alive interval ends.
 const MAX_PING_MARGIN: Duration = Duration::from_secs(3);
 
-/// The library's connection to the relay. It outlives those to the broker.
+/// The library's connection to the relay. It outlives connections to the broker.
 pub(in crate::transport) struct LibraryLink {
     state: Arc<Mutex<State>>,
     answers: Arc<LibraryAnswers>,
@@ -33,9 +33,9 @@ pub(in crate::transport) struct LibraryLink {
     forwarder: Worker,
 }
 
-/// What the forwarder and those who attach connections have in common.
+/// The state that the forwarder and [`LibraryLink`] share.
 struct State {
-    /// The connection that the library's packets go to.
+    /// The connection to forward the library's packets to.
     connection: Option<Arc<Connection>>,
     /// The library's CONNECT, with our client identifier.
     connect: Vec<u8>,
@@ -44,20 +44,20 @@ struct State {
 /// Sends to the library.
 pub(super) struct LibraryAnswers {
     version: Version,
-    socket: Mutex<Answering>,
+    socket: Mutex<AnswerSocket>,
 }
 
-struct Answering {
+struct AnswerSocket {
     socket: TcpStream,
-    /// Whether it has its CONNACK: it gets no other one.
+    /// Whether the library has received its CONNACK. It never gets a second one.
     is_connected: bool,
 }
 
 impl LibraryLink {
-    /// Serves the library, which is at the other end of this socket and has sent its CONNECT.
+    /// Starts the forwarder. The library is at the other end of the socket and has sent `connect`.
     ///
     /// # Errors
-    /// If the system does not let us.
+    /// If no socket or thread can be created.
     pub(in crate::transport) fn start(library: TcpStream, connect: Vec<u8>, version: Version) -> io::Result<Self> {
         let (waker, wakeups) = UnixStream::pair()?;
         wakeups.set_nonblocking(true)?;
@@ -73,17 +73,17 @@ impl LibraryLink {
         self.answers.clone()
     }
 
-    /// Has the library's packets go to this connection from now on, its CONNECT first.
+    /// Forwards the library's packets to this connection from now on, beginning with its CONNECT.
     pub(super) fn attach(&self, connection: Arc<Connection>) {
         let mut state = lock(&self.state);
         send_connect(&connection, &state.connect);
         state.connection = Some(connection);
         drop(state);
-        // If nothing can be written it is awake already.
+        // Ignore a full socket: the forwarder is awake already.
         let _ = (&self.waker).write(&[0]);
     }
 
-    /// Waits until the library has disconnected and its DISCONNECT is sent, or until `deadline`.
+    /// Waits until the library's DISCONNECT is sent or `deadline` passes.
     pub(in crate::transport) fn await_disconnect(&self, deadline: Instant) {
         self.forwarder.await_end(deadline);
     }
@@ -91,23 +91,23 @@ impl LibraryLink {
 
 impl LibraryAnswers {
     pub(super) fn new(version: Version, socket: TcpStream) -> Self {
-        Self { version, socket: Mutex::new(Answering { socket, is_connected: false }) }
+        Self { version, socket: Mutex::new(AnswerSocket { socket, is_connected: false }) }
     }
 
-    /// Sends packets. The library reads for as long as it lives; if it is gone, no answer is needed.
+    /// Sends packets to the library. Ignores errors: a library that is gone needs no answer.
     pub(super) fn send(&self, packets: &[u8]) {
         let _ = lock(&self.socket).socket.write_all(packets);
     }
 
-    /// Sends a CONNACK, unless it has one.
+    /// Sends a CONNACK, unless the library has one.
     pub(super) fn accept(&self, connack: &[u8]) {
-        let mut answering = lock(&self.socket);
-        if !std::mem::replace(&mut answering.is_connected, true) {
-            let _ = answering.socket.write_all(connack);
+        let mut socket = lock(&self.socket);
+        if !std::mem::replace(&mut socket.is_connected, true) {
+            let _ = socket.socket.write_all(connack);
         }
     }
 
-    /// Answers what the broker left unanswered: the library must not wait for it.
+    /// Answers the requests that the broker left unanswered, so that the library does not wait.
     pub(super) fn finish(&self, version: Version, subscribing: &[u16]) {
         self.accept(codec::plain_connack(version));
         for id in subscribing {
@@ -122,28 +122,28 @@ struct Forwarder {
     answers: Arc<LibraryAnswers>,
     library: TcpStream,
     wakeups: UnixStream,
-    /// What came from the library and is not forwarded yet.
+    /// Bytes from the library that are not forwarded yet.
     buffer: Vec<u8>,
 }
 
-/// What the forwarder waited for.
-enum Due {
+/// What the forwarder has to do next.
+enum Task {
     Library,
     Ping,
-    /// Something else: look again.
+    /// Wait again.
     Nothing,
 }
 
 impl Forwarder {
-    /// Forwards until the library disconnects or goes.
+    /// Forwards packets until the library disconnects or closes its socket.
     fn run(mut self) {
         let mut chunk = vec![0; CHUNK];
         loop {
             let connection = lock(&self.state).connection.clone();
             match self.await_event(connection.as_deref()) {
-                Due::Nothing => {}
-                Due::Ping => connection.iter().for_each(|connection| connection.ping(false)),
-                Due::Library => match self.library.read(&mut chunk) {
+                Task::Nothing => {}
+                Task::Ping => connection.iter().for_each(|connection| connection.ping(false)),
+                Task::Library => match self.library.read(&mut chunk) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(0) | Err(_) => break,
                     Ok(count) => {
@@ -156,40 +156,41 @@ impl Forwarder {
             }
         }
         if let Some(connection) = &lock(&self.state).connection {
-            // If it cannot be sent in time the broker finds the connection closed.
+            // Ignore a timeout: the broker finds the connection closed.
             let _ = connection.writer.flush(Instant::now() + DISCONNECT_TIMEOUT);
             connection.writer.shutdown();
         }
     }
 
-    /// Waits until there is something to do. Sends meanwhile what the broker did not take before.
-    fn await_event(&self, connection: Option<&Connection>) -> Due {
+    /// Waits until the library has sent something or a ping is due. Wakes up early if the connection changes, or if the
+    /// socket to the broker accepts more bytes.
+    fn await_event(&self, connection: Option<&Connection>) -> Task {
         let unsent = connection.map_or(0, |connection| connection.writer.unsent());
         let wait = connection.map(until_ping);
         if wait == Some(Duration::ZERO) {
-            return Due::Ping;
+            return Task::Ping;
         }
         let wait: Option<Timespec> = wait.and_then(|wait| wait.try_into().ok());
         let from_library = if unsent > MAX_UNSENT { PollFlags::empty() } else { PollFlags::IN };
         let mut fds = vec![PollFd::new(&self.library, from_library), PollFd::new(&self.wakeups, PollFlags::IN)];
-        // A broker that is gone would show all the time: the reader takes care of it.
+        // Poll the broker's socket only while bytes wait to be sent: a closed socket would end every poll at once.
         if let Some(connection) = connection.filter(|_| unsent > 0) {
             fds.push(PollFd::new(&*connection.writer, PollFlags::OUT));
         }
         match poll(&mut fds, wait.as_ref()) {
-            Err(Errno::INTR) | Ok(0) => return Due::Nothing,
-            Err(_) => return Due::Library,
+            Err(Errno::INTR) | Ok(0) => return Task::Nothing,
+            Err(_) => return Task::Library,
             Ok(_) => {}
         }
         if !fds[1].revents().is_empty() {
             while (&self.wakeups).read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
         }
-        if fds[0].revents().is_empty() { Due::Nothing } else { Due::Library }
+        if fds[0].revents().is_empty() { Task::Nothing } else { Task::Library }
     }
 
-    /// Forwards every whole packet; whether the library has disconnected.
+    /// Forwards every complete packet in the buffer. Returns whether the library has disconnected.
     fn forward(&mut self) -> bool {
-        let (mut begin, mut end, mut is_over) = (0, 0, false);
+        let (mut begin, mut end, mut has_disconnected) = (0, 0, false);
         let (state, version) = (lock(&self.state), self.answers.version);
         while let Ok(Some(header)) = FixedHeader::decode(&self.buffer[end..]) {
             let Some(packet) = self.buffer[end..].get(..header.packet_len()) else { break };
@@ -201,7 +202,7 @@ impl Forwarder {
                     begin = end + header.packet_len();
                     self.answers.send(&codec::PINGRESP);
                 }
-                Some(PacketType::Disconnect) => is_over = true,
+                Some(PacketType::Disconnect) => has_disconnected = true,
                 Some(PacketType::Publish) => {
                     if let Some(connection) = &state.connection {
                         bind_publication(connection, header.first, body);
@@ -223,44 +224,45 @@ impl Forwarder {
         }
         drop(state);
         self.buffer.drain(..end);
-        is_over
+        has_disconnected
     }
 }
 
-/// Begins a connection. The kernel acknowledges at once what comes next: a broker that holds back its CONNACK until what it
-/// sent before is acknowledged, as mosquitto does after a TLS handshake [RFC 896], would take 40 ms longer.
+/// Sends the CONNECT. The kernel acknowledges the next incoming segment at once: mosquitto sends its CONNACK only after its
+/// TLS session ticket is acknowledged [RFC 896], which would take 40 ms longer.
 fn send_connect(connection: &Connection, connect: &[u8]) {
     connection.send(connect);
     connection.writer.acknowledge_at_once();
 }
 
-/// How long it is until a PINGREQ is due: in time before the keep-alive interval is over in which nothing was sent
-/// [MQTT-3.1.2-20], or nothing was read and nothing asked.
+/// Returns the time until the next PINGREQ is due. It is due shortly before the keep-alive interval has passed since
+/// something was sent [MQTT-3.1.2-20], or since something was read or a PINGREQ was sent.
 fn until_ping(connection: &Connection) -> Duration {
     let times = &connection.times;
     let interval = times.keepalive();
     let interval = interval.saturating_sub((interval / 10).min(MAX_PING_MARGIN));
-    let asked = Times::get(&times.read).max(Times::get(&times.pinged));
-    let last = Times::get(&times.sent).min(asked);
+    let last_read_or_ping = Times::get(&times.read).max(Times::get(&times.pinged));
+    let last = Times::get(&times.sent).min(last_read_or_ping);
     interval.saturating_sub(last.elapsed())
 }
 
-/// Notes which packet identifier the next publication has. Before it is sent, so that the answer cannot come first.
+/// Assigns a packet identifier to the next registered publication. Runs before the packet is sent, because the answer may
+/// come at once.
 fn bind_publication(connection: &Connection, first: u8, mut body: &[u8]) {
     let mut requests = connection.requests();
-    let Some(then) = requests.unsent.pop_front() else { return };
+    let Some(on_outcome) = requests.unsent.pop_front() else { return };
     if first & 0x06 == 0 {
         drop(requests);
-        return then(Published::Accepted);
+        return on_outcome(Published::Accepted);
     }
     let id = take_binary(&mut body).ok().and_then(|_topic| body.first_chunk());
-    requests.unacknowledged.insert(id.map_or(0, |id| u16::from_be_bytes(*id)), then);
+    requests.unacknowledged.insert(id.map_or(0, |id| u16::from_be_bytes(*id)), on_outcome);
 }
 
-/// Notes which filter a SUBSCRIBE asks for; `false` if the connection has ended.
+/// Notes the filter of a SUBSCRIBE by packet identifier. Returns `false` if the connection has ended.
 fn bind_subscription(connection: &Connection, version: Version, mut body: &[u8]) -> bool {
     let mut requests = connection.requests();
-    if requests.is_over {
+    if requests.has_ended {
         return false;
     }
     let mut read = || {
@@ -270,7 +272,7 @@ fn bind_subscription(connection: &Connection, version: Version, mut body: &[u8])
         }
         Ok::<_, Malformed>((id, take_string(&mut body)?.to_owned()))
     };
-    // The library writes it well-formed.
+    // Parsing cannot fail: the library writes well-formed packets.
     if let Ok((id, filter)) = read() {
         requests.subscribing.insert(id, filter);
     }

@@ -1,4 +1,4 @@
-//! Reads from the broker: decodes, checks, has messages handled, acknowledges.
+//! Reads from the broker: decodes and checks packets, passes messages to the handler, and acknowledges them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,18 +27,18 @@ mod replay;
 pub use replay::Replayed;
 pub(crate) use replay::replay;
 
-/// How long the first read waits at most, and how long later ones do while nothing comes.
+/// How long the first read waits at most. The limit doubles with each read that returns nothing, up to [`LONGEST_SLICE`].
 const FIRST_SLICE: Duration = Duration::from_millis(20);
 const LONGEST_SLICE: Duration = Duration::from_secs(1);
 
-/// If a read begins so long after everything was read, the handling of messages was held up.
+/// If a read begins this long after the stream was drained, the handler was blocked.
 const STALL: Duration = Duration::from_millis(50);
 
-/// How many bytes may wait for a broker that does not read: the acknowledgements of four million messages. It may be
-/// blocked itself while it writes to us, so waiting for it could block both sides.
+/// The connection is closed if more bytes than this wait to be sent: the acknowledgements of four million messages. The
+/// reader does not wait for the broker to read them, because the broker may itself be blocked writing to us.
 const MAX_UNSENT: usize = 16 * 1024 * 1024;
 
-/// How many times the keep-alive interval the broker may be silent [MQTT-3.1.2-22].
+/// The broker may be silent for this many keep-alive intervals [MQTT-3.1.2-22].
 const SILENCE_FACTOR: f64 = 1.5;
 
 /// The thread that reads from the broker.
@@ -48,30 +48,31 @@ pub(super) struct Reader {
     stream: BrokerReader,
     options: RelayOptions,
     deduplicator: Option<Deduplicator>,
-    /// A message that is too large, whose bytes are read and dropped.
+    /// A message that exceeds the size limit; its bytes are read and dropped.
     skipped: Option<Skipped>,
     acknowledgements: Vec<u8>,
     to_library: Vec<u8>,
-    /// How many messages were handled.
+    /// The number of handled messages.
     messages: u64,
-    /// Whether nothing more is acknowledged, so that nothing more is handled.
+    /// Whether the handler withholds acknowledgements. Nothing is handled after that.
     is_withheld: bool,
     /// When the bytes in the buffer were read.
     received: Timestamp,
-    /// When all that had come was known to be read.
+    /// When the stream was last known to be drained: a read did not fill the buffer.
     drained: Moment,
-    /// How long the last answer took.
+    /// How long the broker took for its last answer.
     round_trip: Duration,
-    /// When nothing began to be proved by what comes, until a later PINGREQ is answered.
-    unproven: Option<Moment>,
-    /// How the last bytes arrived. A broker with Nagle's algorithm, as mosquitto, holds a second message of an idle stream
-    /// back until the first is acknowledged [RFC 896], which the kernel puts off for up to 40 ms.
+    /// Set if the handler was blocked at this time: arriving messages prove nothing until a later PINGREQ is answered.
+    blocked_at: Option<Moment>,
+    /// How the last bytes arrived. After an idle time, incoming bytes are acknowledged at once, because a broker with
+    /// Nagle's algorithm, such as mosquitto, holds the next message back until the previous one is acknowledged [RFC 896],
+    /// which the kernel delays by up to 40 ms.
     arrival: Arrival,
     /// Whether the messages of the last read were acknowledged.
     has_acknowledged: bool,
 }
 
-/// What is left to read of a message that is too large.
+/// The remainder of a message that exceeds the size limit.
 struct Skipped {
     left: usize,
     qos: u8,
@@ -99,7 +100,7 @@ impl Reader {
             received: Timestamp::UNIX_EPOCH,
             drained: Moment::now(),
             round_trip: Duration::ZERO,
-            unproven: None,
+            blocked_at: None,
             arrival: Arrival::Late,
             has_acknowledged: false,
         }
@@ -135,12 +136,12 @@ impl Reader {
         }
     }
 
-    /// Reads what has come, and waits for it for as long as the broker may be silent.
+    /// Waits for bytes and reads them into the buffer.
     fn fill(&mut self, buffer: &mut Buffer) -> Result<(), ConnectionEnd> {
         if let Some(pause) = self.arrival.pause(self.has_acknowledged) {
             thread::sleep(pause);
         }
-        let patience = self.connection.times.keepalive().mul_f64(SILENCE_FACTOR);
+        let max_silence = self.connection.times.keepalive().mul_f64(SILENCE_FACTOR);
         let (mut silence, mut slice) = (Duration::ZERO, FIRST_SLICE);
         let packet_len = packet_len(buffer.unhandled());
         loop {
@@ -167,13 +168,13 @@ impl Reader {
                 }
                 None => {
                     self.drained = after;
-                    // The time for which this process was stopped does not count.
+                    // Exclude time for which this process was stopped.
                     silence += after.since(before).min(slice);
                     slice = LONGEST_SLICE.min(slice * 2);
                     if silence > LONGEST_SLICE {
-                        self.unproven = None;
+                        self.blocked_at = None;
                     }
-                    if silence >= patience {
+                    if silence >= max_silence {
                         return Err(ConnectionEnd::Silent(silence));
                     }
                 }
@@ -181,45 +182,46 @@ impl Reader {
         }
     }
 
-    /// Notes what the arrival of bytes proves: nothing is missing that was published before they were sent.
+    /// Updates the time up to which all published messages have arrived, after bytes were read.
     ///
-    /// They came after the read began. (How long after is unknown: this process may have been stopped meanwhile.) They
-    /// were on their way for no longer than the last answer took. But if a PINGREQ is unanswered, what comes may be older
-    /// than that. And if the handling of messages was held up before, much may have collected on the way: then nothing is
-    /// proved before a later PINGREQ is answered, or nothing more comes. (To send one at once would have a broker that has
-    /// closed the connection drop what is still on its way.)
+    /// The bytes arrived after the read began. (How long after is unknown, because this process may have been stopped
+    /// meanwhile.) They were sent at most one round trip earlier, so everything that was published before that has arrived.
+    /// There are two exceptions. If a PINGREQ is unanswered, the bytes may be older than one round trip, but not older than
+    /// the PINGREQ. If the handler was blocked before, many messages may have queued up on the way, so nothing is known
+    /// until a later PINGREQ is answered or the stream is idle. (Sending a PINGREQ right away does not help: if the broker
+    /// has closed the connection, it would answer with a reset, and the messages on the way would be lost.)
     fn note_arrival(&mut self, before: Moment, after: Moment) {
         if before.since(self.drained) > STALL {
-            self.unproven = Some(before);
+            self.blocked_at = Some(before);
         }
         let sent = before - self.round_trip;
-        let asked = lock(&self.connection.pings).front().copied();
-        self.prove(asked.map_or(sent, |asked| asked.sent.min(sent)));
+        let pinged = lock(&self.connection.pings).front().copied();
+        self.advance_complete_until(pinged.map_or(sent, |ping| ping.sent.min(sent)));
         Times::set(&self.connection.times.read, after);
     }
 
-    /// Notes that the oldest PINGREQ is answered.
-    fn answered(&mut self) {
+    /// Handles the answer to the oldest PINGREQ.
+    fn on_pingresp(&mut self) {
         let ping = lock(&self.connection.pings).pop_front();
         if let Some(Ping { sent, is_reported }) = ping {
-            self.unproven = self.unproven.filter(|since| sent < *since);
+            self.blocked_at = self.blocked_at.filter(|since| sent < *since);
             self.round_trip = sent.elapsed();
-            self.prove(sent);
+            self.advance_complete_until(sent);
             if is_reported {
                 (self.options.report)(RelayEvent::Answered);
             }
         }
     }
 
-    fn prove(&self, complete_until: Moment) {
-        if self.unproven.is_some() {
+    fn advance_complete_until(&self, moment: Moment) {
+        if self.blocked_at.is_some() {
             return;
         }
-        let proof = &self.connection.times.proof;
-        Times::set(proof, Times::get(proof).max(complete_until));
+        let complete_until = &self.connection.times.complete_until;
+        Times::set(complete_until, Times::get(complete_until).max(moment));
     }
 
-    /// Handles every whole packet in the buffer.
+    /// Handles every complete packet in the buffer.
     fn handle(&mut self, buffer: &mut Buffer, handler: &mut dyn MessageHandler) -> Result<(), ConnectionEnd> {
         self.skip(buffer);
         let bytes = buffer.unhandled();
@@ -277,7 +279,7 @@ impl Reader {
                 self.suback(&answer)?;
                 self.to_library.extend_from_slice(packet);
             }
-            Inbound::Pingresp => self.answered(),
+            Inbound::Pingresp => self.on_pingresp(),
             Inbound::Connack(_) => return Err(ProtocolError::new(PacketType::Connack, "twice").into()),
             Inbound::Disconnect { reason, properties } => {
                 return Err(ConnectionEnd::Disconnected(BrokerReason::new(reason, properties)));
@@ -319,11 +321,11 @@ impl Reader {
         Ok(())
     }
 
-    /// Has a message handled, unless it is a copy, and notes how it is acknowledged.
+    /// Passes a message to the handler, unless it is a copy, and queues its acknowledgement.
     fn publish(&mut self, message: &Publish<'_>, handler: &mut dyn MessageHandler) {
-        let is_wanted = self.deduplicator.as_ref().is_none_or(|it| it.accepts(message.topic, message.properties));
+        let is_accepted = self.deduplicator.as_ref().is_none_or(|it| it.accepts(message.topic, message.properties));
         let is_handled = message.qos == 2 && lock(&self.options.unreleased).contains(&message.id);
-        if is_wanted && !is_handled && handler.message(message, self.received) == Ack::Withhold {
+        if is_accepted && !is_handled && handler.message(message, self.received) == Ack::Withhold {
             self.is_withheld = true;
             return;
         }
@@ -346,9 +348,9 @@ impl Reader {
     }
 
     fn puback(&mut self, answer: &codec::Acknowledgement<'_>) -> Result<(), ConnectionEnd> {
-        let then = self.connection.requests().unacknowledged.remove(&answer.id);
-        let then = then.ok_or_else(|| ProtocolError::new(PacketType::Puback, "that answers no PUBLISH"))?;
-        then(match answer.reason {
+        let on_outcome = self.connection.requests().unacknowledged.remove(&answer.id);
+        let on_outcome = on_outcome.ok_or_else(|| ProtocolError::new(PacketType::Puback, "that answers no PUBLISH"))?;
+        on_outcome(match answer.reason {
             ReasonCode::NO_MATCHING_SUBSCRIBERS => Published::NoMatchingSubscribers,
             reason if reason.is_refusal() => Published::Denied(BrokerReason::new(reason, answer.properties)),
             _ => Published::Accepted,
@@ -370,8 +372,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Begins to pass over a packet that is larger than we accept. MQTT 3.1.1 cannot announce how large that is: there a
-    /// message is reported without its payload. Returns how many bytes are dealt with.
+    /// Begins to skip a packet that exceeds the size limit. MQTT 3.1.1 cannot announce the limit to the broker, so with it
+    /// such a message is reported without its payload; any other packet is an error. Returns the number of bytes handled, or
+    /// 0 if more bytes are needed.
     fn begin_skip(
         &mut self,
         header: FixedHeader,
@@ -401,7 +404,7 @@ impl Reader {
         Ok(taken)
     }
 
-    /// Drops bytes of a message that is too large; acknowledges it at its end.
+    /// Drops the bytes of a skipped message, and acknowledges it at its end.
     fn skip(&mut self, buffer: &mut Buffer) {
         let Some(skipped) = &mut self.skipped else { return };
         let dropped = skipped.left.min(buffer.unhandled().len());
@@ -413,7 +416,7 @@ impl Reader {
         }
     }
 
-    /// Has the records written, and then sends the acknowledgements.
+    /// Has the handler write the records, and then sends the acknowledgements.
     fn commit(&mut self, handler: &mut dyn MessageHandler) {
         if !self.to_library.is_empty() {
             self.library.send(&self.to_library);
@@ -434,18 +437,18 @@ impl Reader {
     fn disconnect(&self, reason: ReasonCode) {
         if self.options.version == Version::V5 && self.deduplicator.is_some() {
             self.connection.send(&[PacketType::Disconnect.first_byte(), 1, reason.0]);
-            // If it does not take that it finds the connection closed.
+            // Ignore errors: the broker finds the connection closed.
             let _ = self.connection.writer.flush(Instant::now());
         }
     }
 }
 
-/// The size of the packet that `bytes` begin with, if its header is complete.
+/// Returns the size of the packet at the start of `bytes`, if its header is complete.
 fn packet_len(bytes: &[u8]) -> Option<usize> {
     FixedHeader::decode(bytes).ok().flatten().map(|header| header.packet_len())
 }
 
-/// Reads the limits that a CONNACK sets.
+/// Returns the limits in a CONNACK's properties.
 fn limits(connack: &Connack<'_>) -> Limits {
     let mut limits = Limits::default();
     for property in connack.properties.iter() {

@@ -1,41 +1,41 @@
-//! Read moderation: pauses between reads, so that messages collect and share their system calls.
+//! Read moderation: pauses between reads so that several messages share the system calls.
 //!
-//! Through a broker, messages arrive one by one, and a read and a write for each cost more than everything else. Network
-//! cards moderate interrupts for the same reason. benches/README.md has the measurements behind the constants.
+//! Messages from a broker arrive one by one. A read and a write for each message cost more than everything else. Network
+//! cards moderate interrupts for the same reason. The measurements behind the constants are in benches/README.md.
 
 use std::time::Duration;
 
-/// A stream whose reads return sooner is faster than its messages are handled one by one.
+/// If a read returns sooner, messages arrive faster than they are handled one by one.
 const IMMEDIATE: Duration = Duration::from_micros(50);
 
-/// A stream whose reads take longer is idle. Its messages are never delayed.
+/// If a read takes longer, the stream is idle. Its messages are never delayed.
 const IDLE: Duration = Duration::from_millis(2);
 
-/// A read of so many bytes is worth its system calls.
+/// A read of this many bytes needs no moderation.
 const WORTHWHILE: usize = 48 * 1024;
 
-/// The pause before the next read.
+/// How long to pause before the next read.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// The pause if the broker awaits acknowledgements. It must not run out of messages that it may send ahead of them, and
-/// mosquitto sends 20.
+/// How long to pause if the broker awaits acknowledgements. It must be short: mosquitto sends at most 20 messages ahead of
+/// their acknowledgements.
 const PAUSE_WITH_ACKNOWLEDGEMENTS: Duration = Duration::from_micros(100);
 
 /// How the bytes of the last read arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// Enough to be worth a read, or more than there was room for.
+    /// At least [`WORTHWHILE`] bytes, or the buffer was filled.
     Full,
-    /// Few, without waiting.
+    /// Few bytes, sooner than [`IMMEDIATE`].
     Immediate,
-    /// Few, after a short wait.
+    /// Few bytes, sooner than [`IDLE`].
     Soon,
-    /// After a long wait.
+    /// Later than [`IDLE`].
     Late,
 }
 
 impl Arrival {
-    /// Classifies a read of `count` bytes after `waited`; `is_short` if there was room for more.
+    /// Classifies a read of `count` bytes that took `waited`. `is_short` means that the buffer was not filled.
     pub(super) fn of_read(count: usize, is_short: bool, waited: Duration) -> Self {
         if waited > IDLE {
             Self::Late
@@ -76,7 +76,7 @@ mod tests {
         }
         for has_acknowledged in [false, true] {
             assert_eq!(Arrival::Late.pause(has_acknowledged), None, "an idle stream");
-            assert_eq!(Arrival::Full.pause(has_acknowledged), None, "there is more to read");
+            assert_eq!(Arrival::Full.pause(has_acknowledged), None, "more bytes may be waiting");
         }
     }
 

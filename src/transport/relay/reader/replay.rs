@@ -1,4 +1,4 @@
-//! Gives the reader bytes that no broker sent. For the fuzz target and its tests.
+//! Feeds arbitrary bytes to the reader, for the fuzz target and its tests.
 
 use std::io;
 use std::net::TcpStream;
@@ -18,29 +18,29 @@ use crate::protocol::topic::TopicFilter;
 use crate::transport::stream::BrokerStream;
 use crate::transport::subscription::Subscription;
 
-/// The packet identifiers of publications and of SUBSCRIBE packets that are not answered yet.
+/// The packet identifiers of pending publications and SUBSCRIBEs.
 const PUBLICATIONS: [u16; 2] = [1, 2];
 const SUBSCRIPTIONS: [u16; 2] = [3, 4];
 
-/// What the reader did with the bytes.
+/// What the reader did with the input.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// The messages that were handled: topic, QoS, and payload. One that is too large has no payload.
+    /// The handled messages: topic, QoS and payload. A message that exceeds the size limit has no payload.
     pub messages: Vec<(String, u8, Option<Vec<u8>>)>,
-    /// The packets that were sent to the broker.
+    /// The packets sent to the broker.
     pub acknowledgements: Vec<u8>,
-    /// The packets that were forwarded to the library, except the CONNACK.
+    /// The packets forwarded to the library, except the CONNACK.
     pub to_library: Vec<u8>,
     /// The relay's events and the outcomes of publications.
     pub events: Vec<String>,
-    /// Why the connection ended, if it did.
+    /// Why the connection ended, if it ended.
     pub end: Option<String>,
 }
 
-/// Handles `pieces` as if each had been read at once, until the connection ends.
+/// Handles each of `pieces` as the result of one read, until the connection ends.
 ///
 /// # Errors
-/// If the system has no file descriptor left.
+/// If no socket can be created.
 pub(crate) fn replay<'a>(
     version: Version,
     max_packet_size: usize,
@@ -67,8 +67,8 @@ pub(crate) fn replay<'a>(
     let mut requests = connection.requests();
     for id in PUBLICATIONS {
         let reported = reported.clone();
-        let then = move |published| drop(reported.send(format!("{id}: {published:?}")));
-        requests.unacknowledged.insert(id, Box::new(then));
+        let on_outcome = move |published| drop(reported.send(format!("{id}: {published:?}")));
+        requests.unacknowledged.insert(id, Box::new(on_outcome));
     }
     requests.subscribing.extend(SUBSCRIPTIONS.map(|id| (id, format!("filter/{id}"))));
     drop(requests);
@@ -90,7 +90,7 @@ pub(crate) fn replay<'a>(
     Ok(replayed)
 }
 
-/// Copies as much into the buffer as a read would.
+/// Copies as many bytes into the buffer as a read would.
 fn fill(buffer: &mut Buffer, piece: &mut &[u8]) {
     let room = buffer.room(packet_len(buffer.unhandled()));
     let (now, later) = piece.split_at(piece.len().min(room.len()));
@@ -99,7 +99,7 @@ fn fill(buffer: &mut Buffer, piece: &mut &[u8]) {
     *piece = later;
 }
 
-/// A socket whose peer is closed: what is sent is lost, and nobody waits.
+/// Returns a socket whose peer is closed, so that sending never blocks.
 fn closed_socket() -> io::Result<TcpStream> {
     let (socket, _peer) = UnixStream::pair()?;
     Ok(OwnedFd::from(socket).into())
