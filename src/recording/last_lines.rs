@@ -15,25 +15,25 @@ use super::line_buffer::{FoundLine, LineBuffer};
 use super::stop::Stop;
 use super::{BLOCK_SIZE, MAX_LINE};
 
-/// What the search counts.
+/// Decides which lines the search counts.
 pub(crate) trait LineSearch {
-    /// Returns a position in the first of some lines that may match, or 0 if any line may.
+    /// Finds the first of `lines` that may match. Returns a position in it, or 0 if any line may match.
     fn find(&self, lines: &[u8]) -> Option<usize>;
 
-    /// Decides what a line is. Lines in which [`LineSearch::find`] finds nothing are not passed.
+    /// Classifies a line. Lines in which [`LineSearch::find`] finds nothing are not passed.
     fn classify(&mut self, line: &[u8]) -> LineClass;
 }
 
-/// What a line is to a search.
+/// The class of a line in a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineClass {
-    /// It need not be read.
+    /// The line need not be read.
     Irrelevant,
-    /// It must be read, and contains this number of matching records.
+    /// The line must be read, and contains this number of matching records.
     Relevant(u64),
 }
 
-/// Where to start reading.
+/// The position at which to start reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FoundLines {
     /// The file offset.

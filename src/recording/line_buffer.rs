@@ -1,7 +1,7 @@
 //! Splits blocks into lines, in one buffer.
 //!
-//! A byte order mark at the start of a line and a carriage return at its end do not belong to it. Neither do NUL bytes at its
-//! start: a file that was truncated while its writer kept the old position begins with them.
+//! A line excludes a byte order mark at its start and a carriage return at its end. It also excludes NUL bytes at its start:
+//! a file that was truncated while its writer kept the old position begins with them.
 
 use std::io::{self, Read};
 use std::mem;

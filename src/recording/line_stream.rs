@@ -24,7 +24,7 @@ pub(super) struct LineStream {
     stop: Stop,
 }
 
-/// Returns a position in the first of some lines that may match.
+/// Finds the first line that may match in a block of lines. Returns a position in it.
 pub(super) type FindFn = Box<dyn Fn(&[u8]) -> Option<usize> + Send>;
 
 #[derive(Debug)]

@@ -184,7 +184,7 @@ pub(crate) enum FileChange {
     Truncated,
     /// This number of NUL bytes was skipped. A file that is truncated while its writer keeps the old position has them.
     Nuls {
-        /// Their number.
+        /// The number of NUL bytes.
         count: u64,
     },
     /// Another file is at the path now, and all lines of the old one have been returned.
@@ -293,7 +293,7 @@ fn prepare(
     if follow.is_some() {
         source.watch_content()?;
     }
-    // Files of the system that are made when they are read have the length 0.
+    // Generated files, such as those in /proc, have the length 0.
     let has_end = metadata.len() > 0 || follow.is_some();
     let last_count = match start {
         Start::Last(count, search) if metadata.is_file() && has_end && !source.is_compressed() => {

@@ -163,8 +163,8 @@ impl Source {
     fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         if read > 0 && self.is_rewritten()? {
-            // The file was truncated and has grown past the position. Either before the read, which then returned bytes
-            // from the middle of the new content, or after it.
+            // The file was truncated and has grown past the position: either before the read, which then returned bytes from
+            // the middle of the new content, or after it.
             let mut now = vec![0; read];
             if self.file.read_at(&mut now, self.offset)? == read && now == buffer[..read] {
                 return Ok(0);
@@ -228,7 +228,7 @@ impl Source {
 }
 
 impl Read for Source {
-    /// Reads bytes, decompressed. Returns 0 at the end, and where [`Source::is_truncated`] is true.
+    /// Reads bytes, decompressed. Returns 0 at the end, and if [`Source::is_truncated`] is true.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = match &mut self.content {
             Content::Plain => self.read_plain(buffer)?,
@@ -289,7 +289,7 @@ fn is_stdout(metadata: &Metadata) -> io::Result<bool> {
     Ok(is_same_file(&stdout.metadata()?, metadata))
 }
 
-/// Line ends in the first `end` bytes.
+/// Counts the line ends in the first `end` bytes.
 fn count_lines(file: &File, end: u64) -> io::Result<u64> {
     let mut buffer = vec![0; BLOCK_SIZE];
     let (mut offset, mut lines) = (0, 0);

@@ -151,12 +151,12 @@ fn a_line_that_is_too_long_is_reported_by_its_number_and_skipped() {
     let path = directory.path().join("log");
     fs::write(&path, &content).expect("a file");
     let reader = Reader::open(path.into(), Start::Last(2, &mut EveryLine), false, stop()).expect("a reader");
-    // It does not count: it is not a record.
+    // A line that is too long is not a record, so it does not count.
     assert_eq!((reader.last_count(), all_items(reader)), (Some(2), expected.to_vec()));
 }
 
 #[test]
-fn what_does_not_belong_to_a_line_is_left_out() {
+fn byte_order_marks_carriage_returns_and_nuls_are_not_part_of_a_line() {
     let nuls = "\0".repeat(3 * BLOCK_SIZE);
     for (content, expected) in [
         ("\u{feff}one\r\ntwo\r".to_owned(), vec![line(1, "one"), line(2, "two")]),
@@ -449,7 +449,7 @@ fn a_truncated_file_that_has_grown_past_the_position_is_read_again_from_the_star
     }
 }
 
-/// Overwrites a file in place, and only then cuts off what is left of its old content.
+/// Overwrites a file in place, and truncates it afterwards.
 fn copy_over(from: &Path, to: &Path) {
     let content = fs::read(from).expect("a file");
     let mut file = OpenOptions::new().write(true).open(to).expect("the file");
@@ -572,7 +572,7 @@ fn a_compressed_file_is_decompressed() {
 }
 
 #[test]
-fn a_compressed_file_has_to_be_read_from_its_start() {
+fn a_compressed_file_is_read_from_its_start() {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("log");
     for (content, last_count) in [(gzip(b"one\n"), None), (zstd(b"one\n"), None), (b"one\n".to_vec(), Some(1))] {
@@ -640,7 +640,7 @@ fn items_before_error(content: &[u8]) -> Vec<Seen> {
 }
 
 #[test]
-fn what_was_decoded_before_damage_is_returned_before_the_error() {
+fn lines_before_damaged_data_are_returned_before_the_error() {
     let content = b"one\ntwo\nthree\nrest";
     let mut expected = number_lines(content);
     expected.push(Seen::Idle);

@@ -57,7 +57,7 @@ enum ThreadEnd {
 
 /// Whether the request is sent. The thread that places the call and the one that waits both try to set it; the first wins.
 /// So nothing is sent after "nothing was sent" is reported.
-type Decision = OnceLock<SendDecision>;
+type SharedDecision = OnceLock<SendDecision>;
 
 /// A decision on a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ fn wait(config: CallConfig, request: &Request, began: Instant, timeout: Duration
     let receiver = EventReceiver::new();
     let waker = receiver.waker();
     let (broker, report) = (config.options.brokers[0].to_string(), config.report);
-    let decision: Arc<Decision> = Arc::default();
+    let decision: Arc<SharedDecision> = Arc::default();
     let send = event_loop.sender();
     thread::spawn({
         let (request, decision) = (request.clone(), decision.clone());
@@ -121,7 +121,7 @@ fn connect_and_place(
     receiver: EventReceiver,
     request: Request,
     began: Instant,
-    decision: &Decision,
+    decision: &SharedDecision,
 ) -> ThreadEnd {
     let finish =
         |outcome, request| ThreadEnd::Finished(Box::new(CallResult { request, outcome, elapsed: began.elapsed() }));

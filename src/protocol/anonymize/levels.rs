@@ -1,4 +1,4 @@
-//! Which levels of a topic are names.
+//! Finds the levels of a topic that are names.
 //!
 //! Event topics end with endpoint IDs, presence topics with one. A sender appends its endpoint ID to the topic of a service
 //! or an endpoint (protocol, section 5).
@@ -12,18 +12,18 @@ use crate::protocol::topic::{Category, Root, Topics};
 const SERVICE_LEVELS: [&str; 7] =
     ["callControl", "connector", "event", "management", "reply", "sphere", "ThirdPartyCC"];
 
-/// Which levels of a topic are names.
+/// The role of a topic level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LevelRole {
-    /// It stays as it is.
+    /// The level is kept.
     Keep,
-    /// Known names in it are replaced.
+    /// Known names in the level are replaced.
     Text,
-    /// It is a name.
+    /// The level is a name.
     Name(NameKind),
 }
 
-/// What a topic is for.
+/// How a line uses a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TopicUse {
     /// An event was published to it. It ends with this number of endpoint IDs.
@@ -34,7 +34,7 @@ pub(super) enum TopicUse {
     Message,
     /// An endpoint listens there.
     Address,
-    /// It is mentioned.
+    /// The topic is the value of another key.
     Mention,
 }
 
@@ -60,7 +60,7 @@ impl TopicLevels {
         let mut roles = vec![LevelRole::Text; levels.len()];
         let Self { root, events, services } = self;
         let depth_below = |root: &Root| root.strip(topic).map(|below| levels.len() - below.split('/').count());
-        // Of a root that is not known, the category is.
+        // If the root is unknown, the category marks its end.
         let after_action = || levels.iter().position(|level| Category::from_level(level).is_some()).map(|at| at + 2);
         let endpoints = match (topic_use, depth_below(events)) {
             (TopicUse::Event(count), _) => Some(levels.len().saturating_sub(count)),

@@ -7,10 +7,10 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | lines and payloads |
-//! | `levels` | which levels of a topic are names |
+//! | `levels` | finds the levels of a topic that are names |
 //! | `names` | the names and their pseudonyms |
 //! | `nodes` | the keys and values of a JSON text |
-//! | `roles` | what the value of a key is |
+//! | `roles` | the roles of keys and values |
 
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;

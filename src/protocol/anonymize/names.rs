@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// What a name is. Decides how its pseudonym looks.
+/// The kind of a name. It is part of the pseudonym.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameKind {
     /// An endpoint's ID.
@@ -30,7 +30,7 @@ impl NameKind {
     }
 }
 
-/// The names that are known at some point of the input.
+/// The names that are known at a point of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Snapshot(usize);
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NodeKind {
     /// The key of a member.
@@ -18,7 +18,7 @@ pub(super) enum NodeKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node<'a> {
     pub(super) kind: NodeKind,
-    /// Its position. Quotes are included.
+    /// Its position, including quotes.
     pub(super) range: Range<usize>,
     /// Number of objects and arrays around it.
     pub(super) depth: usize,

@@ -1,18 +1,18 @@
-//! What the value of a key is: a name, a text that can contain names, or something that stays as it is.
+//! Determines the role of a key's value: a name, a text that can contain names, or something that is kept.
 
 use super::levels::TopicUse;
 use super::names::NameKind;
 use super::nodes::{Node, NodeKind, decoded};
 use crate::protocol::presence;
 
-/// What a value is.
+/// The role of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It stays as it is.
+    /// The value is kept.
     Keep,
-    /// Names in it are replaced, as are credentials in URLs.
+    /// Names in the value are replaced, as are credentials in URLs.
     Text,
-    /// It is a name.
+    /// The value is a name.
     Name(NameKind),
     /// The topic where an endpoint listens.
     Address,
@@ -28,7 +28,7 @@ pub(super) enum Role {
     PayloadBase64,
 }
 
-/// What a line is. Decides the roles of its keys.
+/// The kind of a line. It determines the roles of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineKind {
     /// A message.
@@ -103,7 +103,7 @@ pub(super) fn line_role(line: LineKind, node: &Node<'_>, json: &str) -> Role {
     match &*node.key {
         "received" | "category" | "action" | "qos" | "retain" | "status" | "until" => Role::Keep,
         "cdr" | "started" | "ended" | "duration_s" | "clock" | "modified" | "duplicates" | "incomplete" => Role::Keep,
-        // Those of a gap are times.
+        // In a gap, this key has a time.
         "from" if line == LineKind::Connection && is_time(json) => Role::Keep,
         "from" | "to" => Role::Name(NameKind::Endpoint),
         "topic" => match line {

@@ -6,7 +6,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | request and reply |
-//! | `result` | how a call went |
+//! | `result` | the result of a call |
 
 use std::borrow::Cow;
 use std::fmt;

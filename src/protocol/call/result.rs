@@ -8,18 +8,18 @@ use super::Request;
 /// The value of `outcome` in JSON for a line of a batch that is not a request.
 pub const INVALID: &str = "invalid";
 
-/// A request and how it went. `E` is the error that explains a missing reply.
+/// A request and its outcome. `E` is the error that explains a missing reply.
 #[derive(Debug)]
 pub struct CallResult<E> {
     /// The request.
     pub request: Request,
-    /// How it went.
+    /// The outcome.
     pub outcome: Outcome<E>,
     /// Time from the start of the command to the outcome; in a batch, from the request.
     pub elapsed: Duration,
 }
 
-/// How a call went.
+/// The outcome of a call.
 #[derive(Debug)]
 pub enum Outcome<E> {
     /// The service replied.
@@ -29,7 +29,7 @@ pub enum Outcome<E> {
         /// The reply's payload, byte for byte.
         response: String,
     },
-    /// There was no reply; with the cause and the error to report.
+    /// There was no reply, for this cause. `E` is the error to report.
     Unanswered(NoReplyCause, E),
 }
 

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_from_call_to_call_is_masked() {
+    fn uuids_dates_and_numbers_are_masked() {
         let mask = ReasonMask::new();
         for (reason, masked) in [
             ("Busy", "Busy"),

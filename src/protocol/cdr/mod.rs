@@ -10,7 +10,7 @@
 //! | `session` | the state of a session that has not ended |
 //! | `age_queue` | the open sessions, oldest first |
 //! | `times` | start, end and duration, by the server's clock or the receiving one |
-//! | `ended` | a bounded cache of what has ended, against late copies |
+//! | `ended` | a bounded cache of ended sessions and their events, which recognizes late copies |
 //! | `selection` | selects records |
 //! | `summary` | counters per endpoint, application or reason |
 //! | `mask` | makes reasons comparable |

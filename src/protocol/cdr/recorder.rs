@@ -18,8 +18,8 @@ use crate::protocol::topic::{Action, Category};
 
 /// Builds call records from a stream of entries.
 ///
-/// Memory is bounded by the open sessions, and a cache of what has ended. The clock is the time at which entries were
-/// received, so a recording gives the records that the live stream gave.
+/// Memory is bounded by the open sessions, and a cache of ended sessions and events. The clock is the time at which entries
+/// were received, so a recording gives the records that the live stream gave.
 #[derive(Debug)]
 pub struct CallRecorder {
     max_age: SignedDuration,
@@ -30,7 +30,7 @@ pub struct CallRecorder {
     ended: EndedCache,
     hashing: RandomState,
     next_number: u64,
-    /// Since when the input has no gap, and so contains every event.
+    /// The time since which the input has no gap.
     complete_since: Option<Timestamp>,
     /// When the connection was lost, until the gap is known. Events can come before the record of the gap.
     disconnected: Option<Timestamp>,
@@ -105,7 +105,7 @@ impl CallRecorder {
         }
     }
 
-    /// Reads a message that is not part of any call: only the time has passed.
+    /// Reads the time of a message that is not part of a call.
     pub fn pass(&mut self, received: Timestamp) {
         let received = whole_micros(received);
         self.advance(received);

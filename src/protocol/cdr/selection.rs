@@ -83,7 +83,8 @@ impl CallSelection {
 
     /// Returns whether a recorded line may matter to the selected records, by a fast search in its bytes.
     ///
-    /// Never rejects a matching event, a change of the connection or a call record. Of rejected lines, the time matters.
+    /// Never rejects a matching event, a change of the connection or a call record. The times of rejected lines still
+    /// matter.
     #[must_use]
     pub fn may_matter(&self, line: &[u8]) -> bool {
         self.prefilter.as_ref().is_none_or(|prefilter| prefilter.may_match(line))

@@ -95,7 +95,8 @@ impl OpenSession {
         &self.hashes
     }
 
-    /// Adds an event, except what a `started` or `modified` means. Returns `false` if it is a copy, and counts it as one.
+    /// Adds an event. Returns `false`, and counts a duplicate, if the event is a copy. The caller handles what `started` and
+    /// `modified` mean.
     pub(super) fn add(&mut self, received: Timestamp, event: &Event<'_>, hash: u64) -> bool {
         if self.hashes.contains(&hash) {
             self.duplicates += 1;

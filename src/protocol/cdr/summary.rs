@@ -19,7 +19,7 @@ use super::mask::ReasonMask;
 use crate::protocol::record::{SessionOutcome, seconds, write_string};
 use crate::protocol::timestamp;
 
-/// What the rows of a summary have in common.
+/// How a summary groups calls into rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SummaryBy {
     /// All calls in one row.
@@ -33,7 +33,7 @@ pub enum SummaryBy {
 }
 
 impl SummaryBy {
-    /// All four.
+    /// All groupings.
     pub const ALL: [Self; 4] = [Self::All, Self::Endpoint, Self::App, Self::Reason];
 
     /// Returns the value of `summary` in a JSON line.
@@ -141,7 +141,7 @@ impl CallCounters {
 /// A row of a summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// What the row has in common. The total is [`SummaryBy::All`].
+    /// The grouping of the row. For the total, this is [`SummaryBy::All`].
     pub by: SummaryBy,
     /// The endpoint, application or masked reason. `None` for the total, and for calls without one.
     pub key: Option<String>,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_defined_is_null() {
+    fn undefined_values_are_null() {
         assert_eq!(
             lines(&Summary::new(SummaryBy::Reason), None),
             [concat!(

@@ -347,7 +347,7 @@ fn a_gap_marks_the_sessions_that_are_open() {
 }
 
 #[test]
-fn a_session_that_ends_before_the_record_of_the_gap_has_it() {
+fn a_session_that_ends_before_the_gap_is_recorded_is_marked_too() {
     let change = |received, change| Input::Connection { received: time(received), change };
     let input = [
         event("10:00:00 started a b id=s1"),
@@ -418,7 +418,7 @@ fn the_reason_is_that_of_the_end() {
 }
 
 #[test]
-fn registrations_and_other_messages_only_pass_the_time() {
+fn registrations_and_other_messages_only_advance_the_clock() {
     let other = |received: &str, topic: &str| Input::Message {
         received: time(received),
         topic: topic.to_owned(),
@@ -496,7 +496,7 @@ fn random_input(events: &[RandomEvent], with_id: usize) -> Vec<Input> {
     input.collect()
 }
 
-/// What must become of one session with an ID, from the definition.
+/// The expected result for one session with an ID, by definition.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Expected {
     id: String,

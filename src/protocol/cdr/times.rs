@@ -27,7 +27,7 @@ pub(super) struct EventTime {
 impl EventTime {
     /// Makes an event's time from the text of its `timestamp`.
     pub(super) fn new(received: Timestamp, timestamp: Option<&str>) -> Self {
-        // A text of this length is no time, and would only take memory.
+        // A longer text is not a time, and would only use memory.
         const MAX_LEN: usize = 64;
         Self { received, server: timestamp.filter(|text| text.len() <= MAX_LEN).map(Into::into) }
     }

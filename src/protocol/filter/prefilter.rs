@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    /// JSON text of a string, rarely with some characters as `\\u....`, because such lines always pass.
+    /// Generates the JSON text of a string, rarely with some characters as `\\u....`, because such lines always pass.
     fn spelled(text: &'static str) -> impl Strategy<Value = String> {
         let escaped = prop::collection::vec(any::<bool>(), text.len()).prop_map(move |escape| {
             let letters = text.chars().zip(escape);

@@ -26,7 +26,7 @@ pub enum SessionOutcome {
     Failed,
     /// It failed after its start was seen.
     Dropped,
-    /// The input ended before it did.
+    /// The input ended before the session.
     Open,
     /// Its end was not seen for too long.
     Lost,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_absent() {
+    fn keys_with_unknown_values_are_absent() {
         let record = CallRecord {
             outcome: SessionOutcome::Lost,
             session_id: None,

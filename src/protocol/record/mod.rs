@@ -71,7 +71,7 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-/// What a message is.
+/// The class of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
     /// An event.
@@ -108,7 +108,7 @@ pub enum Payload<'a> {
     Text(&'a str),
     /// Bytes that are not UTF-8.
     Binary(&'a [u8]),
-    /// Nothing: the message was too large to be received.
+    /// No payload, because the message was too large to be received.
     Missing,
 }
 
@@ -139,7 +139,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// A message and what it is. Records are filtered, printed and recorded.
+/// A classified message. Records are filtered, printed and recorded.
 #[derive(Debug, Clone)]
 pub struct Record<'a> {
     /// When this client received it.
@@ -150,14 +150,14 @@ pub struct Record<'a> {
     pub qos: u8,
     /// Whether it is a retained message.
     pub retain: bool,
-    /// What it is.
+    /// Its class: event, malformed or other.
     pub content: Content<'a>,
     /// Its payload.
     pub payload: Payload<'a>,
 }
 
 impl<'a> Record<'a> {
-    /// Determines what a message of a deployment with these topics is.
+    /// Classifies a message of a deployment with these topics.
     #[must_use]
     pub fn of(topics: &Topics, message: &Message<'a>) -> Self {
         let Message { received, topic, qos, retain, payload } = *message;
