@@ -51,10 +51,10 @@ pub fn relay<'a>(
 pub struct Pretty(pretty::Pretty);
 
 impl Pretty {
-    /// Makes a formatter, with color or without. Documents below `sphere` are shown as presence.
+    /// Makes a formatter for a pipe, with color or without. Documents below `sphere` are shown as presence.
     #[must_use]
     pub fn new(color: bool, sphere: Root) -> Self {
-        Self(pretty::Pretty::new(color, sphere))
+        Self(pretty::Pretty::new(pretty::Medium::Pipe, color, sphere))
     }
 
     /// Appends a record as a line, including the line end.

@@ -43,9 +43,10 @@ mod transport;
 /// Errors have already been printed.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Status {
-    let Cli { command, display } = match Cli::read(args, commands::read_profile) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let Cli { command, display } = match Cli::read(args.clone(), commands::read_profile) {
         Ok(cli) => cli,
-        Err(error) => return commands::print_read_error(error),
+        Err(error) => return commands::print_read_error(error, cli::color_choice(&args)),
     };
     let ui = Ui::from(&display);
     commands::run(command, ui).unwrap_or_else(|error| {

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 
-use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
+use clap::{ArgMatches, ValueEnum as _};
 
 use super::sources::ProfileSource;
 use crate::exit::Failure;
+use crate::output::ColorChoice;
 
 /// Why there is no command to run.
 #[derive(Debug)]
@@ -28,6 +29,16 @@ impl From<Failure> for ReadError {
     fn from(failure: Failure) -> Self {
         Self::Profile(failure)
     }
+}
+
+/// Returns when to use color for an error in the arguments, as far as they can be read.
+pub(crate) fn color_choice(args: &[OsString]) -> ColorChoice {
+    let typed = args.iter().enumerate().find_map(|(at, arg)| match arg.to_str()?.strip_prefix("--color")? {
+        "" => args.get(at + 1)?.to_str().map(str::to_owned),
+        value => value.strip_prefix('=').map(str::to_owned),
+    });
+    let value = typed.or_else(|| std::env::var("RTCOMM_COLOR").ok());
+    value.and_then(|value| ColorChoice::from_str(&value, false).ok()).unwrap_or(ColorChoice::Auto)
 }
 
 /// Pairs of flags that conflict if both are typed.

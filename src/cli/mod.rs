@@ -40,7 +40,7 @@ pub(crate) use call::CallArgs;
 pub(crate) use command::Command;
 #[cfg(feature = "demo")]
 pub(crate) use demo::DemoArgs;
-pub(crate) use errors::ReadError;
+pub(crate) use errors::{ReadError, color_choice};
 pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, WindowArgs};
 pub(crate) use profile::{Profile, ProfileName};
 use sources::ProfileSource;

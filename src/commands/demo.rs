@@ -27,11 +27,18 @@ pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
     if is_default && demo.address() != DEFAULT_ADDRESS {
         ui.report.info(format_args!("{DEFAULT_ADDRESS} is in use; using another port"));
     }
-    ui.report.info(format_args!("broker at {url}, seed {seed}"));
+    ui.report.info(format_args!("broker at {url}"));
+    ui.report.info(format_args!("seed {seed}"));
     if serve {
         return self::serve(demo, &url);
     }
-    ui.report.info(format_args!("in another terminal: rtcomm call iggy_pop david_bowie --broker {url}"));
+    ui.report.info("in another terminal:");
+    if demo.address() == DEFAULT_ADDRESS {
+        ui.report.example("rtcomm call iggy_pop david_bowie");
+    } else {
+        ui.report.example("rtcomm call iggy_pop david_bowie \\");
+        ui.report.example(format_args!("    -b {url}"));
+    }
     let filter = Filter::default();
     let stream = Stream {
         options: Options::for_local(demo.address()),

@@ -1,13 +1,14 @@
 //! What every command needs to talk to the user: text on standard output, messages on standard error, and color.
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
 
 use crate::cli::DisplayArgs;
 use crate::exit::Status;
+use crate::output::pretty::{Medium, Pretty};
 use crate::output::report::{Report, Verbosity};
-use crate::output::{self, ColorChoice, Format, pretty::Pretty, use_color};
+use crate::output::{self, ColorChoice, Format, use_color};
 use crate::protocol::topic::Topics;
 
 /// Context of an error on standard output.
@@ -39,22 +40,29 @@ impl From<&DisplayArgs> for Ui {
             DisplayArgs { verbose: true, .. } => Verbosity::Verbose,
             DisplayArgs { .. } => Verbosity::Normal,
         };
-        Self { report: Report::new(verbosity), color: args.color }
+        let report = Report::new(verbosity, use_color(args.color, &io::stderr()));
+        Self { report, color: args.color }
     }
 }
 
 impl Ui {
+    /// Returns whether standard output is colored.
+    pub(super) fn uses_color(self) -> bool {
+        use_color(self.color, &io::stdout())
+    }
+
     /// Returns the format of records on standard output.
     pub(super) fn format(self, json: bool, topics: &Topics) -> Format {
-        format(json, use_color(self.color, &std::io::stdout()), topics)
+        let medium = if io::stdout().is_terminal() { Medium::Terminal(output::terminal_columns) } else { Medium::Pipe };
+        format(json, medium, self.uses_color(), topics)
     }
 
     /// Returns the format of records in a file, which is colored only with `--color always`.
     pub(super) fn file_format(self, json: bool, topics: &Topics) -> Format {
-        format(json, self.color == ColorChoice::Always, topics)
+        format(json, Medium::Pipe, self.color == ColorChoice::Always, topics)
     }
 }
 
-fn format(json: bool, color: bool, topics: &Topics) -> Format {
-    if json { Format::Json } else { Format::Pretty(Pretty::new(color, topics.sphere().clone())) }
+fn format(json: bool, medium: Medium, color: bool, topics: &Topics) -> Format {
+    if json { Format::Json } else { Format::Pretty(Pretty::new(medium, color, topics.sphere().clone())) }
 }

@@ -5,24 +5,25 @@ use clap::error::ErrorKind;
 use super::ui::CANNOT_WRITE;
 use crate::cli::ReadError;
 use crate::exit::{Failure, Status};
-use crate::output::ignore_broken_pipe;
 use crate::output::report::{Report, Verbosity};
+use crate::output::{ColorChoice, ignore_broken_pipe, use_color};
 
 /// Prints the help or version text, or what is wrong with the arguments or the profile.
-pub(crate) fn print_read_error(error: ReadError) -> Status {
+pub(crate) fn print_read_error(error: ReadError, color: ColorChoice) -> Status {
+    let report = Report::new(Verbosity::Quiet, use_color(color, &std::io::stderr()));
     match error {
-        ReadError::Arguments(error) => print_clap_error(&error),
+        ReadError::Arguments(error) => print_clap_error(&error, report),
         ReadError::Profile(failure) => {
             let status = failure.status();
-            Report::new(Verbosity::Quiet).error(&failure.into());
+            report.error(&failure.into());
             status
         }
     }
 }
 
-fn print_clap_error(error: &clap::Error) -> Status {
+fn print_clap_error(error: &clap::Error, report: Report) -> Status {
     if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        Report::new(Verbosity::Quiet).error(&usage_failure(&error.render().to_string()).into());
+        report.error(&usage_failure(&error.render().to_string()).into());
         return Status::Usage;
     }
     let printed = error.print();
@@ -32,7 +33,7 @@ fn print_clap_error(error: &clap::Error) -> Status {
     match ignore_broken_pipe(printed) {
         Ok(()) => Status::Success,
         Err(error) => {
-            Report::new(Verbosity::Quiet).error(&anyhow::Error::new(error).context(CANNOT_WRITE));
+            report.error(&anyhow::Error::new(error).context(CANNOT_WRITE));
             Status::Failure
         }
     }

@@ -2,26 +2,91 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::str::Chars;
+
+use unicode_segmentation::UnicodeSegmentation as _;
 
 /// Escapes every character that could change the rest of the line on a terminal, as `\n` or `\u{202e}`.
 ///
 /// These are control characters (including line breaks and ESC), bidirectional controls, and zero-width and other
-/// invisible format characters.
+/// invisible format characters. Those that are part of an emoji are kept.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if is_printable_ascii(text) || !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '\n' => safe.push_str("\\n"),
-            '\r' => safe.push_str("\\r"),
-            '\t' => safe.push_str("\\t"),
-            c if is_unsafe(c) => write!(safe, "\\u{{{:x}}}", u32::from(c)).expect("writing to a String never fails"),
-            c => safe.push(c),
+    let mut before = Before::Text;
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if before.keeps(c, rest.clone()) {
+            safe.push(c);
+        } else {
+            push_escaped(&mut safe, c);
         }
+        before = before.then(c);
     }
     Cow::Owned(safe)
+}
+
+fn push_escaped(safe: &mut String, c: char) {
+    match c {
+        '\n' => safe.push_str("\\n"),
+        '\r' => safe.push_str("\\r"),
+        '\t' => safe.push_str("\\t"),
+        c => write!(safe, "\\u{{{:x}}}", u32::from(c)).expect("writing to a String never fails"),
+    }
+}
+
+/// Shows the preceding character as an emoji.
+const EMOJI_SELECTOR: char = '\u{fe0f}';
+
+/// Joins emoji to one, such as a family.
+const JOINER: char = '\u{200d}';
+
+/// Completes the emoji of a key, after a digit and a selector.
+const KEYCAP: char = '\u{20e3}';
+
+/// What precedes a character.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// A digit, `#` or `*`.
+    Key,
+    /// An emoji, perhaps with the color of its skin.
+    Emoji,
+    /// An emoji and a selector.
+    Selected,
+    /// Anything else.
+    Text,
+}
+
+impl Before {
+    /// Returns whether `c` is shown as it is, before the characters of `rest`.
+    fn keeps(self, c: char, mut rest: Chars<'_>) -> bool {
+        match (c, self) {
+            (EMOJI_SELECTOR, Self::Emoji) => true,
+            (EMOJI_SELECTOR, Self::Key) => rest.next() == Some(KEYCAP),
+            (JOINER, Self::Emoji | Self::Selected) => rest.next().is_some_and(is_emoji),
+            (c, _) => !is_unsafe(c),
+        }
+    }
+
+    /// Returns what precedes the character after `c`.
+    fn then(self, c: char) -> Self {
+        match c {
+            '0'..='9' | '#' | '*' => Self::Key,
+            '\u{1f3fb}'..='\u{1f3ff}' if self == Self::Emoji => Self::Emoji,
+            EMOJI_SELECTOR if self == Self::Emoji => Self::Selected,
+            c if !c.is_ascii() && is_emoji(c) => Self::Emoji,
+            _ => Self::Text,
+        }
+    }
+}
+
+/// Returns whether a character is an emoji: Unicode then has a joiner connect it with another one [UAX #29, GB11].
+fn is_emoji(c: char) -> bool {
+    let mut buffer = [0; 16];
+    let joined = [c, JOINER, '\u{1f600}'].into_iter().fold(0, |end, c| end + c.encode_utf8(&mut buffer[end..]).len());
+    str::from_utf8(&buffer[..joined]).is_ok_and(|text| text.graphemes(true).count() == 1)
 }
 
 /// Returns whether a text is printable ASCII: safe, and as many terminal cells wide as it has bytes.
@@ -73,10 +138,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn invisible_characters_of_emoji_are_kept() {
+        for text in ["❤\u{fe0f}", "👩\u{200d}💻", "👩🏽\u{200d}❤\u{fe0f}\u{200d}👩🏻", "1\u{fe0f}\u{20e3}", "©\u{fe0f}"]
+        {
+            assert_eq!(escaped(text), text);
+        }
+        for (text, shown) in [
+            ("a\u{fe0f}", r"a\u{fe0f}"),
+            ("a\u{200d}b", r"a\u{200d}b"),
+            ("日\u{fe0f}", r"日\u{fe0f}"),
+            ("1\u{fe0f}2", r"1\u{fe0f}2"),
+            ("\u{fe0f}❤", r"\u{fe0f}❤"),
+            ("❤\u{fe0f}\u{fe0f}", "❤\u{fe0f}\\u{fe0f}"),
+            ("❤\u{fe0e}", r"❤\u{fe0e}"),
+            ("👩\u{200d}", r"👩\u{200d}"),
+            ("👩\u{200d}x", r"👩\u{200d}x"),
+            ("👩\u{200d}\u{200d}💻", r"👩\u{200d}\u{200d}💻"),
+            ("👩\u{200b}💻\u{202e}", r"👩\u{200b}💻\u{202e}"),
+        ] {
+            assert_eq!(escaped(text), shown);
+        }
+    }
+
     proptest! {
         #[test]
         fn the_result_contains_no_unsafe_character(text in any::<String>()) {
+            let is_unsafe = |c| is_unsafe(c) && !matches!(c, EMOJI_SELECTOR | JOINER);
             prop_assert!(!escaped(&text).chars().any(is_unsafe));
+        }
+
+        #[test]
+        fn escaping_twice_changes_nothing(text in "[a1❤👩💻日\u{fe0f}\u{200d}\u{1f3fd}\u{20e3}\n]{0,12}") {
+            let once = escaped(&text);
+            prop_assert_eq!(escaped(&once), once.as_ref());
         }
     }
 }

@@ -5,10 +5,12 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`json`] | JSON lines |
-//! | [`pretty`] | aligned lines for people |
+//! | [`pretty`] | lines for people |
 //! | [`table`] | the summary of call records for people |
 //! | [`presence_table`] | the registered endpoints for people |
 //! | [`clock`] | local times |
+//! | [`color`] | colors |
+//! | [`width`] | the width of text on a terminal |
 //! | [`escape`] | makes text from the network safe for terminals |
 //! | [`report`] | messages on standard error |
 //! | [`target`] | standard output or a file |
@@ -19,12 +21,18 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rustix::termios::tcgetwinsize;
+
+use clock::Clock;
 
 use crate::protocol::anonymize::Anonymizer;
 use crate::protocol::cdr::SummaryRow;
 use crate::protocol::record::{self, Absence, CallRecord, Entry, Record};
 
 mod clock;
+mod color;
 pub(crate) mod escape;
 pub(crate) mod json;
 pub(crate) mod presence_table;
@@ -32,6 +40,7 @@ pub(crate) mod pretty;
 pub(crate) mod report;
 mod table;
 pub(crate) mod target;
+mod width;
 
 /// Number of buffered bytes at which the printer writes on its own.
 const BUFFER_LIMIT: usize = 64 * 1024;
@@ -272,6 +281,17 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io::Error
     Ok(())
 }
 
+/// The width of a terminal that does not report one.
+const DEFAULT_COLUMNS: usize = 80;
+
+/// Returns the present width of the terminal that standard output goes to.
+pub(crate) fn terminal_columns() -> usize {
+    match tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => DEFAULT_COLUMNS,
+    }
+}
+
 /// Returns standard output without a buffer or a lock; printers have their own.
 ///
 /// # Errors
@@ -289,6 +309,11 @@ pub(crate) fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Formats a time as lines for people do: local, with milliseconds.
+pub(crate) fn local_time(at: Timestamp) -> String {
+    Clock::new(TimeZone::system()).time(at).to_owned()
 }
 
 /// Formats a duration for people: `79ms`, `7.5s`, `3m 12s`.

@@ -1,16 +1,20 @@
 //! The registered endpoints as a table for people: a line per document, and their number.
 //!
-//! Text from the network is escaped, and credentials in URLs are masked.
+//! On a terminal, it fits the width. Text from the network is escaped, and credentials in URLs are masked.
 
 use unicode_width::UnicodeWidthStr as _;
 
 use super::escape::escaped;
+use super::width::shortened;
 use crate::protocol::credentials::masked;
 use crate::protocol::fields::Field;
 use crate::protocol::record::{Content, Record};
 use crate::protocol::topic::Root;
 
 const HEADER: [&str; 5] = ["ENDPOINT", "STATE", "APPLICATION", "ALIAS", "ADDRESS"];
+
+/// Width of the space between two columns.
+const GAP: usize = 2;
 
 /// The text of an empty cell.
 const EMPTY_CELL: &str = "-";
@@ -22,13 +26,15 @@ type Cells = [String; HEADER.len()];
 #[derive(Debug)]
 pub(crate) struct PresenceTable {
     sphere: Root,
+    /// Returns the width of the terminal.
+    columns: Option<fn() -> usize>,
     rows: Vec<Cells>,
 }
 
 impl PresenceTable {
-    /// Makes an empty table for documents below `sphere`.
-    pub(crate) fn new(sphere: Root) -> Self {
-        Self { sphere, rows: Vec::new() }
+    /// Makes an empty table for documents below `sphere`. On a terminal, `columns` returns its width.
+    pub(crate) fn new(sphere: Root, columns: Option<fn() -> usize>) -> Self {
+        Self { sphere, columns, rows: Vec::new() }
     }
 
     /// Adds a document. Other records are not part of the table.
@@ -53,20 +59,33 @@ impl PresenceTable {
         if !rows.is_empty() {
             rows.insert(0, HEADER.map(str::to_owned));
         }
-        let widths: Vec<usize> = (0..HEADER.len())
+        let mut widths: Vec<usize> = (0..HEADER.len())
             .map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or_default())
             .collect();
+        if let Some(columns) = self.columns {
+            reduce(&mut widths, columns().saturating_sub(GAP * (HEADER.len() - 1)));
+        }
         for row in &rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                let padding = width - cell.width() + 2;
-                line.push_str(cell);
+                let cell = shortened(cell, *width);
+                let padding = width - cell.width() + GAP;
+                line.push_str(&cell);
                 line.extend(std::iter::repeat_n(' ', padding));
             }
             out.extend_from_slice(line.trim_end().as_bytes());
             out.push(b'\n');
         }
         out.extend_from_slice(count.as_bytes());
+    }
+}
+
+/// Reduces the largest widths until all fit into `room`.
+fn reduce(widths: &mut [usize], room: usize) {
+    while widths.iter().sum::<usize>() > room
+        && let Some(largest) = widths.iter_mut().max().filter(|width| **width > 1)
+    {
+        *largest -= 1;
     }
 }
 
@@ -83,7 +102,7 @@ mod tests {
     #[test]
     fn documents_are_sorted_aligned_and_counted() {
         let topics = Topics::from("/rtcomm".parse::<Root>().expect("a root"));
-        let mut table = PresenceTable::new(topics.sphere().clone());
+        let mut table = PresenceTable::new(topics.sphere().clone(), None);
         let mut out = Vec::new();
         table.write(&mut out);
         for (endpoint, payload) in [
@@ -107,5 +126,20 @@ iggy_pop     available  -            Iggy            /rtcomm/1
 2 registered
 "
         );
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal() {
+        let topics = Topics::from("/rtcomm".parse::<Root>().expect("a root"));
+        let mut table = PresenceTable::new(topics.sphere().clone(), Some(|| 40));
+        let payload = r#"{"method":"DOCUMENT","state":"available","appContext":"XYZ video app","alias":"Iggy","addressTopic":"/rtcomm/1"}"#;
+        let (topic, received) = ("/rtcomm/sphere/sip:dankojones@xyz.com", jiff::Timestamp::UNIX_EPOCH);
+        let message = Message { received, topic, qos: 0, retain: true, payload: payload.as_bytes() };
+        table.add(&Record::of(&topics, &message));
+        let mut out = Vec::new();
+        table.write(&mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(text.lines().all(|line| line.width() <= 40), "{text}");
+        assert!(text.starts_with("END") && text.contains("sip") && text.contains("1 registered"), "{text}");
     }
 }

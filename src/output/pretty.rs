@@ -1,24 +1,28 @@
-//! Pretty output: one line per record, in aligned columns.
+//! Pretty output: one line per record, for people.
 //!
-//! The columns are `TIME  KIND  STATE  PARTIES  APPLICATION  DETAIL`. An event's kind is its category, and its state is its
-//! action. A line is the same on a terminal and in a pipe, except for color. Nothing is cut off: cells are padded to a
-//! usual width, and a longer value moves the rest of its line. Text from the network is escaped, and credentials in URLs are
-//! masked.
+//! An event's kind is its category, and its state is its action. In a pipe, lines are full and in aligned columns; on a
+//! terminal they fit its width. Text from the network is escaped, and credentials in URLs are masked.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `row` | the cells of a line |
+//! | `fixed` | the layout in a pipe |
+//! | `fitted`, `cells` | the layout on a terminal |
+//! | `call_record` | call records and their summary |
+//! | `presence` | presence documents and absences |
 
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use colored::{Color, Colorize as _};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use unicode_width::UnicodeWidthStr as _;
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::escape::{escaped, is_printable_ascii};
+use super::color::{Palette, Style, painted};
+use super::escape::escaped;
 use super::whole_millis;
 use crate::protocol::call::{self, CallResult, Outcome, Verdict};
-use crate::protocol::credentials::masked;
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields};
 use crate::protocol::presence::METHOD as DOCUMENT;
@@ -26,17 +30,23 @@ use crate::protocol::record::{ConnectionChange, ConnectionStatus, Content, Paylo
 use crate::protocol::topic::{Action, Category, Root};
 
 pub(super) mod call_record;
+mod cells;
+mod fitted;
+mod fixed;
 mod presence;
+mod row;
 
-/// Minimum width of each column in terminal cells. The last column is not padded.
-const WIDTHS: [usize; 5] = [23, 12, 9, 36, 16];
+use fitted::Fitted;
+use row::{Brief, Detail, EMPTY_CELL, Kind, LineTime, Parties, Row};
 
-/// The text of an empty cell.
-const EMPTY_CELL: &str = "-";
-
-/// The separator of FROM and TO, and its width in terminal cells.
-const ARROW: &str = " → ";
-const ARROW_WIDTH: usize = 3;
+/// Where lines are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Medium {
+    /// In a pipe or a file.
+    Pipe,
+    /// On a terminal, with a function that returns its width in columns.
+    Terminal(fn() -> usize),
+}
 
 /// Formats records for people.
 #[derive(Debug)]
@@ -45,86 +55,18 @@ pub(crate) struct Pretty {
     palette: Option<Box<Palette>>,
     clock: Clock,
     sphere: Root,
-}
-
-/// The ANSI escape sequences before and after a colored text.
-type AnsiPair = (String, String);
-
-/// The escape sequences of all colors. Computed once, so that formatting a line does not allocate.
-#[derive(Debug)]
-struct Palette {
-    time: AnsiPair,
-    success: AnsiPair,
-    change: AnsiPair,
-    end: AnsiPair,
-    failure: AnsiPair,
-}
-
-impl Palette {
-    fn new() -> Self {
-        // `use_color` has already considered the environment.
-        colored::control::set_override(true);
-        let ansi_pair = |color| {
-            let text = "x".color(color).to_string();
-            let (before, after) = text.split_once('x').unwrap_or_default();
-            (before.to_owned(), after.to_owned())
-        };
-        Self {
-            time: ansi_pair(Color::BrightBlack),
-            success: ansi_pair(Color::Green),
-            change: ansi_pair(Color::Yellow),
-            end: ansi_pair(Color::Cyan),
-            failure: ansi_pair(Color::Red),
-        }
-    }
-
-    fn state(&self, style: Style) -> Option<&AnsiPair> {
-        match style {
-            Style::Success => Some(&self.success),
-            Style::Change => Some(&self.change),
-            Style::End => Some(&self.end),
-            Style::Failure => Some(&self.failure),
-            Style::Plain => None,
-        }
-    }
-}
-
-/// The cells of a line, from left to right after the time.
-struct Row<'a> {
-    kind: Cow<'a, str>,
-    state: Cow<'a, str>,
-    style: Style,
-    parties: Parties<'a>,
-    context: Cow<'a, str>,
-    detail: Cow<'a, str>,
-}
-
-/// The content of the PARTIES column: the endpoints, or another text.
-enum Parties<'a> {
-    One(Cow<'a, str>),
-    FromTo(Cow<'a, str>, Cow<'a, str>),
-}
-
-impl<'a, T: Into<Cow<'a, str>>> From<T> for Parties<'a> {
-    fn from(text: T) -> Self {
-        Self::One(text.into())
-    }
-}
-
-/// The meaning of a state; decides its color.
-#[derive(Clone, Copy)]
-enum Style {
-    Success,
-    Change,
-    End,
-    Failure,
-    Plain,
+    /// The layout on a terminal.
+    fitted: Option<Fitted>,
 }
 
 impl Pretty {
     /// Formats times in the local zone. Documents below `sphere` are shown as presence.
-    pub(crate) fn new(color: bool, sphere: Root) -> Self {
-        Self { palette: color.then(|| Box::new(Palette::new())), clock: Clock::new(TimeZone::system()), sphere }
+    pub(crate) fn new(medium: Medium, color: bool, sphere: Root) -> Self {
+        let fitted = match medium {
+            Medium::Pipe => None,
+            Medium::Terminal(columns) => Some(Fitted::new(columns)),
+        };
+        Self { palette: color.then(|| Box::new(Palette::new())), clock: Clock::new(TimeZone::system()), sphere, fitted }
     }
 
     /// Appends a record as a line, including the line end.
@@ -136,7 +78,7 @@ impl Pretty {
             Content::Other => self.other_row(record),
         };
         if record.retain {
-            row.detail.to_mut().push_str(presence::retained_note(&record.content));
+            row.detail.note = presence::retained_note(&record.content);
         }
         self.line(record.received, &row, out);
     }
@@ -147,7 +89,15 @@ impl Pretty {
     }
 
     fn line(&mut self, received: Timestamp, row: &Row<'_>, out: &mut Vec<u8>) {
-        write_row(self.palette.as_deref(), self.clock.time(received), row, out);
+        self.write(LineTime::At(received), row, out);
+    }
+
+    fn write(&mut self, time: LineTime<'_>, row: &Row<'_>, out: &mut Vec<u8>) {
+        let Self { palette, clock, fitted, .. } = self;
+        match fitted {
+            None => fixed::write(palette.as_deref(), clock, time, row, out),
+            Some(fitted) => fitted.write(palette.as_deref(), clock, time, row, out),
+        }
     }
 
     /// Returns the row of a message that is not an event: a call, a reply, presence, or topic and payload.
@@ -163,70 +113,15 @@ impl Pretty {
             Some(call::RESPONSE) => reply_row(record.topic, &fields),
             Some(DOCUMENT) => presence::row(last_level(record.topic), Some(&fields)),
             _ => Row {
-                kind: "message".into(),
+                kind: Kind::Message,
                 state: EMPTY_CELL.into(),
                 style: Style::Plain,
                 parties: record.topic.into(),
-                context: text_or_dash(fields.app_context),
-                detail: payload_text(record),
+                context: text_of(fields.app_context),
+                detail: payload_text(record).into(),
             },
         }
     }
-}
-
-/// Appends a line, including the line end.
-fn write_row(palette: Option<&Palette>, time: &str, row: &Row<'_>, out: &mut Vec<u8>) {
-    let Row { kind, state, style, parties, context, detail } = row;
-    let [time_width, kind_width, state_width, parties_width, context_width] = WIDTHS;
-    let used = push_colored(out, time, palette.map(|palette| &palette.time));
-    pad(out, time_width, used);
-    let used = push_cell(out, kind);
-    pad(out, kind_width, used);
-    let used = push_colored(out, &masked(state), palette.and_then(|palette| palette.state(*style)));
-    pad(out, state_width, used);
-    let used = match parties {
-        Parties::One(one) => push_cell(out, &masked(one)),
-        Parties::FromTo(from, to) => {
-            let from = push_cell(out, &masked(from));
-            out.extend_from_slice(ARROW.as_bytes());
-            from + ARROW_WIDTH + push_cell(out, &masked(to))
-        }
-    };
-    pad(out, parties_width, used);
-    let used = push_cell(out, &masked(context));
-    pad(out, context_width, used);
-    push_cell(out, &masked(detail));
-    out.push(b'\n');
-}
-
-/// Appends a cell's text, escaped, and returns its width in terminal cells.
-fn push_cell(out: &mut Vec<u8>, text: &str) -> usize {
-    if is_printable_ascii(text) {
-        out.extend_from_slice(text.as_bytes());
-        return text.len();
-    }
-    let text = escaped(text);
-    out.extend_from_slice(text.as_bytes());
-    width(&text)
-}
-
-/// Appends a cell like [`push_cell`], colored if `color` is given.
-fn push_colored(out: &mut Vec<u8>, text: &str, color: Option<&AnsiPair>) -> usize {
-    let (before, after) = color.map_or(("", ""), |(before, after)| (before, after));
-    out.extend_from_slice(before.as_bytes());
-    let used = push_cell(out, text);
-    out.extend_from_slice(after.as_bytes());
-    used
-}
-
-/// Pads a column of `width` cells, of which `used` are used, and adds the space between columns.
-fn pad(out: &mut Vec<u8>, width: usize, used: usize) {
-    out.resize(out.len() + width.saturating_sub(used) + 2, b' ');
-}
-
-/// Returns the width of an escaped text in terminal cells.
-fn width(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.width() }
 }
 
 fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
@@ -235,12 +130,13 @@ fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
         Some(to) => Parties::FromTo(topic.from.into(), to.into()),
         None => topic.from.into(),
     };
-    let subject = match topic.category() {
-        Category::Registration => text_or_dash(fields.reg_topic),
-        Category::Session => short_id(fields.sig_sess_id),
+    let reason = text_of(fields.reason);
+    let detail = match topic.category() {
+        Category::Registration => registration_detail(reason, text_of(fields.reg_topic)),
+        Category::Session => Detail { text: reason, id: short_id(fields.sig_sess_id), ..Detail::default() },
     };
     Row {
-        kind: topic.category().as_str().into(),
+        kind: topic.category().into(),
         state: topic.action.as_str().into(),
         style: match topic.action {
             Action::Started => Style::Success,
@@ -249,65 +145,92 @@ fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
             Action::Failed => Style::Failure,
         },
         parties,
-        context: text_or_dash(fields.app_context),
-        detail: text_of(fields.reason).unwrap_or(subject),
+        context: text_of(fields.app_context),
+        detail,
     }
 }
 
-fn status_row<'a>(status: &'a ConnectionStatus<'_>) -> Row<'a> {
-    let span = match status.change {
-        ConnectionChange::Gap { from, until } => format!("{from:.3} to {until:.3}").into(),
-        ConnectionChange::Connected
-        | ConnectionChange::Disconnected
-        | ConnectionChange::Ready
-        | ConnectionChange::Settled => EMPTY_CELL.into(),
+/// Returns the reason, or the registered topic, of which the last level is enough.
+fn registration_detail<'a>(reason: Option<Cow<'a, str>>, topic: Option<Cow<'a, str>>) -> Detail<'a> {
+    let brief = match (&reason, &topic) {
+        (None, Some(Cow::Borrowed(topic))) => Some(Brief { text: Some(last_level(topic).into()), id: None }),
+        _ => None,
     };
+    Detail { text: reason.or(topic), brief, ..Detail::default() }
+}
+
+fn status_row<'a>(status: &'a ConnectionStatus<'_>) -> Row<'a> {
     Row {
-        kind: "connection".into(),
+        kind: Kind::Connection,
         state: status.change.as_str().into(),
         style: match status.change {
             ConnectionChange::Connected | ConnectionChange::Ready | ConnectionChange::Settled => Style::Success,
             ConnectionChange::Disconnected | ConnectionChange::Gap { .. } => Style::Failure,
         },
-        parties: span,
-        context: EMPTY_CELL.into(),
-        detail: status.reason.as_deref().unwrap_or(EMPTY_CELL).into(),
+        parties: match status.change {
+            ConnectionChange::Gap { from, until } => Parties::Period(from, until),
+            ConnectionChange::Connected
+            | ConnectionChange::Disconnected
+            | ConnectionChange::Ready
+            | ConnectionChange::Settled => EMPTY_CELL.into(),
+        },
+        context: None,
+        detail: status.reason.as_deref().map(Detail::from).unwrap_or_default(),
     }
 }
 
 fn malformed_row<'a>(error: &'a str, record: &Record<'a>) -> Row<'a> {
     Row {
-        kind: "malformed".into(),
+        kind: Kind::Malformed,
         state: EMPTY_CELL.into(),
         style: Style::Failure,
         parties: record.topic.into(),
-        context: EMPTY_CELL.into(),
-        detail: format!("{error}: {}", payload_text(record)).into(),
+        context: None,
+        detail: Detail {
+            text: Some(format!("{error}: {}", payload_text(record)).into()),
+            brief: Some(Brief { text: Some(error.into()), id: None }),
+            ..Detail::default()
+        },
     }
 }
 
 fn request_row<'a>(fields: &Fields<'a>) -> Row<'a> {
+    let trans_id = short_id(fields.trans_id);
     let session = text_of(fields.session_id).map(|id| format!(", session {id}")).unwrap_or_default();
+    let id = trans_id.as_deref().unwrap_or(EMPTY_CELL);
     Row {
-        kind: "call".into(),
+        kind: Kind::Call,
         state: "request".into(),
         style: Style::Change,
         parties: Parties::FromTo(text_or_dash(fields.caller), text_or_dash(fields.callee)),
-        context: text_or_dash(fields.app_context),
-        detail: format!("{}, reply to {}{session}", short_id(fields.trans_id), text_or_dash(fields.from_topic)).into(),
+        context: text_of(fields.app_context),
+        detail: Detail {
+            text: Some(format!("{id}, reply to {}{session}", text_or_dash(fields.from_topic)).into()),
+            brief: Some(Brief { text: None, id: trans_id }),
+            ..Detail::default()
+        },
     }
 }
 
 fn reply_row<'a>(topic: &'a str, fields: &Fields<'a>) -> Row<'a> {
     let result = text_or_dash(fields.result);
-    let reason = text_of(fields.reason).map(|reason| format!(", {reason}")).unwrap_or_default();
+    let trans_id = short_id(fields.trans_id);
+    let id = trans_id.as_deref().unwrap_or(EMPTY_CELL);
+    let reason = text_of(fields.reason);
+    let comma = if reason.is_some() { ", " } else { "" };
+    let text =
+        format!("{} {id}{comma}{}, on {topic}", text_or_dash(fields.orig), reason.as_deref().unwrap_or_default());
     Row {
-        kind: "reply".into(),
+        kind: Kind::Reply,
         style: if result == "SUCCESS" { Style::Success } else { Style::Failure },
         state: result,
         parties: EMPTY_CELL.into(),
-        context: text_or_dash(fields.app_context),
-        detail: format!("{} {}{reason}, on {topic}", text_or_dash(fields.orig), short_id(fields.trans_id)).into(),
+        context: text_of(fields.app_context),
+        detail: Detail {
+            text: Some(text.into()),
+            brief: Some(Brief { text: reason, id: trans_id }),
+            ..Detail::default()
+        },
     }
 }
 
@@ -325,9 +248,9 @@ fn text_or_dash(field: Option<Field<'_>>) -> Cow<'_, str> {
 }
 
 /// Returns the first group of a UUID, which is enough to distinguish a few, or any other ID as it is.
-fn short_id(field: Option<Field<'_>>) -> Cow<'_, str> {
-    let id = text_or_dash(field);
-    if id.len() == 36 && Uuid::try_parse(&id).is_ok() { shortened(id, 8) } else { id }
+fn short_id(field: Option<Field<'_>>) -> Option<Cow<'_, str>> {
+    let id = text_of(field)?;
+    Some(if id.len() == 36 && Uuid::try_parse(&id).is_ok() { shortened(id, 8) } else { id })
 }
 
 /// Returns the first bytes of an ASCII text.
@@ -354,15 +277,15 @@ fn payload_text<'a>(record: &Record<'a>) -> Cow<'a, str> {
 }
 
 /// Returns the line of a call's result, including the line end.
-pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
+pub(crate) fn call_result(result: &CallResult<impl Display>, color: bool) -> String {
     let CallResult { request, outcome, elapsed } = result;
-    let status = match (outcome, outcome.reason()) {
-        (Outcome::Answered { verdict: Verdict::Success, .. }, _) => "placed".to_owned(),
-        (_, Some(reason)) => format!("failed: {reason}"),
-        (_, None) => "failed: the service gave no reason".to_owned(),
+    let (state, style, reason) = match (outcome, outcome.reason()) {
+        (Outcome::Answered { verdict: Verdict::Success, .. }, _) => ("placed", Style::Success, String::new()),
+        (_, Some(reason)) => ("failed", Style::Failure, format!(": {reason}")),
+        (_, None) => ("failed", Style::Failure, ": the service gave no reason".to_owned()),
     };
     let session = request.session_id.map(|id| format!(", session {id}")).unwrap_or_default();
     let elapsed = humantime::format_duration(whole_millis(*elapsed));
-    let line = format!("{} → {}: {status} ({elapsed}{session})", request.caller, request.callee);
-    format!("{}\n", escaped(&line))
+    let parties = format!("{} → {}", request.caller, request.callee);
+    format!("{}: {}{} ({elapsed}{session})\n", escaped(&parties), painted(state, style, color), escaped(&reason))
 }

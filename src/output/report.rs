@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 
+use super::color::{Style, painted};
 use super::escape::escaped;
 use crate::protocol::credentials::masked;
 
@@ -21,12 +22,13 @@ pub(crate) enum Verbosity {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report {
     verbosity: Verbosity,
+    color: bool,
 }
 
 impl Report {
-    /// Makes a report that prints the messages of `verbosity`.
-    pub(crate) fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity }
+    /// Makes a report that prints the messages of `verbosity`, with errors in color or not.
+    pub(crate) fn new(verbosity: Verbosity, color: bool) -> Self {
+        Self { verbosity, color }
     }
 
     /// Returns whether only warnings and errors are printed.
@@ -48,6 +50,14 @@ impl Report {
         }
     }
 
+    /// Prints a command for the user to copy, in the normal course of the run.
+    #[cfg(feature = "demo")]
+    pub(crate) fn example(self, command: impl fmt::Display) {
+        if self.verbosity >= Verbosity::Normal {
+            print_line("    ", command);
+        }
+    }
+
     /// Prints a warning. The run continues.
     #[expect(clippy::unused_self, reason = "called like the other methods, but never silenced")]
     pub(crate) fn warn(self, text: impl fmt::Display) {
@@ -55,9 +65,8 @@ impl Report {
     }
 
     /// Prints the error that ended the run, and its hint.
-    #[expect(clippy::unused_self, reason = "called like the other methods, but never silenced")]
     pub(crate) fn error(self, error: &anyhow::Error) {
-        print_message("rtcomm: error: ", format_args!("{error:#}"));
+        print_message(&format!("rtcomm: {} ", painted("error:", Style::Error, self.color)), format_args!("{error:#}"));
         if let Some(hint) = crate::exit::hint_of(error) {
             print_line("  hint: ", hint);
         }

@@ -1,7 +1,7 @@
 //! The summary of call records as a table for people.
 //!
-//! A line per row, with aligned columns: numbers to the right, and the row's key at the end, because reasons are long. Text
-//! from the network is escaped.
+//! A line per row, with aligned columns: numbers to the right, and the row's key at the end, because reasons are long. If that
+//! does not fit a terminal, each row is a paragraph: its key, then names and numbers. Text from the network is escaped.
 
 use std::time::Duration;
 
@@ -11,11 +11,15 @@ use unicode_width::UnicodeWidthStr as _;
 use super::clock::Clock;
 use super::duration_text;
 use super::escape::escaped;
+use super::width::shortened;
 use crate::protocol::cdr::{SummaryBy, SummaryRow};
 
 /// The header. The last column has the name of what the rows have in common.
 const HEADER: [&str; 14] =
     ["CALLS", "EST", "FAIL", "DROP", "OPEN", "LOST", "INC", "ASR", "ACD", "MIN", "MAX", "FIRST", "LAST", "GAPS"];
+
+/// The space between two columns.
+const GAP: &str = "  ";
 
 /// The text of a value that is not defined.
 const UNDEFINED: &str = "-";
@@ -23,8 +27,8 @@ const UNDEFINED: &str = "-";
 /// The cells of a line without its key.
 type Cells = [String; HEADER.len()];
 
-/// Appends the rows as a table, with a header.
-pub(super) fn summary(rows: &[SummaryRow], clock: &mut Clock, out: &mut Vec<u8>) {
+/// Appends the rows as a table, with a header. `room` is the width of the terminal.
+pub(super) fn summary(rows: &[SummaryRow], clock: &mut Clock, room: Option<usize>, out: &mut Vec<u8>) {
     let by = rows.first().map_or(SummaryBy::All, |row| row.by);
     let header = if by == SummaryBy::All { String::new() } else { by.as_str().to_uppercase() };
     let mut lines = vec![(HEADER.map(str::to_owned), header)];
@@ -35,17 +39,40 @@ pub(super) fn summary(rows: &[SummaryRow], clock: &mut Clock, out: &mut Vec<u8>)
             *width = cell.width().max(*width);
         }
     }
+    let longest_key = lines.iter().map(|(_, key)| key.width()).max().unwrap_or_default();
+    let total = widths.iter().map(|width| width + GAP.len()).sum::<usize>() + longest_key;
+    if let Some(room) = room.filter(|room| total > *room) {
+        lines.iter().skip(1).for_each(|(cells, key)| paragraph(key, cells, room, out));
+        return;
+    }
     for (cells, key) in &lines {
         let mut line = String::new();
         for (cell, width) in cells.iter().zip(widths) {
             line.extend(std::iter::repeat_n(' ', width - cell.width()));
             line.push_str(cell);
-            line.push_str("  ");
+            line.push_str(GAP);
         }
         line.push_str(key);
         out.extend_from_slice(line.trim_end().as_bytes());
         out.push(b'\n');
     }
+}
+
+/// Appends a row as a key, and below it names and values in lines of at most `room` cells.
+fn paragraph(key: &str, cells: &Cells, room: usize, out: &mut Vec<u8>) {
+    let mut text = shortened(key, room).into_owned();
+    let mut used = room;
+    for (name, cell) in HEADER.iter().zip(cells) {
+        let pair = format!("{GAP}{name} {cell}");
+        used += pair.width();
+        if used > room {
+            text.push('\n');
+            used = pair.width();
+        }
+        text.push_str(&pair);
+    }
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'\n');
 }
 
 fn cells(row: &SummaryRow, clock: &mut Clock) -> Cells {
@@ -97,12 +124,16 @@ mod tests {
     }
 
     fn table(by: SummaryBy, calls: &[CallRecord]) -> String {
+        table_in(None, by, calls)
+    }
+
+    fn table_in(room: Option<usize>, by: SummaryBy, calls: &[CallRecord]) -> String {
         let mut summary = Summary::new(by);
         for call in calls {
             summary.add(call);
         }
         let mut out = Vec::new();
-        super::summary(&summary.rows(None, 1), &mut Clock::new(TimeZone::UTC), &mut out);
+        super::summary(&summary.rows(None, 1), &mut Clock::new(TimeZone::UTC), room, &mut out);
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -132,5 +163,20 @@ CALLS  EST  FAIL  DROP  OPEN  LOST  INC  ASR  ACD  MIN  MAX  FIRST  LAST  GAPS
 "
         );
         assert!(table(SummaryBy::App, &calls).contains("  1  -\n"), "calls without an application");
+    }
+
+    #[test]
+    fn what_does_not_fit_a_terminal_is_a_paragraph() {
+        let calls = [call(r#"{"cdr":"failed","from":"björk","to":"日本語","incomplete":["start"]}"#)];
+        assert_eq!(
+            table_in(Some(40), SummaryBy::All, &calls),
+            "\
+total
+  CALLS 1  EST 0  FAIL 1  DROP 0  OPEN 0
+  LOST 0  INC 1  ASR 0.0%  ACD -  MIN -
+  MAX -  FIRST -  LAST -  GAPS 1
+"
+        );
+        assert_eq!(table_in(Some(200), SummaryBy::All, &calls), table(SummaryBy::All, &calls));
     }
 }

@@ -4,7 +4,9 @@
 
 use std::path::PathBuf;
 
-use crate::support::{Outcome, Process, Setup, on_every_broker, rtcomm};
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::support::{Broker, Outcome, Process, Setup, on_every_broker, rtcomm, terminal};
 
 /// Messages of every kind, as `--json` wrote them.
 pub(crate) fn recorded() -> PathBuf {
@@ -20,6 +22,51 @@ fn shown(flags: &str) -> Outcome {
 #[test]
 fn every_kind_of_message_has_its_line() {
     insta::assert_snapshot!(shown("").stdout);
+}
+
+#[test]
+fn on_a_terminal_lines_fit() {
+    for columns in [40, 80, 120] {
+        let outcome = terminal(columns, &format!("rtcomm tail --color never {}", recorded().display())).run();
+        let shown = outcome.has_status(0).stdout.replace('\r', "");
+        assert!(shown.lines().all(|line| line.width() <= columns), "{columns} columns\n{shown}");
+        insta::assert_snapshot!(format!("on_a_terminal_of_{columns}_columns"), shown);
+    }
+}
+
+#[test]
+fn each_event_of_the_demo_fits_a_line_of_a_terminal() {
+    const EVENTS: usize = 200;
+    for columns in [40, 80] {
+        let demo = format!("rtcomm demo --listen 127.0.0.1:0 --seed 7 --interval 2ms -c {EVENTS} --color never");
+        let outcome = terminal(columns, &demo).run().has_status(0);
+        let lines: Vec<&str> = outcome.stdout.lines().filter(|line| line.get(2..3) == Some(":")).collect();
+        outcome.check(lines.len() == EVENTS, "a line for each event");
+        outcome.check(lines.iter().all(|line| line.width() <= columns), "no line is too long");
+        let before = outcome.stdout.lines().take_while(|line| line.get(2..3) != Some(":"));
+        outcome.check(before.clone().all(|line| line.width() <= columns), "nor one of the demo's own");
+        outcome.check(before.count() > 3, "how to call");
+    }
+}
+
+#[test]
+fn a_result_and_an_error_are_colored_on_a_terminal() {
+    let broker = Broker::demo();
+    let shown = |line: &str| terminal(80, line).at(&broker).run().stdout;
+    let placed = shown("rtcomm call iggy_pop david_bowie");
+    assert!(placed.contains("iggy_pop → david_bowie: \u{1b}[32mplaced\u{1b}[0m ("), "{placed:?}");
+    let failed = shown("rtcomm call nobody iggy_pop");
+    assert!(failed.contains("\u{1b}[31mfailed\u{1b}[0m: nobody is not registered"), "{failed:?}");
+    for line in ["rtcomm watch --broker mqtt://127.0.0.1:1", "rtcomm watch --frm x"] {
+        assert!(shown(line).contains("rtcomm: \u{1b}[1;31merror:\u{1b}[0m "), "{line}");
+        for colorless in
+            [format!("{line} --color never"), format!("NO_COLOR=1 {line}"), format!("RTCOMM_COLOR=never {line}")]
+        {
+            assert!(shown(&colorless).contains("rtcomm: error: "), "{colorless}");
+        }
+    }
+    rtcomm("watch --frm x --color always").run().has_status(2).says("rtcomm: \u{1b}[1;31merror:\u{1b}[0m ");
+    rtcomm("watch --frm x").run().has_status(2).says("rtcomm: error: ");
 }
 
 #[test]

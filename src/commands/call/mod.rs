@@ -34,6 +34,7 @@ mod single;
 use batch::{Batch, Limits};
 use client::CallConfig;
 use input::Parser;
+use result::ResultFormat;
 
 /// Places the call or the batch, and prints the results.
 ///
@@ -82,9 +83,10 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         _ => return Err(Failure::usage("name two endpoints, or a batch").into()),
     };
     let config = CallConfig { options, call_topic, from_topic, max_payload, report: ui.report };
+    let result_format = if json { ResultFormat::Json } else { ResultFormat::Text { color: ui.uses_color() } };
     match (mode, dry_run) {
         (Mode::Single(request), true) => ui::print(&format!("{}\n", request.payload())),
-        (Mode::Single(request), false) => single::run(config, &request, timeout, json),
+        (Mode::Single(request), false) => single::run(config, &request, timeout, result_format),
         (Mode::Batch(batch), true) => batch::print_requests(batch, config.report),
         (Mode::Batch(calls), false) => {
             batch::run(calls, config, Limits { jobs: batch.jobs, rate: batch.rate, timeout })

@@ -9,6 +9,18 @@ pub(super) type CallResult = call::CallResult<Failure>;
 /// How a call went. A missing reply is explained by a [`Failure`].
 pub(super) type Outcome = call::Outcome<Failure>;
 
+/// How the result of a single call is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResultFormat {
+    /// A JSON line.
+    Json,
+    /// A line for people.
+    Text {
+        /// Whether it is colored.
+        color: bool,
+    },
+}
+
 /// Why no request was sent: there is no connection or no subscription to replies.
 pub(super) struct NotSent {
     cause: NoReplyCause,

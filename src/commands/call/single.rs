@@ -8,32 +8,32 @@ use anyhow::Result;
 
 use super::client::{self, CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, EventReceiver, Waker};
 use super::indicator::Spinner;
-use super::result::{CallResult, Outcome, status_of};
+use super::result::{CallResult, Outcome, ResultFormat, status_of};
 use crate::commands::ui;
 use crate::event_loop::{EventLoop, LoopEvent};
 use crate::exit::Status;
 use crate::output::{json, pretty};
 use crate::protocol::call::Request;
 
-/// Places a call and prints its result, as JSON or for people.
+/// Places a call and prints its result.
 ///
 /// # Errors
 /// If there is no reply, or standard output cannot be written to.
-pub(super) fn run(config: CallConfig, request: &Request, timeout: Duration, json: bool) -> Result<Status> {
+pub(super) fn run(config: CallConfig, request: &Request, timeout: Duration, format: ResultFormat) -> Result<Status> {
     let began = Instant::now();
     let result = match wait(config, request, began, timeout)? {
         WaitResult::Interrupted(status, result) => {
-            if let Some(result) = result.filter(|_| json) {
+            if let Some(result) = result.filter(|_| format == ResultFormat::Json) {
                 ui::print(&json::call_result(&result))?;
             }
             return Ok(status);
         }
         WaitResult::Finished(result) => result,
     };
-    match (&result.outcome, json) {
-        (_, true) => ui::print(&json::call_result(&result))?,
-        (Outcome::Answered { .. }, false) => ui::print(&pretty::call_result(&result))?,
-        (Outcome::Unanswered(..), false) => Status::Success,
+    match (&result.outcome, format) {
+        (_, ResultFormat::Json) => ui::print(&json::call_result(&result))?,
+        (Outcome::Answered { .. }, ResultFormat::Text { color }) => ui::print(&pretty::call_result(&result, color))?,
+        (Outcome::Unanswered(..), ResultFormat::Text { .. }) => Status::Success,
     };
     match result.outcome {
         Outcome::Unanswered(_, failure) => Err(failure.into()),

@@ -348,8 +348,9 @@ impl Counters {
     fn summary(self, elapsed: Duration) -> String {
         let Self { seen, printed, undecodable } = self;
         let plural = if seen == 1 { "" } else { "s" };
+        let skipped = if undecodable == 0 { String::new() } else { format!(", {undecodable} skipped as undecodable") };
         let elapsed = humantime::format_duration(whole_millis(elapsed));
-        format!("{seen} message{plural} seen, {printed} printed, {undecodable} skipped as undecodable, in {elapsed}")
+        format!("{seen} message{plural} seen, {printed} printed{skipped}, in {elapsed}")
     }
 }
 

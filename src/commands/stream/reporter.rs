@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::recorder::Recorder;
 use crate::cli::ProfileName;
 use crate::commands::transport_error::{self, describe_end, describe_refusal};
+use crate::output::local_time;
 use crate::output::report::Report;
 use crate::protocol::record::{ConnectionChange, ConnectionStatus};
 use crate::transport::client::{Connected, Granted};
@@ -162,7 +163,7 @@ impl ConnectionReporter {
     /// Returns the message that every subscription is granted.
     fn ready_message(&self) -> String {
         let profile = self.profile.as_ref().map(|name| format!(" (profile {name})"));
-        format!("ready{}", profile.unwrap_or_default())
+        format!("ready at {}{}", self.broker, profile.unwrap_or_default())
     }
 
     /// Reports the period in which published messages may be missing.
@@ -182,7 +183,8 @@ impl ConnectionReporter {
             ""
         };
         if self.silenced.is_none() {
-            self.report.warn(format_args!("messages published from {from:.3} to {until:.3} may be missing{kept}"));
+            let (from, until) = (local_time(from), local_time(until));
+            self.report.warn(format_args!("messages published from {from} to {until} may be missing{kept}"));
         }
         let reason = format!("{}{kept}", outage.reason);
         self.record(ConnectionChange::Gap { from, until }, Some(reason));
@@ -228,9 +230,9 @@ impl ConnectionReporter {
     /// Reports what was silenced, because a connection has lasted.
     fn stable(&mut self) {
         if let Some(from) = self.silenced.take() {
-            let until = Timestamp::now().max(from);
+            let (from, until) = (local_time(from), local_time(Timestamp::now().max(from)));
             self.report.warn(format_args!(
-                "messages published from {from:.3} to {until:.3} may be missing: connections did not last"
+                "messages published from {from} to {until} may be missing: connections did not last"
             ));
             self.report.info(self.ready_message());
         }

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::{EMPTY_CELL, Parties, Pretty, Row, Style, shortened, write_row};
+use super::fitted::Fitted;
+use super::row::{Brief, Detail, Kind, LineTime, Note, Parties, Row};
+use super::{EMPTY_CELL, Pretty, Style, shortened};
 use crate::output::{duration_text, table};
 use crate::protocol::cdr::SummaryRow;
 use crate::protocol::record::{CallClock, CallRecord, Missing, SessionOutcome};
@@ -15,25 +17,23 @@ use crate::protocol::record::{CallClock, CallRecord, Missing, SessionOutcome};
 impl Pretty {
     /// Appends a call record as a line, including the line end.
     pub(crate) fn call(&mut self, call: &CallRecord, out: &mut Vec<u8>) {
-        let row = call_row(call);
         let time = call.ended.as_deref().or(call.started.as_deref());
-        match time.filter(|_| call.clock == Some(CallClock::Received)).and_then(|time| time.parse().ok()) {
-            Some(received) => self.line(received, &row, out),
-            // The server's local time has the same format, but no known zone.
-            None => write_row(self.palette.as_deref(), time.unwrap_or(EMPTY_CELL), &row, out),
-        }
+        let received = time.filter(|_| call.clock == Some(CallClock::Received)).and_then(|time| time.parse().ok());
+        // The server's local time has the same format, but no known zone.
+        let time = received.map_or(LineTime::Text(time.unwrap_or(EMPTY_CELL)), LineTime::At);
+        self.write(time, &call_row(call), out);
     }
 
     /// Appends a summary as a table.
     pub(crate) fn summary(&mut self, rows: &[SummaryRow], out: &mut Vec<u8>) {
-        table::summary(rows, &mut self.clock, out);
+        let room = self.fitted.as_ref().map(Fitted::columns);
+        table::summary(rows, &mut self.clock, room, out);
     }
 }
 
 fn call_row(call: &CallRecord) -> Row<'_> {
-    let or_dash = |text: &'_ Option<String>| text.clone().filter(|text| !text.is_empty());
     Row {
-        kind: "call".into(),
+        kind: Kind::Call,
         state: call.outcome.as_str().into(),
         style: match call.outcome {
             SessionOutcome::Completed => Style::Success,
@@ -42,12 +42,12 @@ fn call_row(call: &CallRecord) -> Row<'_> {
             SessionOutcome::Lost => Style::Change,
         },
         parties: Parties::FromTo((&call.from).into(), (&call.to).into()),
-        context: or_dash(&call.app_context).map_or(EMPTY_CELL.into(), Cow::Owned),
-        detail: detail(call).into(),
+        context: call.app_context.as_deref().filter(|context| !context.is_empty()).map(Cow::Borrowed),
+        detail: detail(call),
     }
 }
 
-fn detail(call: &CallRecord) -> String {
+fn detail(call: &CallRecord) -> Detail<'_> {
     let missing = call.incomplete.iter().map(|missing| match missing {
         Missing::Start => "start not seen",
         Missing::End => "end not seen",
@@ -55,17 +55,23 @@ fn detail(call: &CallRecord) -> String {
         Missing::Id => "no session ID",
     });
     let count = |number: u64, what: &str| (number > 0).then(|| format!("{number} {what}").into());
-    let parts: Vec<Cow<'_, str>> = call
+    let main: Vec<Cow<'_, str>> = call
         .duration
         .map(|duration| duration_text(duration).into())
         .into_iter()
         .chain(call.reason.as_deref().filter(|reason| !reason.is_empty()).map(Cow::Borrowed))
+        .collect();
+    let all: Vec<Cow<'_, str>> = main
+        .iter()
+        .cloned()
         .chain(count(call.modified, "modified"))
         .chain(count(call.duplicates, if call.duplicates == 1 { "duplicate" } else { "duplicates" }))
         .chain(missing.map(Cow::Borrowed))
-        .chain(call.session_id.as_deref().map(short_session_id))
         .collect();
-    if parts.is_empty() { EMPTY_CELL.to_owned() } else { parts.join(", ") }
+    let joined = |parts: &[Cow<'_, str>]| (!parts.is_empty()).then(|| parts.join(", ").into());
+    let id = call.session_id.as_deref().map(short_session_id);
+    let brief = Some(Brief { text: joined(&main), id: id.clone() });
+    Detail { text: joined(&all), id, brief, note: Note::None }
 }
 
 /// Returns the first group of a UUID, or any other ID as it is.
@@ -87,7 +93,7 @@ mod tests {
         else {
             panic!("a call record: {json}")
         };
-        let mut pretty = Pretty::new(false, "/rtcomm/sphere".parse().expect("a root"));
+        let mut pretty = Pretty::new(super::super::Medium::Pipe, false, "/rtcomm/sphere".parse().expect("a root"));
         pretty.clock = Clock::new(TimeZone::UTC);
         let mut out = Vec::new();
         pretty.call(&call, &mut out);

@@ -1,28 +1,29 @@
 //! Presence documents and absences as lines for people, and the registered endpoints as a table.
 
-use super::{EMPTY_CELL, Pretty, Row, Style, last_level, text_of, text_or_dash};
+use super::row::{Brief, Detail, Kind, Note, Row};
+use super::{Pretty, Style, last_level, text_of, text_or_dash};
 use crate::output::presence_table::PresenceTable;
 use crate::protocol::fields::Fields;
-use crate::protocol::presence::{self, Presence};
+use crate::protocol::presence::Presence;
 use crate::protocol::record::{Absence, Content};
 
 impl Pretty {
     /// Appends an absence as a line, including the line end.
     pub(crate) fn absence(&mut self, absence: &Absence<'_>, out: &mut Vec<u8>) {
         let row = Row {
-            kind: presence::CATEGORY.into(),
+            kind: Kind::Presence,
             state: "absent".into(),
             style: Style::End,
             parties: (&*absence.from).into(),
-            context: EMPTY_CELL.into(),
-            detail: EMPTY_CELL.into(),
+            context: None,
+            detail: Detail::default(),
         };
         self.line(absence.received, &row, out);
     }
 
     /// Returns an empty table for documents below the same sphere.
     pub(crate) fn into_presence_table(self) -> PresenceTable {
-        PresenceTable::new(self.sphere)
+        PresenceTable::new(self.sphere, self.fitted.map(|fitted| fitted.columns))
     }
 
     /// Returns the row of a document or its removal. Levels between the sphere and the endpoint are shown.
@@ -35,30 +36,36 @@ impl Pretty {
 pub(super) fn row<'a>(endpoint: &'a str, document: Option<&Fields<'a>>) -> Row<'a> {
     let Some(fields) = document else {
         return Row {
-            kind: presence::CATEGORY.into(),
+            kind: Kind::Presence,
             state: "gone".into(),
             style: Style::End,
             parties: endpoint.into(),
-            context: EMPTY_CELL.into(),
-            detail: EMPTY_CELL.into(),
+            context: None,
+            detail: Detail::default(),
         };
     };
-    let alias = text_of(fields.alias).map(|alias| format!("{alias}, ")).unwrap_or_default();
+    let alias = text_of(fields.alias);
+    let comma = if alias.is_some() { ", " } else { "" };
+    let address = text_or_dash(fields.address_topic);
     Row {
-        kind: presence::CATEGORY.into(),
+        kind: Kind::Presence,
         state: text_or_dash(fields.state),
         style: Style::Success,
         parties: endpoint.into(),
-        context: text_or_dash(fields.app_context),
-        detail: format!("{alias}{}", text_or_dash(fields.address_topic)).into(),
+        context: text_of(fields.app_context),
+        detail: Detail {
+            text: Some(format!("{}{comma}{address}", alias.as_deref().unwrap_or_default()).into()),
+            brief: alias.map(|alias| Brief { text: Some(alias), id: None }),
+            ..Detail::default()
+        },
     }
 }
 
 /// Returns what a retained message adds to its line. A retained removal was not received: its document has vanished while
 /// the client was disconnected.
-pub(super) fn retained_note(content: &Content<'_>) -> &'static str {
+pub(super) fn retained_note(content: &Content<'_>) -> Note {
     match content {
-        Content::Presence(Presence { document: None, .. }) => " (while disconnected)",
-        _ => " (retained)",
+        Content::Presence(Presence { document: None, .. }) => Note::WhileDisconnected,
+        _ => Note::Retained,
     }
 }

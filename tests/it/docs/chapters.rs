@@ -30,6 +30,23 @@ pub(super) fn of(command: &str) -> impl Iterator<Item = &'static Chapter> {
 
 const CHAPTERS: &[Chapter] = &[
     Chapter {
+        commands: &["watch", "tail", "demo"],
+        heading: "LINES FOR PEOPLE",
+        parts: &[
+            Paragraph(
+                "The columns are time, category, action, endpoints (a session has two), application, and detail: the reason \
+                 and the first digits of the session ID, or the registered topic. Times are local.",
+            ),
+            Paragraph(
+                "In a pipe or a file, lines are complete and always the same. On a terminal, each fits the width, from 40 \
+                 columns on, also after a resize: the date has a line of its own where it changes, categories are short \
+                 (`reg`, `ses`, `call`, `rep`ly, `pre`sence, `con`nection, `msg` for other messages, `bad` for malformed \
+                 events), long texts have an ellipsis in the middle, and below 72 columns `(r)` means retained, `(d)` while \
+                 disconnected.",
+            ),
+        ],
+    },
+    Chapter {
         commands: &["watch"],
         heading: "PRESENCE",
         parts: &[

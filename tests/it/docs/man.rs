@@ -567,7 +567,10 @@ fn hostile_input(command: &str) -> Roff {
             "JSON lines keep them, escaped as in JSON. Pretty output and standard error show them as `\\n` or `\\u{1b}`, in every \
              field, also if the output is not a terminal.",
         ),
-        ("bidirectional controls, zero-width and other invisible characters, tags, variation selectors", "The same."),
+        (
+            "bidirectional controls, zero-width and other invisible characters, tags, variation selectors",
+            "The same, except in an emoji that consists of several characters.",
+        ),
     ] {
         roff.control("TP", []);
         roff.text(marked(term));

@@ -128,8 +128,8 @@ impl Job {
     fn broker(&mut self) -> Result<String, String> {
         loop {
             let stderr = self.stderr.so_far();
-            let address = stderr.lines().find_map(|line| line.strip_prefix("rtcomm: broker at "));
-            if let Some((address, _)) = address.and_then(|it| it.split_once(',')) {
+            let complete = stderr.rsplit_once('\n').map_or("", |(lines, _)| lines);
+            if let Some(address) = complete.lines().find_map(|line| line.strip_prefix("rtcomm: broker at ")) {
                 return Ok(address.to_owned());
             }
             if self.began.elapsed() > TIMEOUT || self.ended().is_some() {

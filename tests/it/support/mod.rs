@@ -138,7 +138,7 @@ impl Rtcomm {
 
 /// Whether a line says that every subscription is granted.
 pub(crate) fn is_ready(line: &str) -> bool {
-    line == "rtcomm: ready" || line.starts_with("rtcomm: ready ")
+    line.starts_with("rtcomm: ready at ")
 }
 
 /// A process at work. It is killed when this is dropped.
