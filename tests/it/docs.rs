@@ -13,8 +13,10 @@ mod generated;
 mod json_keys;
 mod language;
 mod man;
+mod picture;
 mod profiles;
 mod readme;
+mod samples;
 mod shown;
 
 /// All statuses, in the order of the tables.

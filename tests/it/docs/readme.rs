@@ -18,13 +18,13 @@ type Task<'a> = Vec<Shown<'a>>;
 
 /// A command, as shown.
 #[derive(Debug)]
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     /// Its document and line.
-    at: String,
-    command: String,
+    pub(super) at: String,
+    pub(super) command: String,
     status: Option<u8>,
     /// The sample of its output.
-    sample: Vec<&'a str>,
+    pub(super) sample: Vec<&'a str>,
 }
 
 impl Shown<'_> {
@@ -50,7 +50,11 @@ impl Shown<'_> {
 #[test]
 fn every_command_in_readme_and_docs_works() {
     let documents = documents();
-    let tasks: Vec<_> = documents.iter().flat_map(|(name, text)| commands_of(name, text)).collect();
+    let mut tasks: Vec<_> = documents.iter().flat_map(|(name, text)| commands_of(name, text)).collect();
+    for task in &mut tasks {
+        task.retain(Shown::is_ours);
+    }
+    tasks.retain(|task| !task.is_empty());
     let count = tasks.iter().map(Vec::len).sum::<usize>();
     assert!(count > 40, "only {count} commands are found: has the form of the documents changed?");
     run_all(tasks);
@@ -119,7 +123,7 @@ pub(super) fn readme() -> String {
 }
 
 /// README and the files of `docs/`: each one's name and text.
-fn documents() -> Vec<(String, String)> {
+pub(super) fn documents() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
     let files = std::fs::read_dir(folder).expect("a directory").map(|file| file.expect("a file").path());
     let files = files.filter(|path| path.extension().is_some_and(|it| it == "md"));
@@ -152,11 +156,12 @@ fn commands_of<'a>(name: &str, text: &'a str) -> Vec<Task<'a>> {
             tasks.extend(commands.map(|code| vec![Shown::new(at.clone(), &code)]));
         }
     }
-    for task in &mut tasks {
-        task.retain(Shown::is_ours);
-    }
-    tasks.retain(|task| !task.is_empty());
     tasks
+}
+
+/// The commands in a document that have a sample of their output.
+pub(super) fn samples_of<'a>(name: &str, text: &'a str) -> impl Iterator<Item = Shown<'a>> {
+    commands_of(name, text).into_iter().flatten().filter(|shown| !shown.sample.is_empty())
 }
 
 /// The prompts of a console block, with their output.

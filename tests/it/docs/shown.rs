@@ -29,15 +29,15 @@ const SILENT: Duration = Duration::from_secs(3);
 /// The broker of a sandbox, with frequent events.
 const DEMO: &str = "rtcomm demo --serve --seed 1 --interval 50ms";
 
-/// A recording that every sandbox has.
-const RECORDED: (&str, &str) = (
-    "events.jsonl",
-    concat!(
-        r#"{"received":"2026-11-23T03:34:12.798558Z","category":"session","action":"failed","from":"iggy_pop","#,
-        r#""to":"david_bowie","topic":"/rtcomm/event/session/failed/iggy_pop/david_bowie","qos":1,"retain":false,"#,
-        r#""payload":{"method":"RTCOMM_EVENT_FIRED","appContext":"XYZ video app","reason":"no answer"}}"#,
-        "\n",
-    ),
+/// The recordings that every sandbox has.
+const RECORDINGS: [&str; 2] = ["events.jsonl", "monday.jsonl"];
+
+/// The content of [`RECORDINGS`].
+const RECORDED: &str = concat!(
+    r#"{"received":"2026-11-23T03:34:12.798558Z","category":"session","action":"failed","from":"iggy_pop","#,
+    r#""to":"david_bowie","topic":"/rtcomm/event/session/failed/iggy_pop/david_bowie","qos":1,"retain":false,"#,
+    r#""payload":{"method":"RTCOMM_EVENT_FIRED","appContext":"XYZ video app","reason":"no answer"}}"#,
+    "\n",
 );
 
 /// A batch that every sandbox has.
@@ -56,7 +56,7 @@ pub(super) struct Sandbox {
 impl Sandbox {
     pub(super) fn new() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        for (name, text) in [RECORDED, CALLS] {
+        for (name, text) in RECORDINGS.map(|name| (name, RECORDED)).into_iter().chain([CALLS]) {
             std::fs::write(dir.path().join(name), text).expect("it can be written to");
         }
         let mut sandbox = Self { dir, broker: String::new(), demos: Vec::new() };
