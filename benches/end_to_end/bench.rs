@@ -1,4 +1,4 @@
-//! What all rows need: the programs, a scratch directory and the blaster.
+//! Resources of all rows: the programs, a scratch directory and the blaster.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ const PROGRAMS: [&str; 6] = ["mosquitto", "mosquitto_sub", "mosquitto_rr", "jq",
 
 pub(crate) struct Bench {
     pub(crate) rtcomm: PathBuf,
-    /// This program.
+    /// The path of this program.
     own: PathBuf,
     pub(crate) scratch: PathBuf,
     pub(crate) blaster: Blaster,
@@ -51,26 +51,26 @@ impl Bench {
         self.scratch.join(name)
     }
 
-    /// The file that contenders print to.
+    /// Returns the file to which contenders print.
     pub(crate) fn output_file(&self) -> Output {
         Output::File(self.scratch("out"))
     }
 
-    /// A run of `rtcomm --quiet` with these words, which are split at whitespace.
+    /// Returns a run of `rtcomm --quiet` with these words, which are split at whitespace.
     pub(crate) fn rtcomm(&self, words: &str) -> Command {
         let mut command = Command::new(&self.rtcomm);
         command.arg("--quiet").args(words.split_whitespace());
         command
     }
 
-    /// A run of this program as one of the raw clients.
+    /// Returns a command that runs this program as one of the raw clients.
     pub(crate) fn raw(&self, words: &str) -> Command {
         let mut command = Command::new(&self.own);
         command.args(words.split_whitespace());
         command
     }
 
-    /// A program that runs from its start to its end, and prints this number of lines to a file.
+    /// Returns a contender that is measured from start to end, and prints this number of lines to a file.
     pub(crate) fn program<'a>(&'a self, command: impl Fn() -> Command + 'a, lines: u32) -> Contender<'a> {
         Box::new(move || {
             let run = run(command(), &self.output_file())?;
@@ -80,7 +80,7 @@ impl Bench {
     }
 }
 
-/// A command of these words, which are split at spaces.
+/// Returns a command with these words, which are split at spaces.
 pub(crate) fn command(words: &str) -> Command {
     let mut words = words.split(' ');
     let mut command = Command::new(words.next().unwrap_or_default());
@@ -88,7 +88,7 @@ pub(crate) fn command(words: &str) -> Command {
     command
 }
 
-/// A run of `mosquitto_sub` for all events.
+/// Returns a `mosquitto_sub` command for all events.
 pub(crate) fn mosquitto_sub(port: u16, format: &str, count: u32) -> Command {
     let filter = crate::raw::EVENTS;
     let mut command = command(&format!("mosquitto_sub -h 127.0.0.1 -p {port} -V 5 -t {filter} -C {count} -F"));

@@ -1,5 +1,5 @@
-//! A peer that sends events to a subscriber as fast as the socket takes them, because a real broker is slower than the
-//! programs that are measured.
+//! A peer that sends events to a subscriber as fast as the socket accepts them. A real broker is slower than the measured
+//! programs.
 
 use std::io::{self, BufReader, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -22,7 +22,7 @@ pub(crate) struct Blaster {
     order: Arc<Mutex<Option<Order>>>,
 }
 
-/// What the next subscriber is sent.
+/// The events for the next subscriber.
 struct Order {
     count: u32,
     began: Sender<Instant>,

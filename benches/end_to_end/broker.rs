@@ -1,4 +1,4 @@
-//! A real mosquitto on a port of its own, a publisher of events, and a service that answers calls.
+//! A real mosquitto on a free port, a publisher of events, and a service that answers calls.
 
 use std::fs;
 use std::io::{self, BufReader, Write as _};
@@ -27,7 +27,7 @@ pub(crate) struct Mosquitto {
 }
 
 impl Mosquitto {
-    /// Starts mosquitto with its defaults and these settings; with a second listener for TLS if there is an identity.
+    /// Starts mosquitto with its defaults and these settings, and with a TLS listener if there is an identity.
     pub(crate) fn start(scratch: &Path, settings: &str, tls: Option<&Identity>) -> Result<Self> {
         let port = free_port()?;
         let tls_port = tls.map(|_| free_port()).transpose()?;
@@ -63,7 +63,7 @@ impl Mosquitto {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
-    /// The port for TLS; the other one if there is none.
+    /// Returns the port for TLS, or the plain port if there is none.
     pub(crate) fn tls_port(&self) -> u16 {
         self.tls_port.unwrap_or(self.port)
     }
@@ -158,7 +158,7 @@ fn value_of<'a>(json: &'a [u8], key: &str) -> Option<&'a str> {
     std::str::from_utf8(&json[start..start + len]).ok()
 }
 
-/// A request as `rtcomm call` sends it.
+/// Returns a request in the format of `rtcomm call`.
 pub(crate) fn request(number: u32, reply_topic: &str) -> String {
     format!(
         r#"{{"method":"3PCC_PLACE_CALL","rtcommVer":"v1.0.0","transID":"00000000-0000-4000-8000-{number:012}","callerEndpoint":"iggy_pop_{number}","calleeEndpoint":"david_bowie","fromTopic":"{reply_topic}"}}"#

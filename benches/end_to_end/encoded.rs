@@ -1,18 +1,18 @@
-//! Events that are encoded as PUBLISH packets before the measurement, and sent over and over.
+//! Events that are encoded as PUBLISH packets before the measurement, and sent repeatedly.
 
 use crate::events::events;
 use crate::mqtt::{Message, Properties, Version};
 
-/// The number of different events. Fewer than packet identifiers, so that none is used twice at a time.
+/// The number of different events. It is below the number of packet identifiers, so that none is used twice at a time.
 const EVENTS: u16 = 50_000;
 
-/// How many bytes are written to a socket at a time.
+/// The number of bytes per write.
 const CHUNK: usize = 64 * 1024;
 
 /// Encoded packets, one after the other.
 pub(crate) struct EncodedEvents {
     bytes: Vec<u8>,
-    /// The offset of each packet, and the length of all.
+    /// The offset of each packet, and the total length.
     offsets: Vec<usize>,
 }
 
@@ -45,7 +45,7 @@ impl EncodedEvents {
         })
     }
 
-    /// The length of `count` packets, in bytes.
+    /// Returns the length of `count` packets, in bytes.
     pub(crate) fn len_of(&self, count: u32) -> usize {
         let (count, events) = (count as usize, usize::from(EVENTS));
         count / events * self.bytes.len() + self.offsets[count % events]

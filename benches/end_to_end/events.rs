@@ -1,4 +1,4 @@
-//! Events of a deployment with 100,000 endpoints. They are seeded, so that every run has the same events.
+//! Events of a deployment with 100,000 endpoints. The sequence is seeded, so that every run has the same events.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -17,7 +17,7 @@ const ENDPOINTS: u32 = 100_000;
 
 const SEED: u64 = 20_261_123;
 
-/// An event as it is published.
+/// A published event.
 pub(crate) struct Event {
     pub(crate) topic: String,
     pub(crate) payload: String,
@@ -79,7 +79,7 @@ fn endpoint(rng: &mut Rng) -> String {
     }
 }
 
-/// The time of day of the `number`-th event; there are twenty per millisecond.
+/// Returns the time of day of the n-th event (zero-based). There are twenty per millisecond.
 fn clock(number: u64, digits: usize) -> String {
     let micros = 3 * 3_600_000_000 + number * 50;
     let (seconds, fraction) = (micros / 1_000_000, format!("{:06}", micros % 1_000_000));

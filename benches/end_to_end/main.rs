@@ -1,5 +1,5 @@
-//! Measures the release build side by side with other programs, and prints a table. It fails only if something cannot be
-//! measured. `benches/README.md` describes how each figure is taken.
+//! Measures the release build side by side with other programs, and prints a table. It fails only if a measurement is not
+//! possible. `benches/README.md` describes how each figure is measured.
 //!
 //! `RTCOMM_BENCH_SCALE` scales all amounts (0.05 for a quick run), `RTCOMM_BENCH_ROUNDS` is the number of rounds,
 //! `RTCOMM_BENCH_ONLY` and `RTCOMM_BENCH_SKIP` are lists of groups, separated by commas.

@@ -40,7 +40,7 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where the standard output of a program goes.
+/// The destination of a program's standard output.
 #[derive(Clone)]
 pub(crate) enum Output {
     /// To a file, which is truncated first.
@@ -121,7 +121,7 @@ impl Process {
         Ok(kill_process(self.pid(), Signal::TERM)?)
     }
 
-    /// The peak resident memory so far, in MiB.
+    /// Returns the peak resident memory so far, in MiB.
     pub(crate) fn peak_memory(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -203,13 +203,13 @@ pub(crate) fn check_lines(output: &Output, expected: u32) -> Result<()> {
     Ok(())
 }
 
-/// The size of a file, in MB.
+/// Returns the size of a file, in MB.
 pub(crate) fn megabytes(file: &Path) -> Result<f64> {
     let kilobytes = file.metadata()?.len() / 1000;
     Ok(f64::from(u32::try_from(kilobytes)?) / 1000.0)
 }
 
-/// The value below which this share of the values lies; the median for 0.5.
+/// Returns the value below which this share of the values lies. 0.5 gives the median.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
 pub(crate) fn quantile(share: f64, values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
@@ -227,27 +227,27 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 pub(crate) struct Runs(Vec<Run>);
 
 impl Runs {
-    /// The median wall time, in seconds.
+    /// Returns the median wall time, in seconds.
     pub(crate) fn wall(&self) -> f64 {
         median(self.0.iter().map(|run| run.wall.as_secs_f64()))
     }
 
-    /// The median CPU time, in seconds.
+    /// Returns the median CPU time, in seconds.
     pub(crate) fn cpu(&self) -> f64 {
         median(self.0.iter().map(|run| run.cpu.as_secs_f64()))
     }
 
-    /// The wall time as a multiple of that of `other`: the median over the rounds, so that a slow round does not count.
+    /// Returns the wall time relative to `other`: the median over the rounds, which ignores single slow rounds.
     pub(crate) fn time_ratio(&self, other: &Self) -> f64 {
         median(self.0.iter().zip(&other.0).map(|(a, b)| a.wall.div_duration_f64(b.wall)))
     }
 
-    /// The rate as a multiple of that of `other`, if both handled the same amount.
+    /// Returns the rate relative to `other`, if both handled the same amount.
     pub(crate) fn rate_ratio(&self, other: &Self) -> f64 {
         other.time_ratio(self)
     }
 
-    /// The CPU time as a multiple of that of `other`.
+    /// Returns the CPU time relative to `other`.
     pub(crate) fn cpu_ratio(&self, other: &Self) -> f64 {
         median(self.0.iter().zip(&other.0).map(|(a, b)| a.cpu.div_duration_f64(b.cpu)))
     }

@@ -1,4 +1,5 @@
-//! Clients that are nothing but a socket: upper bounds for what a program can reach. The bench runs itself as each of them.
+//! Minimal clients, which do little more than use a socket. They are upper bounds for any program. The bench runs itself as
+//! each of them.
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,7 +9,7 @@ use anyhow::{Result, ensure};
 use crate::broker::{request, subscribe};
 use crate::mqtt::{Message, PUBACK, PUBLISH, Packet, Properties, Version, packet_lengths};
 
-/// How many bytes are read at a time.
+/// The number of bytes per read.
 const CAPACITY: usize = 128 * 1024;
 
 /// The topics of all events.
@@ -36,7 +37,7 @@ pub(crate) fn discard(port: u16, len: usize) -> Result<()> {
     Ok(())
 }
 
-/// Receives `count` messages with QoS 1, and acknowledges each of them in a write of its own.
+/// Receives `count` messages with QoS 1, and acknowledges each of them in a separate write.
 pub(crate) fn acknowledge(port: u16, count: u32) -> Result<()> {
     let stream = subscribe(port, "raw", EVENTS, 1)?;
     let mut frames = Frames::new(stream.try_clone()?);
@@ -63,7 +64,7 @@ fn acknowledge_one(stream: &TcpStream, packet: &[u8]) -> Result<()> {
 struct Frames {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// How many bytes of the buffer are the beginning of a packet.
+    /// The length of the incomplete packet in the buffer.
     len: usize,
 }
 
@@ -72,7 +73,7 @@ impl Frames {
         Self { stream, buffer: vec![0; CAPACITY], len: 0 }
     }
 
-    /// Reads once, and returns how many packets are complete.
+    /// Reads once. Returns the number of complete packets.
     fn read(&mut self, mut each: impl FnMut(&[u8])) -> Result<u32> {
         let read = self.stream.read(&mut self.buffer[self.len..])?;
         ensure!(read > 0, "the broker closed the connection");

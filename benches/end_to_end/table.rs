@@ -1,8 +1,8 @@
-//! The printed table: what was measured, compared with what, and whether the target is reached.
+//! The printed table: figures, what they are compared with, and whether they reach their targets.
 
 use std::fmt;
 
-/// What a figure must reach.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
     AtLeast(f64),
@@ -31,7 +31,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A row whose figure is a ratio.
+    /// Creates a row whose figure is a ratio.
     pub(crate) fn ratio(name: &str, compared_with: &str, figure: f64, target: Target, details: String) -> Self {
         Self {
             name: name.to_owned(),
@@ -43,7 +43,7 @@ impl Row {
         }
     }
 
-    /// A row whose figure is compared with nothing but its target.
+    /// Creates a row whose figure is only compared with its target.
     pub(crate) fn absolute(name: &str, figure: f64, unit: Unit, target: Target, details: &str) -> Self {
         Self { name: name.to_owned(), compared_with: String::new(), figure, unit, target, details: details.to_owned() }
     }

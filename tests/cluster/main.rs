@@ -1,4 +1,4 @@
-//! A distributed engine: three nats-server nodes with JetStream, one of which is killed or frozen under load.
+//! Tests with a cluster: three nats-server nodes with JetStream, one of which is killed or frozen under load.
 //!
 //! `make test-cluster` runs these tests and prints their figures. Subscribers are on one node, publisher and responder
 //! on another. NATS speaks MQTT 3.1.1.
@@ -30,35 +30,35 @@ use support::{Process, Rtcomm};
 const MANY: u64 = 6_000;
 const PER_SECOND: u32 = 600;
 
-/// How many are published when the node fails.
+/// The number of events that are published before the node fails.
 const BEFORE: u64 = MANY / 3;
 
-/// How many are kept back until every subscriber is ready again.
+/// The number of events that are published after every subscriber is ready again.
 const AFTER: u64 = 500;
 
-/// The longest time until a subscriber is ready again: detection, backoff, election, and a busy machine.
+/// How long a subscriber may take to be ready again: detection, backoff, election, and a busy machine.
 const READY_AGAIN: Duration = Duration::from_secs(45);
 
-/// When nothing has come for so long, nothing will: several times what the nodes wait for an acknowledgement.
+/// If nothing arrives for this long, nothing will: several times the nodes' acknowledgement timeout.
 const REDELIVERY: Duration = Duration::from_secs(20);
 
-/// How a subscriber finds the other nodes.
+/// How a subscriber is configured with the other nodes.
 #[derive(Debug, Clone, Copy)]
 enum Addresses {
-    /// `--broker` twice.
+    /// With two `--broker` flags.
     SeveralBrokers,
-    /// One name with two addresses.
+    /// With one name that has two addresses.
     OneName,
 }
 
-/// A subscriber, and what it prints.
+/// A subscriber and its output.
 struct Subscriber {
     process: Process,
     recording: Recording,
 }
 
 impl Subscriber {
-    /// On the first node; on the third one if that fails.
+    /// Starts a subscriber on the first node. It can move to the third one.
     fn start(cluster: &Cluster, addresses: Addresses, is_durable: bool) -> Option<Self> {
         let flags = if is_durable { "--durable archive" } else { "" };
         let words = format!("watch --json --status-events --keepalive 2s --connect-timeout 5s {flags}");
@@ -83,10 +83,9 @@ fn time(value: &Value) -> Timestamp {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("a time, not {value}"))
 }
 
-/// Fails the subscriber's node under load, and checks what came through.
+/// Makes the subscriber's node fail under load, and checks which events arrive.
 ///
-/// One subscriber a cluster: nats-server 2.9 loses single messages if several subscribe with QoS 1, which it does not put
-/// on the wire at all.
+/// Each cluster has one subscriber: with several QoS 1 subscribers, nats-server 2.9 does not send some messages at all.
 fn survives(failure: Failure, addresses: Addresses, is_durable: bool) {
     let mut cluster = Cluster::start();
     let Some(mut subscriber) = Subscriber::start(&cluster, addresses, is_durable) else { return };
@@ -104,7 +103,7 @@ fn survives(failure: Failure, addresses: Addresses, is_durable: bool) {
     let sent = publisher.finish(LONG);
     let last = usize::try_from(MANY - 1).expect("it fits");
     wait_on(process, "the last message", LONG, || !recording.read().missing().contains(&last));
-    // A message that the failed node had sent comes again later.
+    // Messages that the failed node had sent are delivered again later.
     let mut latest = (0, Instant::now());
     wait_on(process, "the end", LONG, || {
         let distinct = recording.read().distinct();
@@ -115,9 +114,9 @@ fn survives(failure: Failure, addresses: Addresses, is_durable: bool) {
     });
     let ready = time(&statuses(recording, "ready").last().expect("it was ready")["received"]);
     let gaps: Vec<_> = statuses(recording, "gap").iter().map(|gap| (time(&gap["from"]), time(&gap["until"]))).collect();
-    let tape = &recording.tape;
+    let counts = &recording.counts;
     let missing: Vec<(usize, Published)> =
-        tape.missing().into_iter().map(|number| (number, sent.times[number])).collect();
+        counts.missing().into_iter().map(|number| (number, sent.times[number])).collect();
     let outside: Vec<_> = missing
         .iter()
         .filter(|(_, it)| !gaps.iter().any(|(from, until)| *from <= it.acknowledged && it.sent <= *until))
@@ -131,10 +130,10 @@ fn survives(failure: Failure, addresses: Addresses, is_durable: bool) {
         outside.len(),
         gaps.len(),
         gaps.iter().map(|(from, until)| until.duration_since(*from).as_secs_f64()).sum::<f64>(),
-        tape.duplicates(),
+        counts.duplicates(),
         ready.duration_since(failed).as_secs_f64()
     ));
-    assert!(tape.strange.is_empty(), "{:?}", tape.strange);
+    assert!(counts.unexpected.is_empty(), "{:?}", counts.unexpected);
     assert!(!gaps.is_empty(), "the loss is reported");
     assert!(outside.is_empty(), "outside {gaps:?} {outside:?}");
     assert!(!is_durable || missing.is_empty(), "{} missing: {missing:?}", missing.len());
@@ -143,43 +142,43 @@ fn survives(failure: Failure, addresses: Addresses, is_durable: bool) {
 
 #[test]
 #[ignore = "takes 35 s; make test-cluster"]
-fn a_killed_node_costs_a_durable_run_nothing() {
+fn a_durable_run_loses_nothing_when_a_node_is_killed() {
     survives(Failure::Killed, Addresses::SeveralBrokers, true);
 }
 
 #[test]
 #[ignore = "takes 35 s; make test-cluster"]
-fn a_frozen_node_costs_a_durable_run_nothing() {
+fn a_durable_run_loses_nothing_when_a_node_freezes() {
     survives(Failure::Frozen, Addresses::SeveralBrokers, true);
 }
 
 #[test]
 #[ignore = "takes 35 s; make test-cluster"]
-fn a_killed_node_costs_a_plain_run_no_more_than_its_gap() {
+fn a_plain_run_loses_only_events_of_its_gap_when_a_node_is_killed() {
     survives(Failure::Killed, Addresses::SeveralBrokers, false);
 }
 
 #[test]
 #[ignore = "takes 35 s; make test-cluster"]
-fn a_frozen_node_costs_a_plain_run_no_more_than_its_gap() {
+fn a_plain_run_loses_only_events_of_its_gap_when_a_node_freezes() {
     survives(Failure::Frozen, Addresses::SeveralBrokers, false);
 }
 
 #[test]
 #[ignore = "takes 35 s; make test-cluster"]
-fn a_killed_node_of_one_name_is_left_for_another() {
+fn a_run_moves_to_another_address_of_a_name_when_a_node_is_killed() {
     survives(Failure::Killed, Addresses::OneName, true);
 }
 
 #[test]
 #[ignore = "takes 35 s; make test-cluster"]
-fn a_frozen_node_of_one_name_is_left_for_another() {
+fn a_run_moves_to_another_address_of_a_name_when_a_node_freezes() {
     survives(Failure::Frozen, Addresses::OneName, true);
 }
 
 const CALLS: usize = 2_000;
 
-/// How many are on their way at a time.
+/// The number of parallel calls.
 const JOBS: usize = 32;
 
 fn batch(url: &str) -> Rtcomm {
@@ -191,7 +190,8 @@ fn batch(url: &str) -> Rtcomm {
 /// The transactions of each caller.
 type Requests = HashMap<String, HashSet<String>>;
 
-/// A service that answers every request with SUCCESS; a node may deliver a request again, which is one transaction.
+/// Starts a service that answers every request with SUCCESS. A node may deliver a request again; that is the same
+/// transaction.
 fn respond(cluster: &Cluster) -> Arc<Mutex<Requests>> {
     let mut client = Client::connect_at(cluster.address(1));
     client.subscribe(CALL_TOPIC);
@@ -208,10 +208,10 @@ fn respond(cluster: &Cluster) -> Arc<Mutex<Requests>> {
     requests
 }
 
-/// How often a batch is continued at the most.
+/// The maximum number of times that a batch is continued.
 const ROUNDS: usize = 10;
 
-/// Runs a batch, continues it with --skip for as long as its connection breaks, and checks every call's line.
+/// Runs a batch, continues it with --skip whenever its connection breaks, and checks the line of every call.
 fn completes(failure: Failure, brokers: impl Fn(&Cluster) -> String, what: &str) {
     let mut cluster = Cluster::start();
     let requests = respond(&cluster);
@@ -249,7 +249,7 @@ fn completes(failure: Failure, brokers: impl Fn(&Cluster) -> String, what: &str)
     let number = |outcome| outcomes.get(outcome).copied().unwrap_or_default();
     let known = number("success") + number("unknown");
     assert_eq!(known, CALLS, "each call is placed, or said to be perhaps placed: {outcomes:?}");
-    assert!(number("unknown") <= JOBS * (rounds - 1), "only calls that were on their way are unknown: {outcomes:?}");
+    assert!(number("unknown") <= JOBS * (rounds - 1), "only pending calls are unknown: {outcomes:?}");
     assert!(number("success") <= requests.len(), "no success without a request");
     assert_eq!(twice, 0, "no call is placed twice");
     let callers: Vec<_> = lines.iter().map(|line| line["caller"].as_str().unwrap_or_default().to_owned()).collect();

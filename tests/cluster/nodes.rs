@@ -1,4 +1,4 @@
-//! Three nats-server nodes on addresses of their own.
+//! Runs three nats-server nodes on separate loopback addresses.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,9 +17,9 @@ const NODES: usize = 3;
 /// How a node fails.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Failure {
-    /// With SIGKILL.
+    /// By SIGKILL.
     Killed,
-    /// With SIGSTOP: the system still accepts connections for it.
+    /// By SIGSTOP: the kernel still accepts connections.
     Frozen,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A cluster at work.
+/// A running cluster.
 pub(crate) struct Cluster {
     port: u16,
     nodes: Vec<Process>,
@@ -40,7 +40,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Three nodes at one port of 127.0.0.1, 127.0.0.2 and 127.0.0.3. Returns when each accepts subscriptions.
+    /// Starts three nodes on one port of 127.0.0.1, 127.0.0.2 and 127.0.0.3. Returns when each accepts subscriptions.
     pub(crate) fn start() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let (port, cluster) = (free_port(), free_port());
@@ -76,7 +76,7 @@ impl Cluster {
         self.port
     }
 
-    /// The address of the n-th node (zero-based).
+    /// Returns the address of the n-th node (zero-based).
     pub(crate) fn address(&self, node: usize) -> SocketAddr {
         let last = u8::try_from(node + 1).expect("a small number");
         ([127, 0, 0, last], self.port).into()
@@ -94,7 +94,7 @@ impl Cluster {
     }
 }
 
-/// Subscribes with QoS 1, as only a cluster with a leader grants it.
+/// Subscribes with QoS 1, which only a cluster with a leader grants.
 fn probe(node: SocketAddr) -> std::io::Result<()> {
     let stream = std::net::TcpStream::connect(node)?;
     stream.set_read_timeout(Some(std::time::Duration::from_secs(6)))?;

@@ -1,4 +1,4 @@
-//! A connection that never lasts is tried again ever more slowly, and reported once.
+//! Connections that do not last are retried with exponential backoff, and reported once.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use crate::support::events::event;
 use crate::support::mqtt::{Message, PUBLISH, Packet, Version};
 use crate::support::peer::{Connection, Peer};
 
-/// How long the connections are counted.
+/// How long connections are counted.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// How many may be made in it, and how many lines may be printed between the first `ready` and the summary.
-const MOST: usize = 8;
+/// The maximum number of connections in that time, and of lines between the first `ready` and the summary.
+const LIMIT: usize = 8;
 
-/// Counts connections and lines against a peer whose connections do not last.
+/// Checks the number of connections and lines with a peer whose connections do not last.
 fn check(what: &str, version: &str, script: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static) {
     let peer = Peer::start(script);
     let words = format!("watch --for {}s --mqtt-version {version}", WINDOW.as_secs());
@@ -25,14 +25,14 @@ fn check(what: &str, version: &str, script: impl Fn(&mut Connection) -> io::Resu
     let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1].duration_since(pair[0])).collect();
     let lines = outcome.stderr.lines().count().saturating_sub(2);
     figures(format_args!("{what}: {} connections in {WINDOW:?}, {lines} lines; pauses {pauses:.1?}", times.len()));
-    outcome.check((3..=MOST).contains(&times.len()), &format!("3 to {MOST} connections, not {}", times.len()));
-    outcome.check(lines <= MOST, &format!("at most {MOST} lines, not {lines}"));
+    outcome.check((3..=LIMIT).contains(&times.len()), &format!("3 to {LIMIT} connections, not {}", times.len()));
+    outcome.check(lines <= LIMIT, &format!("at most {LIMIT} lines, not {lines}"));
     outcome.check(pauses.last() > pauses.first(), "ever longer pauses");
 }
 
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
-fn a_broker_that_drops_every_connection_is_tried_ever_more_slowly() {
+fn a_broker_that_drops_every_connection_is_retried_with_backoff() {
     check("dropped after SUBACK", "5", Connection::accept_and_grant);
     check("dropped after CONNACK", "5", |connection| match connection.number {
         0 => connection.accept_and_grant(),
@@ -46,7 +46,7 @@ fn a_message_that_breaks_every_connection_is_reported_once() {
     for version in ["5", "3.1.1"] {
         check("a poison message", version, |connection| {
             connection.accept_and_grant()?;
-            // QoS 3.
+            // A PUBLISH with QoS 3.
             connection.send(&Packet::new(PUBLISH | 6, [0, 1, b'a', 0, 1, 0]))?;
             connection.read_to_end()
         });
@@ -71,7 +71,7 @@ fn an_event_before_each_loss_does_not_reset_the_backoff() {
     });
 }
 
-/// The longest that a connection has to last.
+/// A connection that lasts this long resets the backoff.
 const LASTING: Duration = Duration::from_secs(12);
 
 #[test]
@@ -85,7 +85,7 @@ fn a_connection_that_lasted_resets_the_backoff() {
         }
         if connection.number == SHORT {
             connection.writer()?.set_read_timeout(Some(LASTING))?;
-            // Ends with an error after this long, or with a ping and another while.
+            // A read fails after this long; a ping starts it again.
             let began = Instant::now();
             while began.elapsed() < LASTING && connection.read().is_ok() {}
             return Ok(());
@@ -102,9 +102,9 @@ fn a_connection_that_lasted_resets_the_backoff() {
     assert!(after < before, "{before:?}, then {after:?}");
 }
 
-/// The wait before the first retry stays short: most losses are single.
+/// The first pause is short, because most connections are lost only once.
 #[test]
-fn the_first_retry_comes_soon() {
+fn the_first_retry_follows_soon() {
     for version in [Version::V5, Version::V3_1_1] {
         let peer = Peer::start(|connection| {
             connection.accept_and_grant()?;

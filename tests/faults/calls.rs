@@ -15,7 +15,7 @@ use crate::support::relay::{Plan, Relay};
 use crate::support::service::{CALL_TOPIC, reply};
 use crate::support::{Broker, Outcome, TIMEOUT};
 
-/// Answers every request with success, and sends its transaction ID to the receiver; `None` for other messages.
+/// Answers every request with SUCCESS, and sends its transaction ID to the receiver, or `None` for other messages.
 fn service(broker: &Mosquitto) -> Receiver<Option<String>> {
     let mut client = Client::connect(broker.port());
     client.subscribe(CALL_TOPIC);
@@ -35,29 +35,29 @@ fn service(broker: &Mosquitto) -> Receiver<Option<String>> {
     served
 }
 
-/// How a call went, and the requests that the service was sent.
+/// The outcome of a call, and the requests that the service received.
 struct Placed {
     outcome: Outcome,
     requests: Vec<String>,
-    stories: Vec<crate::support::relay::Story>,
+    traffic: Vec<crate::support::relay::Traffic>,
 }
 
-/// Places a call over a connection that breaks as planned. Later connections are not disturbed.
+/// Places a call over a connection with these faults. Later connections have none.
 fn place(broker: &Mosquitto, served: &Receiver<Option<String>>, flags: &str, plan: Plan) -> Placed {
     let proxy = Relay::before(broker.address(), 1, move |nth| if nth == 0 { plan.clone() } else { Plan::default() });
     let command = format!("call iggy_pop david_bowie --json --timeout 10s {flags}");
     let outcome = rtcomm_at(&command, &proxy.url()).run();
-    // What the service hears of after this came after it.
+    // Every request of the call precedes this message.
     Client::connect(broker.port()).publish(CALL_TOPIC, "the end");
     let mut requests = Vec::new();
     while let Some(id) = served.recv_timeout(TIMEOUT).expect("the service receives everything") {
         requests.push(id);
     }
-    Placed { outcome, requests, stories: proxy.stories() }
+    Placed { outcome, requests, traffic: proxy.traffic() }
 }
 
 impl Placed {
-    /// Fails if the call was placed twice, or if its report is wrong. Returns the outcome.
+    /// Checks that the call was placed at most once and reported correctly. Returns the outcome.
     fn check(self) -> String {
         let Self { outcome, requests, .. } = self;
         let said = outcome.json_lines();
@@ -82,12 +82,12 @@ impl Placed {
     }
 }
 
-/// Breaks the connection after ever more bytes, either way, until it stands to the end.
+/// Cuts the connection after more and more bytes, in either direction, until it is no longer cut.
 fn broken_anywhere(flags: &str, step: usize) {
     let broker = Mosquitto::unlimited();
     let served = service(&broker);
     let whole = place(&broker, &served, flags, Plan::default());
-    let (up, down) = (whole.stories[0].passed_up, whole.stories[0].passed_down);
+    let (up, down) = (whole.traffic[0].passed_up, whole.traffic[0].passed_down);
     assert_eq!(whole.check(), "success");
     let mut words = Vec::new();
     for bytes in (0..=up).step_by(step) {
@@ -119,13 +119,13 @@ fn a_call_is_placed_at_most_once_in_both_versions() {
 
 #[test]
 #[ignore = "takes 60 s; make test-faults"]
-fn a_call_is_placed_at_most_once_after_whichever_byte_it_breaks() {
+fn a_call_is_placed_at_most_once_whichever_byte_is_the_last() {
     broken_anywhere("--mqtt-version 5", 2);
 }
 
 #[test]
 fn a_call_that_breaks_after_the_request_may_have_been_placed() {
-    // A broker that takes the request and is gone.
+    // The broker receives the request and closes the connection.
     let script = Script {
         to_version_5: ToVersion5::ReasonCode,
         granted: Some(1),
@@ -149,17 +149,17 @@ fn a_call_that_breaks_before_the_suback_sends_nothing() {
     let broker = Mosquitto::unlimited();
     let served = service(&broker);
     for flags in ["--mqtt-version 5", "--mqtt-version 3.1.1"] {
-        // CONNACK passes, and the beginning of SUBACK.
+        // Forward the CONNACK and the first bytes of the SUBACK.
         let connack = if flags.ends_with('5') { 11 } else { 4 };
         let placed = place(&broker, &served, flags, Plan::cut_after_down(connack + 2));
-        let sent = crate::support::relay::Story::clone(&placed.stories[0]);
+        let sent = crate::support::relay::Traffic::clone(&placed.traffic[0]);
         assert_eq!(sent.passed_down, connack + 2);
         assert!(!String::from_utf8_lossy(&sent.up).contains("3PCC"), "no request was tried");
         assert_eq!(placed.check(), "unreachable");
     }
 }
 
-/// A batch whose connection breaks, gone on with as it says, until it is done.
+/// Runs a batch whose connection is cut, and continues it as its report says, until it is done.
 #[test]
 fn a_resumed_batch_places_each_call_at_most_once() {
     const LINES: usize = 300;
@@ -169,7 +169,7 @@ fn a_resumed_batch_places_each_call_at_most_once() {
     let batch = dir.path().join("batch.jsonl");
     let line = |n| format!("{}\n", json!({ "caller": format!("caller{n}"), "callee": "david_bowie" }));
     std::fs::write(&batch, (0..LINES).map(line).collect::<String>()).expect("the batch can be written");
-    // Ever later, at last not at all.
+    // Cut each connection later than the previous one, and the last one not at all.
     let proxy = Relay::before(broker.address(), 1, |nth| match nth {
         0..6 => Plan::cut_after_down(5_000 * (nth + 1) + 7 * nth),
         _ => Plan::default(),
@@ -178,7 +178,7 @@ fn a_resumed_batch_places_each_call_at_most_once() {
     let mut runs = 0;
     while said.len() < LINES {
         runs += 1;
-        assert!(runs <= 10, "it comes to an end");
+        assert!(runs <= 10, "the batch ends");
         let command = rtcomm_at("call --mqtt-version 5 --jobs 16 --timeout 10s", &proxy.url());
         let command = command.arg("--batch").arg(&batch).arg("--skip").arg(said.len().to_string());
         let outcome = command.run();
@@ -213,7 +213,7 @@ fn a_resumed_batch_places_each_call_at_most_once() {
     ));
 }
 
-/// The library frees twice what it cannot write. With the relay in between, it never has to.
+/// The library frees memory twice after a failed write. The relay never lets its writes fail.
 #[test]
 fn every_call_of_a_broken_batch_is_reported_on_every_transport() {
     const CALLS: usize = 2_000;
@@ -244,7 +244,7 @@ fn every_call_of_a_broken_batch_is_reported_on_every_transport() {
                 line["caller"] == format!("caller{n}") && matches!(outcome, Some("unknown" | "no_responder"))
             };
             let are_told = !said.is_empty() && said.iter().enumerate().all(is_reported);
-            outcome.check(are_told, "what became of each call that went out, in order");
+            outcome.check(are_told, "the outcome of each call, in order");
         }
     }
 }

@@ -52,9 +52,9 @@ fn six_kills_of_a_durable_consumer_lose_nothing() {
         publisher.finish(LONG);
         wait_on(&watch, "the rest", LONG, || recording.read().is_complete());
         watch.terminate();
-        let tape = recording.read();
-        tape.check_is_whole();
-        let duplicates = tape.duplicates();
+        let counts = recording.read();
+        counts.check_is_whole();
+        let duplicates = counts.duplicates();
         figures(format_args!(
             "demo, MQTT {version}: 6 kills during {COUNT} messages: 0 missing, {duplicates} duplicates"
         ));

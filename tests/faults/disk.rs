@@ -1,4 +1,4 @@
-//! The disk is full, or the file is renamed.
+//! Full disks, and renamed output files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,12 +6,12 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::rig::{LONG, Load, Mosquitto, Recording, Tape, figures, wait_on};
+use crate::rig::{EventCounts, LONG, Load, Mosquitto, Recording, figures, wait_on};
 use crate::support::TIMEOUT;
 
 const MANY: u64 = 5_000;
 
-/// A file system with room for little, as far as we may make one.
+/// A small file system, if this user may mount one.
 struct Small {
     dir: TempDir,
     is_mounted: bool,
@@ -40,7 +40,8 @@ impl Drop for Small {
     }
 }
 
-/// Appends to a file on a disk that fills up, then goes on elsewhere: whatever the first run acknowledged is in its file.
+/// Appends to a file on a disk that fills up, and continues in another file. The file must contain everything that the first
+/// run acknowledged.
 fn a_full_disk(flags: &str) {
     let small = Small::new();
     let (path, place): (PathBuf, &str) = if small.is_mounted {
@@ -60,7 +61,7 @@ fn a_full_disk(flags: &str) {
         outcome.says(&format!("rtcomm: error: cannot write to {}: ", path.display())).says("No space left on device");
     outcome.check(outcome.stderr.matches("rtcomm: error:").count() == 1, "the error once");
     publisher.finish(LONG);
-    let mut fitted = Tape::of(MANY);
+    let mut fitted = EventCounts::of(MANY);
     if small.is_mounted {
         let bytes = std::fs::read(&path).expect("the file can be read");
         let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -69,14 +70,14 @@ fn a_full_disk(flags: &str) {
     }
     let written = fitted.distinct();
     let mut union = Recording::of(MANY);
-    union.tape = fitted;
+    union.counts = fitted;
     let process = start(union.path());
     wait_on(&process, "the rest", LONG, || union.read().is_complete());
     process.terminate();
     union.read().check_is_whole();
     figures(format_args!(
         "{place} ({flags}): {written} of {MANY} fitted, 0 missing after the next run, {} duplicates",
-        union.tape.duplicates()
+        union.counts.duplicates()
     ));
 }
 
@@ -117,7 +118,7 @@ fn sighup_reopens_a_renamed_file_and_nothing_is_lost() {
     publisher.finish(LONG);
     files.push(path);
     let union = || {
-        let mut union = Tape::ordered(MANY);
+        let mut union = EventCounts::ordered(MANY);
         for file in &files {
             union.take(&std::fs::read(file).expect("the file can be read"));
         }

@@ -1,4 +1,5 @@
-//! A gap covers everything that may be missing: from the last proof that the stream was complete to the next `ready`.
+//! A gap covers every message that may be missing: from the last time at which the stream was known to be complete, to the
+//! next `ready`.
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -29,7 +30,7 @@ fn time(line: &Value, key: &str) -> Timestamp {
     text.parse().unwrap_or_else(|error| panic!("{key} in {line}: {error}"))
 }
 
-/// The gaps in what was printed, checked for what holds for every gap.
+/// Returns the printed gaps, after checks that apply to every gap.
 fn gaps(outcome: &Outcome) -> Vec<(Timestamp, Timestamp)> {
     let lines = outcome.json_lines();
     let gaps = lines.iter().filter(|line| line["status"] == "gap");
@@ -41,7 +42,7 @@ fn gaps(outcome: &Outcome) -> Vec<(Timestamp, Timestamp)> {
     .collect()
 }
 
-/// When the event with this number was received.
+/// Returns when the event with this number was received.
 fn received(outcome: &Outcome, number: u64) -> Timestamp {
     let lines = outcome.json_lines();
     let line = lines.iter().find(|line| line["payload"]["n"] == number);
@@ -56,7 +57,7 @@ fn wait_for_event(process: &Process, number: u64) {
     process.wait_for_stdout("the event", |text| text.contains(&format!(r#""n":{number}}}"#)));
 }
 
-/// Fails unless the only gap spans what was published at `lost`.
+/// Checks that there is one gap, and that it spans the time `lost`.
 fn check_spans(outcome: &Outcome, lost: Timestamp) -> (Timestamp, Timestamp) {
     let gaps = gaps(outcome);
     outcome.check(gaps.len() == 1, "one gap");
@@ -65,8 +66,8 @@ fn check_spans(outcome: &Outcome, lost: Timestamp) -> (Timestamp, Timestamp) {
     (from, until)
 }
 
-/// A peer that answers so many PINGREQ, then sends event 1 and nothing more: what is published from then on is lost.
-fn falls_silent(pings: usize, limits: Properties) -> Peer {
+/// Starts a peer that answers this many PINGREQs, and sends event 1 and nothing more. Events published later are lost.
+fn peer_that_falls_silent(pings: usize, limits: Properties) -> Peer {
     Peer::start(move |connection| {
         connection.accept_with(false, &limits)?;
         connection.grant()?;
@@ -75,7 +76,7 @@ fn falls_silent(pings: usize, limits: Properties) -> Peer {
         }
         connection.publish(&message(0))?;
         connection.wait_for(PUBACK)?;
-        // Event 0 is read, and a silence longer than the way shows that nothing else was on it.
+        // Pause for longer than a round trip, so that the client knows that no other message is on the way.
         thread::sleep(Duration::from_millis(500));
         for _ in 0..pings {
             while connection.read()?.kind() != PINGREQ {}
@@ -94,11 +95,11 @@ fn a_gap_begins_with_the_last_packet_of_a_silent_broker() {
     {
         let limits = server_keep_alive
             .map_or(Properties::none(), |seconds| Properties::none().two_bytes(SERVER_KEEP_ALIVE, seconds));
-        let peer = falls_silent(pings, limits);
+        let peer = peer_that_falls_silent(pings, limits);
         let words = format!("watch --json --status-events --keepalive 2s {flags}");
         let process = rtcomm_at(&words, &peer.url()).start();
         wait_for_event(&process, 1);
-        // Everything that the peer has sent is printed.
+        // Everything that the peer sent is printed.
         let silent_since = Timestamp::now();
         process.wait_for_stdout("the gap", has_gap);
         let outcome = process.terminate();
@@ -113,7 +114,7 @@ fn a_gap_begins_with_the_last_packet_of_a_silent_broker() {
     }
 }
 
-/// A PINGRESP proves that nothing was lost before it.
+/// A PINGRESP proves that nothing that was published before its PINGREQ is missing.
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
 fn a_gap_of_an_idle_stream_begins_no_earlier_than_the_ping_before_the_last() {
@@ -139,13 +140,14 @@ fn a_gap_of_an_idle_stream_begins_no_earlier_than_the_ping_before_the_last() {
     process.wait_for_stdout("the gap", has_gap);
     let outcome = process.terminate();
     let from = gaps(&outcome)[0].0;
-    let second = peer.received().iter().filter(|it| it.packet.kind() == PINGREQ).nth(1).expect("it came").at;
+    let second = peer.received().iter().filter(|it| it.packet.kind() == PINGREQ).nth(1).expect("the second PINGREQ").at;
     let since_second = Duration::try_from(Timestamp::now().duration_since(from)).unwrap_or_default();
     outcome.check(from > began, "after the start");
     outcome.check(since_second <= second.elapsed(), "after the second of three answered pings");
 }
 
-/// Has the process stopped while the peer sends an event and closes; what is published before it goes on is lost.
+/// Stops the process while the peer sends an event and closes the connection. Events published before the process continues
+/// are lost.
 #[test]
 fn a_gap_covers_a_loss_while_the_process_was_stopped() {
     for reset in [false, true] {
@@ -180,7 +182,7 @@ fn a_gap_covers_a_loss_while_the_process_was_stopped() {
         is_stopped.store(true, Ordering::SeqCst);
         wait_on(&process, "the close", TIMEOUT, || has_closed.load(Ordering::SeqCst));
         peer.wait_for_end();
-        // Published now, which no connection delivers.
+        // An event published now is not delivered.
         thread::sleep(Duration::from_millis(300));
         let lost = Timestamp::now();
         thread::sleep(Duration::from_millis(300));
@@ -192,7 +194,7 @@ fn a_gap_covers_a_loss_while_the_process_was_stopped() {
     }
 }
 
-/// The same if it is the output that stands still: what is read late was sent early.
+/// The same with blocked output: messages that are read late were sent early.
 #[test]
 fn a_gap_covers_a_loss_while_the_output_was_blocked() {
     const COUNT: u64 = 3_000;
@@ -226,7 +228,7 @@ fn a_gap_covers_a_loss_while_the_output_was_blocked() {
     assert!(time(gap, "from") <= lost && lost <= time(gap, "until"), "{gap} does not span {lost}");
 }
 
-/// What was published while earlier messages were on their way is lost with them.
+/// Messages that were published while earlier ones were on their way are lost with them.
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
 fn a_gap_covers_what_is_lost_on_a_slow_network() {
@@ -243,7 +245,7 @@ fn a_gap_covers_what_is_lost_on_a_slow_network() {
         wait_for_event(&process, 50);
         proxy.cut();
         process.wait_for_stderr("ready again", |text| text.matches("rtcomm: ready").count() == 2);
-        // What comes last shows that nothing is on its way any more.
+        // The last message proves that no other is on its way.
         limit.store(COUNT, Ordering::SeqCst);
         let published = publisher.finish(LONG).times;
         wait_for_event(&process, COUNT - 1);
@@ -266,9 +268,9 @@ fn a_gap_covers_what_is_lost_on_a_slow_network() {
     }
 }
 
-/// The stream is known to be complete up to its last message.
+/// The stream is complete up to its last message.
 #[test]
-fn a_plain_cut_makes_a_narrow_gap() {
+fn a_cut_connection_gives_a_short_gap() {
     let broker = Mosquitto::unlimited();
     let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at("watch --json --status-events", &proxy.url()).start().until_ready();
@@ -276,7 +278,7 @@ fn a_plain_cut_makes_a_narrow_gap() {
     for number in 0..3 {
         client.send_message(&message(number));
         wait_for_event(&process, number);
-        // A silence longer than any estimate of the way's length.
+        // Pause for longer than any estimate of the round trip.
         thread::sleep(Duration::from_secs(1));
     }
     let cut = Timestamp::now();
@@ -303,7 +305,7 @@ fn no_gap_ends_before_it_begins() {
     }
 }
 
-/// The library of faketime(1) that changes the clock of a program with threads.
+/// Returns the path of the faketime(1) library for programs with threads.
 fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
     let folders = folders.chain(["/usr/lib", "/usr/local/lib"].map(PathBuf::from));
@@ -311,7 +313,7 @@ fn faketime() -> PathBuf {
     libraries.find(|library| library.is_file()).expect("faketime is not installed: run `make deps-test`")
 }
 
-/// Runs with a wall clock that is set while the connection is lost.
+/// Runs a command, and sets its wall clock while the connection is lost.
 fn with_a_step_of(seconds: &str) -> Outcome {
     let clock = tempfile::NamedTempFile::new().expect("a temporary file");
     let set = |offset: &str| std::fs::write(clock.path(), offset).expect("it is ours");

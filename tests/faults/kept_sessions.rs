@@ -1,4 +1,4 @@
-//! A kept session delivers before the client reads CONNACK. A short run acknowledges what it prints.
+//! A kept session delivers messages together with the CONNACK. A short run acknowledges what it prints.
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -11,10 +11,10 @@ use crate::support::mqtt::{DISCONNECT, Message, PUBACK, Packet, Properties, SUBS
 use crate::support::peer::{Peer, Script};
 use crate::support::{Outcome, TIMEOUT};
 
-/// What waits in the session: more than one buffer, less than two sockets hold.
+/// The number of queued messages: more than one buffer holds, fewer than two sockets hold.
 const WAITING: u16 = 3_000;
 
-/// The session's messages, each with its number for an identifier.
+/// Returns the session's messages. The packet identifier is the message's number.
 fn waiting(version: Version) -> Vec<u8> {
     let packet = |number: u16| {
         let message = Message::new(publisher::TOPIC, publisher::payload(number.into()));
@@ -23,7 +23,7 @@ fn waiting(version: Version) -> Vec<u8> {
     (1..=WAITING).flat_map(packet).collect()
 }
 
-/// A broker that sends a kept session's messages together with CONNACK, then calls `sent`.
+/// Starts a broker that sends a kept session's messages together with the CONNACK, and then calls `sent`.
 fn kept(version: Version, sent: impl Fn() + Send + Sync + 'static) -> Peer {
     let messages = waiting(version);
     Peer::start(move |connection| {
@@ -35,7 +35,7 @@ fn kept(version: Version, sent: impl Fn() + Send + Sync + 'static) -> Peer {
     })
 }
 
-/// Fails unless exactly what was printed was acknowledged, and the client said DISCONNECT. How many that were.
+/// Checks that exactly the printed messages were acknowledged, and that the client sent DISCONNECT. Returns their number.
 fn check_acknowledged(outcome: &Outcome, peer: &Peer) -> usize {
     peer.wait_for_end();
     let printed: Vec<u64> = outcome.json_lines().iter().filter_map(|line| line["payload"]["n"].as_u64()).collect();
@@ -58,13 +58,13 @@ fn a_run_of_milliseconds_acknowledges_what_it_printed() {
             let (sender, sent) = channel();
             let sender = Mutex::new(sender);
             let peer = kept(version, move || {
-                // The test is over if nobody listens.
+                // Ignore a missing receiver: the test is over.
                 let _ = sender.lock().expect("nobody panicked").send(());
             });
             let words = format!("watch --json --durable archive --mqtt-version {version}");
             let process = rtcomm_at(&words, &peer.url()).start();
             sent.recv_timeout(TIMEOUT).expect("the session's messages are sent");
-            // Any moment will do: each is another test.
+            // End the run at various times.
             std::thread::sleep(Duration::from_millis(milliseconds));
             process.signal(Signal::TERM);
             let outcome = process.end().has_status(143);
@@ -105,7 +105,7 @@ fn a_run_with_a_duration_acknowledges_what_it_printed() {
     }
 }
 
-/// A reader that goes away ends the run as well.
+/// A closed pipe ends the run as well.
 #[test]
 fn a_run_whose_reader_closes_the_pipe_sends_disconnect() {
     for version in VERSIONS {

@@ -8,10 +8,10 @@ use rustix::process::Signal;
 use crate::rig::{LONG, Load, Mosquitto, Recording, figures, name, wait_on};
 use crate::support::Process;
 
-/// How many messages.
+/// The number of messages.
 const MANY: u64 = 20_000;
 
-/// How a durable run is started again and again, onto the end of one file.
+/// Starts a durable run repeatedly. The runs append to one file.
 struct Consumer<'a> {
     broker: &'a Mosquitto,
     flags: &'a str,
@@ -29,8 +29,8 @@ impl Consumer<'_> {
     }
 }
 
-/// Publishes, and ends the consumer in this way so many times, each time in the midst of a burst of messages; then
-/// waits for what is left.
+/// Publishes events, and ends the consumer several times with this signal, each time during a burst of messages. Then waits
+/// for the remaining messages.
 fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, Vec<String>) {
     let broker = Mosquitto::unlimited();
     let mut consumer = Consumer { broker: &broker, flags, recording: Recording::of(MANY) };
@@ -50,12 +50,12 @@ fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, V
     consumer.wait_for(&process, MANY);
     messages.push(process.terminate().stderr);
     consumer.recording.read();
-    let tape = &consumer.recording.tape;
+    let counts = &consumer.recording.counts;
     figures(format_args!(
         "{times} times {} during {MANY} messages, QoS {flags}: {} missing, {} duplicates",
         name(signal),
-        tape.missing().len(),
-        tape.duplicates()
+        counts.missing().len(),
+        counts.duplicates()
     ));
     (consumer.recording, messages)
 }
@@ -63,27 +63,27 @@ fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, V
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_at_qos_1() {
-    while_messages_come(6, Signal::KILL, "1").0.tape.check_is_whole_after_kills(6);
+    while_messages_come(6, Signal::KILL, "1").0.counts.check_is_whole_after_kills(6);
 }
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_at_qos_2() {
-    while_messages_come(6, Signal::KILL, "2").0.tape.check_is_whole_after_kills(6);
+    while_messages_come(6, Signal::KILL, "2").0.counts.check_is_whole_after_kills(6);
 }
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_with_mqtt_3_1_1_at_any_qos() {
     for qos in ["1 --mqtt-version 3.1.1", "2 --mqtt-version 3.1.1"] {
-        while_messages_come(6, Signal::KILL, qos).0.tape.check_is_whole_after_kills(6);
+        while_messages_come(6, Signal::KILL, qos).0.counts.check_is_whole_after_kills(6);
     }
 }
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_of_a_synced_file() {
-    // Standard output is empty: the records are in the file.
+    // The records are in the file, so standard output is empty.
     let broker = Mosquitto::unlimited();
     let mut recording = Recording::of(MANY / 10);
     let start = |recording: &Recording| {
@@ -99,7 +99,7 @@ fn six_kills_lose_nothing_of_a_synced_file() {
         process = start(&recording);
     }
     publisher.finish(LONG);
-    // Everything may have arrived before the last kill.
+    // All messages may have arrived before the last kill.
     let process = process.until_ready();
     wait_on(&process, "the rest", LONG, || recording.read().is_complete());
     process.terminate().prints("");
@@ -107,7 +107,7 @@ fn six_kills_lose_nothing_of_a_synced_file() {
     figures(format_args!(
         "6 kills during {} messages, synced: 0 missing, {} duplicates",
         MANY / 10,
-        recording.tape.duplicates()
+        recording.counts.duplicates()
     ));
 }
 
@@ -116,8 +116,8 @@ fn six_kills_lose_nothing_of_a_synced_file() {
 fn ten_restarts_lose_nothing_and_repeat_at_most_one_message_each() {
     const TIMES: u64 = 10;
     let (recording, messages) = while_messages_come(TIMES, Signal::TERM, "1");
-    recording.tape.check_is_whole();
-    assert!(recording.tape.duplicates() <= TIMES, "at most one for each restart: {}", recording.tape.duplicates());
+    recording.counts.check_is_whole();
+    assert!(recording.counts.duplicates() <= TIMES, "at most one for each restart: {}", recording.counts.duplicates());
     assert!(messages.iter().all(|text| text.contains(" printed, ")), "a summary of each run: {messages:?}");
 }
 
@@ -129,14 +129,14 @@ fn runs_with_a_count_divide_the_stream_without_duplicates() {
     consumer.start().until_ready().terminate();
     broker.publish(10 * EACH);
     for _ in 0..10 {
-        // The broker sends on while a run leaves: what it sent beyond the last that was asked for is the next run's.
+        // The broker continues to send while a run ends. The next run gets the messages after the last counted one.
         let command = broker.rtcomm("watch --json --durable archive --count").arg(EACH.to_string());
         command.start_onto(consumer.recording.open()).end().has_status(0);
     }
-    let tape = consumer.recording.read();
-    figures(format_args!("10 runs of {EACH} messages: {} duplicates", tape.duplicates()));
-    tape.check_is_whole();
-    assert_eq!(tape.duplicates(), 0);
+    let counts = consumer.recording.read();
+    figures(format_args!("10 runs of {EACH} messages: {} duplicates", counts.duplicates()));
+    counts.check_is_whole();
+    assert_eq!(counts.duplicates(), 0);
 }
 
 #[test]

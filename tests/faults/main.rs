@@ -1,7 +1,7 @@
 //! Fault tests with the real binary and real brokers: kills, bad networks, full disks.
 //!
-//! Each module covers a kind of fault; [`rig`] injects faults and counts messages. Figures are printed. Tests that take longer
-//! than some seconds are ignored by default: run `make test-faults`.
+//! Each module covers a kind of fault; [`rig`] injects faults and counts messages. Measurements are printed. Tests that take
+//! longer than some seconds are ignored by default: run `make test-faults`.
 
 mod backoff;
 mod brokers;

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::rig::tape::read_on;
-use crate::rig::vitals::{KiB, LIMIT, OWN_LIMIT, own, peak, resident};
-use crate::rig::{LONG, Load, Mosquitto, Tape, figures, rtcomm_at, wait_on};
+use crate::rig::event_counts::read_on;
+use crate::rig::process_stats::{KiB, LIMIT, OWN_LIMIT, own, peak, resident};
+use crate::rig::{EventCounts, LONG, Load, Mosquitto, figures, rtcomm_at, wait_on};
 use crate::support::mqtt::{Message, VERSIONS, Version};
 use crate::support::peer::Peer;
 
 const MANY: u64 = 2_000_000;
 
-/// How many may be on their way: so the broker's memory is bounded too.
+/// The maximum number of messages on the way, so that the broker's memory is bounded too.
 const AHEAD: u64 = 10_000;
 
-/// How often memory is looked at.
-const LOOKS: u64 = 100;
+/// The number of memory samples.
+const SAMPLES: u64 = 100;
 
 #[test]
 #[ignore = "takes 120 s; make test-faults"]
@@ -25,16 +25,16 @@ fn memory_does_not_grow_with_two_million_messages() {
     let broker = Mosquitto::unlimited();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();
-    let tape = read_on(stdout, Tape::of(MANY));
+    let counts = read_on(stdout, EventCounts::of(MANY));
     let limit = Arc::new(AtomicU64::new(0));
     let began = Instant::now();
     let publisher = Load::to(broker.address(), 0..MANY).up_to(limit.clone()).start();
     let mut looks: Vec<KiB> = Vec::new();
-    for look in 1..=LOOKS {
+    for look in 1..=SAMPLES {
         wait_on(&process, "the next messages", LONG, || {
-            let came = tape.lock().distinct();
+            let came = counts.lock().distinct();
             limit.store((came + AHEAD).min(MANY), Ordering::SeqCst);
-            came >= MANY * look / LOOKS
+            came >= MANY * look / SAMPLES
         });
         looks.push(resident(&process));
     }
@@ -42,21 +42,21 @@ fn memory_does_not_grow_with_two_million_messages() {
     publisher.finish(LONG);
     let (highest, owned) = (peak(&process), own(&process));
     process.terminate();
-    let tape = tape.lock();
-    tape.check_is_whole();
+    let counts = counts.lock();
+    counts.check_is_whole();
     let tenth = looks.len() / 10;
     let first = looks[..tenth].iter().max().expect("there are looks");
     let last = looks[looks.len() - tenth..].iter().max().expect("there are looks");
     figures(format_args!(
         "{MANY} messages in {took:.1?}: {first} in the first tenth, {last} in the last, {highest} at the most, {owned} beside code, 0 missing, \
          {} duplicates",
-        tape.duplicates()
+        counts.duplicates()
     ));
     assert!(last.0 <= first.0 + 1024, "memory grows: {looks:?}");
-    assert!(highest < LIMIT && owned < OWN_LIMIT, "{highest} in memory, {owned} beside code");
+    assert!(highest < LIMIT && owned < OWN_LIMIT, "{highest} resident, {owned} anonymous");
 }
 
-/// A message of `size` bytes that is plain text, in a run whose limits are `flags`; memory at the most.
+/// Receives a text message of `size` bytes with these limits. Returns the peak memory.
 fn memory_for(size: usize, version: Version, flags: &str) -> KiB {
     let peer = Peer::start(move |connection| {
         connection.accept_and_grant()?;
@@ -88,7 +88,7 @@ fn memory_for(size: usize, version: Version, flags: &str) -> KiB {
 
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
-fn a_large_message_costs_little_more_than_its_size() {
+fn a_large_message_takes_little_more_memory_than_its_size() {
     const SIZE: usize = 64 * 1024 * 1024;
     for version in VERSIONS {
         let highest = memory_for(SIZE, version, "--max-packet-size 134217728");
@@ -99,14 +99,14 @@ fn a_large_message_costs_little_more_than_its_size() {
 
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
-fn a_message_beyond_the_limit_costs_nothing() {
+fn a_message_beyond_the_limit_takes_no_memory() {
     let highest = memory_for(200 * 1024 * 1024, Version::V3_1_1, "");
     assert!(highest < LIMIT, "{highest}, not more than {LIMIT}");
 }
 
-/// A Remaining Length is a claim: memory grows as the bytes come.
+/// A packet with a large Remaining Length takes memory only as its bytes arrive.
 #[test]
-fn a_packet_that_only_claims_to_be_large_costs_nothing() {
+fn a_packet_that_only_claims_to_be_large_takes_no_memory() {
     for version in VERSIONS {
         let peer = Peer::start(|connection| {
             connection.accept_and_grant()?;
@@ -117,7 +117,7 @@ fn a_packet_that_only_claims_to_be_large_costs_nothing() {
         let words = format!("tail --json --max-packet-size 200000000 --mqtt-version {version}");
         let process = rtcomm_at(&words, &peer.url()).start();
         process.wait_for_lines(1);
-        // The bytes behind the record were sent with it; a silence shows that they are not waited for.
+        // The bytes after the record were sent with it. A pause shows that the client does not wait for them.
         std::thread::sleep(std::time::Duration::from_millis(500));
         let highest = peak(&process);
         process.terminate();

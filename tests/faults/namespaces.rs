@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::rig::namespace::{Network, read_only, with_hosts};
-use crate::rig::{Mosquitto, by_way_of, figures, rtcomm_at};
+use crate::rig::{Mosquitto, figures, rtcomm_at, started_by};
 use crate::support::broker::{free_port, installed};
 use crate::support::events::event;
 use crate::support::mqtt::Message;
 use crate::support::peer::{Connection, Peer, Script};
 use crate::support::pki::Authority;
-use crate::support::relay::swallow_all;
+use crate::support::relay::fill_backlog;
 use crate::support::service::reply;
 
 fn started() -> Message {
     Message::new("/rtcomm/event/session/started/a/b", event(&json!({})))
 }
 
-/// Has each new subscriber get an event.
+/// Publishes a retained event, which each new subscriber gets.
 fn retain_an_event(network: &Network, host: &str, port: u16) {
     let publish = format!("-h {host} -p {port} -r -q 1 -t {} -m", started().topic);
     let [program, flag] = network.within();
@@ -46,7 +46,7 @@ fn works_over_every_scheme(network: &Network, address: &str) {
         for version in ["5", "3.1.1"] {
             let run = |words: &str| {
                 let run = rtcomm_at(&format!("{words} --mqtt-version {version}"), &url);
-                // The certificate is not for this address.
+                // The certificate does not match this address.
                 network.run(if scheme == "mqtts" { run.arg("--insecure") } else { run })
             };
             run("watch -c 1 --json").run().has_status(0);
@@ -59,7 +59,7 @@ fn works_over_every_scheme(network: &Network, address: &str) {
 #[test]
 #[ignore = "takes 25 s; make test-faults"]
 fn a_host_without_ipv4_addresses_reaches_every_broker() {
-    // With 127.0.0.1, as most such hosts have it, and without.
+    // With and without the address 127.0.0.1, which most such hosts have.
     for more in ["", "\naddr del 127.0.0.1/8 dev lo"] {
         let commands = format!("link set lo up\naddr add fd00::1/128 dev lo nodad{more}");
         let Some(network) = Network::with(&commands) else { return };
@@ -107,7 +107,7 @@ fn a_read_only_file_system_is_enough() {
     }
 }
 
-/// Runs against a name whose first address is a dead end and whose second is a broker; how long that took.
+/// Runs with a name whose first address does not work and whose second is a broker. Returns how long the run took.
 fn by_the_second_address(dead_end: impl Fn(SocketAddr) -> Box<dyn Any>, flags: &str) -> Option<Duration> {
     const HOSTS: &str = "127.0.0.1 localhost\n127.0.0.2 twin\n127.0.0.3 twin\n";
     let script = Script { to_subscriber: vec![started()], ..Script::default() }
@@ -134,7 +134,7 @@ fn an_address_that_drops_syns_does_not_use_up_the_connect_timeout() {
     const TIMEOUT: Duration = Duration::from_secs(25);
     let swallow = |address| {
         let listener = TcpListener::bind(address).expect("the port is free at another address too");
-        Box::new((swallow_all(&listener), listener)) as Box<dyn Any>
+        Box::new((fill_backlog(&listener), listener)) as Box<dyn Any>
     };
     let took = by_the_second_address(swallow, "--connect-timeout 25s");
     let Some(took) = took else { return };
@@ -162,7 +162,7 @@ fn an_address_that_accepts_and_does_not_speak_mqtt_is_followed_by_the_next() {
     by_the_second_address(silent, "--connect-timeout 3s");
 }
 
-/// A frozen process keeps its listener: the system completes handshakes for it.
+/// A frozen process keeps its listening socket: the kernel completes handshakes.
 #[test]
 fn a_cluster_name_leads_to_a_working_node() {
     let frozen = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).expect("the system has a free port");
@@ -181,5 +181,5 @@ fn a_cluster_name_leads_to_a_working_node() {
 fn a_host_without_interfaces_fails_at_once() {
     let Some(network) = Network::with("link set lo down") else { return };
     let run = rtcomm_at("watch --connect-timeout 5s", &format!("mqtt://127.0.0.1:{}", free_port()));
-    by_way_of(&network.within(), run).run().has_status(5).prints("").says("  hint: ");
+    started_by(&network.within(), run).run().has_status(5).prints("").says("  hint: ");
 }

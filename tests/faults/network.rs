@@ -9,31 +9,31 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::rig::lossy::{Link, NEAR};
-use crate::rig::{LONG, Load, Mosquitto, Recording, Tape, by_way_of, figures, has_ended, rtcomm_at, wait_on};
+use crate::rig::{EventCounts, LONG, Load, Mosquitto, Recording, figures, has_ended, rtcomm_at, started_by, wait_on};
 use crate::support::relay::{Plan, Relay};
 use crate::support::{Process, Rtcomm};
 
-/// The proxy's mischief, and the link's losses.
+/// The seed of the proxy's faults and of the link's losses.
 const SEED: u64 = 0x5eed_0003;
 
-/// How long the proxy does mischief.
-const MISCHIEF: Duration = Duration::from_mins(1);
+/// How long the proxy causes faults.
+const FAULT_DURATION: Duration = Duration::from_mins(1);
 
-/// Tolerance for clocks and buffers when a cut is looked up in the reported gaps.
+/// Tolerance for clocks and buffers when a cut is compared with the reported gaps.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What the proxy does to its `nth` connection. The first ones are cut in the midst of CONNECT, CONNACK and SUBACK.
-fn mischief(nth: usize) -> Plan {
+/// Returns the faults of the n-th connection (zero-based). The first ones are cut during CONNECT, CONNACK and SUBACK.
+fn fault_plan(nth: usize) -> Plan {
     let mut random = fastrand::Rng::with_seed(SEED + nth as u64);
     let mut plan = match (nth, nth % 6) {
         (0, _) => Plan::cut_after_up(9),
         (1, _) => Plan::cut_after_down(2),
-        // mosquitto's CONNACK has 11 bytes at least; the SUBACK follows.
+        // mosquitto's CONNACK has at least 11 bytes; the SUBACK follows.
         (2, _) => Plan::cut_after_down(14),
-        // In the midst of a handshake.
+        // During the handshake.
         (_, 0) => Plan::cut_after_up(random.usize(0..60)),
         (_, 1) => Plan::cut_after_down(random.usize(0..40)),
-        // In the midst of a message, or of an acknowledgement.
+        // During a message or an acknowledgement.
         (_, 2 | 3) => Plan::cut_after_down(random.usize(1_000..400_000)),
         (_, 4) => Plan::cut_after_up(random.usize(100..6_000)),
         _ => {
@@ -46,7 +46,7 @@ fn mischief(nth: usize) -> Plan {
     plan
 }
 
-/// A durable run that is restarted if its first connection fails, as by a service manager.
+/// A durable run that is restarted if its first connection fails, as a service manager does.
 struct Supervised<'a> {
     url: String,
     recording: &'a Recording,
@@ -78,15 +78,15 @@ impl<'a> Supervised<'a> {
 #[ignore = "takes 75 s; make test-faults"]
 fn a_minute_of_faults_loses_nothing_and_every_gap_is_reported() {
     let broker = Mosquitto::unlimited();
-    let count = 400 * MISCHIEF.as_secs();
+    let count = 400 * FAULT_DURATION.as_secs();
     let is_calm = Arc::new(AtomicBool::new(false));
     let calm = is_calm.clone();
-    let policy = move |nth| if calm.load(Ordering::SeqCst) { Plan::default() } else { mischief(nth) };
+    let policy = move |nth| if calm.load(Ordering::SeqCst) { Plan::default() } else { fault_plan(nth) };
     let proxy = Relay::before(broker.address(), SEED, policy);
     let mut reader = Recording::of(count);
-    let recording = Recording::at(reader.path(), Tape::of(count));
+    let recording = Recording::at(reader.path(), EventCounts::of(count));
     let mut run = Supervised::start(proxy.url(), &recording);
-    // So that the session is there before the first message.
+    // The session must exist before the first message.
     crate::rig::wait_until("the first subscription", LONG, String::new, || {
         run.look_after();
         reader.read().statuses.iter().any(|it| it["status"] == "ready")
@@ -104,41 +104,41 @@ fn a_minute_of_faults_loses_nothing_and_every_gap_is_reported() {
         assert!(latest.1.elapsed() < LONG, "it hangs\n{}", run.process.so_far("running"));
         longest
     };
-    crate::rig::wait_until("the end of mischief", 2 * MISCHIEF, String::new, || {
+    crate::rig::wait_until("the end of the faults", 2 * FAULT_DURATION, String::new, || {
         watch(&mut run, &mut reader);
-        began.elapsed() > MISCHIEF
+        began.elapsed() > FAULT_DURATION
     });
     is_calm.store(true, Ordering::SeqCst);
     publisher.finish(LONG);
-    let story = || format!("{:?}", proxy.stories().len());
+    let story = || format!("{:?}", proxy.traffic().len());
     crate::rig::wait_until("the rest", LONG, story, || {
         watch(&mut run, &mut reader);
-        reader.tape.is_complete()
+        reader.counts.is_complete()
     });
     let longest = watch(&mut run, &mut reader);
     let starts = run.starts;
     run.process.terminate();
-    let tape = reader.read();
-    tape.check_is_whole();
-    let stories = proxy.stories();
-    let cuts: Vec<Timestamp> = stories.iter().filter(|it| it.passed_down > 100).filter_map(|it| it.cut).collect();
-    let gaps = gaps(&tape.statuses);
+    let counts = reader.read();
+    counts.check_is_whole();
+    let traffic = proxy.traffic();
+    let cuts: Vec<Timestamp> = traffic.iter().filter(|it| it.passed_down > 100).filter_map(|it| it.cut).collect();
+    let gaps = gaps(&counts.statuses);
     let unreported: Vec<_> = cuts.iter().filter(|cut| !gaps.iter().any(|gap| gap.holds(**cut))).collect();
     figures(format_args!(
-        "a minute of mischief (seed {SEED:#x}): {} connections, {} cut, {} of them while messages came, {} stalled; {} \
+        "a minute of faults (seed {SEED:#x}): {} connections, {} cut, {} of them while messages came, {} stalled; {} \
          starts; {count} messages, {} missing, {} duplicates; {} gaps reported; longest silence {longest:.1?}",
-        stories.len(),
-        stories.iter().filter(|it| it.cut.is_some()).count(),
+        traffic.len(),
+        traffic.iter().filter(|it| it.cut.is_some()).count(),
         cuts.len(),
-        stories.iter().filter(|it| it.stalled.is_some()).count(),
+        traffic.iter().filter(|it| it.stalled.is_some()).count(),
         starts,
-        tape.missing().len(),
-        tape.duplicates(),
+        counts.missing().len(),
+        counts.duplicates(),
         gaps.len(),
     ));
-    assert!(cuts.len() > 5, "there was mischief");
-    assert!(unreported.is_empty(), "cuts that were not reported: {unreported:?}, of {gaps:?}\n{:?}", tape.statuses);
-    check_order(&tape.statuses);
+    assert!(cuts.len() > 5, "connections were cut");
+    assert!(unreported.is_empty(), "cuts that were not reported: {unreported:?}, of {gaps:?}\n{:?}", counts.statuses);
+    check_order(&counts.statuses);
 }
 
 /// A reported gap.
@@ -163,7 +163,7 @@ fn gaps(statuses: &[Value]) -> Vec<Gap> {
     gaps.map(|it| Gap { from: time(&it["from"]), until: time(&it["until"]) }).collect()
 }
 
-/// The order of records is: the loss, connections, the gap, `ready`. A new run starts over.
+/// Records have this order: the loss, connections, the gap, `ready`. A new run starts over.
 #[track_caller]
 fn check_order(statuses: &[Value]) {
     let words: Vec<&str> = statuses.iter().filter_map(|it| it["status"].as_str()).collect();
@@ -183,7 +183,7 @@ fn check_order(statuses: &[Value]) {
 #[ignore = "takes 10 s; make test-faults"]
 fn a_handshake_that_breaks_anywhere_is_repeated() {
     let broker = Mosquitto::unlimited();
-    // Every other connection is cut ever later in its handshake: a clean session, so that there is a SUBACK to cut.
+    // Every other connection is cut later in its handshake. The session is clean, so that there is a SUBACK.
     let policy = |nth| match nth % 2 {
         1 => Plan::cut_after_down(nth / 2),
         _ => Plan::default(),
@@ -191,12 +191,12 @@ fn a_handshake_that_breaks_anywhere_is_repeated() {
     let proxy = Relay::before(broker.address(), SEED, policy);
     let mut recording = Recording::of(1_000);
     let process = rtcomm_at("watch --json --status-events", &proxy.url()).start_onto(recording.open()).until_ready();
-    // CONNACK and SUBACK together.
-    let handshake = proxy.stories()[0].passed_down;
+    // The size of CONNACK and SUBACK.
+    let handshake = proxy.traffic()[0].passed_down;
     for round in 1..=handshake + 1 {
-        let before = proxy.stories().len();
+        let before = proxy.traffic().len();
         proxy.cut();
-        wait_on(&process, "two more connections", LONG, || proxy.stories().len() >= before + 2);
+        wait_on(&process, "two more connections", LONG, || proxy.traffic().len() >= before + 2);
         wait_on(&process, "the subscription", LONG, || {
             let statuses = &recording.read().statuses;
             let last = statuses.iter().rev().find_map(|it| it["status"].as_str());
@@ -207,8 +207,8 @@ fn a_handshake_that_breaks_anywhere_is_repeated() {
         wait_on(&process, "a message", LONG, || recording.read().distinct() >= number);
     }
     process.terminate();
-    let tape = recording.read();
-    check_order(&tape.statuses);
+    let counts = recording.read();
+    check_order(&counts.statuses);
     figures(format_args!("cut after each of the {handshake} bytes of CONNACK and SUBACK: ready again each time"));
 }
 
@@ -217,13 +217,13 @@ fn a_handshake_that_breaks_anywhere_is_repeated() {
 fn loss_and_delay_lose_no_message() {
     const LOSS: f64 = 0.05;
     const DELAY: Duration = Duration::from_millis(200);
-    // At the default of 20 unacknowledged messages the delay alone would take minutes.
+    // With the default of 20 unacknowledged messages, the delay would make the test take minutes.
     const CONFIG: &str = "allow_anonymous true\nmax_inflight_messages 200\n";
     const WORDS: &str = "watch --json --durable archive --keepalive 10s --connect-timeout 30s";
     match Link::new(LOSS, DELAY, SEED) {
         Ok(link) => {
             let broker = Mosquitto::unlimited_within(&link.near(), "0.0.0.0", CONFIG);
-            let run = by_way_of(&link.far(), rtcomm_at(WORDS, &format!("mqtt://{NEAR}:{}", broker.port())));
+            let run = started_by(&link.far(), rtcomm_at(WORDS, &format!("mqtt://{NEAR}:{}", broker.port())));
             let delivered = deliver(10_000, (link.near_outside(), broker.port()).into(), run);
             let (passed, lost) = link.packets();
             figures(format_args!(
@@ -239,12 +239,12 @@ fn loss_and_delay_lose_no_message() {
                 ..Plan::default()
             });
             let delivered = deliver(3_000, broker.address(), rtcomm_at(WORDS, &proxy.url()));
-            figures(format_args!("no lossy link here ({why}); by way of a proxy that stalls and delays: {delivered}"));
+            figures(format_args!("no lossy link here ({why}); through a proxy that stalls and delays: {delivered}"));
         }
     }
 }
 
-/// Publishes so many messages here, and has this run print them all; says how that went.
+/// Publishes `count` messages, and checks that the run prints them all. Returns a summary.
 fn deliver(count: u64, to: SocketAddr, run: Rtcomm) -> String {
     let mut recording = Recording::of(count);
     let process = run.start_onto(recording.open()).until_ready();
@@ -254,5 +254,5 @@ fn deliver(count: u64, to: SocketAddr, run: Rtcomm) -> String {
     let took = began.elapsed();
     process.terminate();
     recording.read().check_is_whole();
-    format!("{count} messages in {took:.1?}, 0 missing, {} duplicates", recording.tape.duplicates())
+    format!("{count} messages in {took:.1?}, 0 missing, {} duplicates", recording.counts.duplicates())
 }

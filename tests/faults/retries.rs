@@ -1,4 +1,4 @@
-//! Which failures are retried, how often, and at which cost.
+//! Which failures are retried, how often, and how much CPU time that takes.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::rig::vitals::busy;
-use crate::rig::{Mosquitto, by_way_of, figures, rtcomm_at};
+use crate::rig::process_stats::busy;
+use crate::rig::{Mosquitto, figures, rtcomm_at, started_by};
 use crate::support::Process;
 use crate::support::broker::password_file;
 use crate::support::mqtt::{Packet, SUBSCRIBE};
-use crate::support::relay::{Plan, Relay, swallow_all};
+use crate::support::relay::{Plan, Relay, fill_backlog};
 
-/// How long a process is looked at, and how busy it may be meanwhile. A spinning core would be busy all the time.
-const LOOK: Duration = Duration::from_secs(3);
+/// How long a process is observed. A process that polls without waiting uses a core all that time.
+const OBSERVATION_TIME: Duration = Duration::from_secs(3);
 const LITTLE: Duration = Duration::from_millis(600);
 
 #[test]
@@ -42,26 +42,26 @@ fn max_retries_ends_the_run_and_the_reason_is_reported_once() {
 #[test]
 fn retries_are_counted_from_the_last_success() {
     let broker = Mosquitto::unlimited();
-    // Each loss takes two failures to mend.
+    // Each lost connection is followed by two failed attempts.
     let proxy = Relay::before(broker.address(), 1, |nth| match nth % 3 {
         0 => Plan::default(),
         _ => Plan::cut_after_down(2),
     });
     let process =
         rtcomm_at("watch --json --status-events --max-retries 3 --mqtt-version 5", &proxy.url()).start().until_ready();
-    // A connection that does not last leaves the pauses long: two rounds are enough.
+    // Two rounds are enough: the pauses grow, because the connections do not last.
     for round in 1..=2 {
         proxy.cut();
         process.wait_for_stdout("a gap and then ready", |text| text.matches(r#""status":"ready""#).count() > round);
     }
     process.terminate();
-    // Without a success, all attempts count.
+    // Without a successful attempt, all attempts count.
     let late =
         Relay::before(broker.address(), 1, |nth| if nth == 0 { Plan::default() } else { Plan::cut_after_down(2) });
     let process = rtcomm_at("watch --max-retries 3 --mqtt-version 5", &late.url()).start().until_ready();
     late.cut();
     process.end().has_status(5);
-    assert_eq!(late.stories().len(), 4, "the connection that was lost, and three tries");
+    assert_eq!(late.traffic().len(), 4, "the connection that was lost, and three tries");
 }
 
 #[test]
@@ -89,29 +89,29 @@ fn only_a_broker_without_the_session_is_subscribed_to_again() {
             process.wait_for_stdout("ready again", |text| text.matches(r#""status":"ready""#).count() > round);
         }
         process.terminate();
-        let subscriptions: Vec<usize> = proxy.stories().iter().map(|story| count(&story.up, SUBSCRIBE)).collect();
+        let subscriptions: Vec<usize> = proxy.traffic().iter().map(|story| count(&story.up, SUBSCRIBE)).collect();
         assert_eq!(subscriptions, expected, "SUBSCRIBE packets over each connection of `{command}`");
     }
 }
 
-/// How many packets of a kind a client sent.
+/// Returns the number of packets of a kind that a client sent.
 fn count(mut bytes: &[u8], kind: u8) -> usize {
     std::iter::from_fn(|| Packet::read(&mut bytes).ok()).filter(|packet| packet.kind() == kind).count()
 }
 
-/// CPU usage of a process while it waits for an address that does not answer.
+/// Checks that a process uses little CPU time while it waits for an address that does not answer.
 fn is_idle(process: &Process, what: &str) {
     let before = busy(process);
-    thread::sleep(LOOK);
+    thread::sleep(OBSERVATION_TIME);
     let took = busy(process).saturating_sub(before);
-    figures(format_args!("{what}: busy for {took:?} of {LOOK:?}"));
-    assert!(took < LITTLE, "it is busy for {took:?} of {LOOK:?}\n{}", process.so_far("running"));
+    figures(format_args!("{what}: busy for {took:?} of {OBSERVATION_TIME:?}"));
+    assert!(took < LITTLE, "it is busy for {took:?} of {OBSERVATION_TIME:?}\n{}", process.so_far("running"));
 }
 
 #[test]
 fn an_address_that_drops_packets_costs_no_cpu_and_is_reported() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
-    let _waiting = swallow_all(&listener);
+    let _waiting = fill_backlog(&listener);
     let url = format!("mqtt://{}", listener.local_addr().expect("it is bound"));
     let process = rtcomm_at("watch --connect-timeout 5s", &url).start();
     is_idle(&process, "nobody answers the first connection");
@@ -133,7 +133,7 @@ fn a_broker_that_drops_packets_costs_no_cpu_and_max_retries_ends_the_run() {
     let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let words = "watch --json --status-events --connect-timeout 1s --max-retries 3";
     let process = rtcomm_at(words, &proxy.url()).start().until_ready();
-    proxy.go_dark();
+    proxy.fail_network();
     process.wait_for_stderr("the loss", |text| text.contains("lost "));
     is_idle(&process, "nobody answers the reconnect");
     process.end().has_status(5).says("no answer within 1s");
@@ -146,7 +146,7 @@ fn a_name_is_resolved_for_each_attempt() {
     point_to("127.0.0.1");
     let mut old = Mosquitto::unlimited();
     let new = Mosquitto::unlimited_with(&format!("allow_anonymous true\nlistener {} 127.0.0.2\n", old.port()));
-    // A view of the file system of its own, in which our file is the system's.
+    // A mount namespace in which our file is the system's hosts file.
     let within = |script: &'static str| ["unshare", "--mount", "sh", "-c", script, "sh"];
     let mut probe = Command::new("unshare");
     let works = probe.args(&within("mount --bind /etc/hosts /etc/hosts")[1..]).output();
@@ -156,7 +156,7 @@ fn a_name_is_resolved_for_each_attempt() {
     }
     let command = rtcomm_at("watch --json --status-events", &format!("mqtt://broker.test:{}", old.port()));
     let script = r#"mount --bind "$HOSTS" /etc/hosts && exec "$@""#;
-    let command = by_way_of(&within(script), command.env("HOSTS", hosts.path()));
+    let command = started_by(&within(script), command.env("HOSTS", hosts.path()));
     let process = command.start().until_ready();
     point_to("127.0.0.2");
     old.stop(Signal::TERM);

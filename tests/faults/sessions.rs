@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::rig::{LONG, Mosquitto, Recording, Tape, figures, wait_on};
+use crate::rig::{EventCounts, LONG, Mosquitto, Recording, figures, wait_on};
 use crate::support::Outcome;
 use crate::support::client::Client;
 use crate::support::events::event;
 
-/// The numbers of the events that were printed.
+/// Returns the numbers of the printed events.
 fn numbers(outcome: &Outcome) -> Vec<u64> {
     outcome.json_lines().iter().filter_map(|line| line["payload"]["n"].as_u64()).collect()
 }
@@ -29,7 +29,7 @@ fn nothing_after_the_last_counted_event_is_acknowledged() {
                 }
                 let outcome = broker.rtcomm(&command).arg("-c").arg(count.min(left).to_string()).run().has_status(0);
                 let printed = numbers(&outcome);
-                outcome.check(printed.len() as u64 == count.min(left), "as many as were asked for");
+                outcome.check(printed.len() as u64 == count.min(left), "as many as --count requests");
                 runs += 1;
                 duplicates += printed.iter().filter(|number| all.contains(*number)).count();
                 all.extend(printed.into_iter().filter(|number| !all.contains(number)).collect::<Vec<_>>());
@@ -65,14 +65,14 @@ fn a_count_reached_within_a_burst_leaves_the_rest_to_the_next_run() {
     let first = process.end().has_status(0);
     first.check(numbers(&first) == (0..500).collect::<Vec<_>>(), "the first half");
     let mut rest = Recording::of(MANY);
-    rest.tape.take(first.stdout.as_bytes());
+    rest.counts.take(first.stdout.as_bytes());
     let process = broker.rtcomm("watch --json --durable archive").start_onto(rest.open()).until_ready();
     wait_on(&process, "the rest", LONG, || rest.read().is_complete());
     process.terminate();
-    let tape: &Tape = rest.read();
-    tape.check_is_whole();
-    figures(format_args!("500 of {MANY}, then the rest: 0 missing, {} duplicates", tape.duplicates()));
-    assert_eq!(tape.duplicates(), 0);
+    let counts: &EventCounts = rest.read();
+    counts.check_is_whole();
+    figures(format_args!("500 of {MANY}, then the rest: 0 missing, {} duplicates", counts.duplicates()));
+    assert_eq!(counts.duplicates(), 0);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_deleted_session_has_no_messages() {
     let process = broker.rtcomm("watch --json --durable archive -c 1").start().until_ready();
     let mut client = crate::support::client::Client::connect(broker.port());
     client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);
-    assert_eq!(numbers(&process.end().has_status(0)), [77], "what waited is gone");
+    assert_eq!(numbers(&process.end().has_status(0)), [77], "queued messages are discarded");
     broker.rtcomm("tail --durable-delete never-was").run().has_status(0);
 }
 
@@ -124,12 +124,12 @@ fn a_session_ends_at_its_expiry() {
     let command = "watch --json --durable archive --durable-expiry 1s --status-events";
     broker.rtcomm(command).start().until_ready().terminate();
     broker.publish(10);
-    // mosquitto looks for expired sessions now and then: time itself is what is tested.
+    // mosquitto checks for expired sessions at intervals, so this test needs real time.
     std::thread::sleep(std::time::Duration::from_secs(3));
     let process = broker.rtcomm(command).arg("-c").arg("1").start().until_ready();
     let mut client = crate::support::client::Client::connect(broker.port());
     client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);
-    assert_eq!(numbers(&process.end().has_status(0)), [77], "what waited is gone");
+    assert_eq!(numbers(&process.end().has_status(0)), [77], "queued messages are discarded");
 }
 
 #[test]

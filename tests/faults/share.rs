@@ -2,12 +2,12 @@
 
 use rustix::process::Signal;
 
-use crate::rig::{LONG, Load, Mosquitto, Recording, Tape, figures, wait_until};
+use crate::rig::{EventCounts, LONG, Load, Mosquitto, Recording, figures, wait_until};
 use crate::support::Process;
 
 const MANY: u64 = 6_000;
 
-/// Three members, one file each; numbers of all of them on one tape.
+/// Three members with a file each, and the events of all of them.
 struct Members<'a> {
     broker: &'a Mosquitto,
     recordings: Vec<Recording>,
@@ -23,9 +23,9 @@ impl<'a> Members<'a> {
         command.start_onto(self.recordings[member].open())
     }
 
-    /// What all of them have.
-    fn union(&self) -> Tape {
-        let mut union = Tape::of(MANY);
+    /// Returns the events of all members together.
+    fn union(&self) -> EventCounts {
+        let mut union = EventCounts::of(MANY);
         for recording in &self.recordings {
             union.take(&std::fs::read(recording.path()).expect("the recording can be read"));
         }

@@ -1,4 +1,4 @@
-//! Signals end a run cleanly and soon, whatever it waits for.
+//! Signals end a run cleanly and soon, in every state.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
@@ -9,30 +9,30 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::rig::tape::read_on;
-use crate::rig::{LONG, Mosquitto, Tape, figures, name, rtcomm_at, wait_on};
+use crate::rig::event_counts::read_on;
+use crate::rig::{EventCounts, LONG, Mosquitto, figures, name, rtcomm_at, wait_on};
 use crate::support::peer::Peer;
-use crate::support::relay::{Plan, Relay, swallow_all};
+use crate::support::relay::{Plan, Relay, fill_backlog};
 use crate::support::{Outcome, Process, TIMEOUT};
 
-/// Maximum time for a run to end on a busy machine.
+/// How long a run may take to end on a busy machine.
 const END_LIMIT: Duration = Duration::from_secs(4);
 
-/// The same if there is nothing to wait for.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long it may take if there is nothing to wait for.
+const IMMEDIATE_END_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often to try what a busy machine may spoil.
+/// The number of attempts at a measurement that a busy machine can spoil.
 const TRIES: usize = 5;
 
-/// How many messages a pipe does not hold.
-const TOO_MANY: u64 = 2_000;
+/// More messages than a pipe holds.
+const PIPE_OVERFLOW: u64 = 2_000;
 
-/// How long a run whose output is blocked waits after a signal, at the least.
+/// A run with blocked output waits at least this long after a signal.
 const BLOCKED: Duration = Duration::from_millis(500);
 
 const SIGNALS: [(Signal, i32); 2] = [(Signal::INT, 130), (Signal::TERM, 143)];
 
-/// Sends a signal, and says how it ended and how long that took.
+/// Sends a signal. Returns the outcome, and how long the run took to end.
 fn ends(process: Process, signal: Signal) -> (Outcome, Duration) {
     process.signal(signal);
     let began = Instant::now();
@@ -49,13 +49,13 @@ fn a_signal_ends_an_idle_run_with_a_disconnect_and_a_summary() {
             let outcome = outcome.has_status(status).prints("").says("0 messages seen, 0 printed");
             outcome.never_says("warning");
             figures(format_args!("{command}: gone {took:.0?} after {}", name(signal)));
-            assert!(took < AT_ONCE, "{took:?}");
+            assert!(took < IMMEDIATE_END_LIMIT, "{took:?}");
         }
     }
 }
 
-/// The library's threads may be anywhere then: so many runs, and more at a time than there is room for, that some end where
-/// it would hurt.
+/// The library's threads can be in any state when a run ends. So many runs end at various times, and more of them run in
+/// parallel than there are cores.
 #[test]
 fn a_run_that_ends_while_connecting_ends_cleanly() {
     const THREADS: usize = 8;
@@ -76,35 +76,35 @@ fn acknowledged_messages_are_printed_before_the_end() {
     let broker = Mosquitto::unlimited();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();
-    let tape = read_on(stdout, Tape::of(TOO_MANY));
-    broker.publish(TOO_MANY);
+    let counts = read_on(stdout, EventCounts::of(PIPE_OVERFLOW));
+    broker.publish(PIPE_OVERFLOW);
     ends(process, Signal::TERM).0.has_status(143).says(" printed, ");
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
-    let rest = read_on(stdout, Tape::of(TOO_MANY));
-    let whole = || tape.lock().distinct() + rest.lock().distinct() >= TOO_MANY;
+    let rest = read_on(stdout, EventCounts::of(PIPE_OVERFLOW));
+    let whole = || counts.lock().distinct() + rest.lock().distinct() >= PIPE_OVERFLOW;
     wait_on(&process, "what the first run did not acknowledge", LONG, whole);
-    let (first, second) = (tape.lock(), rest.lock());
+    let (first, second) = (counts.lock(), rest.lock());
     let missing: Vec<_> = first.missing().into_iter().filter(|number| second.missing().contains(number)).collect();
     assert!(missing.is_empty(), "printed by neither run: {missing:?}");
 }
 
-/// Whether a second signal cuts short what a run waits for after the first: `patience` at the least. One run of several
-/// shows it: a busy machine may be slow at each of them, but never too quick.
-fn is_cut_short<T>(what: &str, patience: Duration, start: impl Fn() -> (Process, T)) -> bool {
+/// Returns whether a second signal shortens the shutdown, which takes at least `normal` after one signal. Any one fast run
+/// proves it: a busy machine can be slow, but never too fast.
+fn is_cut_short<T>(what: &str, normal: Duration, start: impl Fn() -> (Process, T)) -> bool {
     (0..TRIES).any(|_| {
         let (process, _held) = start();
         let began = Instant::now();
-        // Two that differ: two that are the same may be heard as one.
+        // Send two different signals, because the kernel may merge equal ones.
         process.signal(Signal::INT);
         process.signal(Signal::TERM);
         process.end();
         let took = began.elapsed();
         figures(format_args!("{what}: gone {took:.1?} after two signals"));
-        took < patience
+        took < normal
     })
 }
 
-/// Waits until a run can write no more into this pipe, which is open at one end here.
+/// Waits until this pipe is full. Its read end is open in this process.
 fn wait_until_full(process: &Process, pipe: &impl AsRawFd) {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let input = std::fs::OpenOptions::new().write(true).open(path).expect("a pipe can be opened again");
@@ -114,17 +114,17 @@ fn wait_until_full(process: &Process, pipe: &impl AsRawFd) {
     });
 }
 
-/// A run whose standard output is full, and what reads it.
+/// Starts a run whose standard output is blocked. Returns it and the read end of the pipe.
 fn blocked(broker: &Mosquitto) -> (Process, std::process::ChildStdout) {
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
     let process = process.until_ready();
-    broker.publish(TOO_MANY);
+    broker.publish(PIPE_OVERFLOW);
     wait_until_full(&process, &stdout);
     (process, stdout)
 }
 
 #[test]
-fn a_run_with_blocked_output_ends_and_acknowledges_only_what_it_wrote() {
+fn a_run_with_blocked_output_ends_and_acknowledges_only_written_messages() {
     for (signal, status) in SIGNALS {
         let broker = Mosquitto::unlimited();
         let (process, stdout) = blocked(&broker);
@@ -132,12 +132,12 @@ fn a_run_with_blocked_output_ends_and_acknowledges_only_what_it_wrote() {
         outcome.has_status(status).says("blocked: the remaining records are not written");
         figures(format_args!("output blocked: gone {took:.1?} after {}", name(signal)));
         assert!(took >= BLOCKED && took < END_LIMIT, "{took:?}");
-        let tape = read_on(stdout, Tape::of(TOO_MANY));
+        let counts = read_on(stdout, EventCounts::of(PIPE_OVERFLOW));
         let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
-        let rest = read_on(stdout, Tape::of(TOO_MANY));
-        // The line that was being written is in the pipe in part.
+        let rest = read_on(stdout, EventCounts::of(PIPE_OVERFLOW));
+        // The pipe contains a part of the line that was being written.
         let union = || {
-            let (first, second) = (tape.lock(), rest.lock());
+            let (first, second) = (counts.lock(), rest.lock());
             let missing = second.missing();
             first.missing().iter().all(|number| !missing.contains(number))
         };
@@ -155,11 +155,11 @@ fn a_second_signal_ends_a_run_with_blocked_output_at_once() {
     assert!(is_cut_short("output blocked", BLOCKED, start));
 }
 
-/// Waits until a run tries to connect to an address that does not answer.
-fn wait_until_it_asks(process: &Process, address: SocketAddr) {
+/// Waits until a run connects to an address that does not answer.
+fn wait_until_it_connects(process: &Process, address: SocketAddr) {
     let folder = PathBuf::from(format!("/proc/{}", process.child.id()));
-    // As in proc_pid_net(5): the other end's address and port, the state, of which 02 is SYN_SENT, and the socket's inode.
-    // The list has the sockets of all processes, including copies in children of other tests before they exec.
+    // See proc_pid_net(5): remote address and port, the state (02 is SYN_SENT), and the socket's inode. The list has the
+    // sockets of all processes, including copies in children of other tests before they exec.
     let port = format!(":{:04X}", address.port());
     let asks = |row: &str| {
         let row: Vec<&str> = row.split_ascii_whitespace().collect();
@@ -171,14 +171,14 @@ fn wait_until_it_asks(process: &Process, address: SocketAddr) {
     });
 }
 
-/// Whether a process has the socket with this inode.
+/// Returns whether a process has the socket with this inode.
 fn has_socket(process: &Path, inode: &str) -> bool {
     let socket = format!("socket:[{inode}]");
     let mut descriptors = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
     descriptors.any(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == socket.as_str()))
 }
 
-/// How many threads a run has.
+/// Returns the number of threads of a run.
 fn threads(process: &Process) -> usize {
     std::fs::read_dir(format!("/proc/{}/task", process.child.id())).map_or(0, Iterator::count)
 }
@@ -196,14 +196,16 @@ fn a_run_with_a_hanging_connection_ends() {
             assert!(took < END_LIMIT, "{took:?}");
 
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
-            let _waiting = swallow_all(&listener);
+            let _waiting = fill_backlog(&listener);
             let address = listener.local_addr().expect("it is bound");
             let process = rtcomm_at(command, &format!("mqtt://{address}")).start();
-            wait_until_it_asks(&process, address);
+            wait_until_it_connects(&process, address);
             let (outcome, took) = ends(process, signal);
             let outcome = outcome.has_status(status).prints("").never_says("blocked");
-            outcome
-                .check(outcome.stderr.contains("nothing was sent") == command.starts_with("call"), "what became of it");
+            outcome.check(
+                outcome.stderr.contains("nothing was sent") == command.starts_with("call"),
+                "whether a call was sent",
+            );
             figures(format_args!("{command}, no answer: exit {took:.1?} after {}", name(signal)));
             assert!(took < END_LIMIT, "{took:?}");
         }
@@ -214,10 +216,10 @@ fn a_run_with_a_hanging_connection_ends() {
 fn a_second_signal_ends_a_run_with_a_hanging_connection_at_once() {
     let subscribing = || {
         let broker = Mosquitto::unlimited();
-        // The answer to the connection passes, and the one to the subscription does not.
+        // The CONNACK passes, but the SUBACK does not.
         let proxy = Relay::before(broker.address(), 1, |_| Plan { stall: Some((1, LONG)), ..Plan::default() });
         let process = rtcomm_at("watch", &proxy.url()).start();
-        let stalls = || proxy.stories().iter().any(|it| it.stalled.is_some());
+        let stalls = || proxy.traffic().iter().any(|it| it.stalled.is_some());
         wait_on(&process, "the answer that does not pass", TIMEOUT, stalls);
         (process, (broker, proxy))
     };
@@ -240,7 +242,7 @@ fn a_run_that_waits_to_reconnect_ends_at_once() {
     let (outcome, took) = ends(process, Signal::TERM);
     outcome.has_status(143).says("0 messages seen");
     figures(format_args!("between tries: gone {took:.1?} after SIGTERM"));
-    assert!(took < AT_ONCE, "{took:?}");
+    assert!(took < IMMEDIATE_END_LIMIT, "{took:?}");
 }
 
 #[test]
@@ -248,8 +250,8 @@ fn a_run_that_reconnects_to_an_address_that_drops_packets_ends_soon() {
     let broker = Mosquitto::unlimited();
     let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at("watch", &proxy.url()).start().until_ready();
-    proxy.go_dark();
-    wait_until_it_asks(&process, proxy.address());
+    proxy.fail_network();
+    wait_until_it_connects(&process, proxy.address());
     let (outcome, took) = ends(process, Signal::TERM);
     outcome.has_status(143).says("0 messages seen").never_says("blocked");
     figures(format_args!("reconnecting to an address that does not answer: exit {took:.1?} after SIGTERM"));
@@ -257,7 +259,7 @@ fn a_run_that_reconnects_to_an_address_that_drops_packets_ends_soon() {
 }
 
 #[test]
-fn an_interrupted_call_is_reported_as_perhaps_placed() {
+fn an_interrupted_call_is_reported_as_unknown() {
     let broker = Mosquitto::unlimited();
     let mut service = crate::support::client::Client::connect(broker.port());
     service.subscribe("/rtcomm/callControl");
@@ -268,7 +270,7 @@ fn an_interrupted_call_is_reported_as_perhaps_placed() {
         let (outcome, took) = ends(process, signal);
         outcome.has_status(status).says(&format!("the call may have been placed (transID {id})"));
         figures(format_args!("a call that waits: gone {took:.1?} after {}", name(signal)));
-        assert!(took < AT_ONCE, "{took:?}");
+        assert!(took < IMMEDIATE_END_LIMIT, "{took:?}");
     }
 }
 
@@ -278,11 +280,11 @@ fn reopening_a_blocked_output_does_not_keep_a_run_from_ending() {
     let path = dir.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo can be started");
     assert!(made.success());
-    // Keep both ends open, so that it can be opened but is not read.
+    // Keep both ends of the FIFO open, so that it can be opened but is not read.
     let held = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the pipe opens");
     let broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json --output").arg(&path).start().until_ready();
-    broker.publish(TOO_MANY);
+    broker.publish(PIPE_OVERFLOW);
     wait_until_full(&process, &held);
     let before = threads(&process);
     process.signal(Signal::HUP);

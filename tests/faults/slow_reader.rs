@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-use crate::rig::tape::read_on;
-use crate::rig::vitals::{LIMIT, OWN_LIMIT, own, peak, resident};
-use crate::rig::{LONG, Load, Mosquitto, Tape, figures, publisher, rtcomm_at, wait_on};
+use crate::rig::event_counts::read_on;
+use crate::rig::process_stats::{LIMIT, OWN_LIMIT, own, peak, resident};
+use crate::rig::{EventCounts, LONG, Load, Mosquitto, figures, publisher, rtcomm_at, wait_on};
 use crate::support::mqtt::{CONNECT, Message, PINGREQ, PINGRESP, PUBACK, Packet, Properties, SUBSCRIBE, Subscribe};
 use crate::support::peer::{Connection, Peer, Received, Script};
 
-/// How many keep-alive intervals the reader stands still for. Time itself is the fault here.
+/// How many keep-alive intervals the reader stops for. This test needs real time.
 const INTERVALS: u32 = 4;
 
 const MANY: u64 = 100_000;
 
-/// The events of a scripted peer, as many bytes as a pipe and two sockets do not hold.
+/// Returns events of a scripted peer: more bytes than a pipe and two sockets hold.
 fn events(numbers: std::ops::Range<u64>, qos: u8) -> impl Iterator<Item = Packet> {
     numbers.map(move |number| {
         let id = u16::try_from(number % 65_535 + 1).expect("at most 65535").to_be_bytes();
@@ -39,22 +39,22 @@ fn stands_still(flags: &str) {
     thread::sleep(KEEPALIVE * INTERVALS + Duration::from_secs(1));
     assert!(publisher.has_finished(), "the publisher does not wait: {} of {MANY}", publisher.acknowledged());
     let (waiting, owned) = (resident(&process), own(&process));
-    let tape = read_on(stdout, Tape::of(MANY));
-    wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
+    let counts = read_on(stdout, EventCounts::of(MANY));
+    wait_on(&process, "the rest", LONG, || counts.lock().is_complete());
     let highest = peak(&process);
     let outcome = process.terminate();
-    let tape = tape.lock();
-    tape.check_is_whole();
+    let counts = counts.lock();
+    counts.check_is_whole();
     figures(format_args!(
         "the output was blocked for {INTERVALS} keep-alive intervals while {MANY} came ({flags}): {waiting} then ({owned} beside \
          code), {highest} at the most, 0 missing, {} duplicates",
-        tape.duplicates()
+        counts.duplicates()
     ));
     let connections = broker.log().matches(&format!("as {name} ")).count();
     outcome.check(connections == 1, &format!("one session, not {connections}"));
     outcome.check(!outcome.stderr.contains("warning"), "nothing to report");
-    outcome.check(tape.duplicates() == 0, "no duplicates over one connection");
-    outcome.check(highest < LIMIT && owned < OWN_LIMIT, &format!("{highest} in memory, {owned} beside code"));
+    outcome.check(counts.duplicates() == 0, "no duplicates over one connection");
+    outcome.check(highest < LIMIT && owned < OWN_LIMIT, &format!("{highest} resident, {owned} anonymous"));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_stopped_reader_keeps_its_session_with_mqtt_3_1_1() {
     stands_still("--durable archive --mqtt-version 3.1.1");
 }
 
-/// Writes packets while it reads, as a broker does; answers PINGREQ behind what it has written.
+/// Writes packets while reading, as a broker does. Answers a PINGREQ after the packets that are already written.
 fn serve_while_writing(connection: &mut Connection, packets: impl Iterator<Item = Packet> + Send) -> io::Result<()> {
     let mut writer = connection.writer()?;
     let (answer, answers) = channel::<Packet>();
@@ -101,13 +101,13 @@ fn serve_while_writing(connection: &mut Connection, packets: impl Iterator<Item 
     })
 }
 
-/// The longest time between two packets of one client, and between its last one and now.
+/// Returns the longest time between two packets of a client, or since its last packet.
 fn longest_silence(received: &[Received], until: Instant) -> Duration {
     let times: Vec<Instant> = received.iter().map(|it| it.at).chain([until]).collect();
     times.windows(2).map(|pair| pair[1].duration_since(pair[0])).max().unwrap_or_default()
 }
 
-/// [MQTT-3.1.2-23] of 3.1.1: the client ensures that the interval between its packets does not exceed the Keep Alive.
+/// [MQTT-3.1.2-23] of 3.1.1: the client must not be silent for longer than the keep-alive interval.
 #[test]
 #[ignore = "takes 20 s; make test-faults"]
 fn a_client_is_never_silent_for_a_whole_keep_alive_interval() {
@@ -128,19 +128,17 @@ fn a_client_is_never_silent_for_a_whole_keep_alive_interval() {
         thread::sleep(KEEPALIVE * 3);
         let silence = longest_silence(&peer.received(), Instant::now());
         let pings = peer.seen_of(PINGREQ).len();
-        figures(format_args!(
-            "{what}: {pings} PINGREQ, silent for {silence:.2?} at the most (keep-alive {KEEPALIVE:?})"
-        ));
+        figures(format_args!("{what}: {pings} PINGREQ, silent for at most {silence:.2?} (keep-alive {KEEPALIVE:?})"));
         assert!(silence <= KEEPALIVE, "{what}: silent for {silence:?}\n{}", process.so_far("running"));
         assert!(pings >= 2, "{what}: {pings} PINGREQ\n{}", process.so_far("running"));
-        let tape = read_on(stdout, Tape::of(count));
-        wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
+        let counts = read_on(stdout, EventCounts::of(count));
+        wait_on(&process, "the rest", LONG, || counts.lock().is_complete());
         process.terminate();
-        tape.lock().check_is_whole();
+        counts.lock().check_is_whole();
     }
 }
 
-/// The peer's own clock counts while the client cannot read.
+/// The time for which the client does not read does not count as silence of the peer.
 #[test]
 #[ignore = "takes 15 s; make test-faults"]
 fn a_peer_is_not_considered_dead_while_the_output_is_blocked() {
@@ -151,8 +149,8 @@ fn a_peer_is_not_considered_dead_while_the_output_is_blocked() {
         let process = process.until_ready();
         Load::to(broker.address(), 0..MANY).start().finish(LONG);
         thread::sleep(Duration::from_secs(5));
-        let tape = read_on(stdout, Tape::of(MANY));
-        wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
+        let counts = read_on(stdout, EventCounts::of(MANY));
+        wait_on(&process, "the rest", LONG, || counts.lock().is_complete());
         process.terminate().never_says("lost ");
     }
 }
@@ -180,24 +178,24 @@ fn a_suback_behind_blocked_messages_is_awaited() {
             format!("watch --json --connect-timeout 1s --keepalive 30s --no-reconnect --mqtt-version {version}");
         let (process, stdout) = rtcomm_at(&words, &peer.url()).start_unread();
         peer.wait_until("SUBSCRIBE", |received| received.iter().any(|it| it.packet.kind() == SUBSCRIBE));
-        // Several times --connect-timeout.
+        // Longer than --connect-timeout.
         thread::sleep(Duration::from_secs(4));
-        let tape = read_on(stdout, Tape::of(COUNT));
+        let counts = read_on(stdout, EventCounts::of(COUNT));
         let process = process.until_ready();
-        wait_on(&process, "the rest", LONG, || tape.lock().is_complete());
+        wait_on(&process, "the rest", LONG, || counts.lock().is_complete());
         process.terminate().never_says("warning");
         assert_eq!(peer.connections().len(), 1);
     }
 }
 
-/// Set in the namespace whose sockets have small buffers.
+/// Set in the child process, in the namespace whose sockets have small buffers.
 const SMALL_BUFFERS: &str = "RTCOMM_TEST_SMALL_BUFFERS";
 
 /// A network namespace whose sockets take 4 KiB before a write blocks.
 const WITH_SMALL_BUFFERS: &str =
     r#"ip link set lo up && echo 4096 4096 4096 >/proc/sys/net/ipv4/tcp_wmem && exec "$@""#;
 
-/// A broker that is itself blocked does not read acknowledgements. The test runs itself again in a namespace of its own.
+/// A blocked broker does not read acknowledgements. The test runs itself again in a network namespace.
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
 fn acknowledgements_to_a_peer_that_only_writes_do_not_block_the_stream() {
@@ -221,11 +219,11 @@ fn acknowledgements_to_a_peer_that_only_writes_do_not_block_the_stream() {
 }
 
 fn acknowledges_to_a_peer_that_only_writes() {
-    /// As many as may be unacknowledged, over and over.
+    /// More than the maximum number of unacknowledged messages.
     const COUNT: u64 = 60_000;
     const ROUNDS: u64 = 5;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
-    // Accepted sockets inherit it.
+    // Accepted sockets inherit the buffer size.
     set_socket_recv_buffer_size(&listener, 4_096).expect("a listener has a buffer size");
     let peer = Peer::start_on(listener, move |connection| {
         connection.accept_and_grant()?;
@@ -240,17 +238,18 @@ fn acknowledges_to_a_peer_that_only_writes() {
     });
     let words = "watch --json --keepalive 10m --mqtt-version 3.1.1 --no-reconnect";
     let (process, stdout) = rtcomm_at(words, &peer.url()).start_unread();
-    let tape = read_on(stdout, Tape::of(COUNT * ROUNDS));
-    wait_on(&process, "every event", LONG, || tape.lock().is_complete());
+    let counts = read_on(stdout, EventCounts::of(COUNT * ROUNDS));
+    wait_on(&process, "every event", LONG, || counts.lock().is_complete());
     let (highest, owned) = (peak(&process), own(&process));
     process.terminate();
-    tape.lock().check_is_whole();
+    counts.lock().check_is_whole();
     peer.wait_for_end();
     let acknowledged = peer.seen_of(PUBACK).len() as u64;
     figures(format_args!(
-        "{acknowledged} of {} acknowledged to a peer that writes {COUNT} before it reads; {highest} at the most, {owned} beside code",
+        "{acknowledged} of {} acknowledged to a peer that writes {COUNT} before it reads; at most {highest} \
+         resident, {owned} anonymous",
         COUNT * ROUNDS
     ));
     assert_eq!(acknowledged, COUNT * ROUNDS);
-    assert!(highest < LIMIT && owned < OWN_LIMIT, "{highest} in memory, {owned} beside code");
+    assert!(highest < LIMIT && owned < OWN_LIMIT, "{highest} resident, {owned} anonymous");
 }

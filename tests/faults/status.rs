@@ -10,17 +10,17 @@ use crate::rig::{Mosquitto, rtcomm_at, wait_on};
 use crate::support::relay::{Plan, Relay};
 use crate::support::{Outcome, TIMEOUT, rtcomm};
 
-/// How many complete lines have this text in them; an event has its endpoint's name in several places.
+/// Returns the number of complete lines that contain this text. An event contains its endpoint's name several times.
 fn lines_with(text: &str, ending: &str) -> usize {
     text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains(ending)).count()
 }
 
-/// A run whose connection was cut twice, with an event before, between and after.
+/// Runs a command whose connection is cut twice, with an event before, between and after the cuts.
 fn cut_twice(words: &str) -> Outcome {
     let broker = Mosquitto::unlimited_with("allow_anonymous true\nlog_type debug\n");
     let proxy = Relay::before(broker.address(), 1, |_| Plan::default());
     let process = rtcomm_at(words, &proxy.url()).start().until_ready();
-    // Standard error reports it a moment before the record.
+    // Standard error reports the loss shortly before the record is written.
     let wait_for_record = |count| {
         if words.contains("--status-events") {
             process.wait_for_stdout("the record of it", |text| lines_with(text, "ready") >= count);
@@ -32,7 +32,7 @@ fn cut_twice(words: &str) -> Outcome {
         process.wait_for_stdout("an event", |text| lines_with(text, "iggy_pop") >= round);
         if round < 3 {
             if !words.contains("--qos 0") {
-                // What the broker has no acknowledgement of it delivers again.
+                // Wait for the acknowledgement, because the broker delivers unacknowledged messages again.
                 let has_acknowledgement = || broker.log().matches("Received PUBACK from").count() >= round;
                 wait_on(&process, "the acknowledgement", TIMEOUT, has_acknowledgement);
             }
@@ -99,7 +99,7 @@ fn a_gap_begins_no_earlier_than_the_stream_was_last_ready() {
     outcome.check(gaps == 2, "a gap for each loss");
 }
 
-/// A dead connection is noticed within one and a half keepalives: what lies further back is known to be whole.
+/// A dead connection is detected within one and a half keep-alive intervals, so earlier parts of the stream are complete.
 #[test]
 fn a_gap_begins_no_earlier_than_one_and_a_half_keepalives_before_its_loss() {
     const SILENCE: Duration = Duration::from_secs(4);
@@ -118,7 +118,7 @@ fn a_gap_begins_no_earlier_than_one_and_a_half_keepalives_before_its_loss() {
     let event = lines.iter().find(|line| line["status"].is_null()).and_then(|line| time(line, "received"));
     let from = lines.iter().find(|line| line["status"] == "gap").and_then(|line| time(line, "from"));
     let silence = from.expect("a gap has a time").duration_since(event.expect("an event has a time"));
-    outcome.check(silence.as_millis() >= 2_500, "the silence but for one and a half keepalives was whole");
+    outcome.check(silence.as_millis() >= 2_500, "the gap excludes most of the silence");
 }
 
 #[test]

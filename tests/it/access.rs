@@ -13,7 +13,7 @@ use crate::support::{Broker, Outcome, rtcomm};
 
 const VERSIONS: [&str; 2] = ["5", "3.1.1"];
 
-/// Every access to every topic but the broker's own.
+/// Full access to all topics, except the broker's own.
 const ALL: [(&str, &str); 2] = [("subscribePattern", "#"), ("publishClientSend", "#")];
 
 const STARTED: &str = "/rtcomm/event/session/started/iggy_pop/david_bowie";
@@ -29,18 +29,21 @@ fn a_refused_subscription_is_named_even_if_others_are_granted() {
             let denied = if words.starts_with("tail") { "'x'" } else { "'/rtcomm/event/session/failed/#'" };
             let outcome = run("").run().has_status(4).prints("");
             let outcome = outcome.says(denied).says("--allow-partial").never_says("ready");
-            outcome.check(!outcome.stderr.contains("'/rtcomm/event/session/started/#'"), "no word on what is granted");
+            outcome.check(
+                !outcome.stderr.contains("'/rtcomm/event/session/started/#'"),
+                "granted filters are not reported",
+            );
 
             let process = run("--allow-partial --json -c 1").start().until_ready();
             guarded.client("service").publish(STARTED, event(&json!({})));
             let outcome = process.end().has_status(0);
-            outcome.check(outcome.json_lines()[0]["topic"] == STARTED, "what is granted comes");
+            outcome.check(outcome.json_lines()[0]["topic"] == STARTED, "events of granted filters arrive");
             let outcome = outcome
                 .says(&format!("refuses the subscription to {denied} ("))
                 .says("messages that match only this filter are missing");
             outcome.check(outcome.stderr.matches("are missing").count() == 1, "one filter is missing");
         }
-        // Nothing at all is no part.
+        // A grant of no filter is not a partial grant.
         let outcome = guarded.rtcomm("ops", version, "watch --failed --allow-partial").run().has_status(4).prints("");
         outcome.says("/failed/#'").never_says("ready");
     }
@@ -70,7 +73,7 @@ fn a_denied_publication_exits_with_4_or_at_the_deadline() {
     }
 }
 
-/// The block of docs/access-lists.md that begins with this line, up to its end.
+/// Returns the block of docs/access-lists.md that begins with the line `first`.
 fn block_of_document(first: &str) -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access-lists.md");
     let document = std::fs::read_to_string(file).expect("it is a file");
@@ -79,7 +82,7 @@ fn block_of_document(first: &str) -> String {
     block[..block.find("```").expect("a block ends")].to_owned()
 }
 
-/// What a role is for: who has it, what they run, and the topic of the service that they reach.
+/// The tests of a role: its name, the topic of its service, and the commands that it must permit.
 const ROLES: [(&str, &str, &[&str]); 4] = [
     (
         "rtcomm-watch",
@@ -134,7 +137,7 @@ fn the_dynamic_security_grants_in_readme_are_sufficient_and_minimal() {
             for command in role.2 {
                 let is_publication = grant.starts_with("publishClientSend");
                 guarded.rtcomm(name, "5", command).run().has_status(4);
-                // There the broker does not say that it refuses.
+                // With MQTT 3.1.1 the broker does not report a denied publication.
                 let status = if is_publication { 124 } else { 4 };
                 guarded.rtcomm(name, "3.1.1", command).run().has_status(status);
             }
@@ -142,7 +145,7 @@ fn the_dynamic_security_grants_in_readme_are_sufficient_and_minimal() {
         }
         check_that_it_works(&guarded, role, "5");
     }
-    // Nobody may do what another's role is for.
+    // A role does not permit the commands of another role.
     for (user, command) in [
         ("rtcomm-watch", "tail"),
         ("rtcomm-watch", "call a b"),
@@ -154,14 +157,14 @@ fn the_dynamic_security_grants_in_readme_are_sufficient_and_minimal() {
     ] {
         guarded.rtcomm(user, "5", command).run().has_status(4);
     }
-    // Who has two roles.
+    // A user with two roles.
     for command in ["watch", "call a b"] {
         let role = if command == "call a b" { "/rtcomm/callControl" } else { "" };
         check_that_it_works(&guarded, ("ops", role, &[command]), "5");
     }
 }
 
-/// mosquitto with an access list; its users' password is their name.
+/// Starts mosquitto with an access list. A user's password is the user's name.
 fn listed(dir: &TempDir, list: &str, users: &[&str]) -> Broker {
     let file = dir.path().join("access");
     std::fs::write(&file, format!("{list}\nuser service\ntopic readwrite #\n")).expect("it can be written");
@@ -176,7 +179,7 @@ fn listed(dir: &TempDir, list: &str, users: &[&str]) -> Broker {
     ))
 }
 
-/// A run by this user.
+/// Runs `rtcomm` as this user.
 fn at(broker: &Broker, user: &str, version: &str, words: &str) -> Outcome {
     let run = rtcomm(words).at(broker).env("RTCOMM_MQTT_VERSION", version);
     run.env("RTCOMM_USERNAME", user).env("RTCOMM_PASSWORD", user).run()
@@ -224,7 +227,7 @@ fn the_access_list_in_readme_is_sufficient_and_minimal() {
             let own: Vec<_> = own.lines().filter(|it| *it != line).collect();
             let (broker, _client) = started(&format!("{before}{head}{}\n\n{others}", own.join("\n")));
             match calls.iter().find(|(caller, ..)| caller == user) {
-                // It delivers nothing, and does not say so.
+                // mosquitto grants the subscription, but delivers nothing.
                 None if *user == "watcher" => {
                     drop(at(&broker, user, "5", "watch --for 2s --fail-empty").has_status(7));
                 }

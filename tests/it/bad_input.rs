@@ -1,4 +1,4 @@
-//! Wrong usage: the right status, one error line, one hint line, and nothing on standard output.
+//! Usage errors: each has its status, one error line and one hint line, and prints nothing on standard output.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -9,7 +9,7 @@ use crate::support::mqtt::{CONNECT, DISCONNECT, Packet, SUBSCRIBE};
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
-/// Fails unless it ended with the status, and said little, and that.
+/// Checks that the run ended with the status and short messages.
 #[track_caller]
 fn refused(run: Rtcomm, status: i32, words: &[&str]) -> Outcome {
     let mut outcome = run.run().has_status(status).prints("");
@@ -26,7 +26,7 @@ fn refused(run: Rtcomm, status: i32, words: &[&str]) -> Outcome {
 }
 
 #[test]
-fn an_endpoint_id_that_is_not_one_topic_level() {
+fn an_endpoint_id_must_be_one_topic_level() {
     for (id, why) in [("a/b", "'/'"), ("a+b", "'+'"), ("#", "'#'"), ("", "empty"), ("/", "'/'")] {
         for flag in ["--from", "--to", "--endpoint"] {
             refused(rtcomm("watch").arg(flag).arg(id), 2, &[why, flag]);
@@ -39,14 +39,14 @@ fn an_endpoint_id_that_is_not_one_topic_level() {
 }
 
 #[test]
-fn to_with_registrations_only() {
+fn to_conflicts_with_registrations() {
     refused(rtcomm("watch --registration --to iggy_pop"), 2, &["--to", "--registration", "--from"]);
     refused(rtcomm("tail --registration --to iggy_pop"), 2, &["--to", "--registration"]);
     refused(rtcomm("watch --from a --to b --endpoint c"), 2, &["--endpoint"]);
 }
 
 #[test]
-fn an_invalid_topic_filter_is_answered_with_a_valid_one() {
+fn the_error_of_an_invalid_topic_filter_suggests_a_valid_one() {
     for (filter, legal) in [
         ("/rtcomm/event/registration/#/mick_jagger", "/rtcomm/event/registration/+/mick_jagger/#"),
         ("a/b#", "a/b/#"),
@@ -59,7 +59,7 @@ fn an_invalid_topic_filter_is_answered_with_a_valid_one() {
 }
 
 #[test]
-fn a_topic_name_with_a_wildcard() {
+fn a_topic_name_must_not_have_a_wildcard() {
     for flag in ["--root", "--event-root", "--call-topic", "--reply-prefix"] {
         for topic in ["a/#", "+/b", ""] {
             refused(rtcomm("call a b --dry-run").arg(flag).arg(topic), 2, &[flag]);
@@ -98,7 +98,7 @@ fn an_invalid_session_id() {
 }
 
 #[test]
-fn an_invalid_regular_expression() {
+fn an_invalid_regular_expression_is_a_usage_error() {
     let outcome = rtcomm("watch --reason").arg("(busy").run().has_status(2).prints("");
     outcome.says("--reason").says("(busy").never_says("panicked");
 }
@@ -122,20 +122,20 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn an_output_that_is_not_a_file() {
+fn output_must_be_the_name_of_a_file() {
     refused(rtcomm("watch --output -"), 2, &["--output", "standard output"]);
     refused(rtcomm("watch --output").arg(""), 2, &["--output"]);
 }
 
 #[test]
-fn a_missing_file() {
+fn a_missing_file_is_named_with_its_flag() {
     refused(rtcomm("watch -u me --password-file /no/such/file"), 2, &["/no/such/file", "--password-file"]);
     refused(rtcomm("watch -b mqtts://localhost --cafile /no/such/file"), 2, &["/no/such/file", "--cafile"]);
     refused(rtcomm("watch --cafile /no/such/file"), 2, &["--cafile", "mqtts://"]);
 }
 
 #[test]
-fn a_password_that_others_can_read_or_without_a_user() {
+fn a_password_needs_a_private_file_and_a_user() {
     let dir = TempDir::new().expect("a temporary directory");
     let file = dir.path().join("password");
     std::fs::write(&file, "hunter2\n").expect("it can be written");
@@ -150,7 +150,7 @@ fn a_password_that_others_can_read_or_without_a_user() {
 }
 
 #[test]
-fn a_port_without_a_broker() {
+fn a_port_without_a_broker_exits_with_5() {
     let url = format!("mqtt://127.0.0.1:{}", free_port());
     for command in ["watch", "tail", "call a b"] {
         refused(rtcomm(command).arg("--broker").arg(&url), 5, &[&url, "refused", "hint: "]);
@@ -207,7 +207,7 @@ fn a_refused_subscription_ends_with_a_disconnect() {
 }
 
 #[test]
-fn an_unknown_command_or_none() {
+fn an_unknown_or_missing_command_is_a_usage_error() {
     rtcomm("wacth").run().has_status(2).prints("").says("watch");
     rtcomm("").run().has_status(2).prints("").says("Usage");
     rtcomm("watch --json --jsn").run().has_status(2).prints("").says("--json");

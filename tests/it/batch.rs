@@ -16,13 +16,13 @@ use crate::support::peer::{Peer, Script};
 use crate::support::service::{reply, request_of};
 use crate::support::{Broker, Outcome, rtcomm, shell};
 
-/// A line of the input.
+/// Returns a line of the input.
 fn batch_line(caller: &str, callee: &str) -> String {
     json!({"caller": caller, "callee": callee}).to_string() + "\n"
 }
 
-/// A service that collects `count` requests, and then answers each with what `answer` says, the last one first.
-fn backwards(broker: &Broker, count: usize, answer: impl Fn(&Value) -> Option<Value> + Send + 'static) {
+/// Starts a service that collects `count` requests, and then sends `answer` for each, the last request first.
+fn answer_in_reverse(broker: &Broker, count: usize, answer: impl Fn(&Value) -> Option<Value> + Send + 'static) {
     let mut client = broker.client();
     client.subscribe("/rtcomm/callControl");
     thread::spawn(move || {
@@ -37,7 +37,7 @@ fn backwards(broker: &Broker, count: usize, answer: impl Fn(&Value) -> Option<Va
                 client.publish(request["fromTopic"].as_str().expect("a topic"), response.to_string());
             }
         }
-        // Keep the connection, and so the subscription.
+        // Keep the connection open, so that the subscription remains.
         loop {
             client.next();
         }
@@ -48,41 +48,45 @@ fn request(client: &mut Client) -> Value {
     serde_json::from_slice(&client.next().payload).expect("a request is JSON")
 }
 
-/// One key of each line.
-fn each(outcome: &Outcome, key: &str) -> Vec<Value> {
+/// Returns the value of a key in each line.
+fn values_of(outcome: &Outcome, key: &str) -> Vec<Value> {
     outcome.json_lines().iter().map(|line| line[key].clone()).collect()
 }
 
 #[test]
 fn output_has_the_order_of_the_input_not_of_the_replies() {
     let broker = Broker::mosquitto();
-    backwards(&broker, 20, |_| Some(json!({"result": "SUCCESS"})));
+    answer_in_reverse(&broker, 20, |_| Some(json!({"result": "SUCCESS"})));
     let input: String = (0..20).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(0);
     let callers: Vec<_> = (0..20).map(|i| json!(format!("caller{i}"))).collect();
-    outcome.check(each(&outcome, "caller") == callers, "the order of the input");
-    outcome.check(each(&outcome, "outcome").iter().all(|it| it == "success"), "each placed");
+    outcome.check(values_of(&outcome, "caller") == callers, "the order of the input");
+    outcome.check(values_of(&outcome, "outcome").iter().all(|it| it == "success"), "every call is placed");
 }
 
 #[test]
 fn an_invalid_line_is_reported_with_its_number_and_the_batch_continues() {
     let broker = Broker::mosquitto();
-    backwards(&broker, 2, |_| Some(json!({"result": "FAILURE", "reason": "busy"})));
+    answer_in_reverse(&broker, 2, |_| Some(json!({"result": "FAILURE", "reason": "busy"})));
     let input =
         format!("{}junk\n\n{}{{\"caller\":\"a/b\",\"callee\":\"c\"}}\n", batch_line("a", "b"), batch_line("c", "d"));
     let outcome = rtcomm("call --batch -").at(&broker).stdin(input).run().has_status(3);
-    outcome.check(each(&outcome, "outcome") == ["failure", "invalid", "invalid", "failure", "invalid"], "one for each");
-    outcome.check(each(&outcome, "line") == [Value::Null, json!(2), json!(3), Value::Null, json!(5)], "the numbers");
-    outcome.check(each(&outcome, "reason")[0] == "busy", "the service's reason");
+    outcome.check(
+        values_of(&outcome, "outcome") == ["failure", "invalid", "invalid", "failure", "invalid"],
+        "one result per line",
+    );
+    outcome
+        .check(values_of(&outcome, "line") == [Value::Null, json!(2), json!(3), Value::Null, json!(5)], "the numbers");
+    outcome.check(values_of(&outcome, "reason")[0] == "busy", "the service's reason");
 }
 
 #[test]
 fn json_that_is_not_an_object_is_not_a_request() {
     let lines = "[\"iggy_pop\",\"david_bowie\",null,null]\nnull\n42\n\"x\"\njunk\n";
     let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
-    outcome.check(each(&outcome, "outcome") == vec![json!("invalid"); 5], "no call");
+    outcome.check(values_of(&outcome, "outcome") == vec![json!("invalid"); 5], "no call");
     let why = "the line is not a valid request: it must be a JSON object";
-    outcome.check(each(&outcome, "reason") == vec![json!(why); 5], "what a request is");
+    outcome.check(values_of(&outcome, "reason") == vec![json!(why); 5], "the reason explains the format");
 }
 
 #[test]
@@ -91,14 +95,14 @@ fn an_error_names_the_column_in_the_line() {
     let outcome = rtcomm("call --batch - --dry-run").stdin(lines).run().has_status(1);
     let (empty, missing) =
         ("the line is empty", "the line is not a valid request: missing field `callee` at column 21");
-    outcome.check(each(&outcome, "reason") == [empty, empty, empty, missing], "no number of a line but its own");
-    outcome.check(each(&outcome, "line") == [1, 2, 3, 4], "the numbers");
+    outcome.check(values_of(&outcome, "reason") == [empty, empty, empty, missing], "no number of a line but its own");
+    outcome.check(values_of(&outcome, "line") == [1, 2, 3, 4], "the numbers");
 }
 
 #[test]
 fn a_batch_without_pending_calls_ends_with_its_input() {
     let broker = Broker::mosquitto();
-    // Whether the end is overlooked is a matter of which of two threads is faster: now and then the other one.
+    // Repeat, because the result would depend on which of two threads is faster.
     for _ in 0..60 {
         let (batch, mut stdin) = rtcomm("call --batch -").at(&broker).start_fed();
         stdin.write_all(b"junk\n").expect("the batch reads");
@@ -114,22 +118,22 @@ fn a_damaged_input_ends_the_batch_after_the_calls_before_the_damage() {
     let file = dir.path().join("calls.jsonl.gz");
     let calls: String = (0..10).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let mut packed = compressed(&calls);
-    // What stands at its end says that it is whole.
+    // The last bytes are the checksum and the length.
     packed.truncate(packed.len() - 8);
     std::fs::write(&file, packed).expect("room for it");
     let peer = Peer::broker(Script::default().replying(|request| vec![reply(request, &json!({}))]));
     let batch = rtcomm("call --mqtt-version 3.1.1 --batch").arg(&file).env("RTCOMM_BROKER", peer.url());
     let outcome = batch.run().has_status(1).says("calls.jsonl.gz").says("--skip 10");
     let callers: Vec<_> = (0..10).map(|i| json!(format!("caller{i}"))).collect();
-    outcome.check(each(&outcome, "caller") == callers, "a line for each call");
-    outcome.check(each(&outcome, "outcome") == vec![json!("success"); 10], "their replies were waited for");
-    // CONNECT, SUBSCRIBE, a PUBLISH each, DISCONNECT.
+    outcome.check(values_of(&outcome, "caller") == callers, "one line per call");
+    outcome.check(values_of(&outcome, "outcome") == vec![json!("success"); 10], "all replies are awaited");
+    // CONNECT, SUBSCRIBE, ten PUBLISH, DISCONNECT.
     peer.wait_for_packets(13);
     outcome.check(peer.published().len() == 10, "no more calls than lines");
     outcome.check(peer.seen().last().is_some_and(|packet| packet.kind() == DISCONNECT), "a DISCONNECT");
 }
 
-/// This text as gzip writes it.
+/// Compresses a text with gzip.
 fn compressed(text: &str) -> Vec<u8> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(text.as_bytes()).expect("a Vec takes all");
@@ -146,7 +150,7 @@ fn a_fifo_is_opened_once_and_may_have_no_writer_yet() {
     batch.wait_for_stderr("the subscription", |text| text.contains("subscribed to"));
     std::fs::write(&fifo, "junk\nmore junk\n").expect("the batch reads");
     let outcome = batch.end().has_status(1);
-    outcome.check(each(&outcome, "outcome") == ["invalid", "invalid"], "all that was written");
+    outcome.check(values_of(&outcome, "outcome") == ["invalid", "invalid"], "all that was written");
 }
 
 #[test]
@@ -167,14 +171,14 @@ fn a_progress_bar_is_shown_unless_results_go_to_the_terminal_or_quiet_is_given()
 #[test]
 fn the_worst_outcome_decides_the_status() {
     let broker = Broker::mosquitto();
-    backwards(&broker, 3, |request| match request["callerEndpoint"].as_str() {
+    answer_in_reverse(&broker, 3, |request| match request["callerEndpoint"].as_str() {
         Some("good") => Some(json!({"result": "SUCCESS"})),
         Some("bad") => Some(json!({"result": "FAILURE"})),
         _ => None,
     });
     let input = [batch_line("good", "b"), batch_line("slow", "b"), batch_line("bad", "b")].concat();
     let outcome = rtcomm("call --batch - --timeout 5s").at(&broker).stdin(input).run().has_status(124);
-    outcome.check(each(&outcome, "outcome") == ["success", "timeout", "failure"], "each its own");
+    outcome.check(values_of(&outcome, "outcome") == ["success", "timeout", "failure"], "each call has its own outcome");
 }
 
 #[test]
@@ -190,7 +194,7 @@ fn a_batch_ends_with_a_summary() {
     call("--quiet", &input).run().has_status(6).never_says("done");
 }
 
-/// A full pipe with an open reader.
+/// Returns a full pipe with an open reader.
 fn full_pipe() -> (std::io::PipeReader, std::fs::File) {
     let (reader, mut writer) = std::io::pipe().expect("the system has pipes");
     let flags = rustix::fs::fcntl_getfl(&writer).expect("a pipe has flags");
@@ -243,7 +247,7 @@ fn each_call_without_a_subscriber_is_no_responder_with_mqtt_5() {
     let broker = Broker::mosquitto();
     let input: String = (0..50).map(|i| batch_line(&format!("caller{i}"), "b")).collect();
     let outcome = rtcomm("call --batch - --mqtt-version 5").at(&broker).stdin(input).run().has_status(6);
-    outcome.check(each(&outcome, "outcome") == vec![json!("no_responder"); 50], "each of them");
+    outcome.check(values_of(&outcome, "outcome") == vec![json!("no_responder"); 50], "each call has the outcome");
 }
 
 #[test]
@@ -260,13 +264,13 @@ fn an_interrupted_batch_reports_what_it_sent_and_resumes_with_skip() {
     let sent: Vec<Value> = (0..3).map(|_| request(&mut service)).collect();
     batch.signal(Signal::INT);
     let outcome = batch.end().has_status(130).says("--skip 3");
-    outcome.check(each(&outcome, "outcome") == vec![json!("unknown"); 3], "what was sent, and no more");
+    outcome.check(values_of(&outcome, "outcome") == vec![json!("unknown"); 3], "a line for each sent request");
     let ids: Vec<Value> = sent.iter().map(|request| request["transID"].clone()).collect();
-    outcome.check(each(&outcome, "transID") == ids, "the transactions to look for");
+    outcome.check(values_of(&outcome, "transID") == ids, "the transactions to look for");
 
     let rest = rtcomm(&format!("call --batch {path} --skip 3 --dry-run")).at(&broker).run().has_status(0);
     let callers: Vec<_> = (3..10).map(|i| json!(format!("caller{i}"))).collect();
-    rest.check(each(&rest, "callerEndpoint") == callers, "the lines after those");
+    rest.check(values_of(&rest, "callerEndpoint") == callers, "the lines after those");
 }
 
 #[test]
@@ -280,7 +284,7 @@ fn a_batch_that_cannot_write_reports_calls_without_a_line_and_how_to_resume() {
     let peer = Peer::broker(Script::default().replying(move |request| {
         let mut first = first.lock().expect("nobody panicked");
         let first = first.get_or_insert_with(|| request.clone());
-        // The last request has the first one answered, whose line cannot be written.
+        // Answer the first request when the last one arrives. Its line cannot be written.
         let is_last = request_of(request)["callerEndpoint"] == "third";
         if is_last { vec![reply(first, &json!({}))] } else { Vec::new() }
     }));
@@ -305,7 +309,7 @@ fn skipping_more_lines_than_there_are_is_warned_of() {
             rtcomm(&words).at(&broker).stdin("junk\njunk\n").run().has_status(0).prints("")
         };
         skip(3).says("--skip 3").says("only 2 lines");
-        // All that there is was done before: a normal end.
+        // All lines were skipped: a normal end.
         skip(2).never_says("warning");
     }
 }
@@ -318,8 +322,9 @@ fn a_request_has_the_session_and_application_of_its_line() {
         batch_line("c", "d")
     );
     let outcome = rtcomm("call --batch - --dry-run --app-context common").stdin(lines).run().has_status(0);
-    outcome.check(each(&outcome, "sessionID") == [json!(session), Value::Null], "the line's session");
-    outcome.check(each(&outcome, "appContext") == ["own", "common"], "the line's application, else the common one");
+    outcome.check(values_of(&outcome, "sessionID") == [json!(session), Value::Null], "the line's session");
+    outcome
+        .check(values_of(&outcome, "appContext") == ["own", "common"], "the line's application, else the common one");
 }
 
 #[test]
@@ -328,9 +333,9 @@ fn a_result_placed_again_keeps_its_session() {
     let session = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
     let line = json!({"caller": "a", "callee": "b", "session_id": session}).to_string();
     let first = rtcomm("call --batch - --mqtt-version 5").at(&broker).stdin(line).run().has_status(6);
-    first.check(each(&first, "outcome") == ["no_responder"], "the line of an outcome");
+    first.check(values_of(&first, "outcome") == ["no_responder"], "the line of an outcome");
     let again = rtcomm("call --batch - --dry-run").stdin(&first.stdout).run().has_status(0);
-    again.check(each(&again, "sessionID") == [session], "its session");
+    again.check(values_of(&again, "sessionID") == [session], "its session");
 }
 
 #[test]
@@ -345,19 +350,19 @@ fn a_lost_broker_leaves_calls_unknown_and_reports_how_to_resume() {
     }
     drop(broker);
     let outcome = batch.end().has_status(5).says("--skip 2");
-    outcome.check(each(&outcome, "outcome") == ["unknown", "unknown"], "what was sent, and no more");
+    outcome.check(values_of(&outcome, "outcome") == ["unknown", "unknown"], "a line for each sent request");
 }
 
 #[test]
 fn a_rate_delays_calls() {
     let broker = Broker::mosquitto();
-    backwards(&broker, 1, |_| Some(json!({"result": "SUCCESS"})));
+    answer_in_reverse(&broker, 1, |_| Some(json!({"result": "SUCCESS"})));
     let input = [batch_line("a", "b"), batch_line("c", "d")].concat();
     let batch = rtcomm("call --batch - --rate 1/h").at(&broker).stdin(input).start();
     batch.wait_for_lines(1);
     batch.signal(Signal::TERM);
     let outcome = batch.end().has_status(143);
-    outcome.check(each(&outcome, "caller") == ["a"], "only the first, for an hour");
+    outcome.check(values_of(&outcome, "caller") == ["a"], "only the first, for an hour");
 }
 
 #[test]

@@ -16,7 +16,8 @@ use crate::support::{Broker, Outcome, Setup, on_every_broker, rtcomm, shell};
 
 const SESSION: &str = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
 
-/// A service that waits for one request, and answers as `answer` says: messages of a topic below fromTopic and a payload.
+/// Starts a service that waits for one request and sends the messages that `answer` returns: a topic below fromTopic, and a
+/// payload.
 fn service(
     broker: &Broker,
     topic: &str,
@@ -35,7 +36,7 @@ fn service(
     })
 }
 
-/// The keys of a JSON line, in their order.
+/// Returns the keys of a JSON line in order.
 fn keys(outcome: &Outcome) -> Vec<String> {
     let mut keys = Vec::new();
     let mut depth = 0;
@@ -53,7 +54,7 @@ fn keys(outcome: &Outcome) -> Vec<String> {
     keys
 }
 
-/// What the embedded default says, asked in the MQTT version.
+/// Runs a call at the demo, with this MQTT version.
 fn at_demo(version: &str, flags: &str, call: &str) -> Outcome {
     let broker = Broker::demo_with(flags);
     rtcomm(&format!("call {call} --mqtt-version {version}")).at(&broker).run()
@@ -105,7 +106,7 @@ fn a_silent_service_exits_with_124_at_the_timeout() {
         let outcome = call.end().has_status(124).says("no 3PCC service response");
         let line = &outcome.json_lines()[0];
         outcome.check(line["outcome"] == "timeout", "the outcome");
-        outcome.check(line["elapsed_ms"].as_f64().is_some_and(|ms| ms >= 2000.0), "how long it waited");
+        outcome.check(line["elapsed_ms"].as_f64().is_some_and(|ms| ms >= 2000.0), "the waiting time");
         outcome.check(line.get("response").is_none(), "no response");
     }
 }
@@ -139,7 +140,7 @@ fn the_json_line_has_its_keys_in_order_and_the_reply_byte_for_byte(setup: &Setup
             .rtcomm(&format!("call a b --json --call-topic {service_topic} --session-id {}", SESSION.to_uppercase()))
             .run()
     };
-    // The demo has a service of its own on the ordinary topic.
+    // The demo has its own service on the default topic.
     let topic = format!("{topic}2");
     let service = service(broker, &topic, |request| {
         let reply = response(request, &json!({})).replace('}', ",\n \"big\": 12345678901234567890, \"x\":1.0e400}");
@@ -347,13 +348,13 @@ fn a_cancelled_call_is_either_not_sent_or_reported() {
         peer.wait_for_packets(1);
         match signal {
             Some(signal) => call.signal(signal),
-            // The command began before it connected, so that its time is over after this.
+            // The timeout starts before the connection, so it has passed after this pause.
             None => thread::sleep(Duration::from_millis(timeout)),
         }
         gate.open();
         let outcome = call.end().has_status(status).prints("");
         gate.wait_for_end();
-        // On a slow machine the broker may be faster; then the transaction is reported.
+        // The reply may come first on a slow machine.
         outcome
             .check(peer.published().is_empty() || outcome.stderr.contains("transID"), "nothing sent, or a word of it");
     }

@@ -28,7 +28,7 @@ impl Recordings {
         Self { paths: paths.collect(), dir }
     }
 
-    /// A run of `tail` with all of them.
+    /// Returns a `tail` of all recordings.
     fn tail(&self, flags: &str) -> Rtcomm {
         self.paths.iter().fold(rtcomm(&format!("tail {flags}")), Rtcomm::arg)
     }
@@ -40,7 +40,8 @@ fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().expect("a Vec takes all")
 }
 
-/// The line of an event from `TIME ACTION FROM TO [KEY=VALUE]…`. `at` is the time of day by the server's clock.
+/// Returns the recorded line of an event, from `TIME ACTION FROM TO [KEY=VALUE]…`. `at` is the time of day by the server's
+/// clock.
 fn line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [time, action, from, to, keys @ ..] = &words[..] else { panic!("an event: {text}") };
@@ -77,7 +78,8 @@ fn lines(texts: &[&str]) -> String {
     texts.iter().map(line).collect()
 }
 
-/// What two members of a share group recorded in the night in which daylight saving time ends, at 01:00 UTC.
+/// Returns the recordings of two members of a share group, made in the night in which daylight saving time ends, at 01:00
+/// UTC.
 fn share_group() -> [String; 2] {
     [
         lines(&[
@@ -192,7 +194,7 @@ fn filters_select_whole_calls() {
 }
 
 #[test]
-fn lines_of_other_messages_only_pass_the_time() {
+fn other_messages_only_advance_the_clock() {
     let registration = r#"{"received":"2026-10-25T01:10:01.000000Z","category":"registration","action":"started","from":"a","topic":"/rtcomm/event/registration/started/a","qos":1,"retain":false,"payload":{"method":"RTCOMM_EVENT_FIRED"}}"#;
     let recorded = line("00:10:00 started a b id=s1") + registration + "\n";
     for (flags, outcome) in [("--max-age 1h", "lost"), ("--max-age 1h --from a", "lost"), ("--max-age 2h", "open")] {
@@ -314,7 +316,7 @@ fn a_signal_ends_a_summary_with_its_rows() {
 }
 
 #[test]
-fn what_is_not_about_whole_calls_is_wrong_usage() {
+fn flags_that_do_not_select_whole_calls_are_usage_errors() {
     for (words, why) in [
         ("watch --cdr --started", "--cdr cannot be combined with --started: a call record covers the whole session"),
         ("watch --cdr --modified", "--cdr cannot be combined with --modified: a call record covers the whole session"),
@@ -341,7 +343,7 @@ fn what_is_not_about_whole_calls_is_wrong_usage() {
         let outcome = rtcomm(words).run().has_status(2).prints("").says(why);
         outcome.check(outcome.stderr.lines().count() == 2, "one line for the error and one for the hint");
     }
-    // What is recorded durably gives the records.
+    // Call records need the recording of a durable session.
     rtcomm("watch --cdr --durable name").run().has_status(2).says("rtcomm tail FILE --cdr");
 }
 
@@ -381,7 +383,7 @@ fn live_records_are_those_of_the_recording(setup: &Setup) {
         let live = watch.terminate().stdout;
         let tail = rtcomm(&format!("tail - {flags}")).stdin(&recorded).run().has_status(0);
         // Times by the receiving clock differ from run to run.
-        tail.check(without_times(&live) == without_times(&tail.stdout), &format!("what `watch` printed: {live}"));
+        tail.check(without_times(&live) == without_times(&tail.stdout), &format!("the output of `watch`: {live}"));
     }
     let records = rtcomm("tail - --cdr --json").stdin(&recorded).run().has_status(0).json_lines();
     let outcomes: Vec<_> = records.iter().filter_map(|record| record["cdr"].as_str()).collect();
@@ -391,7 +393,7 @@ fn live_records_are_those_of_the_recording(setup: &Setup) {
 }
 on_every_broker!(live_records_are_those_of_the_recording);
 
-/// Removes what depends on when events were received.
+/// Removes the values that depend on when events were received.
 fn without_times(text: &str) -> Vec<String> {
     let without = |line: &str| match serde_json::from_str::<Value>(line) {
         Ok(mut record) => {
@@ -477,7 +479,7 @@ fn connection_changes_are_printed_on_request_only() {
         let outcome = watch.end().has_status(0);
         let printed = outcome.json_lines().iter().filter(|line| line["status"].is_string()).count();
         outcome.check(printed == statuses, "connected and ready");
-        // In a recording, they only mark the calls.
+        // When read from a recording, connection changes only mark the calls.
         let records = rtcomm("tail - --cdr --json").stdin(&outcome.stdout).run().has_status(0);
         records.check(records.json_lines().len() == 1, "the record alone");
     }
@@ -517,7 +519,7 @@ fn an_anonymized_recording_gives_the_same_calls() {
         record
     });
     records.check(records.json_lines() == expected, &format!("{expected:?}"));
-    // A name is known from the lines before, even if they are not printed.
+    // Names are collected from all lines, also from those that are not printed.
     let failed = files.tail("--json --anonymize --failed --from lemmy").run().has_status(0);
     failed.check(failed.json_lines().len() == 3 && !failed.stdout.contains("lemmy"), "two events and a gap");
     let last = files.tail("--json --anonymize -n 1").run().has_status(0);

@@ -1,4 +1,4 @@
-//! The command line: help, flags before the command's name, and what is said about mistakes in it.
+//! The command line: help, flags before the command's name, and errors about invalid variables.
 
 use crate::support::{Broker, rtcomm, terminal};
 
@@ -51,7 +51,7 @@ fn flags_of_the_connection_may_stand_before_the_command() {
         rtcomm(&format!("{before} watch -c 1 --for 20s")).run().has_status(0);
         rtcomm(&format!("{before} call iggy_pop david_bowie")).run().has_status(0);
     }
-    // On both sides, as if both stood behind it: another broker to try, a repeated flag, a quiet and a verbose run.
+    // Flags before and after the name add up: another broker, a repeated flag, a quiet and a verbose run.
     let outcome = rtcomm(&format!("-b mqtt://127.0.0.1:1 watch -b {url} -c 1")).run().has_status(0);
     drop(outcome.says("cannot connect to mqtt://127.0.0.1:1: ").says("trying the next broker"));
     rtcomm("--root /a watch --root /b").run().has_status(2).says("'--root <TOPIC>' cannot be used multiple times");

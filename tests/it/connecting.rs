@@ -1,4 +1,4 @@
-//! Which broker, address and version a connection is made with, and what happens if it cannot be made.
+//! How the broker, its address and the MQTT version are chosen, and how failed connections are reported.
 
 use std::collections::HashSet;
 use std::fs;
@@ -25,7 +25,7 @@ fn started() -> Message {
     Message::new("/rtcomm/event/session/started/a/b", event(&json!({})))
 }
 
-/// The answers of a broker that sends one event to each subscriber, and a reply to each request.
+/// Returns a script that sends one event to each subscriber, and a reply to each request.
 fn script() -> Script {
     Script { to_subscriber: vec![started()], ..Script::default() }.replying(|request| vec![reply(request, &json!({}))])
 }
@@ -45,7 +45,7 @@ fn brokers_are_tried_in_their_order() {
         let urls = [dead_url(), first.url(), second.url()];
         with_brokers(command, &urls).run().has_status(0);
         assert_eq!((first.connections().len(), second.connections().len()), (1, 0), "{command}");
-        // The environment separates them by spaces.
+        // In the environment, spaces separate the URLs.
         rtcomm(command).env("RTCOMM_BROKER", urls.join(" ")).run().has_status(0);
         assert_eq!((first.connections().len(), second.connections().len()), (2, 0), "{command}");
     }
@@ -79,7 +79,7 @@ fn if_no_broker_can_be_reached_each_is_named() {
 
 #[test]
 fn after_a_loss_the_next_broker_comes_first() {
-    // Each closes after its event, so that a run visits one after the other.
+    // Each broker closes the connection after its event, so the run visits one after the other.
     let brokers = [(); 3].map(|()| Peer::leaving_after(vec![started()]));
     let urls = brokers.each_ref().map(Peer::url);
     let outcome = with_brokers("watch --json -c 5", &urls).run().has_status(0);
@@ -104,7 +104,7 @@ fn an_address_that_does_not_speak_mqtt_is_followed_by_the_next_broker() {
     }
 }
 
-/// Credentials are the same for all, so the next broker is not tried with them.
+/// All brokers get the same credentials, so no other broker is tried.
 #[test]
 fn a_refusal_of_the_credentials_is_reported() {
     let refusing = Peer::refusing(0x87, 5);
@@ -113,9 +113,9 @@ fn a_refusal_of_the_credentials_is_reported() {
     drop(run.prints("").says("not authorized"));
 }
 
-/// `socat TCP-LISTEN` without `fork` is one.
+/// `socat TCP-LISTEN` without `fork` accepts only one connection.
 #[test]
-fn one_connection_is_all_that_a_run_needs() {
+fn a_run_needs_only_one_connection() {
     for version in ["5", "3.1.1", "auto"] {
         for command in ["watch -c 1", "tail -c 1", "call a b"] {
             let peer = Peer::broker(script());
@@ -190,7 +190,7 @@ fn a_password_alone_is_a_usage_error_with_mqtt_3_1_1() {
         outcome.says("--username").says("3.1.1").never_says("a token");
     }
     assert!(peer.connections().is_empty());
-    // A fallback must not send what 3.1.1 forbids either.
+    // The fallback to 3.1.1 must not send a forbidden CONNECT.
     let peer = Peer::broker(Script { to_version_5: ToVersion5::ReasonCode, ..script() });
     let outcome = rtcomm("watch --broker").arg(peer.url()).env("RTCOMM_PASSWORD", "a token").run().prints("");
     outcome.check(outcome.status_code().is_some_and(|status| [2, 4].contains(&status)), "2 or 4");
@@ -199,7 +199,7 @@ fn a_password_alone_is_a_usage_error_with_mqtt_3_1_1() {
     assert!(!sent, "no CONNECT of 3.1.1");
 }
 
-/// Host, `no_proxy`, and whether the proxy is bypassed. curl 7.88 does so.
+/// Host, `no_proxy`, and whether the proxy is bypassed, as in curl 7.88.
 const NO_PROXY: [(&str, &str, bool); 31] = [
     ("localhost", "localhost", true),
     ("LOCALHOST", "localhost", true),
@@ -247,13 +247,13 @@ fn no_proxy_is_read_as_curl_reads_it() {
     }
 }
 
-/// The addresses on which a process listens, from the kernel's tables.
+/// A local address on which a process listens.
 enum Endpoint {
     Tcp(std::net::SocketAddr),
     Unix(UnixAddress),
 }
 
-/// The endpoints that a process listens at.
+/// Returns the addresses on which a process listens, from the kernel's tables.
 fn endpoints(process: u32) -> Vec<Endpoint> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{process}/fd")) else { return Vec::new() };
     let inodes: HashSet<String> = descriptors
@@ -266,7 +266,7 @@ fn endpoints(process: u32) -> Vec<Endpoint> {
     for name in ["tcp", "tcp6"] {
         for line in table(name).lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            // 0A: listening.
+            // State 0A: listening.
             if fields[3] == "0A" && inodes.contains(fields[9]) {
                 let port = fields[1].rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
                 let port = port.expect("a port in hexadecimal digits");
@@ -278,7 +278,7 @@ fn endpoints(process: u32) -> Vec<Endpoint> {
     }
     for line in table("unix").lines().skip(1) {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        // 00010000: listening.
+        // Flags 00010000: listening.
         if let [_, _, _, "00010000", _, _, inode, path] = fields[..]
             && inodes.contains(inode)
         {
@@ -293,10 +293,10 @@ fn endpoints(process: u32) -> Vec<Endpoint> {
 }
 
 /// A CONNECT of MQTT 3.1.1.
-const STRANGER: &[u8] = b"\x10\x14\0\x04MQTT\x04\x02\0\0\0\x08stranger";
+const FOREIGN_CONNECT: &[u8] = b"\x10\x14\0\x04MQTT\x04\x02\0\0\0\x08stranger";
 
-/// Connects as another process; what is wrong with the answer, unless the connection is closed without one.
-fn intrude(endpoint: &Endpoint) -> Option<String> {
+/// Connects as another process. Returns an error unless the connection is closed without an answer.
+fn connect_as_intruder(endpoint: &Endpoint) -> Option<String> {
     match endpoint {
         Endpoint::Tcp(address) => TcpStream::connect(address).map_or(None, |stream| {
             stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
@@ -310,8 +310,8 @@ fn intrude(endpoint: &Endpoint) -> Option<String> {
 }
 
 fn wrong_answer(mut reader: impl io::Read, mut writer: impl io::Write) -> Option<String> {
-    // A stranger may be reset before it has written.
-    let _ = writer.write_all(STRANGER);
+    // Ignore errors: the connection may be reset first.
+    let _ = writer.write_all(FOREIGN_CONNECT);
     let mut answer = Vec::new();
     match reader.read_to_end(&mut answer) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some("the connection stays open".to_owned()),
@@ -333,7 +333,7 @@ fn the_endpoints_of_a_process_are_found() {
     assert!(found.iter().any(|it| matches!(it, Endpoint::Unix(address) if is_ours(address))));
 }
 
-/// The library connects to the relay at a local endpoint, which must refuse all other processes.
+/// The library connects to the relay at a local endpoint, which must reject all other processes.
 #[test]
 fn another_process_at_the_local_endpoint_is_disconnected() {
     for version in VERSIONS {
@@ -359,7 +359,7 @@ fn another_process_at_the_local_endpoint_is_disconnected() {
             let intruder = thread::spawn(move || {
                 let mut answers = Vec::new();
                 while !over.load(Ordering::SeqCst) {
-                    answers.extend(endpoints(pid).iter().filter_map(intrude));
+                    answers.extend(endpoints(pid).iter().filter_map(connect_as_intruder));
                 }
                 answers
             });

@@ -7,8 +7,8 @@ use crate::support::mqtt::Message;
 use crate::support::peer::Peer;
 use crate::support::{Broker, Setup, on_every_broker, rtcomm};
 
-/// Payloads of events whose bytes a careless reader would change.
-const DELICATE: [&str; 9] = [
+/// Payloads that a careless JSON reader would change.
+const FRAGILE_PAYLOADS: [&str; 9] = [
     r#"{"method":"RTCOMM_EVENT_FIRED","n":12345678901234567890}"#,
     r#"{"method":"RTCOMM_EVENT_FIRED","n":1.0e400,"m":-0.0,"k":1.10}"#,
     r#"{"z":1,"method":"RTCOMM_EVENT_FIRED","a":2}"#,
@@ -21,13 +21,13 @@ const DELICATE: [&str; 9] = [
 ];
 
 fn a_payload_is_kept_byte_for_byte(setup: &Setup) {
-    let watch = setup.rtcomm("watch --json").arg("-c").arg(DELICATE.len().to_string()).start().until_ready();
+    let watch = setup.rtcomm("watch --json").arg("-c").arg(FRAGILE_PAYLOADS.len().to_string()).start().until_ready();
     let mut client = setup.broker.client();
-    for payload in DELICATE {
+    for payload in FRAGILE_PAYLOADS {
         client.publish("/rtcomm/event/session/failed/a/b", payload);
     }
     let outcome = watch.end().has_status(0);
-    for (line, payload) in outcome.stdout.lines().zip(DELICATE) {
+    for (line, payload) in outcome.stdout.lines().zip(FRAGILE_PAYLOADS) {
         outcome.check(line.ends_with(&format!(r#","payload":{payload}}}"#)), payload);
     }
     let head = concat!(
@@ -53,7 +53,7 @@ fn line_ends_in_a_payload_become_spaces() {
     );
 }
 
-/// What is printed of one event by filters of which several bring it.
+/// Publishes one event, and checks that overlapping filters print it once.
 fn overlapping(setup: &Setup) {
     let commands = [
         "watch --json --endpoint a",
@@ -89,7 +89,7 @@ fn overlapping_filters_print_only_what_they_match(setup: &Setup) {
     tail.wait_for_stdout("the last of them", |text| text.contains(r#""payload_text":"z/y""#));
     let outcome = tail.terminate();
     let printed: Vec<_> = outcome.json_lines().iter().map(|line| line["topic"].clone()).collect();
-    outcome.check(printed == ["x/y", "x", "z/y"], "what one of the filters matches, once");
+    outcome.check(printed == ["x/y", "x", "z/y"], "each matching event once");
 }
 on_every_broker!(overlapping_filters_print_only_what_they_match);
 
@@ -144,13 +144,13 @@ fn tail_shows_every_message_under_the_root(setup: &Setup) {
             _ => "",
         };
         let found = line["category"].as_str().unwrap_or_default();
-        outcome.check(found == category && line.get("error").is_none(), "what it is");
+        outcome.check(found == category && line.get("error").is_none(), "the category");
     }
 }
 on_every_broker!(tail_shows_every_message_under_the_root);
 
 #[test]
-fn qos_is_that_of_the_delivery() {
+fn qos_is_the_qos_of_the_delivery() {
     let broker = Broker::mosquitto();
     let watch = rtcomm("watch --json -c 2").at(&broker).start().until_ready();
     let mut client = broker.client();

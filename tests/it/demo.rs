@@ -44,7 +44,7 @@ fn a_signal_ends_the_demo_with_its_status() {
 
 #[test]
 fn if_the_default_port_is_in_use_a_free_one_is_used() {
-    // The port is in use, by this test or by another program.
+    // The default port is in use, by this test or by another program.
     let _holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 1883));
     let demo = rtcomm("demo --serve").start();
     demo.wait_for_lines(1);
@@ -81,8 +81,8 @@ fn serve_conflicts_with_output_flags() {
     }
 }
 
-/// What happened, without what depends on the clock.
-fn story(outcome: &Outcome) -> Vec<(Value, Value)> {
+/// Returns topics and payloads, without the values that depend on the clock.
+fn events_without_times(outcome: &Outcome) -> Vec<(Value, Value)> {
     let mut lines = outcome.json_lines();
     for line in &mut lines {
         line["payload"]["timestamp"].take();
@@ -95,8 +95,8 @@ fn the_same_seed_gives_the_same_events() {
     let run =
         |seed: &str| rtcomm(&format!("demo --listen 127.0.0.1:0 --json --interval 30ms -c 60 --seed {seed}")).start();
     let demos = [run("7"), run("7"), run("8")];
-    let [one, same, other] = demos.map(|demo| story(&demo.end().has_status(0)));
-    // The simulation begins before the subscription, so outputs may start at different events.
+    let [one, same, other] = demos.map(|demo| events_without_times(&demo.end().has_status(0)));
+    // The simulation begins before the subscriptions, so the outputs may begin at different events.
     let from_where_both_listen = |a: &[_], b: &[_]| {
         let begin = a.iter().position(|it| Some(it) == b.first())?;
         let length = b.len().min(a.len() - begin);
@@ -118,7 +118,7 @@ fn the_demo_prints_events_like_watch() {
 #[test]
 fn the_simulation_publishes_presence_documents() {
     let broker = Broker::demo();
-    // Who is called is there.
+    // The called endpoint is registered.
     rtcomm("call iggy_pop david_bowie").at(&broker).run().has_status(0);
     let tail = rtcomm("tail --json -c 2 --topic /rtcomm/sphere/#").at(&broker).run().has_status(0);
     let lines = tail.json_lines();
@@ -156,7 +156,7 @@ fn the_services_answer_as_in_the_protocol() {
 
     let request = r#"{"method":"3PCC_PLACE_CALL","transID":100,"callerEndpoint":"iggy_pop","calleeEndpoint":"david_bowie","fromTopic":"me/answers"}"#;
     let answer = ask("/rtcomm/callControl", request);
-    assert_eq!(answer["transID"], 100, "the number as it came");
+    assert_eq!(answer["transID"], 100, "the number of the request");
     assert_eq!(answer["result"], "SUCCESS");
     rtcomm("call iggy_pop iggy_pop --as david_bowie").at(&broker).run().has_status(3);
 }
@@ -204,20 +204,20 @@ fn a_durable_watch_receives_what_was_published_while_it_was_away(setup: &Setup) 
 on_every_broker!(a_durable_watch_receives_what_was_published_while_it_was_away);
 
 #[test]
-fn a_call_that_nobody_subscribes_to_is_6() {
+fn a_call_without_a_subscriber_exits_with_6() {
     let broker = Broker::demo();
     let call = rtcomm("call iggy_pop david_bowie --call-topic nobody/here --mqtt-version 5").at(&broker);
     call.run().has_status(6).says("nobody subscribes to nobody/here at ");
 }
 
-/// The sockets on which a process listens, from the tables of Linux.
+/// Returns the sockets on which a process listens, from the tables of Linux.
 #[cfg(target_os = "linux")]
 fn listening_sockets(process: &Process) -> Vec<String> {
     let open: Vec<String> = std::fs::read_dir(format!("/proc/{}/fd", process.child.id()))
         .expect("the process runs")
         .filter_map(|file| Some(file.ok()?.path().read_link().ok()?.to_string_lossy().into_owned()))
         .collect();
-    // The columns of each line: number, local address, remote address, state, six others, inode.
+    // Columns: number, local address, remote address, state, six others, inode.
     let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default());
     let lines = tables.iter().flat_map(|table| table.lines().skip(1)).map(|line| line.split_whitespace().collect());
     let is_own = |columns: &Vec<&str>| columns[3] == "0A" && open.contains(&format!("socket:[{}]", columns[9]));

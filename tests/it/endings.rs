@@ -1,4 +1,4 @@
-//! A closed pipe ends a run at once, without an error.
+//! A closed pipe ends a run at once, without an error. Other write errors are reported.
 
 use std::io::{BufRead as _, BufReader};
 

@@ -18,9 +18,9 @@ struct Row {
     url: String,
     flags: Vec<String>,
     status: i32,
-    /// In the sentence.
+    /// A part of the error message.
     says: &'static str,
-    /// In the hint.
+    /// A part of the hint.
     hint: &'static str,
 }
 
@@ -44,7 +44,7 @@ impl Row {
     }
 }
 
-/// The error's sentence, after a check that it and one hint are all that was said.
+/// Returns the error message. Checks that it and one hint are the only output.
 #[track_caller]
 fn sentence(outcome: &Outcome) -> (String, String) {
     let lines: Vec<&str> = outcome.stderr.lines().filter(|line| !line.starts_with("rtcomm: warning: ")).collect();
@@ -60,7 +60,7 @@ fn sentence(outcome: &Outcome) -> (String, String) {
 }
 
 /// Runs a row with every command that connects, in both versions, and returns the error messages.
-fn drive(row: &Row) -> Vec<String> {
+fn run_row(row: &Row) -> Vec<String> {
     let Row { cause, url, flags, status, says, hint } = row;
     let start = |(version, command): (&str, &str)| {
         let run = rtcomm(command).arg("--broker").arg(url).env("RTCOMM_MQTT_VERSION", version);
@@ -84,7 +84,7 @@ fn drive(row: &Row) -> Vec<String> {
 fn check_all(rows: &[Row]) {
     let mut seen: HashMap<String, &str> = HashMap::new();
     for row in rows {
-        for sentence in drive(row) {
+        for sentence in run_row(row) {
             let before = seen.insert(sentence.clone(), row.cause);
             let is_its_own = before.is_none_or(|cause| cause == row.cause);
             assert!(is_its_own, "{before:?} and {} have the same message: {sentence}", row.cause);
@@ -92,7 +92,7 @@ fn check_all(rows: &[Row]) {
     }
 }
 
-/// A port where connections are neither taken nor refused, for as long as the value lives.
+/// Returns a port where connections are neither accepted nor refused, while the value lives.
 fn full_port() -> (u16, TcpListener, Vec<TcpStream>) {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
     let socket = socket.expect("the system has sockets");
@@ -102,7 +102,7 @@ fn full_port() -> (u16, TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::from(socket);
     let address = listener.local_addr().expect("it is bound");
     let mut waiting = Vec::new();
-    // Linux drops what comes when the queue is full, and lets its sender try again.
+    // Linux drops SYNs while the queue is full.
     while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
         waiting.push(stream);
     }
@@ -190,7 +190,7 @@ fn errors_of_tls() {
             row("plain port", tls_url(&http), 5, "does not speak TLS", "mqtt://").trusting(&ours),
         ]);
     }
-    // Also through a proxy.
+    // The same through a proxy.
     let relay = Relay::proxy(Answer::Connect);
     let proxy = || relay.http_url();
     check_all(&[
@@ -227,7 +227,7 @@ fn errors_of_connack() {
             row("not authorized", peer.url(), 4, "not authorized", "--password-file").flag("--username", "iggy")
         ]);
     }
-    // Reasons that MQTT 5 alone knows.
+    // Reasons that exist only in MQTT 5.
     for (code, status, says, hint) in [
         (0x89, 5, "is not available: ", "later"),
         (0x8a, 4, "has banned this client", "operator"),
@@ -256,19 +256,19 @@ fn errors_of_access() {
             let outcome = run.run().has_status(4).prints("");
             let (sentence, hint) = sentence(&outcome);
             outcome.check(sentence.contains("refuses the subscription to ") && sentence.contains(filter), filter);
-            outcome.check(hint.contains("access list"), "what to check");
+            outcome.check(hint.contains("access list"), "a hint about access lists");
         }
     }
     let outcome = guarded.rtcomm("replies", "5", "call a b").run().has_status(4).prints("");
     let (text, hint) = sentence(&outcome);
     outcome.check(text.contains("refuses the publication to /rtcomm/callControl: "), "the topic");
-    outcome.check(hint.contains("access list") && hint.contains("--as"), "what to check");
+    outcome.check(hint.contains("access list") && hint.contains("--as"), "a hint about access lists");
     let outcome = guarded.rtcomm("replies", "3.1.1", "call a b --timeout 5s").run().has_status(124).prints("");
     let (text, hint) = sentence(&outcome);
     outcome.check(text.contains("no 3PCC service response"), "the deadline");
     outcome
         .check(hint.contains("dropped the request") && hint.contains("only MQTT 5 brokers report"), "this may be why");
-    // A broker of MQTT 3.1.1 alone refuses as well.
+    // The same with a broker that speaks only MQTT 3.1.1.
     let script = Script {
         to_version_5: ToVersion5::Close,
         granted: Some(0x80),

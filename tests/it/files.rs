@@ -1,4 +1,5 @@
-//! Files and streams as they are in the field: closed, damaged, padded, of another encoding, or in use by somebody else.
+//! Files and streams in the states that occur in practice: closed, damaged, padded, in another encoding, or in use by
+//! another program.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::events::event;
 use crate::support::{Broker, Outcome, rtcomm, shell};
 
-/// A recorded message with this text.
+/// Returns the line of a recorded message with this text.
 fn line(text: &str) -> String {
     format!(
         "{{\"received\":\"2026-11-23T03:34:12.798558Z\",\"topic\":\"/rtcomm/x\",\"qos\":0,\"retain\":false,\
@@ -24,7 +25,7 @@ fn lines(texts: &[&str]) -> String {
     texts.iter().map(|text| line(text)).collect()
 }
 
-/// Runs a shell in a directory of its own, where these files are.
+/// Runs a shell command in a new directory with these files.
 fn in_directory(files: &[(&str, &[u8])], command: &str) -> (TempDir, Outcome) {
     let directory = TempDir::new().expect("a temporary directory");
     for (name, content) in files {
@@ -43,7 +44,7 @@ fn a_closed_standard_stream_is_an_error() {
         let outcome = shell(&format!("rtcomm {command} >&-")).run().has_status(1);
         outcome.says("rtcomm: error: cannot write to standard output: it is closed\n  hint: ");
         shell(&format!("rtcomm {command} 2>&-")).run().has_status(1).prints("");
-        // The MQTT library's variables make the program start itself again.
+        // The trace variables of the MQTT library make the program restart itself.
         shell(&format!("rtcomm {command} >&-")).env("MQTT_C_CLIENT_TRACE", "ON").run().has_status(1).says("closed");
     }
 }
@@ -185,7 +186,7 @@ fn a_hangup_reopens_the_file_of_a_followed_recording() {
 }
 
 #[test]
-fn what_other_programs_add_to_a_recording_is_not_in_the_way() {
+fn additions_of_other_programs_to_a_recording_are_skipped() {
     let expected = lines(&["1", "2"]);
     for command in [
         "printf '\\357\\273\\277' | cat - a b | rtcomm tail --json -",
@@ -216,7 +217,7 @@ fn what_other_programs_add_to_a_recording_is_not_in_the_way() {
 }
 
 #[test]
-fn input_that_cannot_be_read_is_an_error_and_never_just_left_out() {
+fn unreadable_input_is_an_error_and_never_skipped_silently() {
     let utf_16 = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
     let xz = b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46".to_vec();
     for (content, name, hint) in [
@@ -243,14 +244,14 @@ fn input_that_cannot_be_read_is_an_error_and_never_just_left_out() {
 }
 
 #[test]
-fn a_byte_order_mark_does_not_cost_the_first_call_of_a_batch() {
+fn a_byte_order_mark_at_the_start_of_a_batch_is_ignored() {
     let batch = "\u{feff}{\"caller\":\"a\",\"callee\":\"b\"}\r\n";
     let outcome = rtcomm("call --batch - --dry-run").stdin(batch).run().has_status(0).never_says("rtcomm");
     outcome.check(outcome.json_lines()[0]["callerEndpoint"] == "a", "the request");
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_has_one_status_whatever_it_is_for() {
+fn every_file_that_cannot_be_opened_gives_the_same_status() {
     let directory = TempDir::new().expect("a temporary directory");
     let missing = directory.path().join("missing");
     let secret = directory.path().join("secret");
@@ -271,7 +272,7 @@ fn a_file_that_cannot_be_opened_has_one_status_whatever_it_is_for() {
             let outcome = rtcomm(command).arg(path).run().has_status(2).prints("");
             outcome.says(&path.display().to_string());
         }
-        // Root can read it all the same.
+        // Root can read every file.
         if !can_read {
             rtcomm(command).arg(&secret).run().has_status(2).prints("");
         }

@@ -1,8 +1,8 @@
-//! Malicious input: payloads, topics, reasons, replies. None of it ends a run, breaks a line or reaches a terminal unescaped,
+//! Malicious input: payloads, topics, reasons, replies. It never ends a run, breaks a line or reaches a terminal unescaped,
 //! and later messages are printed.
 //!
-//! The payloads are in `tests/data/hostile/`; large ones are made here. The ending of a name is the kind of payload: `event` (JSON
-//! of an event), `json` (other JSON), `text` (other UTF-8), `bytes` (other bytes).
+//! The payloads are in `tests/data/hostile/`; large ones are generated. The ending of a name is the kind of payload: `event`
+//! (JSON of an event), `json` (other JSON), `text` (other UTF-8), `bytes` (other bytes).
 
 mod bodies;
 
@@ -26,7 +26,7 @@ use bodies::{is_safe, without_colors};
 
 const TOPIC: &str = "/rtcomm/event/session/failed/iggy_pop/david_bowie";
 
-/// What a payload is.
+/// The kind of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Event,
@@ -35,7 +35,7 @@ enum Kind {
     Bytes,
 }
 
-/// Every payload of the corpus with its name, the small ones first.
+/// Returns every payload of the corpus with its name, small ones first.
 fn corpus() -> Vec<(String, Kind, Vec<u8>)> {
     let mut all: Vec<_> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/hostile"))
         .expect("there is a corpus")
@@ -55,12 +55,12 @@ fn corpus() -> Vec<(String, Kind, Vec<u8>)> {
         .collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     assert!(all.len() > 40, "the corpus is there");
-    all.extend(huge());
+    all.extend(large_payloads());
     all
 }
 
-/// What is too large to keep.
-fn huge() -> Vec<(String, Kind, Vec<u8>)> {
+/// Returns payloads that are too large for the repository.
+fn large_payloads() -> Vec<(String, Kind, Vec<u8>)> {
     const DEEP: usize = 100_000;
     const LONG: usize = 10 << 20;
     let text = |name: &str, kind, payload: String| (name.to_owned(), kind, payload.into_bytes());
@@ -80,7 +80,7 @@ fn huge() -> Vec<(String, Kind, Vec<u8>)> {
     ]
 }
 
-/// What the payload must come back from a line as.
+/// Returns the key under which the payload must be recorded.
 #[derive(serde::Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
@@ -91,19 +91,19 @@ struct Line<'a> {
     error: Option<String>,
 }
 
-/// Whether some parsers reject this JSON: jq 1.6 reads no lone surrogates, and no more than 255 levels.
+/// Returns whether some parsers reject this JSON: jq 1.6 reads no lone surrogates, and no more than 255 levels.
 fn is_rejected(name: &str) -> bool {
     name.starts_with("deep") || name.contains("surrogate")
 }
 
-/// Fails unless the line is JSON that holds the payload as it was sent.
+/// Checks that the line is JSON with the payload as it was sent.
 fn check_line(line: &str, name: &str, kind: Kind, sent: &[u8]) -> Result<(), String> {
     let read: Line<'_> = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
     let whole = String::from_utf8_lossy(sent);
     let is_same = match kind {
         Kind::Event | Kind::Json if is_rejected(name) => read.payload_text.as_deref() == Some(&*whole),
         Kind::Event | Kind::Json => {
-            // Line ends stand outside strings, and become spaces.
+            // Line ends are outside strings, and become spaces.
             let sent = whole.replace(['\n', '\r'], " ");
             read.payload.is_some_and(|payload| payload.get() == sent.trim_ascii())
         }
@@ -127,7 +127,7 @@ fn check_lines(outcome: &Outcome, sent: &[&(String, Kind, Vec<u8>)]) {
     }
 }
 
-/// Fails unless each line is safe, apart from colors if they are expected.
+/// Checks that each line is safe, apart from colors if they are expected.
 #[track_caller]
 fn check_safe(outcome: &Outcome, count: usize, is_colored: bool) {
     let lines: Vec<&str> = outcome.stdout.split_terminator('\n').collect();
@@ -177,7 +177,7 @@ fn every_payload_of_the_corpus_is_handled(setup: &Setup) {
     let recorded = tail_json.end().has_status(0);
     check_lines(&recorded, &all.iter().collect::<Vec<_>>());
 
-    // What was recorded is read again.
+    // Read the recording again.
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(file.path(), &recorded.stdout).expect("it can be written");
     let again = rtcomm("tail --json").arg(file.path()).run().has_status(0);
@@ -199,7 +199,7 @@ fn every_payload_from_the_demo_is_handled_with_mqtt_3_1_1() {
     every_payload_of_the_corpus_is_handled(&setup);
 }
 
-/// Gives the program's lines to another reader of JSON.
+/// Passes the program's lines to another JSON reader.
 #[test]
 fn jq_reads_the_lines_of_the_corpus() {
     let broker = Broker::mosquitto();
@@ -214,9 +214,9 @@ fn jq_reads_the_lines_of_the_corpus() {
     assert_eq!(topics.stdout, format!("{TOPIC}\n").repeat(corpus.len()));
 }
 
-/// Earlier versions wrote lines that jq does not read.
+/// Earlier versions wrote lines that jq cannot read.
 #[test]
-fn jq_reads_what_tail_prints_of_any_recording() {
+fn jq_reads_the_output_of_tail_for_any_recording() {
     let line = |payload: &str| {
         format!(
             "{{\"received\":\"2026-11-23T03:34:12.798558Z\",\"topic\":\"{TOPIC}\",\"qos\":1,\"retain\":false,\
@@ -257,8 +257,8 @@ fn a_line_above_the_limit_is_skipped() {
     assert_eq!(outcome.stdout.lines().count(), good.lines().count());
 }
 
-/// Texts that a terminal would obey, or that would make two lines of one.
-const NASTY: [&str; 14] = [
+/// Texts that a terminal would execute, or that would split a line.
+const UNSAFE_TEXTS: [&str; 14] = [
     "\u{1b}[2J\u{1b}[31mred",
     "\u{1b}]8;;http://evil.example\u{1b}\\click\u{1b}]8;;\u{1b}\\",
     "\u{1b}]52;c;cm0gLXJmIH4=\u{7}",
@@ -275,7 +275,7 @@ const NASTY: [&str; 14] = [
     "\u{0}",
 ];
 
-/// A recorded line with the text in this place.
+/// Returns a recorded line with the text at this place.
 fn line_with(place: &str, text: &str) -> String {
     let mut payload = json!({
         "method": "RTCOMM_EVENT_FIRED", "appContext": "app", "reason": "busy", "sigSessID": "s", "regTopic": "t"
@@ -374,11 +374,11 @@ const PLACES: [&str; 31] = [
 fn every_field_is_escaped_on_its_line() {
     let mut lines = String::new();
     for place in PLACES {
-        for text in NASTY {
+        for text in UNSAFE_TEXTS {
             lines.push_str(&line_with(place, text));
         }
     }
-    let count = PLACES.len() * NASTY.len();
+    let count = PLACES.len() * UNSAFE_TEXTS.len();
     check_safe(&rtcomm("tail -").stdin(&lines).run().has_status(0), count, false);
     check_safe(&rtcomm("tail - --color=always").stdin(&lines).run().has_status(0), count, true);
     let outcome = rtcomm("tail - --json").stdin(&lines).run().has_status(0).prints(&lines);
@@ -387,7 +387,7 @@ fn every_field_is_escaped_on_its_line() {
 
 #[test]
 fn an_error_about_a_recorded_line_is_one_safe_line() {
-    for text in NASTY {
+    for text in UNSAFE_TEXTS {
         let bad = [line_with("category", text), line_with("action", text), format!("{{\"{text}"), format!("{text}\n")];
         let good = line_with("event.reason", "busy");
         let outcome = rtcomm("tail -").stdin(bad.concat() + "\n" + &good).run().has_status(0);
@@ -400,8 +400,8 @@ fn an_error_about_a_recorded_line_is_one_safe_line() {
 }
 
 #[test]
-fn arguments_that_are_quoted_in_errors_are_safe() {
-    for text in NASTY.iter().filter(|text| !text.contains('\0')) {
+fn errors_that_quote_arguments_are_safe() {
+    for text in UNSAFE_TEXTS.iter().filter(|text| !text.contains('\0')) {
         for command in [
             "watch --from",
             "watch --for",
@@ -439,9 +439,9 @@ fn script(to_subscriber: Vec<Message>) -> Script {
     Script { to_version_5: ToVersion5::Close, granted: Some(1), to_subscriber, on_publish: None, ..Script::default() }
 }
 
-/// The texts that MQTT can carry in a topic.
-fn nasty_topics() -> impl Iterator<Item = String> {
-    let texts = NASTY.iter().filter(|text| !text.contains('\0'));
+/// Returns the texts that an MQTT topic can contain.
+fn unsafe_topics() -> impl Iterator<Item = String> {
+    let texts = UNSAFE_TEXTS.iter().filter(|text| !text.contains('\0'));
     texts.map(|text| text.replace(['/', '#', '+'], "-"))
 }
 
@@ -449,7 +449,7 @@ fn nasty_topics() -> impl Iterator<Item = String> {
 fn topics_are_escaped() {
     let payload = event(&json!({}));
     let mut messages = Vec::new();
-    for text in nasty_topics() {
+    for text in unsafe_topics() {
         for topic in [
             format!("/rtcomm/event/session/started/{text}/{text}"),
             format!("/rtcomm/event/registration/started/{text}"),
@@ -463,7 +463,7 @@ fn topics_are_escaped() {
         messages.push(Message::new(&format!("/rtcomm/event/session/started/{text}/b"), method));
         messages.push(Message::new(&format!("/rtcomm/sphere/{text}"), ""));
     }
-    let groups = nasty_topics().count();
+    let groups = unsafe_topics().count();
     let peer = Peer::broker(script(messages));
     let run = |words: &str| rtcomm(words).arg("--broker").arg(peer.url());
     let outcome = run(&format!("watch -c {}", 2 * groups)).run().has_status(0);
@@ -473,26 +473,26 @@ fn topics_are_escaped() {
     check_safe(&run(&format!("tail -c {}", 7 * groups)).run().has_status(0), 7 * groups, false);
     let outcome = run(&format!("tail --json -c {}", 7 * groups)).run().has_status(0);
     let topics: Vec<_> = outcome.json_lines().iter().map(|line| line["topic"].as_str().map(str::to_owned)).collect();
-    for text in nasty_topics() {
-        assert!(topics.contains(&Some(format!("/rtcomm/sphere/{text}"))), "{text:?} comes as it was sent");
+    for text in unsafe_topics() {
+        assert!(topics.contains(&Some(format!("/rtcomm/sphere/{text}"))), "{text:?} arrives unchanged");
     }
 }
 
-/// A failure, with this text at a key.
+/// Returns the payload of a failure, with this text at a key.
 fn with_failure(key: &str, text: &str) -> Value {
     let mut more = json!({ "result": "FAILURE" });
     more[key] = text.into();
     more
 }
 
-/// A peer that answers each request with these.
+/// Starts a peer that answers each request with these messages.
 fn answering(answers: impl Fn(&Message) -> Vec<Message> + Send + Sync + 'static) -> Peer {
     Peer::broker(Script { on_publish: Some(Arc::new(answers)), ..script(vec![]) })
 }
 
 #[test]
 fn replies_are_escaped() {
-    for text in NASTY {
+    for text in UNSAFE_TEXTS {
         for key in ["reason", "result"] {
             let peer = answering(move |request| vec![reply(request, &with_failure(key, text))]);
             let outcome = rtcomm("call a b --broker").arg(peer.url()).run().has_status(3);
@@ -536,7 +536,7 @@ fn a_message_that_is_not_the_reply_is_ignored_and_reported() {
 }
 
 #[test]
-fn a_reply_has_at_most_a_mebibyte() {
+fn a_reply_is_limited_to_a_mebibyte() {
     for (size, status) in [(1 << 20, 0), ((1 << 20) + 1, 124)] {
         let peer = answering(move |request| {
             let mut reply = reply(request, &json!({ "result": "SUCCESS" }));
@@ -560,12 +560,12 @@ fn reply_topics_are_random() {
             let id: uuid::Uuid = id.parse().expect("a UUID");
             // A UUID of version 4 has 122 random bits [RFC 9562, 5.4].
             assert_eq!((id.get_version_num(), id.get_variant()), (4, uuid::Variant::RFC4122), "{id}");
-            assert_eq!(seen.insert(id, key), None, "none comes twice");
+            assert_eq!(seen.insert(id, key), None, "every ID is different");
         }
     }
 }
 
-/// Packets of a broker, in the format of the fuzz target.
+/// Returns packets of a broker, in the format of the fuzz target.
 fn packets() -> impl Iterator<Item = (String, Vec<u8>)> {
     fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/hostile/relay")).expect("there is a corpus").map(
         |entry| {
@@ -577,7 +577,7 @@ fn packets() -> impl Iterator<Item = (String, Vec<u8>)> {
 
 #[test]
 fn the_fuzz_targets_pass_with_the_corpus() {
-    // The largest take their time in a build without optimisation, and have been through the program itself.
+    // The largest are slow in an unoptimized build, and other tests cover them.
     for (_, _, payload) in corpus().into_iter().filter(|(_, _, payload)| payload.len() < 1 << 20) {
         bodies::topic(&payload);
         bodies::event(&payload);
@@ -594,7 +594,7 @@ fn the_fuzz_targets_pass_with_the_corpus() {
         }
     }
     for place in PLACES {
-        for text in NASTY {
+        for text in UNSAFE_TEXTS {
             bodies::record(line_with(place, text).as_bytes());
             bodies::pretty(format!("{text}\n{{\"method\":\"RESPONSE\"}}").as_bytes());
             bodies::topic(format!("{text}\n+/{text}/#\n{text}").as_bytes());
@@ -603,7 +603,7 @@ fn the_fuzz_targets_pass_with_the_corpus() {
     }
 }
 
-/// Bytes that are near to something: pieces of the protocol and of what breaks terminals, and anything between them.
+/// Generates bytes from pieces of the protocol, of terminal control sequences, and random ones.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let words: Vec<&'static [u8]> = vec![
         b"/",
@@ -655,10 +655,10 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// Packets of a broker and pieces of them: options, a seed, and what the relay reads.
+/// Generates packets of a broker and pieces of them: options, a seed, and the bytes that the relay reads.
 fn relayed() -> impl Strategy<Value = Vec<u8>> {
     const PACKETS: [&[u8]; 22] = [
-        // Messages with QoS 0, 1, 2 and their release.
+        // Messages with QoS 0, 1 and 2, and a PUBREL.
         b"\x30\x05\0\x03a/b",
         b"\x30\x06\0\x03a/b\0",
         b"\x31\x07\0\x03a/x{}",
@@ -681,7 +681,7 @@ fn relayed() -> impl Strategy<Value = Vec<u8>> {
         b"\x20\x02\x01\0",
         b"\x20\x06\0\0\x03\x21\0\x05",
         b"\xe0\x02\x8e\0",
-        // A topic and a payload of 128 bytes and more follow, if anything does.
+        // The header of a message of 200 bytes, which the next pieces may complete.
         b"\x30\xc8\x01\0\x03a/b",
         b"\x32\x80\x01\x01\0",
     ];

@@ -16,11 +16,11 @@ use crate::support::mqtt::{
     CONNECT, Connect, DISCONNECT, Filter, Message, PINGREQ, PUBACK, PUBLISH, Packet, Properties, SUBSCRIBE, Subscribe,
     VERSIONS, Version,
 };
-use crate::support::peer::{Connection, Peer, Script, over};
+use crate::support::peer::{Connection, Peer, Script, end_of_script};
 use crate::support::service::reply;
 use crate::support::{Outcome, Rtcomm, rtcomm};
 
-/// An event that matches both filters of `--endpoint a`.
+/// Returns an event that matches both filters of `--endpoint a`.
 fn started(n: usize) -> Message {
     Message::new("/rtcomm/event/session/started/a/a", event(&json!({ "n": n })))
 }
@@ -29,7 +29,7 @@ fn at(peer: &Peer, words: &str) -> Rtcomm {
     rtcomm(words).arg("--broker").arg(peer.url())
 }
 
-/// The filters of one connection that match the topic of [`started`].
+/// Returns the filters of one connection that match the topic of [`started`].
 fn filters(peer: &Peer, connection: usize) -> Vec<Filter> {
     let received = peer.received();
     let packets = received.iter().filter(|it| it.connection == connection && it.packet.kind() == SUBSCRIBE);
@@ -37,7 +37,7 @@ fn filters(peer: &Peer, connection: usize) -> Vec<Filter> {
     filters.filter(|filter| filter.matches(&started(0).topic)).collect()
 }
 
-/// AWS IoT Core has none.
+/// AWS IoT Core does not support subscription identifiers.
 #[test]
 fn without_subscription_identifiers_overlapping_filters_are_merged() {
     for command in ["watch --endpoint a", "watch --endpoint a --started", "tail --topic # --topic /rtcomm/+/#"] {
@@ -68,7 +68,7 @@ fn limits_are_those_of_the_current_connection() {
             _ => Properties::none(),
         };
         connection.accept_with(false, &limits)?;
-        // With identifiers each filter has a SUBSCRIBE of its own.
+        // With identifiers, each filter has its own SUBSCRIBE.
         while connection.filters.iter().filter(|it| it.matches(&started(0).topic)).count() < 2 {
             connection.grant()?;
             if connection.number == 1 {
@@ -88,7 +88,7 @@ fn limits_are_those_of_the_current_connection() {
     }
 }
 
-/// A broker that refuses what its CONNACK says that it does not have.
+/// Starts a broker whose CONNACK excludes a feature, and that refuses requests for it.
 fn without(limit: u8, reason: u8) -> Peer {
     Peer::start(move |connection| {
         connection.accept_with(false, &Properties::none().byte(limit, 0))?;
@@ -113,7 +113,7 @@ fn a_missing_feature_ends_the_run_at_the_first_connection() {
     }
 }
 
-/// A call needs neither: its reply topic has no wildcard, or the broker may allow them.
+/// A call needs neither feature: its reply topic has no wildcard, or the broker may allow wildcards.
 #[test]
 fn a_broker_without_shared_subscriptions_works_otherwise() {
     let script =
@@ -154,7 +154,7 @@ fn a_request_above_the_maximum_packet_size_is_not_sent() {
     outcome.check(!outcome.stderr.contains("may have been placed"), "no doubt about the call");
     peer.wait_for_end();
     assert!(peer.published().is_empty(), "{:?}", peer.published());
-    // In a batch those that fit are placed.
+    // In a batch, the requests that fit are sent.
     let long = "x".repeat(400);
     let script = Script::connack(Properties::none().four_bytes(MAXIMUM_PACKET_SIZE, 400));
     let peer = Peer::broker(script.replying(|request| vec![reply(request, &json!({}))]));
@@ -166,10 +166,10 @@ fn a_request_above_the_maximum_packet_size_is_not_sent() {
     assert_eq!(peer.published().len(), 1);
 }
 
-/// How long a peer waits for a publication that must not come.
+/// How long the peer waits for a publication that must not arrive.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// Collects publications until the client falls silent, notes how many there were, and acknowledges and answers them.
+/// Collects publications until the client pauses, notes their number, and acknowledges and answers them.
 fn answer_in_blocks(connection: &mut Connection, most: &AtomicUsize) -> io::Result<()> {
     let writer = connection.writer()?;
     let mut waiting: Vec<Packet> = Vec::new();
@@ -180,7 +180,7 @@ fn answer_in_blocks(connection: &mut Connection, most: &AtomicUsize) -> io::Resu
                 waiting.push(packet);
                 most.fetch_max(waiting.len(), Ordering::SeqCst);
             }
-            Ok(packet) if packet.kind() == DISCONNECT => return Err(over()),
+            Ok(packet) if packet.kind() == DISCONNECT => return Err(end_of_script()),
             Ok(packet) => connection.answer(&packet, &Script::default())?,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 for packet in waiting.drain(..) {
@@ -209,7 +209,7 @@ fn a_batch_respects_the_receive_maximum() {
         let outcome = at(&peer, "call --jobs 10 --batch -").stdin(input).run().has_status(0);
         outcome.check(outcome.json_lines().len() == CALLS, "a line for each");
         assert_eq!(peer.published().len(), CALLS);
-        assert_eq!(most.load(Ordering::SeqCst), usize::from(maximum), "as many at a time as the broker takes");
+        assert_eq!(most.load(Ordering::SeqCst), usize::from(maximum), "the receive maximum is used and respected");
     }
 }
 
@@ -232,7 +232,7 @@ fn a_session_that_is_kept_for_less_than_requested_is_warned_of() {
         let connect = Connect::parse(&peer.seen_of(CONNECT)[0]);
         assert_eq!(connect.properties.number(SESSION_EXPIRY), Some(7 * 24 * 60 * 60), "the request");
     }
-    // Without --durable nothing was requested.
+    // Without --durable, no session expiry is requested.
     let script =
         Script { to_subscriber: vec![started(0)], ..Script::connack(Properties::none().four_bytes(SESSION_EXPIRY, 0)) };
     let outcome = at(&Peer::broker(script), "watch -c 1").run().has_status(0);
@@ -268,7 +268,7 @@ fn an_assigned_client_identifier_is_reported() {
     at(&Peer::broker(script), "watch -c 1 -v").run().has_status(0).says(r"chosen-\u{1b}by-broker");
 }
 
-/// The broker's interval is shorter than the one requested: only a client that follows it sends pings so soon.
+/// The broker's interval is shorter than the requested one, so a client that ignores it sends pings too late.
 #[test]
 fn the_brokers_keep_alive_is_followed() {
     let peer = Peer::start(|connection| {
@@ -280,7 +280,7 @@ fn the_brokers_keep_alive_is_followed() {
     });
     at(&peer, "watch -c 1 --keepalive 10m").run().has_status(0);
     assert_eq!(Connect::parse(&peer.seen_of(CONNECT)[0]).keep_alive, 600, "the request");
-    // A CONNACK without the property takes the request as it is, also after another connection that had it.
+    // A CONNACK without the property leaves our interval, even after a connection with the property.
     let peer = Peer::start(|connection| {
         let limits = match connection.number {
             0 => Properties::none().two_bytes(SERVER_KEEP_ALIVE, 600),

@@ -1,7 +1,7 @@
 //! Integration tests: the real binary with real brokers, `rtcomm demo --serve` and mosquitto.
 //!
-//! Each module covers a command or a topic; [`support`] has the tools. Tests start their own brokers on free ports. They fail if
-//! mosquitto is missing: `make deps-test` installs it.
+//! Each module covers a command or a topic; [`support`] has the tools. Tests start their own brokers on free ports. They
+//! fail if mosquitto is missing: `make deps-test` installs it.
 
 mod access;
 mod bad_input;

@@ -18,14 +18,14 @@ const V3: &[Version] = &[Version::V3_1_1];
 const V5: &[Version] = &[Version::V5];
 const BOTH: &[Version] = &VERSIONS;
 
-/// How many runs go on at a time.
+/// The number of parallel runs.
 const PARALLEL: usize = 8;
 
 /// When the packet is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     InsteadOfConnack,
-    /// Once the client has sent its SUBSCRIBE, which is not answered.
+    /// After the client's SUBSCRIBE, which is not answered.
     InsteadOfSuback,
     AfterSuback,
     InsteadOfPuback,
@@ -33,14 +33,14 @@ enum Stage {
 
 type Encode = fn(Version, PacketId) -> Vec<u8>;
 
-/// A packet that no server may send.
+/// A packet that a server must not send.
 #[derive(Clone, Copy)]
 struct Row {
     what: &'static str,
     versions: &'static [Version],
-    /// The name in the sentence; empty for a type that has none.
+    /// The packet's name in the error message; empty if its type is unknown.
     name: &'static str,
-    /// Gets the identifier of the packet that the client waits for an answer to.
+    /// Encodes the packet. The argument is the packet identifier that the client waits for.
     encode: Encode,
 }
 
@@ -52,7 +52,7 @@ fn raw(first: u8, body: impl Into<Vec<u8>>) -> Vec<u8> {
     Packet::new(first, body).encode()
 }
 
-/// A run with a peer that sends the row's packet.
+/// Starts a run with a peer that sends the row's packet.
 fn start(command: &str, stage: Stage, version: Version, row: Row) -> (Process, Peer) {
     let send = move |connection: &Connection, id| connection.send_bytes(&(row.encode)(version, id));
     let peer = Peer::start(move |connection| {
@@ -81,7 +81,7 @@ fn start(command: &str, stage: Stage, version: Version, row: Row) -> (Process, P
     (rtcomm(&words).env("RTCOMM_BROKER", peer.url()).start(), peer)
 }
 
-/// Runs the command against every row, checks how it ends, and fails with all rows that do not end so.
+/// Runs the command against every row, and fails with the list of all unexpected results.
 fn check(command: &str, stage: Stage, status: i32, rows: &[Row]) {
     let cases: Vec<_> = rows.iter().flat_map(|row| row.versions.iter().map(move |version| (*row, *version))).collect();
     let mut failures = Vec::new();
@@ -110,7 +110,7 @@ fn check(command: &str, stage: Stage, status: i32, rows: &[Row]) {
 const WATCH: &str = "watch --no-reconnect --json";
 const CALL: &str = "call a b --timeout 60s";
 
-/// Until it has published its request, a call has certainly not been placed.
+/// Checks rows that precede the publication: the call was certainly not placed.
 fn check_in_every_command(stage: Stage, rows: &[Row]) {
     check(WATCH, stage, 5, rows);
     check("tail --no-reconnect --json", stage, 5, &rows[..1]);
@@ -146,7 +146,7 @@ fn a_malformed_connack_is_a_protocol_error() {
     check_in_every_command(Stage::InsteadOfConnack, &CONNACKS);
 }
 
-/// Behind a complete CONNACK.
+/// A second CONNACK after a complete one.
 const SECOND_CONNACK: Row = row(BOTH, "CONNACK", "a second CONNACK", |version, _| {
     Packet::connack(version, false, 0, &Properties::none()).encode()
 });
@@ -216,10 +216,10 @@ fn a_second_suback_is_a_protocol_error() {
     check(WATCH, Stage::AfterSuback, 5, &[second]);
 }
 
-/// A topic where events are.
+/// The topic of an event.
 const EVENT: &[u8] = b"/rtcomm/event/session/started/a/b";
 
-/// A PUBLISH with these flags, and these properties if it is of MQTT 5.
+/// Encodes a PUBLISH with these flags, and with these properties in MQTT 5.
 fn publish(version: Version, flags: u8, topic: &[u8], properties: &[u8], payload: &[u8]) -> Vec<u8> {
     publish_as(version, flags, topic, [0, 9], properties, payload)
 }
@@ -235,7 +235,7 @@ fn publish_as(version: Version, flags: u8, topic: &[u8], id: PacketId, propertie
     raw(PUBLISH | flags, [&length[..], topic, id, properties, payload].concat())
 }
 
-/// A PUBLISH of MQTT 5 with these properties, which begin with their length.
+/// Encodes a PUBLISH of MQTT 5 with these properties, which begin with their length.
 fn with_properties(properties: &[u8]) -> Vec<u8> {
     publish(Version::V5, 0, EVENT, properties, b"{}")
 }
@@ -256,7 +256,7 @@ const PUBLISHES: [Row; 15] = [
         publish_as(version, 4, EVENT, [0, 0], &[], b"{}")
     }),
     row(BOTH, "PUBLISH", "a PUBLISH without an identifier", |_, _| raw(PUBLISH | 2, [&[0, 1][..], b"a"].concat())),
-    // [MQTT-4.7.3-1]; no topic alias was allowed
+    // [MQTT-4.7.3-1]; the client allows no topic aliases.
     row(BOTH, "PUBLISH", "an empty topic", |version, _| publish(version, 0, b"", &[], b"{}")),
     // [MQTT-3.3.2-2]
     row(BOTH, "PUBLISH", "a topic with #", |version, _| publish(version, 0, b"/rtcomm/event/#", &[], b"{}")),
@@ -301,7 +301,7 @@ const PUBLISH_PROPERTIES: [Row; 18] = [
     }),
     // [MQTT 5, 3.3.2.3.8]
     row(V5, "PUBLISH", "the Subscription Identifier 0", |_, _| encoded(&Properties::none().varint(SUBSCRIPTION_ID, 0))),
-    // [MQTT-3.3.2-9]: the client allows none
+    // [MQTT-3.3.2-9]: the client allows no topic aliases.
     row(V5, "PUBLISH", "a topic alias", |_, _| encoded(&Properties::none().two_bytes(TOPIC_ALIAS, 1))),
     row(V5, "PUBLISH", "a topic alias maximum", |_, _| encoded(&Properties::none().two_bytes(TOPIC_ALIAS_MAXIMUM, 1))),
 ];
@@ -371,7 +371,7 @@ const PUBACKS: [Row; 6] = [
     row(BOTH, "PUBREC", "a PUBREC for a publication of QoS 1", |_, id| raw(PUBREC, id)),
 ];
 
-/// The request is out then, so that the call may have been placed.
+/// The request was sent before, so the call may have been placed.
 #[test]
 fn a_malformed_result_of_a_publication_leaves_a_call_unknown() {
     check(CALL, Stage::InsteadOfPuback, 1, &PUBACKS);
@@ -419,7 +419,7 @@ fn a_protocol_error_after_a_reconnect_ends_a_run_when_its_retries_are_spent() {
     }
 }
 
-/// A peer that mixes up what it sends is no reason to lose what came before.
+/// Messages before the malformed packet are not lost.
 #[test]
 fn messages_before_a_malformed_packet_are_printed_and_acknowledged() {
     for version in VERSIONS {

@@ -42,7 +42,7 @@ fn a_wrong_size_is_a_usage_error() {
     }
 }
 
-/// MQTT 3.1.1 has no such limit.
+/// MQTT 3.1.1 cannot announce the limit.
 #[test]
 fn a_packet_that_is_too_large_is_acknowledged_and_recorded() {
     for qos in [0, 1, 2] {
@@ -93,9 +93,9 @@ fn watch_reports_a_packet_that_is_too_large() {
     outcome.says(TOPIC).says("2000").says("2 messages seen, 1 printed, 1 skipped as undecodable");
 }
 
-/// A packet in small pieces is found again at its end.
+/// The end of a skipped packet is found even if it arrives in small pieces.
 #[test]
-fn what_follows_a_packet_that_is_too_large_is_read_from_its_first_byte() {
+fn packets_after_a_packet_that_is_too_large_are_read() {
     for pieces in [1, 7, 1_000, 65_536] {
         let peer = Peer::start(move |connection| {
             connection.accept_and_grant()?;

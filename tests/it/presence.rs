@@ -11,7 +11,7 @@ use crate::support::mqtt::{Message, PINGREQ, PINGRESP, Packet};
 use crate::support::peer::{Connection, Peer};
 use crate::support::{Broker, Outcome, Process, Setup, on_every_broker, rtcomm, shell};
 
-/// A document below the root `r`, with this state and application.
+/// Returns a document below the root `r`, with this state and application.
 fn document(endpoint: &str, state: &str, app_context: &str) -> Message {
     let payload = format!(
         r#"{{"rtcommVer":"v1.0.0","method":"DOCUMENT","type":"ENDPOINT","fromTopic":null,"addressTopic":"/rtcomm/1","appContext":"{app_context}","state":"{state}","alias":"A","userDefines":[]}}"#
@@ -32,14 +32,14 @@ fn register(client: &mut Client) {
     }
 }
 
-/// The topics below the sphere with their actions, in the order of the lines.
+/// Returns the topics below the sphere with their actions, in the order of the lines.
 fn actions(outcome: &Outcome) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let action = |line: &Value| (text(&line["action"]), text(&line["topic"]).replace("r/sphere/", ""));
     outcome.json_lines().iter().map(action).collect()
 }
 
-/// The topics of the documents that are present, sorted.
+/// Returns the topics of the documents that are present, sorted.
 fn present(outcome: &Outcome) -> Vec<String> {
     let mut topics: Vec<String> =
         actions(outcome).into_iter().filter(|(action, _)| action == "present").map(|(_, topic)| topic).collect();
@@ -80,7 +80,7 @@ fn documents_that_exist_are_printed_first_and_then_changes(setup: &Setup) {
 }
 on_every_broker!(documents_that_exist_are_printed_first_and_then_changes);
 
-/// The lines without their time.
+/// Returns the lines without their time.
 fn timeless(text: &str) -> Vec<&str> {
     const TIME: usize = "2026-11-23 03:34:12.798".len();
     text.lines().map(|line| line.get(TIME..).unwrap_or(line)).collect()
@@ -106,7 +106,7 @@ fn now_ends_after_the_documents_that_exist(setup: &Setup) {
     }
     client.send_message(&removal("iggy_pop"));
     let outcome = now("--from iggy_pop").run().has_status(0);
-    outcome.check(present(&outcome) == ["agents/iggy_pop"], "what is left");
+    outcome.check(present(&outcome) == ["agents/iggy_pop"], "the remaining document");
     let outcome = now("-c 1").run().has_status(0);
     outcome.check(outcome.stdout.lines().count() == 1, "the first one");
 }
@@ -170,7 +170,7 @@ fn list(connection: &mut Connection, documents: &[Message]) -> io::Result<()> {
     documents.iter().try_for_each(|document| connection.publish(&document.clone().with_qos(0)))
 }
 
-/// A broker that lists these to its first client and leaves, and lists others to the next ones.
+/// Returns a broker that lists these to its first client and leaves, and lists others to the next ones.
 fn leaving_between(first: Vec<Message>, second: Vec<Message>) -> Peer {
     Peer::start(move |connection| {
         if connection.number > 0 {
@@ -449,6 +449,6 @@ fn a_deadline_before_the_end_of_the_list_exits_with_124() {
         connection.read_to_end()
     });
     let now = rtcomm("watch --presence --now --json --root r --for 1s --broker").arg(peer.url()).run().has_status(124);
-    now.check(present(&now) == ["a"], "what came");
+    now.check(present(&now) == ["a"], "the documents before the deadline");
     now.says("--for ended before all presence documents were listed");
 }

@@ -1,4 +1,4 @@
-//! Pretty output: a line of every kind of message, and equal output for recorded and live messages.
+//! Pretty output: one line for each kind of message, and equal output for recorded and live messages.
 //!
 //! `INSTA_UPDATE=always cargo test --test it pretty` rewrites the snapshots in `snapshots/`. Review them before you commit.
 
@@ -8,14 +8,14 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::support::{Broker, Outcome, Process, Setup, on_every_broker, rtcomm, terminal};
 
-/// Messages of every kind, as `--json` wrote them.
+/// Returns a file with messages of every kind, in the format of `--json`.
 pub(crate) fn recorded() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorded.jsonl")
 }
 
 fn shown(flags: &str) -> Outcome {
     let outcome = rtcomm(&format!("tail {flags}")).arg(recorded()).run().has_status(0);
-    outcome.check(outcome.stderr.is_empty(), "no word on what is in order");
+    outcome.check(outcome.stderr.is_empty(), "no messages about valid input");
     outcome
 }
 
@@ -98,7 +98,7 @@ fn times_are_in_the_local_time_zone() {
     outcome.check(outcome.stdout.starts_with("2026-11-23 07:05:02.500  "), "three and a half hours later");
 }
 
-/// Topics below the root `law`, and payloads; events, none, and others.
+/// Topics below the root `law`, and payloads: events, malformed events, and other messages.
 const MESSAGES: [(&str, &[u8]); 14] = [
     (
         "event/session/failed/iggy_pop/david_bowie",
@@ -119,7 +119,7 @@ const MESSAGES: [(&str, &[u8]); 14] = [
     ("last", b"7"),
 ];
 
-/// The lines without their time, which differs from one watcher to the next.
+/// Returns the lines without their times, which differ between two runs.
 fn timeless(text: &str) -> Vec<&str> {
     const TIME: usize = "2026-11-23 03:34:12.798".len();
     text.lines().map(|line| line.get(TIME..).unwrap_or(line)).collect()

@@ -14,14 +14,14 @@ fn call(peer: &Peer, words: &str) -> Rtcomm {
     rtcomm(&format!("call --json --mqtt-version 5 {words} --broker")).arg(peer.url())
 }
 
-/// The next request, and its identifier.
+/// Receives the next request. Returns it with its packet identifier.
 fn request(connection: &mut Connection) -> std::io::Result<(Message, PacketId)> {
     let packet = connection.wait_for(PUBLISH)?;
     let (message, id) = Message::parse(connection.version, &packet);
     Ok((message, id.expect("requests have QoS 1")))
 }
 
-/// mosquitto with dynamic-security and `max_queued_messages 0` does so.
+/// mosquitto does so with dynamic security and `max_queued_messages 0`.
 #[test]
 fn a_denied_call_exits_with_4_even_if_the_broker_closes_at_once() {
     for closes in [true, false] {
@@ -73,7 +73,7 @@ fn a_call_without_a_subscriber_exits_with_6_even_if_the_broker_closes_at_once() 
     }
 }
 
-/// Reasons of a PUBACK [MQTT 5, 3.4.2.1] and the words for each.
+/// Reason codes of a PUBACK [MQTT 5, 3.4.2.1], and the expected words.
 #[test]
 fn each_reason_of_a_refused_publication_has_its_name() {
     for (reason, words) in [
@@ -97,7 +97,7 @@ fn each_reason_of_a_refused_publication_has_its_name() {
     }
 }
 
-/// A reply that is on the wire before the close counts too.
+/// A reply that was sent before the close is handled.
 #[test]
 fn a_reply_that_the_broker_sent_before_it_closed_counts() {
     for order in ["puback first", "reply first", "reply alone"] {

@@ -1,4 +1,4 @@
-//! QoS 2 in both MQTT versions: a message is printed once, whatever the broker repeats.
+//! QoS 2 in both MQTT versions: a message is printed once, whatever packets the broker repeats.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,9 +44,9 @@ fn a_message_is_printed_once_until_it_is_released() {
             exchange(connection, &publish(version, id, 0, DUP), PUBREC, id)?;
             exchange(connection, &publish(version, id, 0, DUP), PUBREC, id)?;
             exchange(connection, &release, PUBCOMP, id)?;
-            // A PUBREL whose PUBCOMP was lost.
+            // A repeated PUBREL, as after a lost PUBCOMP.
             exchange(connection, &release, PUBCOMP, id)?;
-            // The identifier is free again.
+            // The identifier can be used again.
             exchange(connection, &publish(version, id, 1, 0), PUBREC, id)?;
             exchange(connection, &release, PUBCOMP, id)?;
             // Another message in between.
@@ -71,7 +71,7 @@ fn a_message_is_printed_once_until_it_is_released() {
 #[test]
 fn an_unreleased_message_is_not_printed_again_after_a_reconnect_to_its_session() {
     for version in VERSIONS {
-        // Without the session the identifier stands for another message.
+        // Without the session, the identifier belongs to another message.
         for session_present in [true, false] {
             let peer = Peer::start(move |connection| {
                 let id = [0, 7];

@@ -1,4 +1,4 @@
-//! The reasons that a broker gives are shown by name, with its own text, a fitting hint and a fitting status.
+//! A broker's reasons are shown by name, with its Reason String, a hint and a status.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::support::mqtt::{CONNECT, Message, Packet, Properties, SUBSCRIBE, Subs
 use crate::support::peer::{Peer, Script, ToVersion5};
 use crate::support::{Outcome, rtcomm};
 
-/// The broker's own text, with a control sequence in it.
+/// A Reason String with a control sequence.
 const REASON: &str = "ask \u{1b}[2J Mick";
 
-/// How that is shown.
+/// The text as it is printed.
 const SHOWN: &str = r"ask \u{1b}[2J Mick";
 
 const REFERENCE: &str = "other.example:8883";
@@ -25,7 +25,7 @@ fn stderr_has(outcome: &Outcome, words: &[&str], what: &str) {
     }
 }
 
-/// A peer that answers each SUBSCRIBE with this code for each filter.
+/// Starts a peer that answers each SUBSCRIBE with this code for each filter.
 fn denying(code: u8, properties: Properties) -> Peer {
     Peer::start(move |connection| {
         connection.accept()?;
@@ -37,7 +37,7 @@ fn denying(code: u8, properties: Properties) -> Peer {
     })
 }
 
-/// Failure codes of a SUBACK [MQTT 5, 3.9.3], the words for each, and the statuses that fit.
+/// Failure codes of a SUBACK [MQTT 5, 3.9.3], the expected words, and the acceptable statuses.
 const SUBACKS: [(u8, &[&str], &[i32]); 9] = [
     (0x80, &["unspecified"], &[4, 5]),
     (0x83, &["implementation specific"], &[4, 5]),
@@ -82,7 +82,7 @@ fn a_refusal_without_a_reason_is_explained_with_mqtt_3_1_1() {
     }
 }
 
-/// Reasons of a DISCONNECT [MQTT 5, 3.14.2.1], the words for each, and the statuses that fit.
+/// Reason codes of a DISCONNECT [MQTT 5, 3.14.2.1], the expected words, and the acceptable statuses.
 const DISCONNECTS: [(u8, &[&str], &[i32]); 9] = [
     (0x87, &["not authorized"], &[4]),
     (0x89, &["server busy"], &[5]),
@@ -129,7 +129,7 @@ fn a_disconnect_in_mid_stream_is_shown_with_its_reason() {
     }
 }
 
-/// Refusals in a CONNACK [MQTT 5, 3.2.2.2], the words for each, and the status.
+/// Refusals in a CONNACK [MQTT 5, 3.2.2.2], the expected words, and the status.
 const CONNACKS: [(u8, &[&str], i32); 8] = [
     (0x86, &["not authorized"], 4),
     (0x87, &["not authorized"], 4),
@@ -170,7 +170,7 @@ fn a_server_reference_is_shown_and_the_hint_names_it() {
     }
 }
 
-/// NATS answers 0x80 while it elects a leader.
+/// NATS answers with 0x80 while it elects a leader.
 #[test]
 fn a_subscription_that_is_refused_for_a_while_is_tried_again_after_a_reconnect() {
     let transient = |version| if version == Version::V5 { &[0x80, 0x83, 0x88, 0x89, 0x97][..] } else { &[0x80] };
@@ -197,7 +197,7 @@ fn a_subscription_that_is_refused_for_a_while_is_tried_again_after_a_reconnect()
         let watch = rtcomm(&format!("watch --json -c 1 --mqtt-version {version} --broker")).arg(peer.url());
         let outcome = watch.run().has_status(0);
         let count = peer.connections().len();
-        // Either over the same connection or over another one.
+        // The retry uses the same connection or another one.
         outcome.check((2..=3).contains(&count), &format!("no more connections than needed after {code:#x}"));
     }
 }
@@ -237,7 +237,7 @@ fn transient_refusals_of_a_connection_are_tried_again_after_a_reconnect() {
     }
 }
 
-/// The program's own fallback is not a refusal of the user's request.
+/// The program's own fallback to MQTT 3.1.1 is not reported as a refusal of the requested version.
 #[test]
 fn a_broker_that_speaks_3_1_1_alone_is_named_and_the_flag_is_suggested() {
     for to_version_5 in [ToVersion5::ReasonCode, ToVersion5::ReturnCode, ToVersion5::Close, ToVersion5::Reset] {

@@ -1,4 +1,4 @@
-//! Secrets: sources of passwords, and no error shows a password.
+//! Secrets: the sources of passwords. No output shows a password.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::support::pki::Authority;
 use crate::support::relay::{Answer, Relay};
 use crate::support::{Broker, Outcome, Rtcomm, TIMEOUT, rtcomm, shell};
 
-/// The secret, plain and as in HTTP (Base64 of `ops:` and it, and of it alone).
+/// The secret in plain text and in HTTP's form: the Base64 of `ops:SECRET` and of the secret alone.
 const SECRET: &str = "hunter2-Zq8xV";
 const ENCODED: [&str; 3] = ["b3BzOmh1bnRlcjItWnE4eF", "aHVudGVyMi1acTh4V", "hunter2%2DZq8xV"];
 
-/// A file that holds the secret, with this mode.
+/// Creates a file with the secret and this mode.
 fn file(dir: &Path, mode: u32) -> PathBuf {
     let file = dir.join(format!("secret-{mode:o}"));
     std::fs::write(&file, format!("{SECRET}\n")).expect("it can be written");
@@ -35,7 +35,7 @@ fn shows_no_secret(outcome: &Outcome) {
     outcome.check(!is_shown, "no secret");
 }
 
-/// A broker that accepts only `ops` with the secret.
+/// Starts a broker that accepts only `ops` with the secret.
 fn broker(dir: &Path) -> Broker {
     let users = password_file(dir, "ops", SECRET);
     Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()))
@@ -54,7 +54,7 @@ fn a_password_file_that_others_can_read_is_refused() {
     for mode in [0o600, 0o400] {
         shows_no_secret(&run(mode).start().until_ready().terminate());
     }
-    // The mode of anything but a regular file does not matter.
+    // Only the mode of a regular file matters.
     let open = shell(r#"cat "$FILE" | rtcomm watch -u ops --password-file /dev/stdin --for 1s"#);
     let outcome = open.env("FILE", file(dir.path(), 0o600)).at(&broker).run().has_status(0);
     shows_no_secret(&outcome);
@@ -141,7 +141,7 @@ fn no_password_is_requested_for_a_dry_run() {
         let outcome = terminal.end().has_status(0);
         outcome.check(
             outcome.stdout.contains("/rtcomm/") && !outcome.stdout.contains("password"),
-            "what it was asked for",
+            "the requested output, without a password prompt",
         );
     }
 }
@@ -165,12 +165,12 @@ fn wait_until_keys_are_not_shown(terminal: &str) {
         if String::from_utf8_lossy(&settings.stdout).contains(" -echo ") {
             return;
         }
-        assert!(Instant::now() < deadline, "the terminal shows what is typed");
+        assert!(Instant::now() < deadline, "the terminal still echoes typed keys");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// What fails in the end, in every way that we know of: how it is run, and its status.
+/// Returns a command for each known way to fail, with its expected status.
 fn failing_paths(peers: &Peers) -> Vec<(Rtcomm, i32)> {
     let Peers { dir, guarded, plain, tls, asking, authority, other, http, silent, unavailable, proxy, .. } = peers;
     let nobody = format!("mqtt://127.0.0.1:{}", free_port());
@@ -242,7 +242,7 @@ fn failing_paths(peers: &Peers) -> Vec<(Rtcomm, i32)> {
     }
     let run = rtcomm("call -v a b").env("RTCOMM_USERNAME", "ops").env("RTCOMM_PASSWORD", SECRET);
     paths.push((run.env("RTCOMM_BROKER", broken.url()), 1));
-    // What does not fail, but shows what it would do.
+    // These succeed, but print their settings.
     for command in ["watch -v --dry-run", "tail -v --dry-run", "call -v a b --dry-run", "watch --help", "--help"] {
         let run = rtcomm(command).env("RTCOMM_USERNAME", "ops").env("RTCOMM_PASSWORD", SECRET);
         paths.push((run.env("RTCOMM_BROKER", plain.url()).env("RTCOMM_PASSWORD_FILE", &secret), 0));
@@ -288,7 +288,7 @@ fn no_failing_path_shows_a_secret() {
     };
     let paths = failing_paths(&peers);
     assert!(paths.len() > 100, "{} ways to fail", paths.len());
-    // Half of them wait for something.
+    // Run them in parallel, because half of them wait for something.
     let mut left = paths.into_iter();
     loop {
         let some: Vec<_> = left.by_ref().take(4).map(|(run, status)| (run.start(), status)).collect();

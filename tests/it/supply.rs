@@ -1,4 +1,4 @@
-//! Dependencies come only from the public registry, with licenses that `deny.toml` allows. `cargo deny` checks more, if it is
+//! Dependencies come only from the public registry, with licenses that `deny.toml` allows. `cargo deny` checks more if it is
 //! installed.
 
 use std::process::Command;
@@ -12,12 +12,12 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(format!("{ROOT}/{name}")).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The texts in quotes within a list of `deny.toml`.
+/// Returns the quoted texts of a list in `deny.toml`.
 fn quoted(text: &str) -> Vec<&str> {
     text.split('"').skip(1).step_by(2).collect()
 }
 
-/// What `deny.toml` allows to a crate.
+/// Returns the licenses that `deny.toml` allows for a crate.
 fn allowed<'a>(deny: &'a str, name: &str) -> Vec<&'a str> {
     let list = deny.split_once("\nallow = [").expect("a list of licenses").1.split_once(']').expect("a list ends").0;
     let own = deny.lines().filter(|line| line.contains(&format!("{{ crate = \"{name}\", allow = ")));
@@ -25,10 +25,10 @@ fn allowed<'a>(deny: &'a str, name: &str) -> Vec<&'a str> {
     quoted(list).into_iter().chain(own).collect()
 }
 
-/// Whether an expression [SPDX 2.3, annex D] can be met with these licenses. OR binds less than AND.
+/// Returns whether these licenses satisfy an expression [SPDX 2.3, annex D]. AND binds tighter than OR.
 fn is_met(expression: &str, allowed: &[&str]) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
-    // A license and its exception are one word here.
+    // Treat a license and its exception as one word.
     let spaced = spaced.replace(" WITH ", "\u{a0}WITH\u{a0}");
     let words: Vec<&str> = spaced.split(' ').filter(|word| !word.is_empty()).collect();
     let (met, rest) = any_of(&words, allowed);

@@ -17,7 +17,7 @@ fn recorded_text() -> String {
     std::fs::read_to_string(recorded()).expect("the recorded lines are there")
 }
 
-/// A line as `--json` writes it: the event of this number.
+/// Returns the line of the event with this number, in the format of `--json`.
 fn line(number: usize) -> String {
     line_of(number, "2026-11-23T03:34:12.798558Z".parse().expect("a time"))
 }
@@ -104,17 +104,17 @@ fn lines_selects_the_last_lines_or_all() {
     }
 }
 
-/// A line of an event with this action.
+/// Returns the line of an event with this action.
 fn line_with(number: usize, action: &str) -> String {
     line(number).replace("started", action)
 }
 
-/// A change of the connection.
+/// The line of a connection change.
 const STATUS: &str = "{\"received\":\"2026-11-23T03:34:12.798558Z\",\"status\":\"ready\"}\n";
 
 #[test]
 fn the_last_lines_are_those_that_match() {
-    // Number 0, 10, 20 … failed.
+    // Every tenth event is a failure.
     let action = |number: usize| if number.is_multiple_of(10) { "failed" } else { "stopped" };
     let text: String = (0..5_000).map(|number| line_with(number, action(number))).collect();
     assert!(text.len() > 1 << 20, "several blocks");
@@ -147,7 +147,7 @@ fn the_last_lines_are_those_that_match() {
         }
     }
     following(&recording, "--failed", 10).terminate().prints(&failed[490..].concat());
-    // The first two of the last three.
+    // The first two of the last three failures.
     recording.tail("-n 3 -c 2 --failed").run().has_status(0).prints(&failed[497..499].concat());
     rtcomm("tail --json - -n 3 -c 2 --failed").stdin(&text).run().has_status(0).prints(&failed[497..499].concat());
 }
@@ -235,16 +235,16 @@ fn a_file_that_is_not_a_recording_is_an_error_of_one_sentence() {
 }
 
 #[test]
-fn three_lines_that_are_no_records_are_reported_and_the_others_counted() {
+fn the_first_three_invalid_lines_are_reported_and_the_others_are_counted() {
     let recording = Recording::of(["junk\n", &line(1), &"junk\n".repeat(1_000), &line(2)].concat());
     let outcome = recording.tail("").run().has_status(0).prints(&lines(1..3));
     let name = recording.path.display();
     let reported: Vec<&str> = outcome.stderr.lines().map(|line| line.split(": ").nth(2).expect("a warning")).collect();
     let line = |number: usize| format!("skipped {name} line {number}");
     assert_eq!(reported, [line(1), line(3), line(4), format!("skipped 998 more lines of {name}")]);
-    // What a filter does not match is not looked into.
+    // Lines that the prefilter skips are not parsed, so their damage is not reported.
     recording.tail("--failed").run().has_status(0).prints("").never_says("line 3");
-    // A pipe that stays open is reported before the wait.
+    // The damage is reported while the pipe is still open.
     let (tail, mut stdin) = rtcomm("tail -").start_fed();
     stdin.write_all(b"junk\n").expect("it reads");
     tail.wait_for_stderr("a warning", |text| text.contains("line 1: "));
@@ -253,7 +253,7 @@ fn three_lines_that_are_no_records_are_reported_and_the_others_counted() {
 }
 
 #[test]
-fn what_a_filter_selects_of_joined_lines_is_one_line_each() {
+fn selected_records_of_joined_lines_are_printed_on_separate_lines() {
     let [one, two, three, failed] =
         [line(1), line(2), line(3), line_with(4, "failed")].map(|line| line.trim_end().to_owned());
     let text = format!("{one}{two}{failed}\n{three} {failed}{{\n");
@@ -317,12 +317,12 @@ fn the_filters_are_those_of_watch() {
         )
     };
     let mut text: String = samples.iter().enumerate().map(line).collect();
-    // serde_json does not hold the big number that one of the recorded payloads has.
+    // serde_json cannot represent the large number in one of the recorded payloads.
     text.extend(recorded_text().split_inclusive('\n').filter(|line| !line.contains("1.0e400")));
     let recording = Recording::of(text);
-    for (flags, wanted) in FILTERS {
+    for (flags, selects) in FILTERS {
         let outcome = recording.tail(flags).run().has_status(0);
-        let expected: Vec<usize> = (0..samples.len()).filter(|&n| wanted(&samples[n])).collect();
+        let expected: Vec<usize> = (0..samples.len()).filter(|&n| selects(&samples[n])).collect();
         outcome.check(numbers(&outcome, 1) == expected, &format!("the numbers {expected:?}"));
         let is_event = |line: &str| line.contains(r#""category":"#) || line.contains(r#""status":"#);
         outcome.check(outcome.stdout.lines().all(is_event), "events alone");
@@ -348,13 +348,13 @@ fn since_and_until_are_times_or_durations_back() {
         (format!("--since 1000d -n 1 --until {}", at(-60)), &[10]),
     ] {
         let outcome = recording.tail(&flags).run().has_status(0);
-        outcome.check(numbers(&outcome, 1) == expected, &format!("of so many minutes ago: {expected:?}"));
+        outcome.check(numbers(&outcome, 1) == expected, &format!("within the last minutes: {expected:?}"));
     }
     recording.tail("--since 1m --fail-empty").run().has_status(7);
 }
 
 #[test]
-fn a_printed_time_can_be_typed() {
+fn a_printed_time_is_accepted_by_since_and_until() {
     let recording = Recording::of(
         ["03:34:12.797999", "03:34:12.798000", "03:34:12.798999", "03:34:12.799000"]
             .map(|time| format!("2026-07-23T{time}Z").parse().expect("a time"))
@@ -416,7 +416,7 @@ fn a_damaged_line_is_reported_with_its_number_and_skipped() {
         all.check(all.stderr.contains(&format!("{name} line {number}: ")), &format!("a word on line {number}"));
         from_stdin.check(from_stdin.stderr.contains(&format!("line {number}: ")), &format!("a word on line {number}"));
     }
-    // Line 8 is counted, and the empty line 10 is none.
+    // Line 8 counts. Line 10 is empty, so it does not.
     all.says(&format!("skipped 1 more line of {name}\n"));
     from_stdin.says("skipped 1 more line of standard input\n");
     let last = recording.tail("-n 2").run().has_status(0).prints(&lines(4..6));
@@ -437,7 +437,7 @@ fn a_recording_has_the_same_limits_as_watch() {
     recording.tail("-f -c 5").run().has_status(0).prints(&lines(0..5));
 }
 
-/// Follows the recording, and has printed so many lines of it.
+/// Follows the recording, and waits until `printed` lines of it are printed.
 fn following(recording: &Recording, flags: &str, printed: usize) -> Process {
     let tail = recording.tail(&format!("-f {flags}")).start();
     tail.wait_for_lines(printed);
@@ -483,7 +483,7 @@ fn a_truncated_file_is_read_from_its_start() {
 fn a_file_that_is_truncated_and_has_grown_again_is_read_anew() {
     let recording = Recording::of(lines(0..10));
     let tail = following(&recording, "", 10);
-    // As copytruncate does, with a writer that is faster than the reader.
+    // As logrotate's copytruncate does, with a writer that is faster than the reader.
     std::fs::write(&recording.path, lines(10..40)).expect("it can be written");
     tail.wait_for_lines(40);
     tail.terminate().prints(&lines(0..40)).says("truncated");
@@ -509,7 +509,7 @@ fn a_file_that_is_renamed_and_replaced_is_followed_by_name() {
     let tail = following(&recording, "", 3);
     let old = recording.dir.path().join("recorded.jsonl.1");
     std::fs::rename(&recording.path, &old).expect("it can be renamed");
-    // The writer still has the old file open for a moment.
+    // A writer can have the old file open for some time.
     append(&old, lines(3..5));
     tail.wait_for_lines(5);
     std::fs::write(&recording.path, lines(5..8)).expect("it can be written");
@@ -598,7 +598,7 @@ fn a_file_that_cannot_be_read_is_named() {
     let outcome = rtcomm("tail").arg(dir.path()).run().prints("").says(&dir.path().display().to_string());
     outcome.check(outcome.stderr.lines().count() <= 2, "a line or two");
     outcome.says("directory").has_status(2);
-    // Nothing is printed before all files are known to be there.
+    // All files are opened before anything is printed.
     rtcomm("tail").arg(recorded()).arg(&missing).run().has_status(2).prints("").says("no such file");
 }
 
@@ -643,12 +643,12 @@ fn conflicting_flags_are_a_usage_error() {
 }
 
 #[test]
-fn what_waits_on_standard_input_without_a_dash_is_reported_once() {
+fn ignored_standard_input_is_reported_once() {
     let broker = Broker::mosquitto();
     let warning = "warning: standard input is not read; to print recorded lines from it, write: rtcomm tail -\n";
     let (tail, mut stdin) = rtcomm("tail -c 1").at(&broker).start_fed();
     let tail = tail.until_ready();
-    // The pipe alone says nothing.
+    // An open pipe alone causes no warning.
     assert!(!tail.stderr.text().contains("warning"));
     stdin.write_all(lines(0..3).as_bytes()).expect("there is room");
     tail.wait_for_stderr("a warning", |text| text.contains(warning));

@@ -21,10 +21,10 @@ use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
 const VERSIONS: [&str; 2] = ["5", "3.1.1"];
 
-/// What is said where nothing is checked.
+/// The warning of `--insecure`.
 const INSECURE_WARNING: &str = "the broker's certificate is not checked (--insecure)";
 
-/// A broker for this scheme: with TLS or without, over TCP or over WebSockets.
+/// Starts a broker for this scheme: with or without TLS, over TCP or WebSocket.
 fn broker(scheme: &str, identity: &Identity, more: &str) -> Broker {
     let tls = if is_encrypted(scheme) { identity.mosquitto() } else { "allow_anonymous true\n".to_owned() };
     let protocol = if scheme.starts_with("ws") { "protocol websockets\n" } else { "" };
@@ -35,7 +35,7 @@ fn is_encrypted(scheme: &str) -> bool {
     matches!(scheme, "mqtts" | "wss")
 }
 
-/// A run that trusts the authority, if the scheme uses TLS.
+/// Adds the authority to a run if the scheme uses TLS.
 fn trusting(authority: &Authority, scheme: &str, run: Rtcomm) -> Rtcomm {
     if is_encrypted(scheme) { run.arg("--cafile").arg(authority.cafile()) } else { run }
 }
@@ -44,18 +44,18 @@ fn watch(url: &str) -> Rtcomm {
     rtcomm("watch --broker").arg(url)
 }
 
-/// A call without a subscriber: with MQTT 5, status 6 shows that everything else works.
+/// Returns a call without a subscriber. With MQTT 5, status 6 shows that everything else works.
 fn call(url: &str) -> Rtcomm {
     rtcomm("call a b --mqtt-version 5 --broker").arg(url)
 }
 
-/// Runs it until every subscription stands.
+/// Runs the command until all subscriptions are granted.
 #[track_caller]
 fn succeeds(run: Rtcomm) -> Outcome {
     run.start().until_ready().terminate()
 }
 
-/// A file that only its owner can read.
+/// Creates a file that only its owner can read.
 fn secret_file(dir: &Path, name: &str, text: &str) -> std::path::PathBuf {
     let file = dir.join(name);
     std::fs::write(&file, text).expect("it can be written");
@@ -105,7 +105,7 @@ fn without_flags_the_authorities_of_the_system_are_used() {
     let authority = Authority::new("our CA");
     let broker = broker("mqtts", &authority.server(), "");
     let url = broker.url_as("mqtts", "localhost");
-    // OpenSSL reads the directory of the system from here.
+    // OpenSSL's variables for the system's certificate authorities.
     let (file, folder) = (("SSL_CERT_FILE", authority.cafile()), ("SSL_CERT_DIR", authority.capath()));
     for (name, value) in [&file, &folder] {
         succeeds(watch(&url).env(name, value));
@@ -142,7 +142,7 @@ fn a_client_certificate_works_with_an_encrypted_key() {
     let wrong = secret_file(authority.dir(), "wrong", "hunter2\n");
     succeeds(run(&encrypted).arg("--key-password-file").arg(&right));
     succeeds(run(&encrypted).arg("--key-password-file").arg("-").stdin("pass phrase\n"));
-    // This broker takes any password.
+    // This broker accepts any password.
     let piped = run(&encrypted).env("RTCOMM_USERNAME", "ops").arg("--key-password-file=-").arg("--password-file=-");
     succeeds(piped.stdin("pass phrase\nany\n"));
     let outcome = run(&encrypted).arg("--key-password-file").arg(&wrong).run().has_status(2);
@@ -151,7 +151,7 @@ fn a_client_certificate_works_with_an_encrypted_key() {
     std::fs::set_permissions(&right, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
     let outcome = run(&encrypted).arg("--key-password-file").arg(&right).run().has_status(2);
     outcome.says("chmod 600").never_says("pass phrase");
-    // Certificate and key in one file.
+    // The certificate and the key can be in one file.
     let both = authority.dir().join("both.pem");
     let text = [&client.cert, &client.key].map(|file| std::fs::read_to_string(file).expect("it was written")).concat();
     std::fs::write(&both, text).expect("it can be written");
@@ -206,7 +206,7 @@ fn insecure_accepts_any_certificate_with_a_warning_on_each_connection() {
     }
 }
 
-/// A server that makes one handshake after another, and sends the offered ALPN protocols of each to the receiver.
+/// Starts a server that makes one handshake after another, and sends the offered ALPN protocols of each to the receiver.
 fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAcceptorBuilder)) -> (u16, Receiver<Vec<u8>>) {
     let (sender, received) = channel();
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("an acceptor");
@@ -224,7 +224,7 @@ fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAccepto
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let acceptor = acceptor.clone();
-            // A client that only checks the port, or rejects the certificate, makes no handshake.
+            // Ignore failed handshakes: the client may only check the port, or reject the certificate.
             thread::spawn(move || drop(acceptor.accept(stream)));
         }
     });
@@ -234,7 +234,7 @@ fn server(identity: &Identity, set_up: impl FnOnce(&mut openssl::ssl::SslAccepto
 #[test]
 fn alpn_offers_only_the_given_protocols() {
     let authority = Authority::new("our CA");
-    // Every handshake offers the same; what says why one failed makes another.
+    // A run can make several handshakes. Each offers the same protocols.
     for (flags, offer) in [
         ("--alpn mqtt", Some(&b"\x04mqtt"[..])),
         ("--alpn x-amzn-mqtt-ca --alpn mqtt", Some(b"\x0ex-amzn-mqtt-ca\x04mqtt")),
@@ -267,7 +267,7 @@ fn a_server_that_refuses_the_offered_protocols_is_an_error_that_names_the_flag()
     }
 }
 
-/// Host names are case-insensitive [RFC 4343] and a final dot is no part of what certificates and SNI name [RFC 6066, 3].
+/// Host names are case-insensitive [RFC 4343], and certificates and SNI have no final dot [RFC 6066, 3].
 #[test]
 fn a_host_name_is_verified_and_sent_in_its_canonical_form() {
     let authority = Authority::new("our CA");
@@ -286,7 +286,7 @@ fn a_host_name_is_verified_and_sent_in_its_canonical_form() {
         let (sender, received) = channel();
         let (port, _offers) = server(&authority.server(), move |builder| {
             builder.set_servername_callback(move |ssl, _| {
-                // The test is over if nobody listens.
+                // Ignore a missing receiver: the test is over.
                 let _ = sender.send(ssl.servername(NameType::HOST_NAME).map(str::to_lowercase));
                 Ok(())
             });
@@ -306,7 +306,7 @@ fn tls_before_1_2_is_refused() {
             builder.clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1);
             builder.set_min_proto_version(Some(SslVersion::TLS1)).expect("a version");
             builder.set_max_proto_version(Some(version)).expect("a version");
-            // OpenSSL 3 speaks the old versions at this level alone.
+            // OpenSSL 3 supports the old versions only at this security level.
             builder.set_cipher_list("ALL:@SECLEVEL=0").expect("ciphers");
         })
         .0
@@ -344,7 +344,7 @@ fn a_websocket_request_has_the_path_of_the_url() {
             succeeds(run);
             let heads = relay.heads();
             let head = heads.last().expect("the relay was used");
-            assert!(head.starts_with(asked), "{asked} is not how this begins: {head}");
+            assert!(head.starts_with(asked), "{head} does not begin with {asked}");
         }
     }
 }
@@ -383,7 +383,7 @@ fn all_packets_of_a_websocket_frame_arrive() {
     }
 }
 
-/// A broker for each scheme, without authentication.
+/// Starts a broker for each scheme, without authentication.
 fn one_of_each(authority: &Authority) -> [(&'static str, Broker); 4] {
     ["mqtt", "mqtts", "ws", "wss"].map(|scheme| (scheme, broker(scheme, &authority.server(), "")))
 }
@@ -404,14 +404,14 @@ fn a_proxy_is_used_if_it_is_given() {
             if version == "5" {
                 call.end().has_status(6);
             } else {
-                // MQTT 3.1.1 does not report that nobody subscribes.
+                // MQTT 3.1.1 does not report missing subscribers.
                 proxy.wait_for_heads(2);
                 call.terminate();
             }
             let heads = proxy.heads();
             let asked = format!("CONNECT localhost:{} HTTP/1.1\r\n", broker.port());
             let is_asked = heads.iter().all(|head| head.starts_with(&asked));
-            assert!(heads.len() == 2 && is_asked, "{scheme} asks the proxy, once each: {heads:?}");
+            assert!(heads.len() == 2 && is_asked, "{scheme}: one request to the proxy per command: {heads:?}");
         }
     }
 }
@@ -507,7 +507,7 @@ fn a_server_that_sends_single_bytes_is_awaited_until_the_connect_timeout() {
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             thread::spawn(move || {
-                // The head of a TLS record of 16 KiB, and what may be its content, byte by byte. It is no head of HTTP.
+                // The header of a TLS record of 16 KiB, then its content, byte by byte. It is not HTTP either.
                 let mut sent = stream.write_all(b"\x16\x03\x03\x40\x00");
                 while sent.is_ok() {
                     thread::sleep(Duration::from_millis(100));

@@ -1,4 +1,4 @@
-//! The MQTT version of a connection, with old, silent and foreign peers.
+//! The MQTT version of a connection, with peers that are old, silent, or not brokers.
 
 use std::sync::Arc;
 
@@ -84,7 +84,8 @@ fn a_request_with_an_unknown_outcome_is_not_sent_again() {
     outcome.check(peer.published().len() == 1, "one request");
 }
 
-/// A broker that speaks 3.1.1 alone, with a service at it whose every answer comes twice: retained, and its contrary.
+/// Starts a broker that speaks only MQTT 3.1.1, with a service that sends each reply twice: a retained one, and the
+/// opposite.
 fn broker_with_service() -> Peer {
     let on_publish = |request: &Message| {
         vec![reply(request, &json!({ "result": "FAILURE" })).retained(), reply(request, &json!({}))]
@@ -127,7 +128,7 @@ fn a_refused_subscription_exits_with_4_and_nothing_is_sent() {
     rtcomm("watch --broker").arg(peer.url()).run().has_status(4).says("'/rtcomm/event/#'").never_says("ready");
     let outcome = rtcomm("call a b --json --broker").arg(peer.url()).run().has_status(4);
     outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
-    outcome.check(peer.published().is_empty(), "no request without a way to hear the reply");
+    outcome.check(peer.published().is_empty(), "no request without a subscription to the reply topic");
 }
 
 #[test]

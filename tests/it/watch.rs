@@ -3,13 +3,13 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::events::{FILTERS, Wanted, check_what_is_printed, event};
+use crate::support::events::{FILTERS, Predicate, check_what_is_printed, event};
 use crate::support::mqtt::Message;
 use crate::support::peer::Peer;
 use crate::support::{Broker, Setup, on_every_broker, rtcomm};
 
-/// The table of the protocol's section 2: what is wanted, the subscription that answers it, and which events those are.
-const TABLE: [(&str, &str, Wanted); 7] = [
+/// The table in section 2 of the protocol: flags, the subscription, and the events that it selects.
+const TABLE: [(&str, &str, Predicate); 7] = [
     ("", "/rtcomm/event/#", |_| true),
     ("--registration", "/rtcomm/event/registration/#", |it| it.category == "registration"),
     ("--session", "/rtcomm/event/session/#", |it| it.category == "session"),
@@ -35,14 +35,14 @@ fn dry_run_prints_each_row_of_the_topic_table() {
 }
 
 fn each_row_of_the_topic_table_prints_exactly_its_events(setup: &Setup) {
-    let row = |(flags, _, wanted): (&str, &str, Wanted)| (setup.rtcomm(&format!("watch --json {flags}")), wanted);
+    let row = |(flags, _, selects): (&str, &str, Predicate)| (setup.rtcomm(&format!("watch --json {flags}")), selects);
     check_what_is_printed(setup, TABLE.map(row).into());
 }
 on_every_broker!(each_row_of_the_topic_table_prints_exactly_its_events);
 
 fn each_filter_flag_alone_and_combined_prints_exactly_its_events(setup: &Setup) {
     let mut commands: Vec<_> =
-        FILTERS.map(|(flags, wanted)| (setup.rtcomm(&format!("watch --json {flags}")), wanted)).into();
+        FILTERS.map(|(flags, selects)| (setup.rtcomm(&format!("watch --json {flags}")), selects)).into();
     let spaced = setup.rtcomm("watch --json --endpoint").arg("Danko Jones").arg("--app-context").arg("XYZ video app");
     let live_tail = setup.rtcomm("tail --json --from iggy_pop --to mick_jagger --started --failed");
     commands.push((live_tail, |it| {
@@ -133,7 +133,7 @@ fn a_root_of_any_depth_is_watched(setup: &Setup) {
 }
 on_every_broker!(a_root_of_any_depth_is_watched);
 
-/// Messages below the event root that are no events, and the words for each.
+/// Messages below the event root that are not events, and the expected words.
 const UNDECODABLE: [(&str, &[u8], &str); 8] = [
     ("session/start/a/b", br#"{"method":"RTCOMM_EVENT_FIRED"}"#, r#"unknown action "start""#),
     ("session/started/a/b", b"start", "payload is not JSON"),
@@ -145,7 +145,7 @@ const UNDECODABLE: [(&str, &[u8], &str); 8] = [
     ("session/started/a", br#"{"method":"RTCOMM_EVENT_FIRED"}"#, "session topic has no TO endpoint"),
 ];
 
-/// `ROOT/#` matches its parent too [MQTT-4.7.1-2].
+/// `ROOT/#` also matches `ROOT` [MQTT-4.7.1-2].
 fn a_message_on_the_event_root_itself_is_not_an_event(setup: &Setup) {
     let watch = setup.rtcomm("watch --json").start().until_ready();
     setup.broker.client().publish("/rtcomm/event", "hello");

@@ -95,7 +95,7 @@ fn at_qos_1(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// What all subscribers of a comparison receive.
+/// The stream that all subscribers of a comparison receive.
 struct Stream<'a> {
     bench: &'a Bench,
     messages: u32,
@@ -104,7 +104,8 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// A subscriber at a broker of its own, from the first publication to its own end; it prints this number of lines.
+    /// Returns a subscriber with its own broker, measured from the first publication to its end. It prints this number of
+    /// lines.
     fn subscriber<'a>(&'a self, command: impl Fn(&Mosquitto) -> Command + 'a, lines: u32) -> Contender<'a> {
         Box::new(move || {
             let settings = format!("{UNLIMITED_QUEUE}{}", self.settings);

@@ -14,7 +14,7 @@ use crate::table::Row;
 use crate::table::Target::{AtLeast, AtMost};
 use crate::table::with_thousands;
 
-/// Single calls, each by a process of its own.
+/// Measures single calls, each by a separate process.
 pub(super) fn single(bench: &Bench) -> Result<Vec<Row>> {
     const REPLIES: &str = "/rtcomm/reply/rr";
     let authority = Authority::new("bench");
@@ -48,7 +48,7 @@ pub(super) fn single(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// Many calls by one process.
+/// Measures many calls by one process.
 pub(super) fn batch(bench: &Bench) -> Result<Vec<Row>> {
     let calls = bench.scaled(20_000);
     let requests = bench.scratch("requests");

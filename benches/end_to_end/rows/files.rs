@@ -25,7 +25,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     };
     let select = || on_file(bench.rtcomm(&format!("tail --failed --from {BUSY} --json")));
     let jq_select = || on_file(jq("-c", &format!(r#"select(.action=="failed" and .from=="{BUSY}")"#)));
-    // The rarer text first: the second scan then reads next to nothing.
+    // Search for the rarer text first, so that the second search has little input.
     let find = format!(r#"rg -F '"from":"{BUSY}"' "$0" | rg -F '"action":"failed"'"#);
     let rg = || on_file(shell(&find));
     let pretty = || on_file(bench.rtcomm("tail --color never"));

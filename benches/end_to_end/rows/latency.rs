@@ -38,7 +38,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     Ok(vec![row("median", 0.5), row("99th percentile", 0.99)])
 }
 
-/// The latencies of single messages, in milliseconds.
+/// Returns the latencies of single messages, in milliseconds.
 fn latencies(
     bench: &Bench,
     command: impl Fn(&Mosquitto) -> Command,

@@ -57,7 +57,7 @@ struct Watch {
     process: Process,
     stdout: ChildStdout,
     buffer: Vec<u8>,
-    /// The lines that were read and not waited for.
+    /// The number of lines that are read, but not awaited yet.
     ahead: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The rows of the table, in groups. What is compared with each other is in one group.
+//! The rows of the table, in groups. Rows that are compared with each other are in one group.
 //!
 //! | file | rows |
 //! | --- | --- |
@@ -53,7 +53,7 @@ fn times(ours: &Runs, theirs: &Runs) -> String {
     format!("{} and {}", time(ours), time(theirs))
 }
 
-/// The CPU times per million messages.
+/// Formats the CPU times per million messages.
 fn cpu_times(amount: u32, ours: &Runs, theirs: &Runs) -> String {
     let per_million = |runs: &Runs| runs.cpu() / f64::from(amount) * 1e6;
     format!("{:.2} and {:.2} CPU seconds per million", per_million(ours), per_million(theirs))

@@ -1,4 +1,4 @@
-//! Events from the blaster: what the program itself can do.
+//! Events from the blaster: the limits of the program itself.
 
 use std::process::Command;
 
@@ -55,7 +55,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A subscriber that runs from the first event that is sent to its own end.
+/// Returns a subscriber, measured from the first event to its end.
 fn subscriber<'a>(bench: &'a Bench, command: impl Fn() -> Command + 'a, output: Output, events: u32) -> Contender<'a> {
     Box::new(move || {
         let command = command();

@@ -16,10 +16,10 @@ use crate::support::broker::installed;
 /// VXLAN's port.
 const PORT: u16 = 4789;
 
-/// The near end as the far end sees it.
+/// The near end's address on the link.
 pub(crate) const NEAR: &str = "10.213.77.1";
 
-/// The far end as the near end sees it.
+/// The far end's address on the link.
 const FAR: &str = "10.213.77.2";
 
 /// A link between two namespaces.
@@ -37,13 +37,13 @@ struct Shared {
 }
 
 impl Link {
-    /// Loses this share of packets, and takes so long one way.
+    /// Creates a link that loses this share of packets, and delays each by `delay` in either direction.
     ///
     /// # Errors
     /// If the system does not allow or support it.
     pub(crate) fn new(loss: f64, delay: Duration, seed: u64) -> Result<Self, String> {
         let number = std::process::id() % 4_000;
-        // From the block that is kept for measurements (RFC 2544).
+        // Addresses of the block for benchmarks [RFC 2544].
         let net = |end: u32| Ipv4Addr::from_bits(0xc612_0000 + (number * 2 + end) * 8);
         let [near, far] = [net(0), net(1)];
         let link = Self {
@@ -72,7 +72,7 @@ impl Link {
         Ok(link)
     }
 
-    /// A namespace with an address on the link, and one by which we reach it without loss.
+    /// Creates a namespace with an address on the link, and another address that is reached without loss.
     fn make_end(&self, end: usize, address: &str) -> Result<(), String> {
         let name = &self.names[end];
         let (hub, outside) = (self.hubs[end], self.outside(end));
@@ -97,27 +97,27 @@ impl Link {
         Ok(())
     }
 
-    /// The address of a namespace without loss.
+    /// Returns the address of a namespace that is reached without loss.
     fn outside(&self, end: usize) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.hubs[end].to_bits() + 1)
     }
 
-    /// What starts a program at the near end.
+    /// Returns the command that starts a program at the near end.
     pub(crate) fn near(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.names[0]]
     }
 
-    /// What starts a program at the far end.
+    /// Returns the command that starts a program at the far end.
     pub(crate) fn far(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.names[1]]
     }
 
-    /// The near end without loss.
+    /// Returns the address of the near end that is reached without loss.
     pub(crate) fn near_outside(&self) -> IpAddr {
         self.outside(0).into()
     }
 
-    /// How many packets passed, and how many were lost.
+    /// Returns the numbers of forwarded and of lost packets.
     pub(crate) fn packets(&self) -> (u64, u64) {
         (self.shared.passed.load(Ordering::SeqCst), self.shared.lost.load(Ordering::SeqCst))
     }
@@ -149,7 +149,7 @@ impl Shared {
     }
 }
 
-/// Writes the checksum of a TCP segment, which the kernel leaves to a network card that is not there.
+/// Writes the checksum of a TCP segment, which the kernel leaves to the (virtual) network card.
 fn add_checksum(packet: &mut [u8]) {
     const IPV4: [u8; 2] = [8, 0];
     const TCP: u8 = 6;
@@ -174,7 +174,7 @@ fn add_checksum(packet: &mut [u8]) {
 fn send(outlet: &UdpSocket, target: SocketAddr, receiver: &Receiver<(Instant, Vec<u8>)>) {
     for (due, packet) in receiver {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        // What cannot be sent is lost, as packets are.
+        // Ignore errors: the packet is lost.
         let _ = outlet.send_to(&packet, target);
     }
 }
@@ -183,15 +183,15 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
         for (end, name) in self.names.iter().enumerate() {
-            // A namespace may exist while TCP still has data in it, which goes nowhere. What was
-            // never made need not be removed.
+            // Remove the link, because the namespace exists for as long as TCP has data to send in it. Ignore errors: the
+            // link may not exist.
             let _ = ip(&format!("link del {}", veth(end)));
             let _ = ip(&format!("netns del {name}"));
         }
     }
 }
 
-/// Our side of the pair of interfaces that leads into a namespace.
+/// Returns our end of the pair of interfaces that leads into a namespace.
 fn veth(end: usize) -> String {
     format!("rt{}{}", std::process::id(), ["n", "f"][end])
 }

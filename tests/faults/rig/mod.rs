@@ -12,14 +12,14 @@ pub(crate) use crate::support::mosquitto::Mosquitto;
 use crate::support::{Process, Rtcomm};
 
 pub(crate) mod broker;
+pub(crate) mod event_counts;
 pub(crate) mod lossy;
 pub(crate) mod namespace;
+pub(crate) mod process_stats;
 pub(crate) mod publisher;
-pub(crate) mod tape;
-pub(crate) mod vitals;
 
+pub(crate) use event_counts::{EventCounts, Recording};
 pub(crate) use publisher::Load;
-pub(crate) use tape::{Recording, Tape};
 
 /// How often to poll for changes without a notification.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -27,23 +27,23 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How long to wait for many messages. Only a broken program makes a test wait so long.
 pub(crate) const LONG: Duration = Duration::from_mins(2);
 
-/// Polls until the condition holds. Fails with `story` after `bound`.
+/// Polls until `holds` returns true. After `bound`, fails with the text that `describe` returns.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, bound: Duration, story: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, bound: Duration, describe: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + bound;
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", story());
+        assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", describe());
         thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Waits for what a process is to bring about.
+/// Polls until `holds` returns true. Fails with the output of the process.
 #[track_caller]
 pub(crate) fn wait_on(process: &Process, what: &str, bound: Duration, holds: impl FnMut() -> bool) {
     wait_until(what, bound, || process.so_far("still running, or just ended"), holds);
 }
 
-/// Whether a process has ended by itself.
+/// Returns whether a process has ended by itself.
 pub(crate) fn has_ended(process: &mut Process) -> bool {
     process.child.try_wait().expect("our own child can be waited for").is_some()
 }
@@ -55,7 +55,7 @@ pub(crate) fn figures(text: impl fmt::Display) {
     let _ = std::io::stderr().write_all(format!("{name}: {text}\n").as_bytes());
 }
 
-/// A signal's name.
+/// Returns a signal's name.
 pub(crate) fn name(signal: Signal) -> &'static str {
     match signal {
         Signal::KILL => "SIGKILL",
@@ -65,8 +65,8 @@ pub(crate) fn name(signal: Signal) -> &'static str {
     }
 }
 
-/// Has a run start by way of another program, which takes what to start as its last arguments.
-pub(crate) fn by_way_of(words: &[&str], mut rtcomm: Rtcomm) -> Rtcomm {
+/// Makes a run start through another program. The run's command becomes that program's last arguments.
+pub(crate) fn started_by(words: &[&str], mut rtcomm: Rtcomm) -> Rtcomm {
     let inner = &rtcomm.command;
     let mut command = Command::new(crate::support::broker::installed(words[0]));
     command.args(&words[1..]).arg(inner.get_program()).args(inner.get_args()).env_clear();
@@ -75,7 +75,7 @@ pub(crate) fn by_way_of(words: &[&str], mut rtcomm: Rtcomm) -> Rtcomm {
     rtcomm
 }
 
-/// A run of `rtcomm` at this address.
+/// Creates a run of `rtcomm` at this address.
 pub(crate) fn rtcomm_at(words: &str, url: &str) -> Rtcomm {
     crate::support::rtcomm(words).env("RTCOMM_BROKER", url)
 }

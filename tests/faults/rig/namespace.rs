@@ -1,16 +1,16 @@
-//! Runs programs in Linux namespaces of their own: other addresses, another /etc/hosts, no writable files.
+//! Runs programs in Linux namespaces: other addresses, another /etc/hosts, no writable files.
 
 use std::process::{Command, Stdio};
 
-use super::{by_way_of, figures};
+use super::{figures, started_by};
 use crate::support::broker::installed;
 use crate::support::{Process, Rtcomm};
 
-/// A mount namespace in which $HOSTS is the text of /etc/hosts.
+/// A script for a mount namespace: the file $HOSTS becomes /etc/hosts.
 const HOSTS: &str =
     r#"mount -t tmpfs none /mnt && printf %s "$HOSTS" >/mnt/hosts && mount --bind /mnt/hosts /etc/hosts && exec "$@""#;
 
-/// A mount namespace in which nothing can be written. Exits with 99 if something can.
+/// A script for a mount namespace: makes everything read-only. Exits with 99 if a file can be written.
 const READ_ONLY: &str = r#"
 while read -r _ path _; do mount -o remount,bind,ro "$path" 2>/dev/null || true; done </proc/self/mounts
 for path in / /tmp /run /var/tmp /dev/shm "$HOME" .; do
@@ -18,7 +18,7 @@ for path in / /tmp /run /var/tmp /dev/shm "$HOME" .; do
 done
 exec "$@""#;
 
-/// Whether this user may unshare; prints that the test is skipped if not.
+/// Returns whether this user may create namespaces. Reports a skipped test if not.
 fn may_unshare(kind: &str) -> bool {
     let probe = Command::new("unshare").args([kind, "true"]).stdin(Stdio::null()).output();
     let may = probe.is_ok_and(|output| output.status.success());
@@ -28,25 +28,26 @@ fn may_unshare(kind: &str) -> bool {
     may
 }
 
-/// The run with this text for /etc/hosts; `None` if that is not permitted here.
+/// Makes a run use this /etc/hosts. Returns `None` if this user may not create namespaces.
 pub(crate) fn with_hosts(run: Rtcomm, hosts: &str) -> Option<Rtcomm> {
     let within = ["unshare", "--mount", "sh", "-euc", HOSTS, "sh"];
-    may_unshare("--mount").then(|| by_way_of(&within, run.env("HOSTS", hosts)))
+    may_unshare("--mount").then(|| started_by(&within, run.env("HOSTS", hosts)))
 }
 
-/// The run on a file system that is read-only everywhere; `None` if that is not permitted here.
+/// Makes a run see a read-only file system. Returns `None` if this user may not create namespaces.
 pub(crate) fn read_only(run: Rtcomm) -> Option<Rtcomm> {
-    may_unshare("--mount").then(|| by_way_of(&["unshare", "--mount", "sh", "-euc", READ_ONLY, "sh"], run))
+    may_unshare("--mount").then(|| started_by(&["unshare", "--mount", "sh", "-euc", READ_ONLY, "sh"], run))
 }
 
-/// A network namespace with a loopback interface, for as long as the value lives.
+/// A network namespace with a loopback interface. Dropping it removes the namespace.
 pub(crate) struct Network {
     net: String,
     _holder: Process,
 }
 
 impl Network {
-    /// With these commands of ip(8) run in it, one a line; `None` if that is not permitted here.
+    /// Creates a namespace and runs these ip(8) commands in it, one per line. Returns `None` if this user may not create
+    /// namespaces.
     pub(crate) fn with(commands: &str) -> Option<Self> {
         if !may_unshare("--net") {
             return None;
@@ -61,13 +62,13 @@ impl Network {
         Some(Self { net: format!("--net=/proc/{}/ns/net", holder.child.id()), _holder: holder })
     }
 
-    /// What starts a program in it.
+    /// Returns the command that starts a program in the namespace.
     pub(crate) fn within(&self) -> [&str; 2] {
         ["nsenter", &self.net]
     }
 
-    /// The run in it.
+    /// Makes a run start in the namespace.
     pub(crate) fn run(&self, run: Rtcomm) -> Rtcomm {
-        by_way_of(&self.within(), run)
+        started_by(&self.within(), run)
     }
 }

@@ -1,4 +1,5 @@
-//! Publishes numbered events as fast as a broker accepts them, or at a rate, and repeats unacknowledged ones.
+//! Publishes numbered events as fast as a broker accepts them, or at a rate. Publishes unacknowledged ones again after a
+//! reconnect.
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read as _, Write as _};
@@ -14,16 +15,16 @@ use jiff::Timestamp;
 use crate::support::TIMEOUT;
 use crate::support::mqtt::{CONNACK, CONNECT, Message, PUBACK, Packet, string};
 
-/// How many publications may wait for their acknowledgement.
+/// The maximum number of unacknowledged publications.
 const WINDOW: usize = 400;
 
-/// How soon a broker that is gone is looked for again.
+/// The pause before reconnecting to a broker.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The topic of the events.
 pub(crate) const TOPIC: &str = "/rtcomm/event/session/started/iggy_pop/mick_jagger";
 
-/// What is to be published: an event for each number, with QoS 1.
+/// The events to publish: one for each number, with QoS 1.
 pub(crate) struct Load {
     to: SocketAddr,
     numbers: Range<u64>,
@@ -32,10 +33,10 @@ pub(crate) struct Load {
     times: Option<Vec<Published>>,
 }
 
-/// When a number was published.
+/// The times of a publication.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Published {
-    /// When it was sent first.
+    /// When the event was first sent.
     pub(crate) sent: Timestamp,
     /// When the broker acknowledged it.
     pub(crate) acknowledged: Timestamp,
@@ -46,22 +47,22 @@ impl Load {
         Self { to, numbers, per_second: None, limit: None, times: None }
     }
 
-    /// At a pace.
+    /// Limits the rate.
     pub(crate) fn per_second(self, count: u32) -> Self {
         Self { per_second: Some(count), ..self }
     }
 
-    /// Nothing from this number on, as long as it does not grow.
+    /// Publishes only numbers below `limit`, which may grow.
     pub(crate) fn up_to(self, limit: Arc<AtomicU64>) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
-    /// Notes the times of each number.
+    /// Records the times of each publication.
     pub(crate) fn timed(self) -> Self {
         Self { times: Some(Vec::new()), ..self }
     }
 
-    /// Starts in the background.
+    /// Starts to publish in the background.
     pub(crate) fn start(self) -> Publisher {
         let acknowledged = Arc::new(AtomicU64::new(0));
         let counter = acknowledged.clone();
@@ -69,23 +70,23 @@ impl Load {
     }
 }
 
-/// A publisher at work.
+/// A running publisher.
 pub(crate) struct Publisher {
     acknowledged: Arc<AtomicU64>,
     thread: Option<JoinHandle<Sent>>,
 }
 
-/// What a publisher did.
+/// The result of a publisher.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
-    /// How many were published again, because the connection broke before they were acknowledged.
+    /// The number of events that were published again, because the connection broke before they were acknowledged.
     pub(crate) again: u64,
-    /// The times of each number, if they were to be noted.
+    /// The times of each publication, if they were recorded.
     pub(crate) times: Vec<Published>,
 }
 
 impl Publisher {
-    /// How many the broker acknowledged.
+    /// Returns the number of acknowledged publications.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
     }
@@ -94,7 +95,7 @@ impl Publisher {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits until the broker acknowledged everything.
+    /// Waits until the broker has acknowledged everything.
     #[track_caller]
     pub(crate) fn finish(mut self, bound: Duration) -> Sent {
         let story = || format!("{} are acknowledged", self.acknowledged());
@@ -152,7 +153,7 @@ impl Run {
                 thread::sleep(Duration::from_millis(1));
                 continue;
             }
-            // Half a window at a time, so that few and large writes are made.
+            // Read half a window of acknowledgements at a time, so that writes are few and large.
             for _ in 0..self.waiting.len().div_ceil(2) {
                 let mut ack = [0; 4];
                 acks.read_exact(&mut ack)?;
@@ -169,7 +170,7 @@ impl Run {
         }
     }
 
-    /// The number before which publishing has to pause.
+    /// Returns the first number that must not be published yet.
     fn allowed(&self) -> u64 {
         let paced = self.load.per_second.map_or(u64::MAX, |count| {
             let due = self.began.elapsed().as_millis() * u128::from(count) / 1_000;
@@ -194,7 +195,7 @@ impl Run {
     }
 }
 
-/// An event that says which it is.
+/// Returns the payload of an event with its number.
 pub(crate) fn payload(number: u64) -> String {
     format!(r#"{{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","n":{number}}}"#)
 }
@@ -203,7 +204,7 @@ fn index(number: u64) -> usize {
     usize::try_from(number).expect("the numbers fit in memory")
 }
 
-/// A connection of MQTT 3.1.1 with a clean session.
+/// Connects with MQTT 3.1.1 and a clean session.
 fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
     stream.set_nodelay(true)?;
@@ -211,6 +212,6 @@ fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     let id = format!("load{}x{}", std::process::id(), fastrand::u32(..));
     Packet::new(CONNECT, [string("MQTT"), vec![4, 2, 0, 0], string(&id)].concat()).write(&stream)?;
     let answer = Packet::read(&stream)?;
-    assert_eq!((answer.kind(), &answer.body[..]), (CONNACK, &[0, 0][..]), "the broker takes an ordinary client");
+    assert_eq!((answer.kind(), &answer.body[..]), (CONNACK, &[0, 0][..]), "the broker accepts the client");
     Ok(stream)
 }

@@ -14,6 +14,7 @@ const NAMES: &[&str] = &[
     "suspect_a_namesake|write_what_waits|way_to_broker|pass_over_all_but|take_answers",
     "GOODBYE|HURRY|PATIENCE|SOON|APART|CAST|STARS|LOOK_AGAIN|UNCHECKED",
     "unheard|untold|namesake|logfile|canvas|wishes",
+    "Tap|Refusal|Fate|Tell|Told|Asking|Tone|Paint|Tape|Story|for_end|complaint|mend|vitals|mischief|hear",
 ];
 
 /// Phrases, in any case. CONTRIBUTING.md says what to write instead.
@@ -24,6 +25,7 @@ const PHRASES: &[&str] = &[
     "(it|that|which|what|line|message|payload|input|output|answer) is no (JSON|event|request|reply|record|number|topic|UTF-8|URL|file)",
     "tell of",
     "says of",
+    "near enough|in the midst|by way of|what became of|what is to come",
     "somebody made to hurt|stands still from here|what was asked for|what is to be said",
 ];
 

@@ -173,7 +173,7 @@ pub(crate) fn pretty(bytes: &[u8]) {
     // Replies and requests have other columns.
     let record = Record { content: Content::Other, retain: true, ..record };
     pretty_is_safe(|pretty, line| pretty.record(&record, line));
-    // Fields on their own.
+    // Fields alone.
     if let Ok(fields) = Fields::read(payload) {
         for field in [fields.method, fields.orig, fields.result, fields.alias].into_iter().flatten() {
             is_safe(&internals::shown(&field.text()));
@@ -228,7 +228,7 @@ pub(crate) fn relay(bytes: &[u8]) {
     if relayed.end.is_none() {
         assert_eq!(relayed.acknowledgements, acknowledgements, "every message is acknowledged");
         assert_eq!(relayed.to_library, to_library, "every answer is forwarded");
-        // One with QoS 2 may be a duplicate.
+        // A message with QoS 2 may be a duplicate.
         let handled = relayed.messages.iter().filter(|(_, qos, payload)| *qos < 2 && payload.is_some()).count();
         assert!(overlaps || handled == messages, "every message is handled: {handled} of {messages}");
     }
@@ -261,13 +261,13 @@ fn split_packets(mut stream: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// A variable byte integer, and how many bytes it takes.
+/// Decodes a variable byte integer. Returns it and its size.
 fn length(bytes: &[u8]) -> Option<(usize, usize)> {
     let size = 1 + bytes.iter().take(4).position(|byte| byte & 0x80 == 0)?;
     Some((bytes[..size].iter().rev().fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f)), size))
 }
 
-/// The acknowledgement of a PUBLISH with this body.
+/// Returns the expected acknowledgement of a PUBLISH with this body.
 fn acknowledgement(qos: u8, body: &[u8]) -> Option<Vec<u8>> {
     let topic_len = usize::from(*body.first()?) << 8 | usize::from(*body.get(1)?);
     let after_topic = body.get(2 + topic_len..)?;
@@ -283,7 +283,7 @@ fn message(bytes: &[u8]) -> (Cow<'_, str>, &[u8]) {
     let payload = bytes.get(at + 1..).unwrap_or_default();
     let topic = String::from_utf8_lossy(&bytes[..at]);
     let topic = match topic.strip_prefix('!') {
-        // Random topics are hardly ever those of events.
+        // A random topic is rarely that of an event.
         None => format!("/rtcomm/event/session/failed/a/{topic}").into(),
         Some(_) => topic,
     };

@@ -1,4 +1,4 @@
-//! Real brokers on free ports: mosquitto, and that of `rtcomm demo --serve`.
+//! Real brokers on free ports: mosquitto, and the broker of `rtcomm demo --serve`.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,22 +16,22 @@ pub(crate) enum Broker {
 }
 
 impl Broker {
-    /// mosquitto, open to everybody.
+    /// Starts mosquitto for anonymous clients.
     pub(crate) fn mosquitto() -> Self {
         Self::mosquitto_with("allow_anonymous true\n")
     }
 
-    /// mosquitto with this configuration; the listener is added.
+    /// Starts mosquitto with these settings and a listener.
     pub(crate) fn mosquitto_with(config: &str) -> Self {
         Self::Mosquitto(Mosquitto::start(config))
     }
 
-    /// The broker of `rtcomm demo`, in a world where nothing happens by itself.
+    /// Starts the broker of `rtcomm demo`, with a simulation that publishes nothing by itself.
     pub(crate) fn demo() -> Self {
         Self::demo_with("--interval 1h --seed 1")
     }
 
-    /// The broker of `rtcomm demo` with these flags.
+    /// Starts the broker of `rtcomm demo` with these flags.
     pub(crate) fn demo_with(flags: &str) -> Self {
         let process = rtcomm(&format!("demo --serve --listen 127.0.0.1:0 {flags}")).start();
         process.wait_for_lines(1);
@@ -52,36 +52,36 @@ impl Broker {
         }
     }
 
-    /// Its address with another scheme and name.
+    /// Returns the broker's URL with another scheme and host.
     pub(crate) fn url_as(&self, scheme: &str, host: &str) -> String {
         format!("{scheme}://{host}:{}", self.port())
     }
 
-    /// A browser at this broker.
+    /// Connects a client with MQTT 3.1.
     pub(crate) fn old_client(&self) -> Client {
         Client::connect_3_1(self.port())
     }
 
-    /// Somebody else at this broker.
+    /// Connects another client.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.port())
     }
 }
 
-/// A broker and the MQTT version to speak with it.
+/// A broker, and the MQTT version to use with it.
 pub(crate) struct Setup {
     pub(crate) broker: Broker,
     pub(crate) version: &'static str,
 }
 
 impl Setup {
-    /// A run of `rtcomm` at this broker, in this version.
+    /// Returns a run of `rtcomm` at this broker, in this version.
     pub(crate) fn rtcomm(&self, words: &str) -> Rtcomm {
         rtcomm(words).at(&self.broker).env("RTCOMM_MQTT_VERSION", self.version)
     }
 }
 
-/// Makes four tests of a function: with either broker, in either MQTT version.
+/// Makes four tests of a function: for either broker, in either MQTT version.
 macro_rules! on_every_broker {
     ($test:ident) => {
         mod $test {
@@ -111,10 +111,10 @@ macro_rules! on_every_broker {
 }
 pub(crate) use on_every_broker;
 
-/// The path of a program of the system.
+/// Returns the path of an installed program. Panics if it is not installed.
 pub(crate) fn installed(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian's mosquitto is in a directory that a user's PATH may not have.
+    // Debian installs mosquitto in a directory that a user's PATH may not have.
     let sbin = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from);
     let is_program = |file: &PathBuf| file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 1 != 0);
     std::env::split_paths(&path)
@@ -124,7 +124,7 @@ pub(crate) fn installed(program: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{program} is not installed, and these tests need it: run `make deps-test`"))
 }
 
-/// A file that mosquitto takes for `password_file`, with this user and those that it held before.
+/// Adds a user to a `password_file` of mosquitto, and returns its path.
 pub(crate) fn password_file(dir: &Path, user: &str, password: &str) -> PathBuf {
     let file = dir.join("users");
     let mut passwd = Command::new(installed("mosquitto_passwd"));
@@ -134,7 +134,7 @@ pub(crate) fn password_file(dir: &Path, user: &str, password: &str) -> PathBuf {
     file
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
     listener.local_addr().expect("it is bound").port()

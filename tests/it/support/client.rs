@@ -1,4 +1,4 @@
-//! An ordinary MQTT 3.1.1 client, which shares no code with the program under test.
+//! A plain MQTT 3.1.1 client. It shares no code with the program under test.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,7 +28,7 @@ impl Client {
         Self::connect_as((Ipv4Addr::LOCALHOST, port).into(), "MQTT", 4, Some((user, password)))
     }
 
-    /// Speaks MQTT 3.1, as browsers do: the same packets, announced by another name.
+    /// Connects with MQTT 3.1, as browsers do: only the protocol name and level differ.
     pub(crate) fn connect_3_1(port: u16) -> Self {
         Self::connect_as((Ipv4Addr::LOCALHOST, port).into(), "MQIsdp", 3, None)
     }
@@ -39,7 +39,7 @@ impl Client {
         let stream = TcpStream::connect(broker).expect("the broker accepts connections");
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(TIMEOUT)).expect("a TCP socket");
-        // A clean session, a keep alive of an hour.
+        // A clean session, and a keep-alive interval of an hour.
         let flags = if credentials.is_some() { 0xc2 } else { 2 };
         let mut body = [string(protocol), vec![level, flags], 3600_u16.to_be_bytes().to_vec(), string(&id)].concat();
         if let Some((user, password)) = credentials {
@@ -48,11 +48,11 @@ impl Client {
         let mut client = Self { stream, last_id: 0, received: VecDeque::new() };
         client.send(&Packet::new(CONNECT, body));
         let answer = client.wait_for(CONNACK);
-        assert_eq!(answer.body, [0, 0], "the broker takes an ordinary client");
+        assert_eq!(answer.body, [0, 0], "the broker accepts the client");
         client
     }
 
-    /// Publishes with QoS 1; the broker has it when this returns.
+    /// Publishes with QoS 1, and waits for the PUBACK.
     pub(crate) fn publish(&mut self, topic: &str, payload: impl AsRef<[u8]>) {
         self.send_message(&Message::new(topic, payload));
     }
@@ -74,7 +74,7 @@ impl Client {
         assert!(answer.body[2] <= 2, "the broker grants '{filter}'");
     }
 
-    /// The next message on one of the subscriptions.
+    /// Receives the next message.
     pub(crate) fn next(&mut self) -> Message {
         while self.received.is_empty() {
             let packet = self.read();
@@ -83,7 +83,7 @@ impl Client {
         self.received.pop_front().expect("it is not empty")
     }
 
-    /// The same, however long it takes; `None` once the broker is gone.
+    /// Receives the next message, without a timeout; `None` once the broker has closed the connection.
     pub(crate) fn next_until_closed(&mut self) -> Option<Message> {
         while self.received.is_empty() {
             match self.stream.peek(&mut [0]) {

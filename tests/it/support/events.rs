@@ -1,4 +1,4 @@
-//! Sample events, and an independent decision on which of them a command prints.
+//! Sample events, and a check that a command prints exactly the events that its filters select.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ pub(crate) const ENDPOINTS: [&str; 3] = ["iggy_pop", "mick_jagger", "Danko Jones
 pub(crate) const ACTIONS: [&str; 4] = ["started", "modified", "stopped", "failed"];
 pub(crate) const SESSIONS: [&str; 2] = ["6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10", "b8e3a5c2-91f4-4f0e-9d27-3c6a7e8f9012"];
 
-/// An event as the protocol's sections 2 and 3 have it.
+/// An event of the protocol (sections 2 and 3).
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     pub(crate) category: &'static str,
@@ -28,7 +28,7 @@ impl Sample {
         format!("/rtcomm/event/{category}/{action}/{from}{to}")
     }
 
-    /// A payload with the number of the sample and of the repetition.
+    /// Returns the payload, with the number of the sample and of the round.
     pub(crate) fn payload(&self, number: usize, round: usize) -> String {
         let mut payload =
             json!({ "method": "RTCOMM_EVENT_FIRED", "rtcommVer": "v1.0.0", "number": number, "round": round });
@@ -45,7 +45,8 @@ impl Sample {
     }
 }
 
-/// Every category and action, every endpoint on either side; also one that calls itself.
+/// Returns samples of every category and action, with every endpoint on either side, including sessions of an endpoint with
+/// itself.
 pub(crate) fn samples() -> Vec<Sample> {
     let contexts = [None, Some("XYZ video app"), Some("ABC")];
     let reasons = [None, Some("callee is busy"), Some("Busy line"), Some("no answer")];
@@ -69,11 +70,11 @@ pub(crate) fn samples() -> Vec<Sample> {
     samples
 }
 
-/// What is to be printed of the samples.
-pub(crate) type Wanted = fn(&Sample) -> bool;
+/// Decides whether a filter selects a sample.
+pub(crate) type Predicate = fn(&Sample) -> bool;
 
-/// Filter flags, alone and combined, and what they let pass.
-pub(crate) const FILTERS: [(&str, Wanted); 17] = [
+/// Filter flags, alone and combined, and the samples that they select.
+pub(crate) const FILTERS: [(&str, Predicate); 17] = [
     ("--started", |it| it.action == "started"),
     ("--modified", |it| it.action == "modified"),
     ("--stopped --failed", |it| ["stopped", "failed"].contains(&it.action)),
@@ -103,19 +104,19 @@ pub(crate) const FILTERS: [(&str, Wanted); 17] = [
 
 /// Starts each command, publishes all samples twice, and checks that each command prints its events once.
 ///
-/// That the second round came shows that nothing of the first is still on its way.
-pub(crate) fn check_what_is_printed(setup: &Setup, commands: Vec<(Rtcomm, Wanted)>) {
+/// The second round proves that all events of the first have arrived.
+pub(crate) fn check_what_is_printed(setup: &Setup, commands: Vec<(Rtcomm, Predicate)>) {
     let samples = samples();
-    let running: Vec<_> = commands.into_iter().map(|(command, wanted)| (command.start(), wanted)).collect();
-    let running: Vec<_> = running.into_iter().map(|(process, wanted)| (process.until_ready(), wanted)).collect();
+    let running: Vec<_> = commands.into_iter().map(|(command, selects)| (command.start(), selects)).collect();
+    let running: Vec<_> = running.into_iter().map(|(process, selects)| (process.until_ready(), selects)).collect();
     publish_all(&mut setup.broker.client(), &samples);
-    for (process, wanted) in running {
-        let expected: Vec<usize> = (0..samples.len()).filter(|&n| wanted(&samples[n])).collect();
-        assert!(!expected.is_empty(), "the samples have something for every filter");
+    for (process, selects) in running {
+        let expected: Vec<usize> = (0..samples.len()).filter(|&n| selects(&samples[n])).collect();
+        assert!(!expected.is_empty(), "every filter selects a sample");
         process.wait_for_lines(2 * expected.len());
         let outcome = process.terminate();
         let printed = numbers(&outcome, 1);
-        outcome.check(printed == expected, &format!("of round 1 the numbers {expected:?}, printed were {printed:?}"));
+        outcome.check(printed == expected, &format!("the numbers {expected:?} of round 1, not {printed:?}"));
     }
 }
 
@@ -127,14 +128,14 @@ fn publish_all(client: &mut Client, samples: &[Sample]) {
     }
 }
 
-/// Which samples were printed, from their payloads.
+/// Returns the numbers of the printed samples of a round.
 pub(crate) fn numbers(outcome: &Outcome, round: usize) -> Vec<usize> {
     let lines = outcome.json_lines();
     let payloads = lines.iter().map(|line| &line["payload"]).filter(|payload| payload["round"] == round);
     payloads.filter_map(|payload| payload["number"].as_u64()).filter_map(|it| it.try_into().ok()).collect()
 }
 
-/// An event's payload with these keys beside the method.
+/// Returns an event's payload with these keys and the method.
 pub(crate) fn event(more: &Value) -> String {
     let mut payload = json!({ "method": "RTCOMM_EVENT_FIRED" });
     for (key, value) in more.as_object().expect("an object of keys") {

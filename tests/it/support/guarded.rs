@@ -1,4 +1,4 @@
-//! mosquitto with its dynamic-security plugin, which refuses subscriptions and publications with an error.
+//! Runs mosquitto with its dynamic-security plugin, which reports denied subscriptions and publications.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use super::{Broker, Rtcomm, rtcomm};
 
 const PLUGIN: &str = "mosquitto_dynamic_security.so";
 
-/// The password of everybody whom a test makes.
+/// The password of all users.
 const PASSWORD: &str = "swordfish";
 
 /// A broker that denies everything that is not granted.
@@ -37,7 +37,7 @@ impl Guarded {
         Self { broker, home }
     }
 
-    /// Runs lines of a shell in which `mosquitto_ctrl` reaches this broker, and asks for no password.
+    /// Runs shell lines in which `mosquitto_ctrl` is configured for this broker.
     pub(crate) fn administer(&self, script: &str) {
         let lines: Vec<_> =
             script
@@ -57,29 +57,29 @@ impl Guarded {
         run(&mut shell);
     }
 
-    /// Makes a user who may do this: pairs of mosquitto's names for accesses and topics.
+    /// Creates a user with these grants: pairs of mosquitto's ACL type and a topic.
     pub(crate) fn grant(&self, user: &str, grants: &[(&str, &str)]) {
         let acls = grants.iter().map(|(access, topic)| format!("addRoleACL {user} {access} '{topic}' allow"));
-        let orders = std::iter::once(format!("createRole {user}"))
+        let commands = std::iter::once(format!("createRole {user}"))
             .chain(acls)
             .chain([format!("createClient {user}"), format!("addClientRole {user} {user}")]);
-        let script: Vec<_> = orders.map(|order| format!("mosquitto_ctrl dynsec {order}\n")).collect();
+        let script: Vec<_> = commands.map(|command| format!("mosquitto_ctrl dynsec {command}\n")).collect();
         self.administer(&script.concat());
     }
 
-    /// A run of `rtcomm` by this user, in this MQTT version.
+    /// Creates a run of `rtcomm` as this user, with this MQTT version.
     pub(crate) fn rtcomm(&self, user: &str, version: &str, words: &str) -> Rtcomm {
         let run = rtcomm(words).at(&self.broker).env("RTCOMM_MQTT_VERSION", version);
         run.env("RTCOMM_USERNAME", user).env("RTCOMM_PASSWORD", PASSWORD)
     }
 
-    /// This user at the broker, who is no `rtcomm`.
+    /// Connects a plain client as this user.
     pub(crate) fn client(&self, user: &str) -> super::client::Client {
         super::client::Client::connect_with_password(self.broker.port(), user, PASSWORD)
     }
 }
 
-/// The path of the plugin.
+/// Returns the path of the plugin.
 fn plugin() -> PathBuf {
     let folders = ["/usr/lib", "/usr/local/lib", "/usr/lib64"].map(PathBuf::from);
     let below =
@@ -90,8 +90,11 @@ fn plugin() -> PathBuf {
 
 fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().expect("it can be started");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    let output_text = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&output_text);
     // mosquitto_ctrl exits with 0 even if the broker refuses the command.
-    assert!(output.status.success() && !said.contains("Error") && !said.contains("error"), "{command:?}: {said}");
+    assert!(
+        output.status.success() && !output_text.contains("Error") && !output_text.contains("error"),
+        "{command:?}: {output_text}"
+    );
 }

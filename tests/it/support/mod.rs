@@ -28,13 +28,13 @@ pub(crate) mod web;
 
 pub(crate) use broker::{Broker, Setup, on_every_broker};
 
-/// How long to wait for what must happen. Only a broken program makes a test wait so long.
+/// How long to wait for an expected event. Only a broken program makes a test wait so long.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often to poll for changes without a notification.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A run of `rtcomm` that is to be: `words` are split at white space; [`Rtcomm::arg`] takes what holds some.
+/// Creates a run of `rtcomm`. `words` are split at whitespace; use [`Rtcomm::arg`] for an argument that contains some.
 pub(crate) fn rtcomm(words: &str) -> Rtcomm {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtcomm"));
     command
@@ -48,7 +48,7 @@ pub(crate) fn rtcomm(words: &str) -> Rtcomm {
     Rtcomm { command, stdin: Vec::new() }
 }
 
-/// A line of a shell that has `rtcomm` in its PATH, run as [`rtcomm`] is.
+/// Creates a run of a shell line that has `rtcomm` in its PATH.
 pub(crate) fn shell(line: &str) -> Rtcomm {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_rtcomm"));
     let path = format!("{}:/usr/bin:/bin", program.parent().expect("it is in a directory").display());
@@ -60,7 +60,7 @@ pub(crate) fn shell(line: &str) -> Rtcomm {
     run
 }
 
-/// A line of a shell on a terminal of this many columns and 24 rows. Both streams are on standard output.
+/// Creates a run of a shell line on a terminal with this many columns and 24 rows. Both streams are on standard output.
 pub(crate) fn terminal(columns: usize, line: &str) -> Rtcomm {
     shell(r#"script -qefc "stty rows 24 columns $WIDTH; $INSIDE" /dev/null"#)
         .env("WIDTH", columns.to_string())
@@ -68,7 +68,7 @@ pub(crate) fn terminal(columns: usize, line: &str) -> Rtcomm {
         .env("TERM", "xterm")
 }
 
-/// A run of `rtcomm` that is to be.
+/// A command that has not started yet.
 pub(crate) struct Rtcomm {
     pub(crate) command: Command,
     stdin: Vec<u8>,
@@ -89,20 +89,20 @@ impl Rtcomm {
         self.env("RTCOMM_BROKER", broker.url())
     }
 
-    /// What it is to find on standard input.
+    /// Sets the content of standard input.
     pub(crate) fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
         bytes.as_ref().clone_into(&mut self.stdin);
         self
     }
 
-    /// Starts it, and reads all that it prints.
+    /// Starts the command, and collects its output.
     pub(crate) fn start(self) -> Process {
         let (mut process, stdout) = self.start_unread();
         process.stdout = Stream::read(stdout);
         process
     }
 
-    /// Starts it with a standard output that only the caller reads.
+    /// Starts the command. Only the caller reads its standard output.
     pub(crate) fn start_unread(mut self) -> (Process, ChildStdout) {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut self.command);
@@ -115,7 +115,7 @@ impl Rtcomm {
         (process, stdout)
     }
 
-    /// Starts it with its standard input open, and reads all that it prints.
+    /// Starts the command with standard input open, and collects its output.
     pub(crate) fn start_fed(mut self) -> (Process, ChildStdin) {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut self.command);
@@ -124,24 +124,24 @@ impl Rtcomm {
         (process, stdin)
     }
 
-    /// Starts it with this file for its standard output.
+    /// Starts the command with this file as standard output.
     pub(crate) fn start_onto(mut self, stdout: std::fs::File) -> Process {
         self.command.stdin(Stdio::null()).stdout(stdout);
         Process::start(&mut self.command)
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     pub(crate) fn run(self) -> Outcome {
         self.start().end()
     }
 }
 
-/// Whether a line says that every subscription is granted.
+/// Returns whether a line reports that the subscription is granted.
 pub(crate) fn is_ready(line: &str) -> bool {
     line.starts_with("rtcomm: ready at ")
 }
 
-/// A process at work. It is killed when this is dropped.
+/// A running process. It is killed when dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
     command: String,
@@ -158,7 +158,7 @@ impl Process {
         Self { child, command: shown, stdout: Stream::none(), stderr }
     }
 
-    /// Waits until the command said that every subscription stands.
+    /// Waits until the command has reported that the subscription is granted.
     pub(crate) fn until_ready(self) -> Self {
         self.wait_for_stderr("rtcomm: ready", |text| text.lines().any(is_ready));
         self
@@ -183,16 +183,16 @@ impl Process {
     }
 
     fn wait_for(&self, stream: &Stream, what: &str, holds: impl Fn(&str) -> bool) {
-        let came = stream.wait_until(|bytes| holds(&String::from_utf8_lossy(bytes)));
-        assert!(came, "waited in vain for {what}\n{}", self.so_far("still running, or just ended"));
+        let is_met = stream.wait_until(|bytes| holds(&String::from_utf8_lossy(bytes)));
+        assert!(is_met, "waited in vain for {what}\n{}", self.so_far("still running, or just ended"));
     }
 
-    /// Whether this many complete lines are on standard output.
+    /// Returns whether this many complete lines are on standard output.
     pub(crate) fn has_lines(&self, count: usize) -> bool {
         self.stdout.text().matches('\n').count() >= count
     }
 
-    /// Whether its streams are closed, as they are once it has ended.
+    /// Returns whether the output streams are closed, as they are after the end.
     pub(crate) fn has_ended(&self) -> bool {
         self.stdout.lock().is_over && self.stderr.lock().is_over
     }
@@ -201,7 +201,7 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("our own child can be signalled");
     }
 
-    /// Has it end by itself.
+    /// Waits until the process ends by itself.
     pub(crate) fn end(mut self) -> Outcome {
         let deadline = Instant::now() + TIMEOUT;
         let status = loop {
@@ -217,26 +217,26 @@ impl Process {
         Outcome { command: self.command.clone(), status, stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 
-    /// Ends it as a service manager does.
+    /// Ends the process with SIGTERM, as a service manager does.
     pub(crate) fn terminate(self) -> Outcome {
         self.signal(Signal::TERM);
         self.end().has_status(143)
     }
 
     pub(crate) fn so_far(&self, status: &str) -> String {
-        story(&self.command, status, &self.stdout.text(), &self.stderr.text())
+        report(&self.command, status, &self.stdout.text(), &self.stderr.text())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Ignore errors: it may have ended.
+        // Ignore errors: the process may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What a process printed, as it comes.
+/// The output of a process, collected while it runs.
 pub(crate) struct Stream(Arc<(Mutex<Printed>, Condvar)>);
 
 #[derive(Default)]
@@ -275,10 +275,10 @@ impl Stream {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it comes to hold, before the stream's end or the end of our patience.
+    /// Waits until `holds` is true for the output, the stream ends, or [`TIMEOUT`] passes. Returns whether it is true.
     pub(crate) fn wait_until(&self, holds: impl Fn(&[u8]) -> bool) -> bool {
-        let goes_on = |printed: &mut Printed| !printed.is_over && !holds(&printed.bytes);
-        let waited = self.0.1.wait_timeout_while(self.lock(), TIMEOUT, goes_on);
+        let is_waiting = |printed: &mut Printed| !printed.is_over && !holds(&printed.bytes);
+        let waited = self.0.1.wait_timeout_while(self.lock(), TIMEOUT, is_waiting);
         let printed = waited.unwrap_or_else(PoisonError::into_inner).0;
         holds(&printed.bytes)
     }
@@ -293,7 +293,7 @@ impl Stream {
     }
 }
 
-/// How a process ended, and what it printed.
+/// The exit status and the output of a process.
 pub(crate) struct Outcome {
     command: String,
     status: ExitStatus,
@@ -302,16 +302,16 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Fails with everything that is known where `holds` is false.
+    /// Fails with a full report unless `holds` is true.
     #[track_caller]
     pub(crate) fn check(&self, holds: bool, what: &str) {
         assert!(holds, "{}", self.explain(what));
     }
 
-    /// What was expected, and everything that is known instead.
+    /// Returns a full report, beginning with what was expected.
     pub(crate) fn explain(&self, expected: &str) -> String {
-        let story = story(&self.command, &self.status.to_string(), &self.stdout, &self.stderr);
-        format!("expected: {expected}\n{story}")
+        let report = report(&self.command, &self.status.to_string(), &self.stdout, &self.stderr);
+        format!("expected: {expected}\n{report}")
     }
 
     #[track_caller]
@@ -320,12 +320,12 @@ impl Outcome {
         self
     }
 
-    /// The exit status; `None` if a signal ended it.
+    /// Returns the exit status; `None` if a signal ended it.
     pub(crate) fn status_code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// Whether the system wrote its memory to a file.
+    /// Returns whether the process dumped core.
     pub(crate) fn has_dumped_core(&self) -> bool {
         self.status.core_dumped()
     }
@@ -348,7 +348,7 @@ impl Outcome {
         self
     }
 
-    /// Each line of standard output as JSON.
+    /// Parses each line of standard output as JSON.
     #[track_caller]
     pub(crate) fn json_lines(&self) -> Vec<Value> {
         let parsed: Result<Vec<_>, _> = self.stdout.lines().map(serde_json::from_str).collect();
@@ -357,15 +357,15 @@ impl Outcome {
     }
 }
 
-fn story(command: &str, status: &str, stdout: &str, stderr: &str) -> String {
+fn report(command: &str, status: &str, stdout: &str, stderr: &str) -> String {
     let (stdout, stderr) = (shorten(stdout), shorten(stderr));
     format!("command: {command}\nstatus: {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---")
 }
 
-/// How many characters of a stream are shown at its beginning and at its end.
+/// How many characters of a stream are shown from its start and from its end.
 const SHOWN: usize = 3_000;
 
-/// Leaves out the middle of a long text.
+/// Omits the middle of a long text.
 fn shorten(text: &str) -> String {
     let count = text.chars().count();
     if count <= 2 * SHOWN {
@@ -376,7 +376,7 @@ fn shorten(text: &str) -> String {
     format!("{head}\n[{} characters]\n{tail}", count - 2 * SHOWN)
 }
 
-/// The command as one could type it, near enough.
+/// Returns the command roughly as a user would type it.
 fn show(command: &Command) -> String {
     let mut shown = String::new();
     for (name, value) in command.get_envs().filter(|(name, _)| name.to_string_lossy().starts_with("RTCOMM_")) {

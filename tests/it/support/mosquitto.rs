@@ -9,24 +9,24 @@ use tempfile::TempDir;
 use super::Process;
 use super::broker::{free_port, installed};
 
-/// Number of attempts with another port, if the chosen one is taken meanwhile.
+/// How many ports are tried if the chosen one is taken meanwhile.
 const TRIES: usize = 20;
 
 pub(crate) struct Mosquitto {
     port: u16,
-    /// The program and arguments that start it in another namespace, if any.
+    /// The program and arguments that start mosquitto in a namespace, if any.
     within: Vec<String>,
     dir: TempDir,
     process: Option<Process>,
 }
 
 impl Mosquitto {
-    /// With a listener on loopback and these lines in its configuration.
+    /// Starts mosquitto with a listener on loopback and these settings.
     pub(crate) fn start(settings: &str) -> Self {
         Self::start_within(&[], "127.0.0.1", settings)
     }
 
-    /// By way of another program, listening at an address that is known there.
+    /// Starts mosquitto through another program, such as ip(8), with a listener at this address.
     pub(crate) fn start_within(within: &[&str], address: &str, settings: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let within = within.iter().map(ToString::to_string).collect();
@@ -36,14 +36,14 @@ impl Mosquitto {
             broker.configure(address, settings);
             match broker.run() {
                 Ok(()) => return broker,
-                Err(story) => assert!(story.contains("in use"), "mosquitto does not start\n{story}"),
+                Err(report) => assert!(report.contains("in use"), "mosquitto does not start\n{report}"),
             }
         }
         panic!("no free port for mosquitto in {TRIES} tries");
     }
 
     fn configure(&self, address: &str, settings: &str) {
-        // Without `user`, it would give up the right to read its own files if root runs the tests.
+        // Without `user`, mosquitto gives up root's permissions, and cannot read its files if root runs the tests.
         let mut config = format!(
             "listener {} {address}\nuser root\nlog_dest stderr\nlog_type error\nlog_type warning\nlog_type notice\n\
              log_type information\npersistence_location {}/\n{settings}",
@@ -51,7 +51,7 @@ impl Mosquitto {
             self.dir.path().display()
         );
         if settings.contains("protocol websockets") {
-            // mosquitto 2.0.11 does not start unless one listener has no such setting.
+            // mosquitto 2.0.11 starts only if one listener uses plain MQTT.
             config = format!("{config}listener {} {address}\n", free_port());
         }
         std::fs::write(self.dir.path().join("mosquitto.conf"), config).expect("the configuration can be written");
@@ -71,26 +71,26 @@ impl Mosquitto {
         command.arg("-c").arg(file).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         let process = Process::start(&mut command);
         let runs = process.stderr.wait_until(|bytes| String::from_utf8_lossy(bytes).contains(" running"));
-        let story = process.so_far("started");
+        let report = process.so_far("started");
         self.process = Some(process);
-        if runs { Ok(()) } else { Err(story) }
+        if runs { Ok(()) } else { Err(report) }
     }
 
-    /// Stops it, and waits until it is gone.
+    /// Sends the signal, and waits until mosquitto has ended.
     pub(crate) fn stop(&mut self, signal: Signal) {
         let process = self.process.take().expect("it runs");
         process.signal(signal);
         process.end();
     }
 
-    /// Restarts it on the same port.
+    /// Restarts mosquitto on the same port.
     pub(crate) fn start_again(&mut self) {
-        if let Err(story) = self.run() {
-            panic!("mosquitto does not start again\n{story}");
+        if let Err(report) = self.run() {
+            panic!("mosquitto does not start again\n{report}");
         }
     }
 
-    /// What it has logged since it was started.
+    /// Returns the log since the last start.
     pub(crate) fn log(&self) -> String {
         self.process.as_ref().expect("it runs").stderr.text()
     }

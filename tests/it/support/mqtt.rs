@@ -1,6 +1,6 @@
-//! MQTT 3.1.1 and 5 packets, written from the two standards. The program under test does not use this codec.
+//! Encodes and decodes MQTT 3.1.1 and 5 packets. The program under test does not use this codec.
 //!
-//! Depends on `std` alone, so that benches can include this file.
+//! It depends only on `std`, so that benches can include this file.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -51,7 +51,7 @@ pub(crate) mod property {
     pub(crate) const SHARED_AVAILABLE: u8 = 0x2a;
 }
 
-/// A version of the protocol, shown as `--mqtt-version` takes it.
+/// A version of MQTT. Displayed as `--mqtt-version` expects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     V3_1_1,
@@ -71,7 +71,7 @@ impl fmt::Display for Version {
 
 pub(crate) type PacketId = [u8; 2];
 
-/// One packet: the first byte, and what follows the Remaining Length.
+/// A packet: the first byte, and everything after the Remaining Length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Packet {
     pub(crate) first: u8,
@@ -83,7 +83,7 @@ impl Packet {
         Self { first, body: body.into() }
     }
 
-    /// A CONNACK; `code` is a reason code of MQTT 5 or a return code of MQTT 3.1.1.
+    /// Creates a CONNACK. `code` is a reason code of MQTT 5 or a return code of MQTT 3.1.1.
     pub(crate) fn connack(version: Version, session_present: bool, code: u8, properties: &Properties) -> Self {
         Self::new(CONNACK, [&[u8::from(session_present), code][..], &properties.encode(version)].concat())
     }
@@ -92,13 +92,13 @@ impl Packet {
         Self::new(SUBACK, [&id[..], &properties.encode(version), codes].concat())
     }
 
-    /// A PUBACK; MQTT 3.1.1 has no reason codes.
+    /// Creates a PUBACK. MQTT 3.1.1 has no reason codes.
     pub(crate) fn puback(version: Version, id: PacketId, reason: u8) -> Self {
         let reason = if version == Version::V5 && reason != 0 { &[reason][..] } else { &[] };
         Self::new(PUBACK, [&id[..], reason].concat())
     }
 
-    /// A DISCONNECT of MQTT 5.
+    /// Creates a DISCONNECT of MQTT 5.
     pub(crate) fn disconnect(reason: u8, properties: &Properties) -> Self {
         Self::new(DISCONNECT, [&[reason][..], &properties.encode(Version::V5)].concat())
     }
@@ -107,7 +107,7 @@ impl Packet {
         self.first & 0xf0
     }
 
-    /// The packet identifier of a SUBSCRIBE or of an acknowledgement.
+    /// Returns the packet identifier of a SUBSCRIBE or of an acknowledgement.
     pub(crate) fn id(&self) -> PacketId {
         [self.body[0], self.body[1]]
     }
@@ -135,7 +135,7 @@ impl Packet {
     }
 }
 
-/// The lengths of the fixed header and of the whole packet that `bytes` begin with; `None` if the header is not complete.
+/// Returns the lengths of the fixed header and of the packet at the start of `bytes`; `None` if the header is incomplete.
 pub(crate) fn packet_lengths(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let (mut remaining, mut bits) = (0, 0);
     for (at, byte) in bytes.iter().enumerate().skip(1) {
@@ -151,7 +151,7 @@ pub(crate) fn packet_lengths(bytes: &[u8]) -> io::Result<Option<(usize, usize)>>
     Ok(None)
 }
 
-/// The properties of an MQTT 5 packet, encoded but without their length.
+/// The properties of an MQTT 5 packet, encoded without their length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Properties(Vec<u8>);
 
@@ -189,7 +189,7 @@ impl Properties {
         self
     }
 
-    /// With their length in front in MQTT 5, nothing in MQTT 3.1.1.
+    /// Encodes the properties with their length in MQTT 5; returns no bytes in MQTT 3.1.1.
     pub(crate) fn encode(&self, version: Version) -> Vec<u8> {
         match version {
             Version::V3_1_1 => Vec::new(),
@@ -197,10 +197,10 @@ impl Properties {
         }
     }
 
-    /// The value of a property that is a number.
-    pub(crate) fn number(&self, wanted: u8) -> Option<u32> {
-        let (_, value) = self.entries().find(|(id, _)| *id == wanted)?;
-        Some(if wanted == property::SUBSCRIPTION_ID {
+    /// Returns the value of a numeric property.
+    pub(crate) fn number(&self, searched: u8) -> Option<u32> {
+        let (_, value) = self.entries().find(|(id, _)| *id == searched)?;
+        Some(if searched == property::SUBSCRIPTION_ID {
             u32::try_from(Reader(value).varint()).expect("28 bits")
         } else {
             value.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
@@ -243,7 +243,7 @@ pub(crate) struct Connect {
 }
 
 impl Connect {
-    /// Panics unless the packet is well-formed and has no will: the program under test sends none.
+    /// Decodes a CONNECT. Panics unless it is well-formed and has no will: the program under test sends none.
     pub(crate) fn parse(packet: &Packet) -> Self {
         assert_eq!(packet.first, CONNECT, "a CONNECT");
         let mut reader = Reader(&packet.body);
@@ -267,7 +267,7 @@ impl Connect {
 pub(crate) struct Filter {
     pub(crate) text: String,
     pub(crate) qos: u8,
-    /// The Subscription Identifier that its SUBSCRIBE carries.
+    /// The Subscription Identifier of its SUBSCRIBE.
     pub(crate) identifier: Option<u32>,
 }
 
@@ -279,7 +279,7 @@ pub(crate) struct Subscribe {
 }
 
 impl Subscribe {
-    /// Panics unless the packet is well-formed.
+    /// Decodes a SUBSCRIBE. Panics unless it is well-formed.
     pub(crate) fn parse(version: Version, packet: &Packet) -> Self {
         assert_eq!(packet.first, SUBSCRIBE | 2, "a SUBSCRIBE");
         let mut reader = Reader(&packet.body);
@@ -295,7 +295,7 @@ impl Subscribe {
 }
 
 impl Filter {
-    /// Whether a topic matches; shared subscriptions match what the filter behind the group's name matches.
+    /// Returns whether a topic matches. Of a shared subscription, only the part after the group is compared.
     pub(crate) fn matches(&self, topic: &str) -> bool {
         let filter = self.text.strip_prefix("$share/").and_then(|rest| Some(rest.split_once('/')?.1));
         let mut levels = topic.split('/');
@@ -321,7 +321,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// With QoS 1, not retained.
+    /// Creates a message with QoS 1 that is not retained.
     pub(crate) fn new(topic: &str, payload: impl AsRef<[u8]>) -> Self {
         Self { topic: topic.to_owned(), payload: payload.as_ref().to_vec(), qos: 1, retain: false }
     }
@@ -334,19 +334,19 @@ impl Message {
         Self { qos, ..self }
     }
 
-    /// Its PUBLISH in MQTT 3.1.1.
+    /// Encodes the message as a PUBLISH of MQTT 3.1.1.
     pub(crate) fn packet(&self, id: PacketId) -> Packet {
         self.encode(Version::V3_1_1, id, &Properties::none())
     }
 
-    /// Its PUBLISH; `id` counts only above QoS 0.
+    /// Encodes the message as a PUBLISH. `id` is not used with QoS 0.
     pub(crate) fn encode(&self, version: Version, id: PacketId, properties: &Properties) -> Packet {
         let id = if self.qos > 0 { &id[..] } else { &[] };
         let body = [&string(&self.topic)[..], id, &properties.encode(version), &self.payload].concat();
         Packet::new(PUBLISH | self.qos << 1 | u8::from(self.retain), body)
     }
 
-    /// Reads a PUBLISH, and the identifier that acknowledges it.
+    /// Decodes a PUBLISH. Returns the message and its packet identifier.
     pub(crate) fn parse(version: Version, packet: &Packet) -> (Self, Option<PacketId>) {
         let qos = packet.first >> 1 & 3;
         let mut reader = Reader(&packet.body);
@@ -356,23 +356,23 @@ impl Message {
         (Self { topic, payload: reader.0.to_vec(), qos, retain: packet.first & 1 == 1 }, id)
     }
 
-    /// Reads a PUBLISH of MQTT 3.1.1.
+    /// Decodes a PUBLISH of MQTT 3.1.1.
     pub(crate) fn of(packet: &Packet) -> (Self, Option<PacketId>) {
         Self::parse(Version::V3_1_1, packet)
     }
 }
 
-/// A UTF-8 string as MQTT encodes it.
+/// Encodes a UTF-8 string.
 pub(crate) fn string(text: &str) -> Vec<u8> {
     binary(text.as_bytes())
 }
 
-/// Binary data as MQTT encodes it: two bytes of length in front.
+/// Encodes binary data: two bytes of length, then the data.
 pub(crate) fn binary(bytes: &[u8]) -> Vec<u8> {
     [&u16::try_from(bytes.len()).expect("at most 65535 bytes").to_be_bytes()[..], bytes].concat()
 }
 
-/// A Variable Byte Integer.
+/// Encodes a Variable Byte Integer.
 pub(crate) fn encode_varint(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -386,7 +386,7 @@ pub(crate) fn encode_varint(mut number: usize) -> Vec<u8> {
     }
 }
 
-/// Takes fields off the front; panics if they are not all there.
+/// Reads fields from the front. Panics if a field is incomplete.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -1,6 +1,6 @@
-//! Scripted peers: brokers with one fault, and servers that are not brokers.
+//! Scripted peers: brokers with a fault, and servers that are not brokers.
 //!
-//! A script is a function over a [`Connection`]; [`Script`] is a table of answers for common cases. Every packet is recorded
+//! A script is a function of a [`Connection`]. [`Script`] is a table of answers for common cases. Every packet is recorded
 //! with its connection and time. If a script fails, its connection is closed.
 
 use std::io::{self, BufReader, Write as _};
@@ -19,27 +19,27 @@ use super::mqtt::{
 };
 use super::{POLL_INTERVAL, TIMEOUT};
 
-/// The longest silence of a client that a peer waits out.
+/// How long a client may send nothing.
 const READ_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// How a peer answers a CONNECT of MQTT 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ToVersion5 {
-    /// As one of MQTT 3.1.1.
+    /// Accept it like one of MQTT 3.1.1.
     Accept,
-    /// With the CONNACK that MQTT 5 has for it: 0x84, unsupported protocol version.
+    /// Refuse it with reason code 0x84, unsupported protocol version.
     ReasonCode,
-    /// With the CONNACK of MQTT 3.1.1: 1, unacceptable protocol version.
+    /// Refuse it with the CONNACK of MQTT 3.1.1 and return code 1, unacceptable protocol version.
     ReturnCode,
-    /// Closes the connection.
+    /// Close the connection.
     Close,
-    /// Resets the connection.
+    /// Reset the connection.
     Reset,
-    /// Never.
+    /// Do not answer.
     Silence,
 }
 
-/// The messages that a publisher is sent after its PUBACK.
+/// Returns the messages to send after the PUBACK of a publication.
 pub(crate) type OnPublish = Arc<dyn Fn(&Message) -> Vec<Message> + Send + Sync>;
 
 /// The answers of a peer.
@@ -48,16 +48,16 @@ pub(crate) struct Script {
     pub(crate) to_version_5: ToVersion5,
     /// The properties of a CONNACK of MQTT 5.
     pub(crate) connack: Properties,
-    /// The return code of every filter; without it, the QoS that was requested.
+    /// The return code for every filter. If `None`, the requested QoS is granted.
     pub(crate) granted: Option<u8>,
-    /// What each new subscriber is sent, whatever its filters.
+    /// The messages that each new subscriber receives, whatever its filters.
     pub(crate) to_subscriber: Vec<Message>,
-    /// Without it the connection is closed instead of an acknowledgement.
+    /// If `None`, a publication closes the connection without an acknowledgement.
     pub(crate) on_publish: Option<OnPublish>,
 }
 
 impl Default for Script {
-    /// A broker without limits and without subscribers of its own.
+    /// Returns the script of a broker without limits and without other clients.
     fn default() -> Self {
         Self {
             to_version_5: ToVersion5::Accept,
@@ -74,7 +74,7 @@ impl Script {
         Self { connack: properties, ..Self::default() }
     }
 
-    /// Sends these to each publisher.
+    /// Sends the messages that `reply` returns for each publication.
     pub(crate) fn replying(self, reply: impl Fn(&Message) -> Vec<Message> + Send + Sync + 'static) -> Self {
         Self { on_publish: Some(Arc::new(reply)), ..self }
     }
@@ -83,7 +83,7 @@ impl Script {
 /// A packet that a client sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
-    /// The number of the connection, from 0.
+    /// The connection's number (zero-based).
     pub(crate) connection: usize,
     pub(crate) version: Version,
     pub(crate) at: Instant,
@@ -93,20 +93,20 @@ pub(crate) struct Received {
 #[derive(Default)]
 struct Log {
     received: Vec<Received>,
-    /// When each connection was accepted, also those on which nothing was sent.
+    /// When each connection was accepted, including those on which nothing was sent.
     opened: Vec<Instant>,
     used: usize,
     closed: usize,
     has_panicked: bool,
 }
 
-/// One client's connection, seen from the peer.
+/// A client's connection, at the peer.
 pub(crate) struct Connection {
-    /// From 0, among those on which something was sent.
+    /// The connection's number (zero-based). Connections on which nothing was sent do not count.
     pub(crate) number: usize,
-    /// That of the client's CONNECT.
+    /// The version of the client's CONNECT.
     pub(crate) version: Version,
-    /// What the client subscribed to.
+    /// The filters that the client has subscribed to.
     pub(crate) filters: Vec<Filter>,
     stream: TcpStream,
     reader: BufReader<TcpStream>,
@@ -119,7 +119,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
         if waits && stream.peek(&mut [0])? == 0 {
-            return Err(over());
+            return Err(end_of_script());
         }
         let number = {
             let mut log = lock(&log);
@@ -142,7 +142,7 @@ impl Connection {
         Ok(packet)
     }
 
-    /// Reads until a packet of this kind comes; answers only PINGREQ until then.
+    /// Reads packets until one of this kind arrives. Answers only PINGREQ meanwhile.
     pub(crate) fn wait_for(&mut self, kind: u8) -> io::Result<Packet> {
         loop {
             let packet = self.read()?;
@@ -155,19 +155,19 @@ impl Connection {
         }
     }
 
-    /// Reads CONNECT and accepts it.
+    /// Reads the CONNECT and accepts it.
     pub(crate) fn accept(&mut self) -> io::Result<Connect> {
         self.accept_with(false, &Properties::none())
     }
 
-    /// Reads CONNECT and accepts it with these properties, if it is of MQTT 5.
+    /// Reads the CONNECT and accepts it. The properties are only used with MQTT 5.
     pub(crate) fn accept_with(&mut self, session_present: bool, properties: &Properties) -> io::Result<Connect> {
         let connect = self.wait_for(CONNECT)?;
         self.send(&Packet::connack(self.version, session_present, 0, properties))?;
         Ok(Connect::parse(&connect))
     }
 
-    /// Reads SUBSCRIBE and grants what it requests.
+    /// Reads the SUBSCRIBE and grants it.
     pub(crate) fn grant(&mut self) -> io::Result<Subscribe> {
         let packet = self.wait_for(SUBSCRIBE)?;
         let subscribe = Subscribe::parse(self.version, &packet);
@@ -181,23 +181,23 @@ impl Connection {
         self.send(&Packet::suback(self.version, subscribe.id, &codes, &Properties::none()))
     }
 
-    /// Accepts the client and its first SUBSCRIBE.
+    /// Accepts the client, and grants its first SUBSCRIBE.
     pub(crate) fn accept_and_grant(&mut self) -> io::Result<()> {
         self.accept()?;
         self.grant().map(drop)
     }
 
-    /// Answers everything as a broker without limits does, until the client has closed.
+    /// Answers all packets like a broker without limits, until the client closes the connection.
     pub(crate) fn serve(&mut self) -> io::Result<()> {
         self.follow(&Script::default())
     }
 
-    /// Answers everything as the script says, until the client has closed.
+    /// Answers all packets by the script, until the client closes the connection.
     pub(crate) fn follow(&mut self, script: &Script) -> io::Result<()> {
         loop {
             let packet = self.read()?;
             match self.answer(&packet, script) {
-                // The client has closed. What it sent before is still recorded.
+                // The client has closed the connection. Record what it sent before.
                 Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
                     return self.read_to_end();
                 }
@@ -206,7 +206,7 @@ impl Connection {
         }
     }
 
-    /// Answers one packet as the script says.
+    /// Answers one packet by the script.
     pub(crate) fn answer(&mut self, packet: &Packet, script: &Script) -> io::Result<()> {
         match packet.kind() {
             CONNECT if self.version == Version::V5 && script.to_version_5 != ToVersion5::Accept => {
@@ -217,7 +217,7 @@ impl Connection {
                     ToVersion5::Silence => return self.read_to_end(),
                     ToVersion5::Close | ToVersion5::Accept => {}
                 }
-                Err(over())
+                Err(end_of_script())
             }
             CONNECT => self.send(&Packet::connack(self.version, false, 0, &script.connack)),
             SUBSCRIBE => {
@@ -227,7 +227,7 @@ impl Connection {
             }
             PUBLISH => {
                 let (message, id) = Message::parse(self.version, packet);
-                let reply = script.on_publish.as_ref().ok_or_else(over)?;
+                let reply = script.on_publish.as_ref().ok_or_else(end_of_script)?;
                 if let Some(id) = id {
                     let kind = if message.qos == 2 { PUBREC } else { PUBACK };
                     self.send(&Packet::new(kind, id))?;
@@ -240,12 +240,12 @@ impl Connection {
         }
     }
 
-    /// Reads and records until the client has closed, and answers nothing.
+    /// Reads and records packets without answering, until the client closes the connection.
     pub(crate) fn read_to_end(&mut self) -> io::Result<()> {
         loop {
             match self.read() {
                 Ok(_) => {}
-                // Not MQTT.
+                // The client does not speak MQTT.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     return io::copy(&mut self.reader, &mut io::sink()).map(drop);
                 }
@@ -260,7 +260,7 @@ impl Connection {
         self.send(&message.encode(self.version, id, &Properties::none()))
     }
 
-    /// Sends one copy for each filter that matches, as MQTT 5 allows, with the filter's identifier.
+    /// Sends a copy for each matching filter, with the filter's identifier, as MQTT 5 allows.
     pub(crate) fn deliver(&mut self, message: &Message) -> io::Result<()> {
         let matching: Vec<Filter> = self.filters.iter().filter(|it| it.matches(&message.topic)).cloned().collect();
         for Filter { identifier, .. } in matching {
@@ -286,58 +286,58 @@ impl Connection {
         (&self.stream).write_all(bytes)
     }
 
-    /// The socket, for another thread to write to.
+    /// Returns a handle of the socket, for writing from another thread.
     pub(crate) fn writer(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()
     }
 
-    /// Makes the close of the socket a reset, which discards what the client has not read.
+    /// Makes closing the socket a reset, which discards what the client has not read.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         Ok(set_socket_linger(&self.stream, Some(Duration::ZERO))?)
     }
 }
 
-/// The version of a CONNECT, which may be another protocol's first bytes.
+/// Returns the version of a CONNECT. It may also be the first bytes of another protocol.
 fn version_of(connect: &Packet) -> Version {
     if connect.body.get(6) == Some(&5) { Version::V5 } else { Version::V3_1_1 }
 }
 
-/// The error of a script that has done all it had to.
-pub(crate) fn over() -> io::Error {
-    io::Error::other("the script is over")
+/// Returns the error that ends a script.
+pub(crate) fn end_of_script() -> io::Error {
+    io::Error::other("end of the script")
 }
 
-/// A client that waits for the CONNACK of a broker that is late.
+/// Controls the CONNACK of [`Peer::late`].
 pub(crate) struct Gate {
     open: Sender<()>,
     closed: Receiver<()>,
 }
 
 impl Gate {
-    /// Has the client that waits accepted.
+    /// Lets the peer send the CONNACK.
     pub(crate) fn open(&self) {
         self.open.send(()).expect("the peer stays");
     }
 
-    /// Waits until the client is gone, and all that it had sent was read.
+    /// Waits until the client has closed the connection, and everything that it sent was read.
     pub(crate) fn wait_for_end(&self) {
         self.closed.recv_timeout(TIMEOUT).expect("the client goes");
     }
 }
 
-/// A peer that listens on a port of its own.
+/// A peer that listens on its own port.
 pub(crate) struct Peer {
     address: SocketAddr,
     log: Arc<Mutex<Log>>,
 }
 
 impl Peer {
-    /// Runs the script on each connection, in a thread of its own.
+    /// Starts a peer that runs the script on each connection, in a separate thread.
     pub(crate) fn start(script: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), script)
     }
 
-    /// The same at an address of this machine.
+    /// Starts a peer at this address.
     pub(crate) fn start_at(
         address: SocketAddr,
         script: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
@@ -346,7 +346,7 @@ impl Peer {
         Self::start_on(listener, script)
     }
 
-    /// The same on a listener that was prepared.
+    /// Starts a peer on this listener.
     pub(crate) fn start_on(
         listener: TcpListener,
         script: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
@@ -354,7 +354,8 @@ impl Peer {
         Self::listen(listener, true, script)
     }
 
-    /// Runs the script on each connection; `waits` for the client's first byte, and ignores clients that send none.
+    /// Runs the script on each connection. With `waits`, it waits for the client's first byte, and ignores clients that send
+    /// none.
     fn listen(
         listener: TcpListener,
         waits: bool,
@@ -369,7 +370,7 @@ impl Peer {
                 let (script, log) = (script.clone(), shared.clone());
                 thread::spawn(move || {
                     let run = || Connection::new(stream, waits, log.clone()).and_then(|mut it| script(&mut it));
-                    // A script returns an error when its client is gone.
+                    // Ignore errors: a script fails when its client is gone.
                     let ended = catch_unwind(AssertUnwindSafe(run));
                     let mut log = lock(&log);
                     log.closed += 1;
@@ -380,17 +381,17 @@ impl Peer {
         Self { address, log }
     }
 
-    /// A broker with these answers.
+    /// Starts a broker with this script.
     pub(crate) fn broker(script: Script) -> Self {
         Self::start(move |connection| connection.follow(&script))
     }
 
-    /// A broker that refuses every client, with a reason code of MQTT 5 or a return code of MQTT 3.1.1.
+    /// Starts a broker that refuses every client, with a reason code of MQTT 5 or a return code of MQTT 3.1.1.
     pub(crate) fn refusing(reason_code: u8, return_code: u8) -> Self {
         Self::refusing_with(reason_code, return_code, Properties::none())
     }
 
-    /// The same with properties in its CONNACK of MQTT 5.
+    /// Starts a broker that refuses every client, with properties in its CONNACK of MQTT 5.
     pub(crate) fn refusing_with(reason_code: u8, return_code: u8, properties: Properties) -> Self {
         Self::start(move |connection| {
             connection.wait_for(CONNECT)?;
@@ -400,7 +401,7 @@ impl Peer {
         })
     }
 
-    /// A broker that sends these to each new subscriber, and leaves.
+    /// Starts a broker that sends these messages to each new subscriber, and closes the connection.
     pub(crate) fn leaving_after(messages: Vec<Message>) -> Self {
         Self::start(move |connection| {
             connection.accept_and_grant()?;
@@ -408,7 +409,7 @@ impl Peer {
         })
     }
 
-    /// A broker that accepts its first client only on request, and does not acknowledge publications.
+    /// Starts a broker that sends its first CONNACK only on request, and does not acknowledge publications.
     pub(crate) fn late() -> (Self, Gate) {
         let ((open, opened), (close, closed)) = (channel(), channel());
         let opened = Mutex::new(opened);
@@ -416,7 +417,7 @@ impl Peer {
             let mut is_client = false;
             while let Ok(packet) = connection.read() {
                 is_client = true;
-                // A client that is gone cannot be answered, but what it had sent is still read.
+                // Ignore errors: the client may be gone, but what it sent is still read.
                 let _ = match packet.kind() {
                     CONNECT => {
                         // Ignore a missing sender: the test is over.
@@ -436,7 +437,7 @@ impl Peer {
         (peer, Gate { open, closed })
     }
 
-    /// Not a broker: sends this to every client, and closes.
+    /// Starts a server that sends these bytes to every client and closes the connection.
     pub(crate) fn saying(bytes: &'static [u8]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
         Self::listen(listener, false, move |connection| {
@@ -445,27 +446,27 @@ impl Peer {
         })
     }
 
-    /// Not a broker: accepts every client, and sends nothing.
+    /// Starts a server that accepts every client and sends nothing.
     pub(crate) fn silent() -> Self {
         Self::start(Connection::read_to_end)
     }
 
-    /// Waits until so many packets came.
+    /// Waits until this many packets were received.
     pub(crate) fn wait_for_packets(&self, count: usize) {
         self.wait_until(&format!("{count} packets"), |received| received.len() >= count);
     }
 
-    /// Waits until what was received is as it should be.
+    /// Waits until `holds` is true for the received packets.
     pub(crate) fn wait_until(&self, what: &str, holds: impl Fn(&[Received]) -> bool) {
         self.wait(what, |log| holds(&log.received));
     }
 
-    /// Waits until so many connections are open or were.
+    /// Waits until this many connections were accepted.
     pub(crate) fn wait_for_connections(&self, count: usize) {
         self.wait(&format!("{count} connections"), |log| log.opened.len() >= count);
     }
 
-    /// Waits until every connection so far is closed and read to its end.
+    /// Waits until every connection is closed and read to its end.
     pub(crate) fn wait_for_end(&self) {
         self.wait("the end of every connection", |log| log.closed == log.opened.len());
     }
@@ -486,39 +487,39 @@ impl Peer {
         self.address
     }
 
-    /// The packets that came, over all connections.
+    /// Returns the received packets of all connections.
     pub(crate) fn received(&self) -> Vec<Received> {
         lock(&self.log).received.clone()
     }
 
-    /// The same without time and place.
+    /// Returns the received packets, without time and connection.
     pub(crate) fn seen(&self) -> Vec<Packet> {
         self.received().into_iter().map(|received| received.packet).collect()
     }
 
-    /// The packets of one kind.
+    /// Returns the received packets of one kind.
     pub(crate) fn seen_of(&self, kind: u8) -> Vec<Packet> {
         self.seen().into_iter().filter(|packet| packet.kind() == kind).collect()
     }
 
-    /// When each connection was accepted.
+    /// Returns when each connection was accepted.
     pub(crate) fn connections(&self) -> Vec<Instant> {
         lock(&self.log).opened.clone()
     }
 
-    /// The protocol levels of the CONNECT packets that came: 5 for MQTT 5, 4 for 3.1.1.
+    /// Returns the protocol level of each received CONNECT: 5 for MQTT 5, 4 for 3.1.1.
     pub(crate) fn levels(&self) -> Vec<u8> {
         self.seen_of(CONNECT).iter().map(|packet| packet.body[6]).collect()
     }
 
-    /// The SUBSCRIBE packets that came.
+    /// Returns the received SUBSCRIBE packets.
     pub(crate) fn subscribes(&self) -> Vec<Subscribe> {
         let received = self.received();
         let subscribes = received.iter().filter(|it| it.packet.kind() == SUBSCRIBE);
         subscribes.map(|it| Subscribe::parse(it.version, &it.packet)).collect()
     }
 
-    /// The messages that were published.
+    /// Returns the received publications.
     pub(crate) fn published(&self) -> Vec<Message> {
         let received = self.received();
         let publishes = received.iter().filter(|it| it.packet.kind() == PUBLISH);

@@ -1,4 +1,4 @@
-//! Certificate authorities, certificates and keys, which each test makes in its own directory.
+//! Creates certificate authorities, certificates and keys, in a directory of the test.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// A certificate authority, and the directory of what it made.
+/// A certificate authority, and the directory of its files.
 pub(crate) struct Authority {
     dir: TempDir,
     key: PKey<Private>,
@@ -49,12 +49,12 @@ impl Authority {
         self.dir.path()
     }
 
-    /// The file that holds the authority's own certificate.
+    /// Returns the file with the authority's certificate.
     pub(crate) fn cafile(&self) -> PathBuf {
         self.dir().join("ca.pem")
     }
 
-    /// A folder in which OpenSSL finds the authority by its name's hash.
+    /// Creates a directory in which OpenSSL finds the authority by the hash of its name.
     pub(crate) fn capath(&self) -> PathBuf {
         let folder = self.dir().join("authorities");
         std::fs::create_dir_all(&folder).expect("it can be made");
@@ -63,37 +63,37 @@ impl Authority {
         folder
     }
 
-    /// For a broker at this machine, by name and by address.
+    /// Issues a certificate for a broker on this machine, by name and by address.
     pub(crate) fn server(&self) -> Identity {
         self.issue("server", Some(&["localhost", "127.0.0.1"]), (-DAY, DAY))
     }
 
-    /// For a broker somewhere else.
+    /// Issues a certificate for a broker on another host.
     pub(crate) fn server_elsewhere(&self) -> Identity {
         self.issue("elsewhere", Some(&["broker.invalid"]), (-DAY, DAY))
     }
 
-    /// For this machine, but its time is over.
+    /// Issues an expired certificate for a broker on this machine.
     pub(crate) fn expired_server(&self) -> Identity {
         self.issue("expired", Some(&["localhost", "127.0.0.1"]), (-2 * DAY, -DAY))
     }
 
-    /// For this machine, from tomorrow on.
+    /// Issues a certificate for a broker on this machine that is valid from tomorrow.
     pub(crate) fn early_server(&self) -> Identity {
         self.issue("early", Some(&["localhost", "127.0.0.1"]), (DAY, 2 * DAY))
     }
 
-    /// For a client of this name.
+    /// Issues a client certificate for this name.
     pub(crate) fn client(&self, name: &str) -> Identity {
         self.issue(name, None, (-DAY, DAY))
     }
 
-    /// For a client whose time is over.
+    /// Issues an expired client certificate.
     pub(crate) fn expired_client(&self) -> Identity {
         self.issue("expired-client", None, (-2 * DAY, -DAY))
     }
 
-    /// `hosts` makes it a server's.
+    /// Issues a certificate: a server's if there are `hosts`, else a client's. `valid` is in seconds from now.
     fn issue(&self, name: &str, hosts: Option<&[&str]>, valid: (i64, i64)) -> Identity {
         let key = new_key();
         let subject = name_of(name);
@@ -129,7 +129,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// The same, its key encrypted with the passphrase.
+    /// Returns the identity with its key encrypted.
     pub(crate) fn encrypted(&self, passphrase: &str) -> Self {
         let pem = std::fs::read(&self.key).expect("it was written");
         let key = PKey::private_key_from_pem(&pem).expect("it is a key");
@@ -139,7 +139,7 @@ impl Identity {
         Self { cert: self.cert.clone(), key: file }
     }
 
-    /// The lines of mosquitto's configuration that make it serve with TLS.
+    /// Returns the settings that make mosquitto use TLS.
     pub(crate) fn mosquitto(&self) -> String {
         format!("allow_anonymous true\ncertfile {}\nkeyfile {}\n", self.cert.display(), self.key.display())
     }
@@ -156,7 +156,7 @@ fn name_of(name: &str) -> X509Name {
     builder.build()
 }
 
-/// `valid`: seconds from now.
+/// Returns a certificate that is not signed yet. `valid` is in seconds from now.
 fn builder(
     subject: &X509Name,
     issuer: &openssl::x509::X509NameRef,
@@ -178,6 +178,6 @@ fn builder(
         builder.set_not_before(&time(valid.0)),
         builder.set_not_after(&time(valid.1)),
     ];
-    assert!(made.iter().all(Result::is_ok), "a certificate takes what is set");
+    assert!(made.iter().all(Result::is_ok), "all fields can be set");
     builder
 }

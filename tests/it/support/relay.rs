@@ -1,7 +1,6 @@
-//! A TCP relay between clients and a broker, or an HTTP proxy. It cuts, stalls, delays, and writes in small pieces.
+//! A TCP relay between clients and a broker, or an HTTP proxy. It can cut, stall and delay connections, and split writes.
 //!
-//! The fault of a connection is chosen when its first byte arrives, so connections that are only opened and closed again do
-//! not count.
+//! The faults of a connection are chosen when its first byte arrives, so connections without data do not count.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,20 +14,20 @@ use jiff::Timestamp;
 
 use super::{POLL_INTERVAL, TIMEOUT};
 
-/// What happens to a connection.
+/// The faults of a connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
-    /// How many bytes to the broker pass before it is cut.
+    /// Cut the connection after this many bytes to the broker.
     pub(crate) cut_after_up: Option<usize>,
-    /// How many bytes from the broker pass before it is cut.
+    /// Cut the connection after this many bytes from the broker.
     pub(crate) cut_after_down: Option<usize>,
-    /// From how many bytes from the broker on nothing passes, either way, and for how long.
+    /// After this many bytes from the broker, stall both directions for this long.
     pub(crate) stall: Option<(usize, Duration)>,
-    /// The longest piece that is written at once.
+    /// Write pieces of at most this many bytes.
     pub(crate) piece: Option<usize>,
-    /// The longest time that a piece waits.
+    /// Delay each piece by at most this long.
     pub(crate) delay: Option<Duration>,
-    /// How long every byte takes, without holding up those behind it.
+    /// Delay every byte by this long, without reducing the throughput.
     pub(crate) latency: Option<Duration>,
 }
 
@@ -42,41 +41,41 @@ impl Plan {
     }
 }
 
-/// What became of a connection.
+/// The traffic of a connection.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Story {
-    /// What came from the client, up to some kilobytes.
+pub(crate) struct Traffic {
+    /// The first bytes from the client, up to [`KEPT`].
     pub(crate) up: Vec<u8>,
-    /// How many bytes passed.
+    /// The number of forwarded bytes.
     pub(crate) passed_up: usize,
     pub(crate) passed_down: usize,
-    /// When we cut it, or began to stall it.
+    /// When the connection was cut, and when it was stalled.
     pub(crate) cut: Option<Timestamp>,
     pub(crate) stalled: Option<Timestamp>,
 }
 
-/// How much of what a client sends is kept.
+/// How many of a client's bytes are kept.
 const KEPT: usize = 4 * 1024;
 
 /// How an HTTP proxy answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Answer {
-    /// As requested.
+    /// Open the tunnel.
     Connect,
-    /// With this status line instead.
+    /// Refuse with this status line.
     Refuse(&'static str),
 }
 
 type Policy = Box<dyn Fn(usize) -> Plan + Send + Sync>;
 
-/// Where connections go.
+/// The target of the relayed connections.
 enum Target {
     Broker(SocketAddr),
-    /// Where each client's CONNECT request says [RFC 9110, 9.3.6].
+    /// The target of each client's CONNECT request [RFC 9110, 9.3.6].
     Requested(Answer),
 }
 
-/// A relay at work.
+/// A running relay.
 pub(crate) struct Relay {
     listener: Arc<TcpListener>,
     accepting: Mutex<Option<JoinHandle<()>>>,
@@ -86,25 +85,25 @@ pub(crate) struct Relay {
 struct Shared {
     target: Target,
     policy: Policy,
-    stories: Mutex<Vec<Story>>,
+    traffic: Mutex<Vec<Traffic>>,
     /// Both ends of every connection.
     streams: Mutex<Vec<TcpStream>>,
-    is_dark: AtomicBool,
+    has_failed: AtomicBool,
     seed: u64,
 }
 
 impl Relay {
-    /// Before this port of this machine, without faults.
+    /// Starts a relay without faults to this port of this machine.
     pub(crate) fn to(port: u16) -> Self {
         Self::before((Ipv4Addr::LOCALHOST, port).into(), 0, |_| Plan::default())
     }
 
-    /// An HTTP proxy without faults.
+    /// Starts an HTTP proxy without faults.
     pub(crate) fn proxy(answer: Answer) -> Self {
         Self::start(Target::Requested(answer), 0, Box::new(|_| Plan::default()))
     }
 
-    /// Before `broker`; `policy` decides what happens to each connection, which are counted from 0.
+    /// Starts a relay to `broker`. `policy` chooses the faults of each connection by its number (zero-based).
     pub(crate) fn before(
         broker: SocketAddr,
         seed: u64,
@@ -118,21 +117,21 @@ impl Relay {
         let shared = Shared {
             target,
             policy,
-            stories: Mutex::default(),
+            traffic: Mutex::default(),
             streams: Mutex::default(),
-            is_dark: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             seed,
         };
         let shared = Arc::new(shared);
         let relay = Self { listener: listener.clone(), accepting: Mutex::default(), shared: shared.clone() };
         let accepting = thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                if shared.is_dark.load(Ordering::SeqCst) {
+                if shared.has_failed.load(Ordering::SeqCst) {
                     return;
                 }
                 let shared = shared.clone();
                 thread::spawn(move || {
-                    // Ignore errors: a failed connection is closed, as a bad network does.
+                    // Ignore errors: a failed connection is closed.
                     let _ = shared.serve(&client);
                     shut_down(&client);
                 });
@@ -154,23 +153,23 @@ impl Relay {
         format!("mqtt://{}", self.address())
     }
 
-    /// The URL of an HTTP proxy, for `--proxy`.
+    /// Returns the URL of an HTTP proxy, for `--proxy`.
     pub(crate) fn http_url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// What became of each connection so far.
-    pub(crate) fn stories(&self) -> Vec<Story> {
-        lock(&self.shared.stories).clone()
+    /// Returns the traffic of each connection so far.
+    pub(crate) fn traffic(&self) -> Vec<Traffic> {
+        lock(&self.shared.traffic).clone()
     }
 
-    /// The first bytes that each client sent, as text: the head of its HTTP request if it sent one.
+    /// Returns the first bytes of each client as text: the head of its HTTP request if it sent one.
     pub(crate) fn heads(&self) -> Vec<String> {
-        let texts = self.stories().into_iter().map(|story| String::from_utf8_lossy(&story.up).into_owned());
+        let texts = self.traffic().into_iter().map(|entry| String::from_utf8_lossy(&entry.up).into_owned());
         texts.filter(|head| !head.is_empty()).collect()
     }
 
-    /// Waits until so many clients have sent something.
+    /// Waits until this many clients have sent something.
     pub(crate) fn wait_for_heads(&self, count: usize) {
         let deadline = Instant::now() + TIMEOUT;
         while self.heads().len() < count {
@@ -184,28 +183,28 @@ impl Relay {
         lock(&self.shared.streams).drain(..).for_each(|stream| shut_down(&stream));
     }
 
-    /// Drops all packets from now on: connections are cut, and new ones are not answered.
-    pub(crate) fn go_dark(&self) {
+    /// Simulates a network failure: cuts all connections, and does not answer new ones.
+    pub(crate) fn fail_network(&self) {
         self.stop_accepting();
-        let waiting = swallow_all(&self.listener);
+        let waiting = fill_backlog(&self.listener);
         self.cut();
         lock(&self.shared.streams).extend(waiting);
     }
 
     fn stop_accepting(&self) {
-        self.shared.is_dark.store(true, Ordering::SeqCst);
+        self.shared.has_failed.store(true, Ordering::SeqCst);
         if let Some(accepting) = lock(&self.accepting).take() {
-            // Wakes the thread that accepts.
+            // Wake the accepting thread.
             let woken = TcpStream::connect(self.address());
-            // If it panicked, its test has failed already.
+            // Ignore a panic of the thread: its test has failed already.
             let _ = accepting.join();
             drop(woken);
         }
     }
 }
 
-/// Fills the queue of a listener that does not accept, so that the system ignores new connections. Holds the waiting ones.
-pub(crate) fn swallow_all(listener: &TcpListener) -> Vec<TcpStream> {
+/// Fills a listener's backlog, so that the system ignores new connections. Returns the connections that fill it.
+pub(crate) fn fill_backlog(listener: &TcpListener) -> Vec<TcpStream> {
     rustix::net::listen(listener, 0).expect("it listens");
     let address = listener.local_addr().expect("it is bound");
     let mut waiting = Vec::new();
@@ -223,9 +222,9 @@ impl Shared {
             return Ok(());
         }
         let nth = {
-            let mut stories = lock(&self.stories);
-            stories.push(Story::default());
-            stories.len() - 1
+            let mut traffic = lock(&self.traffic);
+            traffic.push(Traffic::default());
+            traffic.len() - 1
         };
         let plan = (self.policy)(nth);
         let connection = RelayedConnection { shared: self, nth, plan, until: Mutex::new(None) };
@@ -243,12 +242,12 @@ impl Shared {
     }
 }
 
-/// One connection's way.
+/// A relayed connection.
 struct RelayedConnection<'a> {
     shared: &'a Shared,
     nth: usize,
     plan: Plan,
-    /// Until when nothing passes.
+    /// The end of the present stall.
     until: Mutex<Option<Instant>>,
 }
 
@@ -268,13 +267,13 @@ impl RelayedConnection<'_> {
         }
         let head = String::from_utf8_lossy(&head);
         let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap_or_default();
-        // A final dot makes a name absolute; resolvers of this machine's own names do not know that.
+        // Remove the final dot of an absolute name, which the hosts file does not have.
         let server = TcpStream::connect(target.replace(".:", ":"))?;
         client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
         Ok(server)
     }
 
-    /// Passes bytes on in one direction until an end closes, or the plan says so.
+    /// Forwards bytes in one direction until an end closes or the plan cuts the connection.
     fn pass(&self, from: &TcpStream, to: &TcpStream, is_up: bool) {
         match self.plan.latency {
             None => self.pass_at_once(from, to, is_up),
@@ -282,7 +281,7 @@ impl RelayedConnection<'_> {
         }
     }
 
-    /// Passes each piece on when it has been on its way for so long; what is on its way when an end closes is lost.
+    /// Forwards each piece after the latency. Pieces that wait when an end closes are lost.
     fn pass_late(&self, mut from: &TcpStream, mut to: &TcpStream, is_up: bool, latency: Duration) {
         let (sender, receiver) = channel::<(Instant, Vec<u8>)>();
         thread::scope(|scope| {
@@ -297,7 +296,7 @@ impl RelayedConnection<'_> {
             });
             let mut buffer = [0; 16 * 1024];
             while let Ok(read @ 1..) = from.read(&mut buffer) {
-                // The other thread has ended if the other end is closed.
+                // Ignore errors: the other thread has ended because its socket is closed.
                 let _ = sender.send((Instant::now() + latency, buffer[..read].to_vec()));
             }
             drop(sender);
@@ -329,7 +328,7 @@ impl RelayedConnection<'_> {
                     thread::sleep(delay.mul_f64(random.f64()));
                 }
                 self.wait_out_a_stall(is_up);
-                // Count before sending, so that everything received is counted.
+                // Count before sending, so that all received bytes are counted.
                 self.note(is_up, piece);
                 if to.write_all(piece).is_err() {
                     break 'connection;
@@ -337,9 +336,9 @@ impl RelayedConnection<'_> {
             }
         }
         if left == 0 {
-            lock(&self.shared.stories)[self.nth].cut.get_or_insert_with(Timestamp::now);
+            lock(&self.shared.traffic)[self.nth].cut.get_or_insert_with(Timestamp::now);
         } else if has_ended {
-            // The other direction goes on. Ignore errors: it may be closed already.
+            // The other direction continues. Ignore errors: it may be closed already.
             let _ = to.shutdown(Shutdown::Write);
             return;
         }
@@ -349,11 +348,11 @@ impl RelayedConnection<'_> {
 
     fn wait_out_a_stall(&self, is_up: bool) {
         if let Some((after, duration)) = self.plan.stall {
-            let mut stories = lock(&self.shared.stories);
-            let story = &mut stories[self.nth];
+            let mut traffic = lock(&self.shared.traffic);
+            let entry = &mut traffic[self.nth];
             let mut until = lock(&self.until);
-            if !is_up && story.passed_down >= after && until.is_none() {
-                story.stalled = Some(Timestamp::now());
+            if !is_up && entry.passed_down >= after && until.is_none() {
+                entry.stalled = Some(Timestamp::now());
                 *until = Instant::now().checked_add(duration);
             }
         }
@@ -364,14 +363,14 @@ impl RelayedConnection<'_> {
     }
 
     fn note(&self, is_up: bool, piece: &[u8]) {
-        let mut stories = lock(&self.shared.stories);
-        let story = &mut stories[self.nth];
+        let mut traffic = lock(&self.shared.traffic);
+        let entry = &mut traffic[self.nth];
         if is_up {
-            story.passed_up += piece.len();
-            let room = KEPT.saturating_sub(story.up.len());
-            story.up.extend_from_slice(&piece[..piece.len().min(room)]);
+            entry.passed_up += piece.len();
+            let room = KEPT.saturating_sub(entry.up.len());
+            entry.up.extend_from_slice(&piece[..piece.len().min(room)]);
         } else {
-            story.passed_down += piece.len();
+            entry.passed_down += piece.len();
         }
     }
 }

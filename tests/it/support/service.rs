@@ -1,4 +1,4 @@
-//! A 3PCC service at a broker.
+//! A third-party call service.
 
 use std::thread::{self, JoinHandle};
 
@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::mqtt::Message;
 
-/// The topic of the requests, by default.
+/// The default topic of requests.
 pub(crate) const CALL_TOPIC: &str = "/rtcomm/callControl";
 
-/// The request in a message.
+/// Parses the request in a message.
 pub(crate) fn request_of(message: &Message) -> Value {
     serde_json::from_slice(&message.payload).expect("a request is JSON")
 }
 
-/// A response to the request: SUCCESS, with these keys over the ordinary ones.
+/// Returns the payload of a SUCCESS response to the request, with these keys added or replaced.
 pub(crate) fn response(request: &Value, more: &Value) -> String {
     let mut response = json!({
         "method": "RESPONSE", "orig": "3PCC_PLACE_CALL", "transID": request["transID"], "result": "SUCCESS"
@@ -26,13 +26,13 @@ pub(crate) fn response(request: &Value, more: &Value) -> String {
     response.to_string()
 }
 
-/// The same as a message to the caller.
+/// Returns a response as a message to the caller.
 pub(crate) fn reply(message: &Message, more: &Value) -> Message {
     let request = request_of(message);
     Message::new(request["fromTopic"].as_str().expect("a request names its reply topic"), response(&request, more))
 }
 
-/// A service that answers this many requests on this topic with SUCCESS, in a thread of its own.
+/// Starts a service that answers this many requests on this topic with SUCCESS, in a separate thread.
 pub(crate) fn serve(mut client: Client, topic: &str, count: usize) -> JoinHandle<()> {
     client.subscribe(topic);
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A WebSocket server in front of an MQTT broker. It packs all bytes until a pause into one frame.
+//! A WebSocket gateway to an MQTT broker. It collects bytes until a pause, and sends them in one frame.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// How long the broker is quiet before a frame is sent.
+/// How long the broker must be quiet before a frame is sent.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// What a key is answered with is made of it and this [RFC 6455, 1.3].
+/// The text that the server appends to the key [RFC 6455, 1.3].
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 pub(crate) struct Gateway {
@@ -22,7 +22,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Before the broker at this port.
+    /// Starts a gateway to the broker at this port.
     pub(crate) fn before(broker: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -31,7 +31,7 @@ impl Gateway {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let sent = sent.clone();
-                // However a connection ends, it is over.
+                // Ignore errors: the connection has ended.
                 thread::spawn(move || drop(serve(&client, broker, &sent)));
             }
         });
@@ -42,7 +42,7 @@ impl Gateway {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
-    /// How many frames were sent.
+    /// Returns the number of sent frames.
     pub(crate) fn frames(&self) -> usize {
         self.frames.load(Ordering::SeqCst)
     }
@@ -73,7 +73,7 @@ fn serve(mut client: &TcpStream, broker: u16, sent: &AtomicUsize) -> io::Result<
     })
 }
 
-/// The client's key, from its request's head.
+/// Reads the request's head. Returns the client's key.
 fn key(reader: &mut BufReader<&TcpStream>) -> io::Result<String> {
     let mut key = String::new();
     let mut line = String::new();
@@ -86,7 +86,7 @@ fn key(reader: &mut BufReader<&TcpStream>) -> io::Result<String> {
     Ok(key)
 }
 
-/// The content of the client's next data frame; `None` for a frame that closes.
+/// Returns the content of the client's next data frame; `None` for a close frame.
 fn read_frame(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Vec<u8>>> {
     loop {
         let mut head = [0; 2];
@@ -114,7 +114,7 @@ fn take<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Gathers what the broker says, and sends it when it is quiet.
+/// Collects bytes from the broker, and sends them in a frame after each pause.
 fn pack(mut broker: &TcpStream, mut client: &TcpStream, sent: &AtomicUsize) -> io::Result<()> {
     let mut gathered = Vec::new();
     let mut buffer = [0; 4096];
@@ -126,7 +126,7 @@ fn pack(mut broker: &TcpStream, mut client: &TcpStream, sent: &AtomicUsize) -> i
             Err(_) if gathered.is_empty() => {}
             Err(_) => {
                 sent.fetch_add(1, Ordering::SeqCst);
-                let length = u16::try_from(gathered.len()).expect("the tests say no more at a time");
+                let length = u16::try_from(gathered.len()).expect("the tests send short bursts");
                 client.write_all(&[&[0x82, 126], &length.to_be_bytes()[..], &gathered].concat())?;
                 gathered.clear();
             }

@@ -1,11 +1,11 @@
-//! What the system knows of a process.
+//! Memory and CPU time of a process, from /proc.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::support::Process;
 
-/// Memory, in KiB.
+/// An amount of memory in KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KiB(pub(crate) u64);
 
@@ -15,25 +15,25 @@ impl fmt::Display for KiB {
     }
 }
 
-/// How much of it is in memory now.
+/// Returns the resident memory.
 pub(crate) fn resident(process: &Process) -> KiB {
     KiB(field(process, "status", "VmRSS:"))
 }
 
-/// How much of it was in memory at the most.
+/// Returns the peak resident memory.
 pub(crate) fn peak(process: &Process) -> KiB {
     KiB(field(process, "status", "VmHWM:"))
 }
 
-/// How much of it is its own now, beside the program's code.
+/// Returns the anonymous resident memory: without the program's code.
 pub(crate) fn own(process: &Process) -> KiB {
     KiB(field(process, "status", "RssAnon:"))
 }
 
-/// How much may be in memory at the most. What was not optimized takes more room for its code alone.
+/// The limit of the peak memory. Unoptimized code is larger.
 pub(crate) const LIMIT: KiB = KiB(if cfg!(debug_assertions) { 24 * 1024 } else { 16 * 1024 });
 
-/// How much may be its own.
+/// The limit of the anonymous memory.
 pub(crate) const OWN_LIMIT: KiB = KiB(6 * 1024);
 
 fn field(process: &Process, file: &str, name: &str) -> u64 {
@@ -43,10 +43,10 @@ fn field(process: &Process, file: &str, name: &str) -> u64 {
     number.unwrap_or_else(|| panic!("no {name} in {file}: {text}\n{}", process.so_far("measured")))
 }
 
-/// How long it kept processors busy.
+/// Returns the CPU time: user and system.
 pub(crate) fn busy(process: &Process) -> Duration {
     let text = read(process, "stat");
-    // The name in parentheses may hold anything; user and system time are the 12th and 13th field after it.
+    // The name in parentheses can contain any character. User and system time are the 12th and 13th field after it.
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
     Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())

@@ -12,39 +12,39 @@ use tempfile::TempDir;
 /// The beginning of a record.
 const BEGINNING: &str = r#"{"received":""#;
 
-/// What stands before an event's number.
+/// The text before an event's number.
 const MARK: &str = r#""n":"#;
 
-/// What came, however many pieces and runs it came in.
+/// The numbered events in the output of one or more runs.
 #[derive(Debug, Default)]
-pub(crate) struct Tape {
-    /// How often each number came.
+pub(crate) struct EventCounts {
+    /// How often each number occurred.
     counts: Vec<u32>,
-    /// How many different ones came, and how many lines with a number.
+    /// The number of different numbers, and the number of lines with a number.
     distinct: u64,
     lines: u64,
     /// The numbers in the order of the lines, unless there are too many to keep.
     pub(crate) order: Option<Vec<u64>>,
-    /// What became of the connection.
+    /// The connection records.
     pub(crate) statuses: Vec<Value>,
-    /// Lines that are neither.
-    pub(crate) strange: Vec<String>,
+    /// All other lines.
+    pub(crate) unexpected: Vec<String>,
     rest: Vec<u8>,
 }
 
-impl Tape {
-    /// For numbers below `count`.
+impl EventCounts {
+    /// Counts numbers below `count`.
     pub(crate) fn of(count: u64) -> Self {
         let count = usize::try_from(count).expect("the numbers fit in memory");
         Self { counts: vec![0; count], ..Self::default() }
     }
 
-    /// One that also keeps the order.
+    /// Also keeps the order of the numbers.
     pub(crate) fn ordered(count: u64) -> Self {
         Self { order: Some(Vec::new()), ..Self::of(count) }
     }
 
-    /// Takes the next piece.
+    /// Reads the next piece of the output.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
         let rest = std::mem::take(&mut self.rest);
@@ -56,7 +56,7 @@ impl Tape {
     }
 
     fn line(&mut self, line: &str) {
-        // An incomplete record before another one would make the line unreadable.
+        // A line that begins with an incomplete record is not valid.
         let number = line.rfind(MARK).filter(|_| line.rfind(BEGINNING) == Some(0)).and_then(|at| {
             let digits = &line[at + MARK.len()..];
             let end = digits.find(|c: char| !c.is_ascii_digit())?;
@@ -73,17 +73,17 @@ impl Tape {
             }
             _ => match serde_json::from_str::<Value>(line) {
                 Ok(value) if value.get("status").is_some() => self.statuses.push(value),
-                _ => self.strange.push(line.to_owned()),
+                _ => self.unexpected.push(line.to_owned()),
             },
         }
     }
 
-    /// How many different numbers came.
+    /// Returns the number of different numbers.
     pub(crate) fn distinct(&self) -> u64 {
         self.distinct
     }
 
-    /// How many lines too many.
+    /// Returns the number of duplicate lines.
     pub(crate) fn duplicates(&self) -> u64 {
         self.lines - self.distinct
     }
@@ -92,73 +92,73 @@ impl Tape {
         self.distinct == self.counts.len() as u64
     }
 
-    /// The numbers that did not come.
+    /// Returns the missing numbers.
     pub(crate) fn missing(&self) -> Vec<usize> {
         (0..self.counts.len()).filter(|&number| self.counts[number] == 0).collect()
     }
 
-    /// Fails unless each number came, and nothing else but connection records.
+    /// Checks that no number is missing, and that all other lines are connection records.
     #[track_caller]
     pub(crate) fn check_is_whole(&self) {
         self.check_is_whole_after_kills(0);
     }
 
-    /// The same, but each kill may leave one incomplete line, because SIGKILL can interrupt a write.
+    /// Checks the same, but accepts one incomplete line per kill, because SIGKILL can interrupt a write.
     #[track_caller]
     pub(crate) fn check_is_whole_after_kills(&self, kills: usize) {
         let missing = self.missing();
         let shown = &missing[..missing.len().min(20)];
         assert!(missing.is_empty(), "{} are missing, the first of them {shown:?}", missing.len());
         let is_incomplete = |line: &String| line.starts_with(BEGINNING) || BEGINNING.starts_with(line.trim_end());
-        let is_expected = self.strange.len() <= kills && self.strange.iter().all(is_incomplete);
-        assert!(is_expected && self.rest.is_empty(), "strange lines: {:?} {:?}", self.strange, self.rest);
+        let is_expected = self.unexpected.len() <= kills && self.unexpected.iter().all(is_incomplete);
+        assert!(is_expected && self.rest.is_empty(), "unexpected lines: {:?} {:?}", self.unexpected, self.rest);
     }
 }
 
-/// A file that runs append to, read as it grows.
+/// A file to which runs append, read while it grows.
 pub(crate) struct Recording {
     path: PathBuf,
     file: File,
-    pub(crate) tape: Tape,
+    pub(crate) counts: EventCounts,
     _dir: Option<TempDir>,
 }
 
 impl Recording {
-    /// A new file, for numbers below `count`.
+    /// Creates a new file, and counts numbers below `count`.
     pub(crate) fn of(count: u64) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let path = dir.path().join("events.jsonl");
         File::create(&path).expect("the file can be made");
-        Self { _dir: Some(dir), ..Self::at(&path, Tape::of(count)) }
+        Self { _dir: Some(dir), ..Self::at(&path, EventCounts::of(count)) }
     }
 
-    /// A file that exists.
-    pub(crate) fn at(path: &Path, tape: Tape) -> Self {
+    /// Reads an existing file.
+    pub(crate) fn at(path: &Path, counts: EventCounts) -> Self {
         let file = File::open(path).expect("the recording can be read");
-        Self { path: path.to_owned(), file, tape, _dir: None }
+        Self { path: path.to_owned(), file, counts, _dir: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file, for a run to append to.
+    /// Opens the file, for a run to append to.
     pub(crate) fn open(&self) -> File {
         OpenOptions::new().append(true).open(&self.path).expect("the recording can be appended to")
     }
 
-    /// Reads what came meanwhile.
-    pub(crate) fn read(&mut self) -> &Tape {
+    /// Reads the new content.
+    pub(crate) fn read(&mut self) -> &EventCounts {
         let mut bytes = Vec::new();
         self.file.read_to_end(&mut bytes).expect("the recording can be read");
-        self.tape.take(&bytes);
-        &self.tape
+        self.counts.take(&bytes);
+        &self.counts
     }
 }
 
-/// Reads a run's standard output in the background, for as long as it is open.
-pub(crate) fn read_on(mut from: impl Read + Send + 'static, tape: Tape) -> Shared {
-    let shared = Shared(Arc::new(Mutex::new(tape)));
+/// Reads a run's standard output in the background until it is closed.
+pub(crate) fn read_on(mut from: impl Read + Send + 'static, counts: EventCounts) -> Shared {
+    let shared = Shared(Arc::new(Mutex::new(counts)));
     let writer = shared.clone();
     thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
@@ -173,12 +173,12 @@ pub(crate) fn read_on(mut from: impl Read + Send + 'static, tape: Tape) -> Share
     shared
 }
 
-/// A tape that is still written.
+/// Counts that another thread still updates.
 #[derive(Clone)]
-pub(crate) struct Shared(Arc<Mutex<Tape>>);
+pub(crate) struct Shared(Arc<Mutex<EventCounts>>);
 
 impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Tape> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, EventCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
