@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use regex::Regex;
 
 use super::profile::{Profile, ProfileName};
 use super::values::{
@@ -17,6 +16,7 @@ use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
 use crate::protocol::cdr::{CallSelection, CallSelectionError, SummaryBy};
 use crate::protocol::filter::{EventPart, Filter, FilterError, FilterSpec, SessionIdPrefix};
+use crate::protocol::text_pattern::TextPattern;
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
 use crate::transport::options::MqttVersion;
 
@@ -75,7 +75,7 @@ pub(crate) struct FilterArgs {
 
     /// Select reasons that match a regular expression
     #[arg(long, value_name = "REGEX")]
-    reason: Vec<Regex>,
+    reason: Vec<TextPattern>,
 
     /// Select presence with this state, such as busy
     #[arg(long, value_name = "STATE", requires = "presence", hide_short_help = true)]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use regex::Regex;
+use super::text_pattern::TextPattern;
 
 /// The parts of a text that are credentials, in groups:
 ///
@@ -19,7 +19,7 @@ const PATTERN: &str = r#"(?xi)
   | "(?:username|credential|password)" \s* : \s* "((?:[^"\\]|\\.)*)"
 "#;
 
-static CREDENTIALS: LazyLock<Regex> = LazyLock::new(|| Regex::new(PATTERN).expect("a valid pattern"));
+static CREDENTIALS: LazyLock<TextPattern> = LazyLock::new(|| PATTERN.parse().expect("a valid pattern"));
 
 /// What stands in place of credentials in a text for people.
 const MASK: &str = "***";
@@ -44,23 +44,18 @@ pub fn masked(text: &str) -> Cow<'_, str> {
 
 /// Returns the positions of all credentials in a text. User name and password are separate.
 pub(super) fn credentials(text: &str) -> Vec<Range<usize>> {
-    // Captures are allocated even if there is no match.
+    // Groups are allocated even if there is no match.
     if memchr::memchr3(b'@', b'=', b':', text.as_bytes()).is_none() || !CREDENTIALS.is_match(text) {
         return Vec::new();
     }
     let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(captures) = CREDENTIALS.captures_at(text, at) {
-        let Some(whole) = captures.get(0) else { break };
-        at = whole.end();
-        let Some(part) = captures.iter().skip(1).flatten().next() else { continue };
-        match part.as_str().split_once(':') {
-            Some((user, password)) => {
-                let middle = part.start() + user.len();
-                found.push(part.start()..middle);
-                found.push(middle + 1..middle + 1 + password.len());
+    for (_, part) in CREDENTIALS.matches(text).into_iter().filter_map(|it| it.group) {
+        match text[part.clone()].find(':') {
+            Some(user_len) => {
+                let middle = part.start + user_len;
+                found.extend([part.start..middle, middle + 1..part.end]);
             }
-            None => found.push(part.range()),
+            None => found.push(part),
         }
     }
     found.retain(|range| !range.is_empty());

@@ -15,6 +15,7 @@
 //! | [`record`] | a message as a JSON line: written and read |
 //! | [`anonymize`] | replaces names in recorded lines |
 //! | [`credentials`] | hides user names and passwords in URLs |
+//! | [`text_pattern`] | regular expressions |
 //! | [`cdr`] | call records from events, and their summary |
 
 pub mod anonymize;
@@ -28,6 +29,7 @@ mod ijson;
 pub mod presence;
 pub mod record;
 mod scan;
+pub mod text_pattern;
 mod timestamp;
 pub mod topic;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use regex::{Captures, Regex};
+use crate::protocol::text_pattern::{TextMatch, TextPattern};
 
 /// The parts of a reason that are masked: one group each for UUIDs, dates and numbers.
 ///
@@ -23,12 +23,12 @@ const PATTERN: &str = r"(?x)
 /// Replaces the parts of reasons that differ from call to call.
 #[derive(Debug)]
 pub(super) struct ReasonMask {
-    pattern: Regex,
+    pattern: TextPattern,
 }
 
 impl ReasonMask {
     pub(super) fn new() -> Self {
-        Self { pattern: Regex::new(PATTERN).expect("a valid pattern") }
+        Self { pattern: PATTERN.parse().expect("a valid pattern") }
     }
 
     /// Returns a reason with placeholders.
@@ -36,15 +36,19 @@ impl ReasonMask {
         if !reason.bytes().any(|byte| byte.is_ascii_digit()) {
             return Cow::Borrowed(reason);
         }
-        self.pattern.replace_all(reason, |captures: &Captures<'_>| {
-            if captures.get(1).is_some() {
-                "<uuid>"
-            } else if captures.get(2).is_some() {
-                "<date>"
-            } else {
-                "<number>"
-            }
-        })
+        let mut masked = String::with_capacity(reason.len());
+        let mut end = 0;
+        for TextMatch { range, group } in self.pattern.matches(reason) {
+            masked.push_str(&reason[end..range.start]);
+            masked.push_str(match group {
+                Some((1, _)) => "<uuid>",
+                Some((2, _)) => "<date>",
+                _ => "<number>",
+            });
+            end = range.end;
+        }
+        masked.push_str(&reason[end..]);
+        Cow::Owned(masked)
     }
 }
 

@@ -112,7 +112,7 @@ impl CallSelection {
                 let id = record.session_id.as_deref().and_then(|id| Uuid::try_parse(id).ok());
                 id.is_some_and(|id| prefix.matches(id))
             })
-            && matches_any(reasons, |regex| record.reason.as_deref().is_some_and(|reason| regex.is_match(reason)))
+            && matches_any(reasons, |pattern| record.reason.as_deref().is_some_and(|reason| pattern.is_match(reason)))
     }
 }
 
@@ -120,7 +120,6 @@ impl CallSelection {
 mod tests {
     use super::*;
     use crate::protocol::topic::Root;
-    use regex::Regex;
 
     fn id(text: &str) -> EndpointId {
         text.parse().expect("an endpoint ID")
@@ -168,8 +167,8 @@ mod tests {
             (FilterSpec { app_contexts: vec!["y".into()], ..default() }, false),
             (FilterSpec { session_ids: vec!["6a1f9".parse().expect("a prefix")], ..default() }, true),
             (FilterSpec { session_ids: vec!["6a1f8".parse().expect("a prefix")], ..default() }, false),
-            (FilterSpec { reasons: vec![Regex::new("^line").expect("a regex")], ..default() }, true),
-            (FilterSpec { reasons: vec![Regex::new("busy").expect("a regex")], ..default() }, false),
+            (FilterSpec { reasons: vec!["^line".parse().expect("a pattern")], ..default() }, true),
+            (FilterSpec { reasons: vec!["busy".parse().expect("a pattern")], ..default() }, false),
             (FilterSpec { categories: vec![Category::Session], ..default() }, true),
             (
                 FilterSpec {

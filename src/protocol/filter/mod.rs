@@ -14,11 +14,11 @@
 
 use std::fmt;
 
-use regex::Regex;
 use uuid::Uuid;
 
 use super::event::Event;
 use super::presence::Presence;
+use super::text_pattern::TextPattern;
 use super::topic::{Action, Category, EndpointId, EventTopic, TopicFilter, Topics};
 
 mod prefilter;
@@ -49,7 +49,7 @@ pub struct FilterSpec {
     /// Accepted session IDs, or their beginnings.
     pub session_ids: Vec<SessionIdPrefix>,
     /// Regular expressions, one of which must match the reason.
-    pub reasons: Vec<Regex>,
+    pub reasons: Vec<TextPattern>,
     /// Accepted states of presence documents, compared exactly. Only documents have one.
     pub states: Vec<String>,
 }
@@ -272,7 +272,7 @@ impl Filter {
             && matches_any(session_ids, |id| {
                 fields.sig_sess_id.is_some_and(|it| Uuid::try_parse(&it.text()).is_ok_and(|it| id.matches(it)))
             })
-            && matches_any(reasons, |regex| fields.reason.is_some_and(|it| regex.is_match(&it.text())))
+            && matches_any(reasons, |pattern| fields.reason.is_some_and(|it| pattern.is_match(&it.text())))
     }
 }
 
@@ -313,7 +313,7 @@ mod tests {
                 FilterError::EventPart(EventPart::SessionId),
             ),
             (
-                FilterSpec { reasons: vec![Regex::new("x").expect("a regex")], ..presence() },
+                FilterSpec { reasons: vec!["x".parse().expect("a pattern")], ..presence() },
                 FilterError::EventPart(EventPart::Reason),
             ),
             (FilterSpec { from: vec![id("a")], endpoints: vec![id("b")], ..presence() }, FilterError::Nothing),
@@ -369,11 +369,11 @@ mod tests {
         );
         let event = Event::decode(&root, "../session/failed/a/b", payload.as_bytes()).expect("an event");
         let matches = |spec: FilterSpec| Filter::new(spec).expect("a filter").matches(&event);
-        let regex = |text: &str| vec![Regex::new(text).expect("a regex")];
+        let pattern = |text: &str| vec![text.parse().expect("a pattern")];
         assert!(matches(FilterSpec { app_contexts: vec!["x".into(), "café".into()], ..FilterSpec::default() }));
         assert!(!matches(FilterSpec { app_contexts: vec!["caf".into()], ..FilterSpec::default() }));
-        assert!(matches(FilterSpec { reasons: regex("\"A\".*busy$"), ..FilterSpec::default() }));
-        assert!(!matches(FilterSpec { reasons: regex("^busy"), ..FilterSpec::default() }));
+        assert!(matches(FilterSpec { reasons: pattern("\"A\".*busy$"), ..FilterSpec::default() }));
+        assert!(!matches(FilterSpec { reasons: pattern("^busy"), ..FilterSpec::default() }));
         let session_id = |text: &str| vec![text.parse().expect("a session ID")];
         for text in [session, &session.to_lowercase(), "5e2a", "5e2a9af4-6f1e"] {
             assert!(matches(FilterSpec { session_ids: session_id(text), ..FilterSpec::default() }), "{text}");
