@@ -79,7 +79,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__call)
-            opts="-t -q -v -b -u -h --timeout --session-id --app-context --as --reply-prefix --max-payload --batch --jobs --rate --skip --json --dry-run --color --quiet --verbose --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-t -q -v -b -u -h --timeout --follow --session-id --app-context --as --reply-prefix --max-payload --batch --jobs --rate --skip --json --dry-run --color --quiet --verbose --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -90,6 +90,10 @@ _rtcomm() {
                     return 0
                     ;;
                 -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --follow)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

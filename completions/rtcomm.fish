@@ -108,6 +108,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l status-events -d
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l insecure -d 'Do not verify the broker\'s certificate'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s h -l help -d 'Print help; --help lists all flags'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s t -l timeout -d 'Maximum time to wait for the reply' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l follow -d 'Wait until the session ends, at most for LIMIT' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l session-id -d 'ID for the new session' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l app-context -d 'Application of both endpoints' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l as -d 'Send as this endpoint: publish to TOPIC/ENDPOINT' -r

@@ -12,7 +12,7 @@ pub enum Status {
     Failure,
     /// Wrong usage or configuration.
     Usage,
-    /// The call service replied FAILURE.
+    /// The call service replied FAILURE, or the followed session failed.
     ServiceFailure,
     /// The broker refused credentials, a subscription or a publication.
     Refused,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::definition::CommandDefinition;
 use super::groups::{ConnectionArgs, DisplayArgs, TopicArgs};
-use super::values::{Rate, duration, jobs, number};
+use super::values::{FollowLimit, Rate, duration, jobs, number};
 use crate::protocol::topic::{EndpointId, Root};
 
 /// `rtcomm call`.
@@ -28,6 +28,12 @@ pub(crate) struct CallArgs {
     /// It begins with the command, or with each request of a batch.
     #[arg(short, long, value_name = "DURATION", default_value = "45s", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) timeout: Duration,
+
+    /// Wait until the session ends, at most for LIMIT
+    ///
+    /// Print each step, and exit with 0 if the session was stopped, or 3 if it failed.
+    #[arg(long, value_name = "LIMIT", num_args = 0..=1, require_equals = true, default_missing_value = "none")]
+    pub(crate) follow: Option<FollowLimit>,
 
     /// ID for the new session
     ///
@@ -82,7 +88,7 @@ impl CommandDefinition for CallArgs {
     const ABOUT: &'static str = "Ask the server to connect two endpoints (3PCC), and wait for the reply";
     const EXAMPLES: &'static [&'static str] = &[
         "rtcomm call iggy_pop david_bowie           # place a call",
-        "rtcomm call iggy_pop david_bowie --dry-run # print the request",
+        "rtcomm call iggy_pop david_bowie --follow  # and wait until it ends",
         "rtcomm call --batch calls.jsonl --rate 5/s # place many, from a file",
     ];
 

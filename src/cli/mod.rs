@@ -45,7 +45,7 @@ pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, Displa
 pub(crate) use profile::{Profile, ProfileName};
 use sources::ProfileSource;
 pub(crate) use tail::TailArgs;
-pub(crate) use values::{LineCount, Rate};
+pub(crate) use values::{FollowLimit, LineCount, Rate};
 pub(crate) use watch::WatchArgs;
 
 /// The arguments.

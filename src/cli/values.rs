@@ -52,6 +52,18 @@ impl FromStr for LineCount {
     }
 }
 
+/// The value of `call --follow`: how long the session may take, or `None` for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FollowLimit(pub(crate) Option<Duration>);
+
+impl FromStr for FollowLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self(None)) } else { duration(text).map(|limit| Self(Some(limit))) }
+    }
+}
+
 /// The value of `--rate`: a number per second, minute or hour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rate {

@@ -4,12 +4,13 @@
 //! line too:
 //!
 //! ```json
-//! {"outcome":"success","caller":"a","callee":"b","transID":"…","sessionID":"…","elapsed_ms":12.3,"response":{}}
+//! {"outcome":"success","caller":"a","callee":"b","transID":"…","sessionID":"…","elapsed_ms":12.3,"response":{},"session":{}}
 //! ```
 //!
 //! `outcome` is `success`, `failure`, `timeout`, `no_responder`, `denied`, `unreachable` or `unknown`; all but `success`
-//! have a `reason`, except a `failure` without one. `sessionID` is present if the request has one, and `response` (the
-//! reply's own bytes) if there was a reply. A reply that some parsers reject, such as one with a lone surrogate, is
+//! have a `reason`, except a `failure` without one. `appContext` and `sessionID` are present if the request has them,
+//! `response` (the reply's own bytes) if there was a reply, and `session` (a call record) if the call was followed and its
+//! session had events. A reply that some parsers reject, such as one with a lone surrogate, is
 //! `response_text`. A line of a batch that is not a request gives `{"outcome":"invalid","reason":"…","line":7}`.
 
 use std::fmt::Display;
@@ -19,7 +20,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::protocol::call::{CallResult, INVALID, Outcome};
-use crate::protocol::record::{ConnectionStatus, Payload, Record};
+use crate::protocol::record::{CallRecord, ConnectionStatus, Payload, Record};
 
 /// Appends a record.
 pub(crate) fn record(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -38,6 +39,8 @@ struct CallLine<'a> {
     reason: Option<String>,
     caller: &'a str,
     callee: &'a str,
+    #[serde(rename = "appContext", skip_serializing_if = "Option::is_none")]
+    app_context: Option<&'a str>,
     #[serde(rename = "transID")]
     trans_id: Uuid,
     #[serde(rename = "sessionID", skip_serializing_if = "Option::is_none")]
@@ -47,11 +50,13 @@ struct CallLine<'a> {
     response: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<Box<RawValue>>,
 }
 
 /// Returns the line of a call's result, including the line end.
 pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
-    let CallResult { request, outcome, elapsed } = result;
+    let CallResult { request, outcome, elapsed, session } = result;
     let response = match outcome {
         Outcome::Answered { response, .. } => Some(response.replace(['\n', '\r'], " ")),
         Outcome::Unanswered(..) => None,
@@ -66,13 +71,22 @@ pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
         reason: outcome.reason(),
         caller: request.caller.as_str(),
         callee: request.callee.as_str(),
+        app_context: request.app_context.as_deref(),
         trans_id: request.trans_id,
         session_id: request.session_id,
         elapsed_ms: (elapsed.as_secs_f64() * 10_000.0).round() / 10.0,
         response,
         response_text,
+        session: session.as_ref().and_then(call_record),
     };
     serde_json::to_string(&line).expect("text and numbers always serialize") + "\n"
+}
+
+/// Returns a call record as a JSON object.
+fn call_record(record: &CallRecord) -> Option<Box<RawValue>> {
+    let mut line = Vec::new();
+    record.write_line(&mut line);
+    serde_json::from_slice(&line).ok()
 }
 
 /// Returns the output for a line of a batch that is not a request. `line` counts from 1.
@@ -106,6 +120,7 @@ mod tests {
             },
             outcome: Outcome::Answered { verdict: Verdict::Success, response: response.to_owned() },
             elapsed: Duration::ZERO,
+            session: None,
         };
         let line = call_result(&result("{\"result\":\n\"SUCCESS\"}"));
         assert!(line.ends_with(",\"response\":{\"result\": \"SUCCESS\"}}\n"), "{line}");

@@ -605,6 +605,11 @@ impl Client {
         }
     }
 
+    /// Returns whether the broker has accepted a connection that still stands.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.gate.is_connected()
+    }
+
     /// Returns the time of the last read from the broker.
     pub(crate) fn read_at(&self) -> Option<Moment> {
         self.connection.as_ref().map(|connection| connection.relay.read_at())

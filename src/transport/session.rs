@@ -300,6 +300,51 @@ impl Pauses {
     }
 }
 
+/// How a client that is not part of a [`Session`] reconnects: with growing pauses, until a connection lasts.
+pub(crate) struct Recovery {
+    pauses: Pauses,
+    /// When the last connection was ready.
+    ready: Instant,
+}
+
+impl Recovery {
+    /// Makes the state of a client that is ready now.
+    pub(crate) fn new() -> Self {
+        Self { pauses: Pauses::new(), ready: Instant::now() }
+    }
+
+    /// Reconnects a client, and subscribes again. Returns the client, which may have been lost again.
+    ///
+    /// `report` is called with what happens meanwhile.
+    ///
+    /// # Errors
+    /// If the broker does not accept the client any more. Without an error if the client was cancelled.
+    pub(crate) fn run(
+        mut self,
+        client: Client,
+        end: ConnectionEnd,
+        report: impl FnMut(SessionEvent),
+    ) -> (Client, Self, Result<Granted, Option<SessionError>>) {
+        if self.ready.elapsed() >= STABLE_AFTER {
+            self.pauses = Pauses::new();
+        }
+        let retries = Retries::Unlimited;
+        let mut worker = Worker {
+            client,
+            retries,
+            report,
+            pauses: self.pauses,
+            tries: 0,
+            short_lived: None,
+            granted: None,
+            has_listing: false,
+        };
+        let result = worker.recover(end, None).map_err(Result::err);
+        let Worker { client, pauses, .. } = worker;
+        (client, Self { pauses, ready: Instant::now() }, result)
+    }
+}
+
 /// Discards the session that the broker keeps for the client identifier.
 ///
 /// # Errors

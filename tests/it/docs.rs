@@ -40,7 +40,9 @@ const fn meaning(status: Status) -> &'static str {
         Status::Success => "Success, or the reader of standard output closed the pipe.",
         Status::Failure => "Any other failure, including a call that may have been placed.",
         Status::Usage => "Wrong usage or configuration.",
-        Status::ServiceFailure => "The call service answered that the call is not placed.",
+        Status::ServiceFailure => {
+            "The call service answered that the call is not placed, or a followed session failed."
+        }
         Status::Refused => "The broker refused the credentials, the subscription or the publication.",
         Status::Unreachable => {
             "The broker is unreachable: no such host, connection refused, TLS failure, no more retries; or `--for` ended before a subscription was granted."
@@ -50,7 +52,7 @@ const fn meaning(status: Status) -> &'static str {
         }
         Status::Empty => "Nothing matched, and `--fail-empty` was given.",
         Status::Deadline => {
-            "The deadline passed: no reply within `--timeout`, or `--count` not reached within `--for`."
+            "The deadline passed: no reply within `--timeout`, no end of a followed session, or `--count` not reached within `--for`."
         }
         Status::Interrupted => "Ended by SIGINT (Ctrl-C). Received messages are written.",
         Status::Terminated => "Ended by SIGTERM. Received messages are written.",

@@ -16,6 +16,7 @@ mod docs;
 mod endings;
 mod errors;
 mod files;
+mod follow;
 mod hostile;
 mod limits;
 mod malformed;

@@ -3,7 +3,7 @@
 //! One thread reads the input, another places calls and writes results; the command's thread waits for signals. Memory is
 //! bounded: `--jobs` limits the calls in flight, and no call starts while too many results wait for an earlier one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write as _};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
@@ -13,12 +13,13 @@ use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
 use uuid::Uuid;
 
-use super::client::{CallClient, CallConfig, CallEvent, EventReceiver, Waker};
+use super::client::{CallClient, CallConfig, CallEvent};
+use super::incoming::{EventReceiver, Waker};
 use super::indicator::batch_bar;
 use super::input::{self, InputLine, Parser};
 use super::ordered_writer::{OrderedWriter, OutputLine};
 use super::rate_limiter::RateLimiter;
-use super::result::{CallResult, Outcome, status_of};
+use super::result::{CallResult, Outcome, followed_status_of, status_of};
 use crate::cli::Rate;
 use crate::commands::ui::CANNOT_WRITE;
 use crate::event_loop::{EventLoop, LoopEvent};
@@ -26,6 +27,7 @@ use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::output::{self, ignore_broken_pipe, json};
 use crate::protocol::call::{INVALID, NoReplyCause};
+use crate::protocol::topic::EndpointId;
 use crate::recording::{Input, Stop};
 
 /// Maximum number of results that wait for an earlier one, per job.
@@ -42,12 +44,35 @@ pub(super) struct Batch {
     pub(super) parser: Parser,
 }
 
-/// How fast calls are placed, and how long each waits for its reply.
+impl Batch {
+    /// Returns the callers, each once.
+    ///
+    /// Returns `None` if there are more than `max`, or if they are not known before the calls are placed, as in a pipe.
+    pub(super) fn callers(&self, max: usize) -> Option<Vec<EndpointId>> {
+        let mut callers = BTreeSet::new();
+        let mut lines = input::reopen(&self.input)?;
+        let mut number = 0;
+        while let Some(line) = input::next_line(&mut lines).ok()? {
+            number += 1;
+            if number > self.skip
+                && let Ok(request) = self.parser.request(&line)
+            {
+                callers.insert(request.caller);
+            }
+            if callers.len() > max {
+                return None;
+            }
+        }
+        Some(callers.into_iter().collect())
+    }
+}
+
+/// How fast calls are placed.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
+    /// Maximum number of calls that are not over.
     pub(super) jobs: usize,
     pub(super) rate: Option<Rate>,
-    pub(super) timeout: Duration,
 }
 
 /// Places the calls and prints their results. Returns the worst status.
@@ -57,7 +82,7 @@ pub(super) struct Limits {
 /// written to.
 pub(super) fn run(batch: Batch, config: CallConfig, limits: Limits) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
-    let Limits { jobs, rate, timeout } = limits;
+    let Limits { jobs, rate } = limits;
     let report = config.report;
     let (stop, reader) = input::open(&input)?;
     let bar = batch_bar(report, || Some(input::count_lines(&input)?.saturating_sub(skip)));
@@ -73,10 +98,10 @@ pub(super) fn run(batch: Batch, config: CallConfig, limits: Limits) -> Result<St
         lines,
         parser,
         writer,
-        in_flight: VecDeque::new(),
+        positions: HashMap::new(),
         jobs,
         rate_limiter: rate.map(RateLimiter::new),
-        timeout,
+        is_following: config.follow.is_some(),
         stop: stop.clone(),
         worst: Status::Success,
         has_denied_call: false,
@@ -153,15 +178,6 @@ pub(super) fn print_requests(batch: Batch, report: Report) -> Result<Status> {
     Ok(worst)
 }
 
-/// A call that waits for its reply.
-struct InFlight {
-    /// `None` if the clock cannot represent it.
-    deadline: Option<Instant>,
-    trans_id: Uuid,
-    /// The position of its output.
-    position: u64,
-}
-
 /// Why the worker stops before the input ends.
 enum Abort {
     /// Standard output cannot be written to.
@@ -181,11 +197,12 @@ struct BatchWorker {
     lines: Receiver<Result<InputLine>>,
     parser: Parser,
     writer: OrderedWriter,
-    /// All calls have the same timeout, so the first has the earliest deadline.
-    in_flight: VecDeque<InFlight>,
+    /// The positions of the output of the calls in flight.
+    positions: HashMap<Uuid, u64>,
     jobs: usize,
     rate_limiter: Option<RateLimiter>,
-    timeout: Duration,
+    /// Whether the sessions of the calls decide on the status.
+    is_following: bool,
     stop: Stop,
     worst: Status,
     has_denied_call: bool,
@@ -239,27 +256,25 @@ impl BatchWorker {
     }
 
     fn place_all(&mut self, client: &mut CallClient) -> Result<(), Abort> {
-        while self.input_end.is_none() || client.pending() > 0 {
+        while self.input_end.is_none() || !client.is_idle() {
             if self.stop.is_stopped() {
                 self.abandon_all(client, "interrupted")?;
                 self.report.warn(self.resume_hint());
                 return Ok(());
             }
             let next_call = self.start_calls(client)?;
-            if self.input_end.is_some() && client.pending() == 0 {
+            if self.input_end.is_some() && client.is_idle() {
                 break;
             }
-            let next_timeout = self.in_flight.front().and_then(|call| call.deadline);
-            match client.next_event([next_timeout, next_call].into_iter().flatten().min()) {
+            match client.next_event(next_call) {
                 CallEvent::Finished(result) => self.finish(&result)?,
                 CallEvent::Lost(reason) => {
                     let failure = self.lost(&reason);
                     self.abandon_all(client, &format!("lost the broker ({reason})"))?;
                     return Err(Abort::Lost(failure.hint(self.resume_hint())));
                 }
-                CallEvent::Woken | CallEvent::Timeout => {}
+                CallEvent::Stage(_) | CallEvent::Woken | CallEvent::Timeout => {}
             }
-            self.time_out_calls(client)?;
         }
         Ok(())
     }
@@ -282,6 +297,7 @@ impl BatchWorker {
     /// Starts as many calls as the limits allow. Returns when the rate allows the next one, if only the rate prevents it.
     fn start_calls(&mut self, client: &mut CallClient) -> Result<Option<Instant>, Abort> {
         while self.input_end.is_none()
+            && client.is_connected()
             && client.pending() < self.jobs
             && self.writer.pending() < self.jobs * MAX_WAITING_PER_JOB
         {
@@ -306,8 +322,7 @@ impl BatchWorker {
                 if let Some(limiter) = &mut self.rate_limiter {
                     limiter.count(now);
                 }
-                let deadline = now.checked_add(self.timeout);
-                self.in_flight.push_back(InFlight { deadline, trans_id: request.trans_id, position });
+                self.positions.insert(request.trans_id, position);
                 client.place(request, now);
                 Ok(())
             }
@@ -317,20 +332,6 @@ impl BatchWorker {
                 self.write(position, OutputLine { text, outcome: INVALID, may_be_placed: false })
             }
         }
-    }
-
-    /// Ends the calls whose deadlines have passed.
-    fn time_out_calls(&mut self, client: &mut CallClient) -> Result<(), Abort> {
-        while let Some(InFlight { deadline: Some(deadline), trans_id, .. }) = self.in_flight.front() {
-            if *deadline > Instant::now() {
-                break;
-            }
-            match client.time_out(*trans_id) {
-                Some(result) => self.finish(&result)?,
-                None => drop(self.in_flight.pop_front()),
-            }
-        }
-        Ok(())
     }
 
     fn resume_hint(&self) -> String {
@@ -345,12 +346,10 @@ impl BatchWorker {
     /// Writes the result of a call.
     fn finish(&mut self, result: &CallResult) -> Result<(), Abort> {
         let CallResult { request, outcome, .. } = result;
-        self.worst = self.worst.worse(status_of(outcome));
+        let status = if self.is_following { followed_status_of(result) } else { status_of(outcome) };
+        self.worst = self.worst.worse(status);
         self.has_denied_call |= matches!(outcome, Outcome::Unanswered(NoReplyCause::Denied, _));
-        let index = self.in_flight.iter().position(|call| call.trans_id == request.trans_id);
-        let Some(InFlight { position, .. }) = index.and_then(|index| self.in_flight.remove(index)) else {
-            return Ok(());
-        };
+        let Some(position) = self.positions.remove(&request.trans_id) else { return Ok(()) };
         let line = OutputLine {
             text: json::call_result(result),
             outcome: outcome.name(),

@@ -1,38 +1,44 @@
-//! A connection for calls: subscribes to the reply topic, publishes requests and matches replies to them.
+//! A connection for calls: subscribes to replies and events, publishes requests, and decides when a call is over.
 //!
 //! The order is SUBSCRIBE, SUBACK, PUBLISH. No request is published twice: a repeated request would place a second call.
 //! Other threads send everything that happens to the thread that calls [`CallClient::next_event`].
 
-use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::result::{CallResult, NotSent, Outcome};
+use super::followed::{FollowedCall, Progress};
+use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
+use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished};
 use crate::commands::transport_error::{
-    connect_failures, denies_connection, denies_subscription, describe_end, describe_refusal, subscribe_failure,
+    connect_failures, denies_connection, denies_subscription, describe_end, session_failure, subscribe_failure,
     warn_if_insecure, warn_of_failures, warn_of_limits,
 };
-use crate::exit::{Failure, Status};
+use crate::output::local_time;
 use crate::output::report::Report;
-use crate::protocol::call::{Answer, NoReplyCause, Request, Verdict};
+use crate::protocol::call::Request;
 use crate::protocol::fields::Fields;
-use crate::protocol::topic::TopicName;
+use crate::protocol::record::{ConnectionChange, ConnectionStatus};
+use crate::protocol::topic::{TopicFilter, TopicName, Topics};
 use crate::sync::lock;
-use crate::transport::client::{Canceller, Client, Purpose};
+use crate::transport::client::{Client, Purpose};
+use crate::transport::error::ConnectionEnd;
+use crate::transport::moment::Moment;
 use crate::transport::options::Options;
-use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish, Published};
+use crate::transport::relay::Published;
+use crate::transport::session::{Recovery, SessionEvent};
 use crate::transport::subscription::Subscription;
 use crate::transport::url::BrokerUrl;
 
 /// Maximum time to disconnect.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The quality of service of the subscription to replies.
-const REPLY_QOS: u8 = 1;
+/// The quality of service of the subscriptions.
+const QOS: u8 = 1;
 
 /// Maximum number of bytes in a packet besides its payload: the topic and small properties.
 const PACKET_OVERHEAD: u32 = 128 * 1024;
@@ -46,163 +52,89 @@ pub(super) struct CallConfig {
     pub(super) from_topic: TopicName,
     /// Maximum size of a reply in bytes.
     pub(super) max_payload: usize,
+    /// Maximum time to wait for the reply.
+    pub(super) timeout: Duration,
+    pub(super) follow: Option<FollowConfig>,
     pub(super) report: Report,
 }
 
-/// A message from another thread to the client's.
-enum Incoming {
-    /// A message on the reply topic.
-    Reply { payload: Vec<u8>, retained: bool },
-    /// A message on the reply topic that is too large. Its size in bytes.
-    Oversized(usize),
-    /// The outcome of publishing the request with this transaction ID.
-    Published(Uuid, Published),
-    /// The connection was lost, with the reason.
-    Lost(String),
-    /// [`Waker::wake`] was called.
-    Woken,
+/// How calls are followed to the ends of their sessions.
+pub(super) struct FollowConfig {
+    pub(super) topics: Topics,
+    /// Covers the events of all sessions.
+    pub(super) filters: Vec<TopicFilter>,
+    /// Maximum time to wait for the end of a session.
+    pub(super) limit: Option<Duration>,
 }
 
 /// What [`CallClient::next_event`] returns.
 pub(super) enum CallEvent {
+    /// The service replied to a followed call, or an event of its session arrived. [`CallEvent::Finished`] may follow.
+    Stage(Stage),
     /// A call has finished.
     Finished(Box<CallResult>),
-    /// The connection was lost, with the reason. Pending calls will get no reply.
+    /// The connection was lost for good, with the reason. Pending calls will get no reply.
     Lost(String),
-    /// [`Waker::wake`] or [`Waker::cancel`] was called.
+    /// [`Waker::wake`](super::incoming::Waker::wake) or [`Waker::cancel`](super::incoming::Waker::cancel) was called.
     Woken,
     /// The deadline has passed.
     Timeout,
 }
 
-/// Wakes a client's thread from another thread.
-#[derive(Clone)]
-pub(super) struct Waker {
-    incoming: Sender<Incoming>,
-    connect: Arc<Mutex<ConnectState>>,
+/// A step of a followed call.
+pub(super) enum Stage {
+    /// The reply.
+    Reply(Box<CallResult>),
+    /// An event of the session.
+    Event(EventMessage),
 }
 
-/// What is needed to cancel a connection attempt.
-#[derive(Default)]
-struct ConnectState {
-    is_cancelled: bool,
-    canceller: Option<Canceller>,
-}
-
-impl Waker {
-    /// Makes [`CallClient::next_event`] return [`CallEvent::Woken`].
-    pub(super) fn wake(&self) {
-        // Ignore a closed channel: the client has ended.
-        let _ = self.incoming.send(Incoming::Woken);
-    }
-
-    /// Wakes the client's thread, and cancels its connection attempt, if any.
-    pub(super) fn cancel(&self) {
-        let mut connect = lock(&self.connect);
-        connect.is_cancelled = true;
-        if let Some(canceller) = &connect.canceller {
-            canceller.cancel();
-        }
-        drop(connect);
-        self.wake();
-    }
-
-    /// Makes [`Waker::cancel`] cancel this connection attempt, also if it was called before.
-    fn watch(&self, canceller: Canceller) {
-        let mut connect = lock(&self.connect);
-        if connect.is_cancelled {
-            canceller.cancel();
-        }
-        connect.canceller = Some(canceller);
-    }
-}
-
-/// The receiving end of a client's messages. Made before the client, so that its [`Waker`] works during connecting.
-pub(super) struct EventReceiver {
-    waker: Waker,
-    incoming: Receiver<Incoming>,
-}
-
-impl EventReceiver {
-    /// Makes a receiver and its waker.
-    pub(super) fn new() -> Self {
-        let (sender, incoming) = channel();
-        Self { waker: Waker { incoming: sender, connect: Arc::default() }, incoming }
-    }
-
-    /// Returns the waker.
-    pub(super) fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-}
-
-/// Sends messages on the reply topic to the client's thread.
-struct ReplyHandler {
-    incoming: Sender<Incoming>,
-    max_payload: usize,
-}
-
-impl MessageHandler for ReplyHandler {
-    fn message(&mut self, message: &Publish<'_>, _: Timestamp) -> Ack {
-        let reply = match message.payload.len() {
-            size if size > self.max_payload => Incoming::Oversized(size),
-            _ => Incoming::Reply { payload: message.payload.to_vec(), retained: message.retain },
-        };
-        // Ignore a closed channel: the client has ended.
-        let _ = self.incoming.send(reply);
-        Ack::Send
-    }
-
-    fn oversized(&mut self, _: &Publish<'_>, size: PacketSize, _: Timestamp) -> Ack {
-        let _ = self.incoming.send(Incoming::Oversized(size.packet));
-        Ack::Send
-    }
-
-    fn commit(&mut self) -> Ack {
-        Ack::Send
-    }
-}
-
-/// A call that waits for its reply.
+/// A call that is not over.
 struct PendingCall {
     request: Request,
     /// Start of the time that counts as elapsed.
     began: Instant,
+    deadline: Option<Instant>,
+    followed: Option<Box<FollowedCall>>,
+}
+
+/// The connection.
+enum Link {
+    Up(Box<(Client, Recovery)>),
+    /// Another thread reconnects.
+    Down(Outage),
+}
+
+/// A time without a connection.
+struct Outage {
+    /// No event is missing that was published before.
+    from: Timestamp,
+    reason: String,
+    /// When to give up. `None` if the clock cannot represent it.
+    until: Option<Instant>,
 }
 
 /// A connection for calls.
 pub(super) struct CallClient {
-    client: Client,
+    link: Link,
     config: CallConfig,
     broker: BrokerUrl,
     receiver: EventReceiver,
     pending: HashMap<Uuid, PendingCall>,
+    deadlines: BTreeSet<(Instant, Uuid)>,
+    followed: FollowedIds,
+    /// What is not yet returned by [`CallClient::next_event`].
+    events: VecDeque<CallEvent>,
 }
 
 impl CallClient {
-    /// Connects, subscribes to the reply topic and waits for the SUBACK.
+    /// Connects, subscribes to the reply topic and the followed events, and waits for the SUBACK.
     ///
     /// # Errors
-    /// If the broker is unreachable or refuses the client or the subscription. Nothing was sent.
+    /// If the broker is unreachable or refuses the client or a subscription. Nothing was sent.
     pub(super) fn connect(config: CallConfig, receiver: EventReceiver) -> Result<Self, NotSent> {
-        let incoming = &receiver.waker.incoming;
-        let handler = ReplyHandler { incoming: incoming.clone(), max_payload: config.max_payload };
-        let lost = incoming.clone();
-        let filters = vec![config.from_topic.and_below()];
-        let replies = Subscription { filters, qos: REPLY_QOS, listing: None, group: None, allow_partial: false };
-        // A larger packet cannot be a reply of at most max_payload bytes.
-        let largest = u32::try_from(config.max_payload).unwrap_or(u32::MAX).saturating_add(PACKET_OVERHEAD);
-        let options =
-            Options { max_packet_size: config.options.max_packet_size.min(largest), ..config.options.clone() };
-        let mut client = Client::new(
-            options,
-            Purpose::Request,
-            replies,
-            Arc::new(Mutex::new(handler)),
-            Arc::default(),
-            // Ignore a closed channel: the client has ended.
-            Arc::new(move |end| drop(lost.send(Incoming::Lost(describe_end(end))))),
-        );
+        let followed = FollowedIds::default();
+        let mut client = client(&config, &receiver, followed.clone());
         receiver.waker.watch(client.canceller());
         let connected = client.connect().map_err(|failures| {
             let failure = connect_failures(&failures, &config.options, config.report);
@@ -218,7 +150,16 @@ impl CallClient {
         }
         let CallConfig { from_topic, call_topic, report, .. } = &config;
         report.debug(format_args!("subscribed to {}, publishing to {call_topic}", from_topic.and_below()));
-        Ok(Self { client, config, broker, receiver, pending: HashMap::new() })
+        Ok(Self {
+            link: Link::Up(Box::new((client, Recovery::new()))),
+            config,
+            broker,
+            receiver,
+            pending: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            followed,
+            events: VecDeque::new(),
+        })
     }
 
     /// Returns the broker that accepted the connection.
@@ -226,123 +167,314 @@ impl CallClient {
         &self.broker
     }
 
-    /// Returns the number of calls that wait for their replies.
+    /// Returns the number of calls that are not over.
     pub(super) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Publishes a request. Elapsed time counts from `began`.
+    /// Returns whether every call is over, and [`CallClient::next_event`] has returned its result.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.events.is_empty()
+    }
+
+    /// Returns whether requests can be published now.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Up(_))
+    }
+
+    /// Publishes a request. All times count from `began`.
     pub(super) fn place(&mut self, request: Request, began: Instant) {
         let (id, payload) = (request.trans_id, request.payload());
-        self.pending.insert(id, PendingCall { request, began });
-        let incoming = self.receiver.waker.incoming.clone();
+        let CallConfig { timeout, follow, call_topic, .. } = &self.config;
+        let times = follow.as_ref().map(|follow| FollowTimes { timeout: *timeout, limit: follow.limit });
+        let followed = times.map(|times| Box::new(FollowedCall::new(began, times)));
+        if let (Some(_), Some(session_id)) = (&followed, request.session_id) {
+            lock(&self.followed).entry(session_id).or_default().push(id);
+        }
+        let deadline = followed.as_ref().map_or_else(|| began.checked_add(*timeout), |followed| followed.deadline());
+        self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
+        self.pending.insert(id, PendingCall { request, began, deadline, followed });
+        let incoming = self.receiver.waker.incoming();
         // Ignore a closed channel: the client has ended.
-        self.client.publish(&self.config.call_topic, payload, move |published| {
-            drop(incoming.send(Incoming::Published(id, published)));
-        });
+        let then = move |published| drop(incoming.send(Incoming::Published(id, published)));
+        match &self.link {
+            Link::Up(link) => link.0.publish(call_topic, payload, then),
+            Link::Down(_) => then(Published::NotSent),
+        }
     }
 
     /// Waits for the next event, until `deadline` if there is one.
     pub(super) fn next_event(&mut self, deadline: Option<Instant>) -> CallEvent {
         loop {
-            let received = match deadline {
-                None => self.receiver.incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(deadline) => {
-                    self.receiver.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-                }
-            };
-            let event = match received {
-                Ok(Incoming::Reply { payload, retained }) => self.handle_reply(&payload, retained),
-                Ok(Incoming::Oversized(size)) => {
-                    self.log_ignored(format_args!("it has {size} bytes (--max-payload)"));
-                    None
-                }
-                Ok(Incoming::Published(id, published)) => self.handle_published(id, published),
-                Ok(Incoming::Lost(reason)) => Some(CallEvent::Lost(reason)),
-                Ok(Incoming::Woken) => Some(CallEvent::Woken),
-                Err(_) => Some(CallEvent::Timeout),
-            };
-            if let Some(event) = event {
+            if let Some(event) = self.events.pop_front() {
                 return event;
+            }
+            // What has arrived counts, even if a deadline has passed since.
+            if let Ok(incoming) = self.receiver.incoming.try_recv() {
+                self.handle(incoming);
+                continue;
+            }
+            let now = Instant::now();
+            self.expire(now);
+            if !self.events.is_empty() {
+                continue;
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return CallEvent::Timeout;
+            }
+            let until = [deadline, self.next_deadline()].into_iter().flatten().min();
+            let incoming = match until {
+                None => self.receiver.incoming.recv().ok(),
+                Some(until) => self.receiver.incoming.recv_timeout(until.saturating_duration_since(now)).ok(),
+            };
+            if let Some(incoming) = incoming {
+                self.handle(incoming);
             }
         }
     }
 
-    /// Ends a call whose deadline has passed. Returns `None` if it has finished before.
-    pub(super) fn time_out(&mut self, id: Uuid) -> Option<Box<CallResult>> {
-        let broker = self.broker.to_string();
-        self.finish(id, |request| timed_out(request, &broker, true))
-    }
-
-    /// Ends all pending calls with an unknown outcome, because of `event`.
+    /// Ends all pending calls because of `event`. The outcome of a call without a reply is unknown.
+    ///
+    /// Also returns the results that [`CallClient::next_event`] has not returned yet.
     pub(super) fn abandon_all(&mut self, event: &str) -> Vec<CallResult> {
+        let finished = std::mem::take(&mut self.events).into_iter().filter_map(|event| match event {
+            CallEvent::Finished(result) => Some(result),
+            CallEvent::Stage(_) | CallEvent::Lost(_) | CallEvent::Woken | CallEvent::Timeout => None,
+        });
         let ids: Vec<Uuid> = self.pending.keys().copied().collect();
-        ids.into_iter().filter_map(|id| self.finish(id, |request| unknown(request, event))).map(|it| *it).collect()
+        let abandoned = ids.into_iter().filter_map(|id| self.finish(id, |request| unknown(request, event)));
+        finished.chain(abandoned).map(|result| *result).collect()
     }
 
     /// Disconnects from the broker.
-    pub(super) fn close(mut self) {
-        self.client.disconnect(DISCONNECT_TIMEOUT);
+    pub(super) fn close(self) {
+        match self.link {
+            Link::Up(mut link) => link.0.disconnect(DISCONNECT_TIMEOUT),
+            Link::Down(_) => self.receiver.waker.cancel(),
+        }
     }
 
-    fn handle_reply(&mut self, payload: &[u8], retained: bool) -> Option<CallEvent> {
+    fn handle(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Reply { payload, retained } => self.handle_reply(&payload, retained),
+            Incoming::Oversized(size) => self.log_ignored(format_args!("it has {size} bytes (--max-payload)")),
+            Incoming::Event(event) => self.handle_event(event),
+            Incoming::Published(id, published) => self.handle_published(id, published),
+            Incoming::Lost(end) => self.handle_loss(end),
+            Incoming::Recovered(recovered) => self.handle_recovery(*recovered),
+            Incoming::Woken => self.events.push_back(CallEvent::Woken),
+        }
+    }
+
+    fn handle_reply(&mut self, payload: &[u8], retained: bool) {
         let id = Fields::read(payload).ok().and_then(|it| Uuid::try_parse(&it.trans_id?.text()).ok());
         // Compare a message without a known transaction ID with any pending call, to log the mismatch.
         let pending = id.and_then(|id| self.pending.get(&id)).or_else(|| self.pending.values().next());
-        let Some(PendingCall { request, .. }) = pending else {
+        let Some(PendingCall { request, followed, .. }) = pending else {
             self.log_ignored("no call is pending");
-            return None;
+            return;
         };
         match request.reply(payload, retained) {
-            Ok(answer) => {
-                let outcome = answered(&answer, payload);
-                let id = request.trans_id;
-                self.finish(id, |_| outcome).map(CallEvent::Finished)
+            Ok(_) if followed.as_ref().is_some_and(|followed| followed.has_reply()) => {
+                self.log_ignored("the call has its reply already");
             }
-            Err(mismatch) => {
-                self.log_ignored(mismatch);
-                None
+            Ok(answer) => self.conclude(request.trans_id, answered(&answer, payload)),
+            Err(mismatch) => self.log_ignored(mismatch),
+        }
+    }
+
+    fn handle_event(&mut self, event: EventMessage) {
+        let ids = lock(&self.followed).get(&event.session_id).cloned().unwrap_or_default();
+        let Some(FollowConfig { topics, .. }) = &self.config.follow else { return };
+        let record = event.record(topics);
+        let mut changed = Vec::new();
+        for id in ids {
+            let followed = self.pending.get_mut(&id).and_then(|call| call.followed.as_mut());
+            changed.extend(followed.map(|followed| (id, followed.event(Instant::now(), &record))));
+        }
+        self.events.push_back(CallEvent::Stage(Stage::Event(event)));
+        for (id, progress) in changed {
+            self.update(id, progress);
+        }
+    }
+
+    fn handle_published(&mut self, id: Uuid, published: Published) {
+        let CallConfig { call_topic, report, follow, .. } = &self.config;
+        match published {
+            Published::Accepted => report.debug(format_args!("the broker accepted the request {id}")),
+            // Incoming::Lost follows.
+            Published::NotSent if follow.is_none() => {}
+            published => {
+                if let Some(outcome) = unpublished(&published, &self.broker, call_topic) {
+                    self.conclude(id, outcome);
+                }
             }
         }
     }
 
-    fn handle_published(&mut self, id: Uuid, published: Published) -> Option<CallEvent> {
-        let CallConfig { call_topic, report, .. } = &self.config;
-        let broker = &self.broker;
-        let (cause, failure) = match published {
-            Published::Accepted => {
-                report.debug(format_args!("the broker accepted the request {id}"));
-                return None;
-            }
-            // Incoming::Lost follows.
-            Published::Lost | Published::NotSent => return None,
-            Published::Denied(reason) => {
-                let reason = describe_refusal(&reason);
-                let failure = Failure::refused(format!("{broker} refuses the publication to {call_topic}: {reason}"))
-                    .hint("check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT");
-                (NoReplyCause::Denied, failure)
-            }
-            Published::TooLarge { size, largest } => {
-                let failure = Failure::refused(format!(
-                    "{broker} accepts no publication of {size} bytes to {call_topic}: its maximum packet size is {largest}"
-                ))
-                .hint("ask the broker's operator to raise the limit");
-                (NoReplyCause::Denied, failure)
-            }
-            Published::NoMatchingSubscribers => {
-                let message = format!("nobody subscribes to {call_topic} at {broker}");
-                let failure = Failure::new(Status::NoResponder, message)
-                    .hint("check that the call service is running, and check --call-topic and --root");
-                (NoReplyCause::NoResponder, failure)
-            }
+    /// Adds the reply to a call, or why there is none.
+    fn conclude(&mut self, id: Uuid, outcome: Outcome) {
+        let Some(PendingCall { request, began, followed, .. }) = self.pending.get_mut(&id) else { return };
+        let Some(followed) = followed else {
+            let result = self.finish(id, |_| outcome);
+            self.events.extend(result.map(CallEvent::Finished));
+            return;
         };
-        self.finish(id, |_| Outcome::Unanswered(cause, failure)).map(CallEvent::Finished)
+        if followed.has_reply() {
+            return;
+        }
+        let elapsed = began.elapsed();
+        let reply = CallResult { request: request.clone(), outcome: outcome.clone(), elapsed, session: None };
+        let progress = followed.reply(Instant::now(), outcome, elapsed);
+        if matches!(reply.outcome, Outcome::Answered { .. }) {
+            self.events.push_back(CallEvent::Stage(Stage::Reply(Box::new(reply))));
+        }
+        self.update(id, progress);
     }
 
-    fn finish(&mut self, id: Uuid, outcome: impl FnOnce(&Request) -> Outcome) -> Option<Box<CallResult>> {
-        let PendingCall { request, began } = self.pending.remove(&id)?;
-        let outcome = outcome(&request);
-        Some(Box::new(CallResult { request, outcome, elapsed: began.elapsed() }))
+    /// Ends a followed call that is over, or sets its next deadline.
+    fn update(&mut self, id: Uuid, progress: Progress) {
+        if progress == Progress::Over {
+            let broker = self.broker.to_string();
+            let result = self.finish(id, |request| timed_out(request, &broker, true));
+            self.events.extend(result.map(CallEvent::Finished));
+            return;
+        }
+        let Some(call) = self.pending.get_mut(&id) else { return };
+        let next = call.followed.as_ref().and_then(|followed| followed.deadline());
+        if let Some(last) = std::mem::replace(&mut call.deadline, next) {
+            self.deadlines.remove(&(last, id));
+        }
+        self.deadlines.extend(next.map(|next| (next, id)));
+    }
+
+    /// Removes a call. `missing` makes its outcome if there is none.
+    fn finish(&mut self, id: Uuid, missing: impl FnOnce(&Request) -> Outcome) -> Option<Box<CallResult>> {
+        let PendingCall { request, began, deadline, followed } = self.pending.remove(&id)?;
+        if let Some(deadline) = deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+        let elapsed = began.elapsed();
+        let Some(followed) = followed else {
+            let outcome = missing(&request);
+            return Some(Box::new(CallResult { request, outcome, elapsed, session: None }));
+        };
+        if let Some(session_id) = request.session_id {
+            let mut sessions = lock(&self.followed);
+            let ids = sessions.remove(&session_id).into_iter().flatten();
+            let others: Vec<Uuid> = ids.filter(|other| *other != id).collect();
+            if !others.is_empty() {
+                sessions.insert(session_id, others);
+            }
+        }
+        let (outcome, elapsed, session) = followed.finish(|| missing(&request), elapsed);
+        Some(Box::new(CallResult { request, outcome, elapsed, session }))
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let of_outage = match &self.link {
+            Link::Up(_) => None,
+            Link::Down(outage) => outage.until,
+        };
+        let of_calls = self.deadlines.first().map(|(deadline, _)| *deadline);
+        [of_outage, of_calls].into_iter().flatten().min()
+    }
+
+    /// Handles the deadlines that have passed.
+    fn expire(&mut self, now: Instant) {
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
+            let broker = self.broker.to_string();
+            let Some(PendingCall { request, began, followed: Some(followed), .. }) = self.pending.get_mut(&id) else {
+                let result = self.finish(id, |request| timed_out(request, &broker, true));
+                self.events.extend(result.map(CallEvent::Finished));
+                continue;
+            };
+            let progress = followed.expire(now, || timed_out(request, &broker, true), began.elapsed());
+            self.update(id, progress);
+        }
+        if let Link::Down(Outage { reason, until, .. }) = &mut self.link
+            && until.is_some_and(|until| until <= now)
+        {
+            *until = None;
+            self.events.push_back(CallEvent::Lost(std::mem::take(reason)));
+        }
+    }
+
+    /// Reconnects if calls are followed.
+    fn handle_loss(&mut self, end: ConnectionEnd) {
+        let reason = describe_end(&end);
+        if self.config.follow.is_none() {
+            self.events.push_back(CallEvent::Lost(reason));
+            return;
+        }
+        // Without a connection, this is the end of a failed attempt to reconnect.
+        let Link::Up(link) = &self.link else { return };
+        let from = link.0.complete_until().map_or_else(Timestamp::now, Moment::to_wall);
+        self.config.report.warn(format_args!("lost {}: {reason}; reconnecting", self.broker));
+        self.report_to_calls(ConnectionChange::Disconnected);
+        let outage = Outage { from, reason, until: Instant::now().checked_add(self.config.timeout) };
+        if let Link::Up(link) = std::mem::replace(&mut self.link, Link::Down(outage)) {
+            self.reconnect(*link, end);
+        }
+    }
+
+    fn reconnect(&self, (client, recovery): (Client, Recovery), end: ConnectionEnd) {
+        let (options, report, incoming) =
+            (self.config.options.clone(), self.config.report, self.receiver.waker.incoming());
+        let mut broker = self.broker.clone();
+        thread::spawn(move || {
+            let (client, recovery, result) = recovery.run(client, end, |event| match event {
+                SessionEvent::Connected(connected) => {
+                    warn_of_failures(&connected.failures, &options, report);
+                    broker = connected.broker;
+                }
+                SessionEvent::Retrying(error) => {
+                    report.warn(format_args!("{}; trying again", session_failure(&error, &options, report)));
+                }
+                SessionEvent::Ready { .. }
+                | SessionEvent::Settled
+                | SessionEvent::Lost { .. }
+                | SessionEvent::Stable => {}
+            });
+            let recovered = Recovered { client, recovery, result: result.map(|_granted| broker) };
+            // Ignore a closed channel: the client has ended.
+            let _ = incoming.send(Incoming::Recovered(Box::new(recovered)));
+        });
+    }
+
+    fn handle_recovery(&mut self, recovered: Recovered) {
+        let Recovered { client, recovery, result } = recovered;
+        let Link::Down(Outage { from, .. }) = &self.link else { return };
+        let from = *from;
+        match result {
+            // It was lost again, perhaps before this thread knew of the connection.
+            Ok(_) if !client.is_connected() => self.reconnect((client, recovery), ConnectionEnd::Closed),
+            Ok(broker) => {
+                let until = client.read_at().map_or_else(Timestamp::now, Moment::to_wall).max(from);
+                self.link = Link::Up(Box::new((client, recovery)));
+                self.broker = broker;
+                self.config.report.warn(format_args!(
+                    "connected to {} again; replies and events from {} to {} may be missing",
+                    self.broker,
+                    local_time(from),
+                    local_time(until)
+                ));
+                self.report_to_calls(ConnectionChange::Gap { from, until });
+            }
+            Err(Some(error)) => {
+                let failure = session_failure(&error, &self.config.options, self.config.report);
+                self.events.push_back(CallEvent::Lost(failure.to_string()));
+            }
+            Err(None) => self.events.push_back(CallEvent::Woken),
+        }
+    }
+
+    /// Adds a change of the connection to all followed calls.
+    fn report_to_calls(&mut self, change: ConnectionChange) {
+        let status = ConnectionStatus { received: Timestamp::now(), change, reason: None };
+        for followed in self.pending.values_mut().filter_map(|call| call.followed.as_mut()) {
+            followed.connection(&status);
+        }
     }
 
     fn log_ignored(&self, reason: impl std::fmt::Display) {
@@ -350,35 +482,29 @@ impl CallClient {
     }
 }
 
-fn answered(answer: &Answer<'_>, payload: &[u8]) -> Outcome {
-    let verdict = match answer {
-        Answer::Success => Verdict::Success,
-        Answer::Failure(reason) => Verdict::Failure(reason.as_ref().map(ToString::to_string)),
-        Answer::Other(result) if result.is_empty() => Verdict::Failure(Some("the reply has no result".to_owned())),
-        Answer::Other(result) => Verdict::Failure(Some(format!("the reply's result is {result}"))),
+/// Makes the client, which is not connected yet.
+fn client(config: &CallConfig, receiver: &EventReceiver, followed: FollowedIds) -> Client {
+    let CallConfig { options, from_topic, max_payload, follow, .. } = config;
+    let handler = CallHandler {
+        incoming: receiver.waker.incoming(),
+        replies: from_topic.and_below(),
+        max_payload: *max_payload,
+        events: follow.as_ref().map(|follow| follow.topics.events.clone()),
+        followed,
     };
-    Outcome::Answered { verdict, response: String::from_utf8_lossy(payload).into_owned() }
-}
-
-/// Returns the outcome of a call whose deadline has passed, before or after its request was sent.
-pub(super) fn timed_out(request: &Request, broker: &str, is_sent: bool) -> Outcome {
-    let failure = if is_sent {
-        let id = request.trans_id;
-        Failure::new(Status::Deadline, format!("no 3PCC service response from {broker} in time (transID {id})")).hint(
-            "the caller may not have answered, nobody may serve the topic, or the broker may have dropped the request: only \
-             MQTT 5 brokers report that. The call may still be placed. --timeout waits longer",
-        )
-    } else {
-        Failure::new(Status::Deadline, format!("{broker} did not accept the client in time: nothing was sent"))
-            .hint("--timeout waits longer")
-    };
-    Outcome::Unanswered(NoReplyCause::Timeout, failure)
-}
-
-/// Returns the outcome of a call whose reply cannot arrive any more, because of `event`.
-pub(super) fn unknown(request: &Request, event: &str) -> Outcome {
-    let id = request.trans_id;
-    let message = format!("{event} before the reply arrived: the call may have been placed (transID {id})");
-    let failure = Failure::new(Status::Failure, message).hint("check the session's events before you place it again");
-    Outcome::Unanswered(NoReplyCause::Unknown, failure)
+    let lost = receiver.waker.incoming();
+    let events = follow.iter().flat_map(|follow| follow.filters.clone());
+    let filters = std::iter::once(from_topic.and_below()).chain(events).collect();
+    // A larger packet cannot be a reply of at most max_payload bytes.
+    let largest = u32::try_from(*max_payload).unwrap_or(u32::MAX).saturating_add(PACKET_OVERHEAD);
+    let options = Options { max_packet_size: options.max_packet_size.min(largest), ..options.clone() };
+    Client::new(
+        options,
+        Purpose::Request,
+        Subscription { filters, qos: QOS, listing: None, group: None, allow_partial: false },
+        Arc::new(Mutex::new(handler)),
+        Arc::default(),
+        // Ignore a closed channel: the client has ended.
+        Arc::new(move |end| drop(lost.send(Incoming::Lost(end.clone())))),
+    )
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::client::Waker;
+use super::incoming::Waker;
 use crate::output::report::Report;
 use crate::protocol::call::Request;
 use crate::protocol::topic::{EndpointId, TopicName};
@@ -30,9 +30,10 @@ pub(super) enum InputLine {
 struct BatchLine {
     caller: String,
     callee: String,
-    /// Call results have the key `sessionID`. The alias lets them be placed again.
+    /// The aliases are the keys of call results, which can be placed again.
     #[serde(alias = "sessionID")]
     session_id: Option<Uuid>,
+    #[serde(alias = "appContext")]
     app_context: Option<String>,
 }
 
@@ -69,6 +70,8 @@ pub(super) struct Parser {
     pub(super) from_topic: TopicName,
     /// The application for lines without `app_context`.
     pub(super) app_context: Option<String>,
+    /// Whether a line without `session_id` gets a new one.
+    pub(super) needs_session_id: bool,
 }
 
 impl Parser {
@@ -86,7 +89,7 @@ impl Parser {
             caller: endpoint("caller", &caller)?,
             callee: endpoint("callee", &callee)?,
             from_topic: self.from_topic.clone(),
-            session_id,
+            session_id: session_id.or_else(|| self.needs_session_id.then(Uuid::new_v4)),
             app_context: app_context.or_else(|| self.app_context.clone()),
         })
     }
@@ -102,11 +105,16 @@ pub(super) fn open(input: &Input) -> Result<(Stop, Reader)> {
     Ok((stop, reader))
 }
 
-/// Counts the lines of a regular file. Returns `None` for any other input, because a pipe can be read only once.
-pub(super) fn count_lines(input: &Input) -> Option<u64> {
+/// Opens a regular file for one more reading. Returns `None` for any other input, because a pipe can be read only once.
+pub(super) fn reopen(input: &Input) -> Option<Reader> {
     let Input::File(path) = input else { return None };
     path.metadata().ok().filter(Metadata::is_file)?;
-    let (_, mut reader) = open(input).ok()?;
+    open(input).ok().map(|(_, reader)| reader)
+}
+
+/// Counts the lines of a regular file. Returns `None` for any other input.
+pub(super) fn count_lines(input: &Input) -> Option<u64> {
+    let mut reader = reopen(input)?;
     let mut count = 0;
     while next_line(&mut reader).ok()?.is_some() {
         count += 1;

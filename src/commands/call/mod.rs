@@ -5,8 +5,11 @@
 //! | `mod` | flags to configuration |
 //! | `single` | one call |
 //! | `batch` | many calls over one connection |
-//! | `client` | the connection: publishes requests, matches replies |
+//! | `client` | the connection: publishes requests, matches replies and events |
+//! | `incoming` | what other threads send to it |
+//! | `followed` | a call that is followed to the end of its session |
 //! | `input` | the lines of a batch |
+//! | `printer` | the result and the steps of one call |
 //! | `ordered_writer` | the results of a batch, in the order of the input |
 //! | `rate_limiter` | `--rate` |
 //! | `indicator` | spinner and progress bar |
@@ -17,24 +20,32 @@ use uuid::Uuid;
 
 use super::connection::{self, Prompt};
 use super::ui::{self, Ui};
-use crate::cli::CallArgs;
+use crate::cli::{CallArgs, FollowLimit};
 use crate::exit::{Failure, Status};
 use crate::protocol::call::Request;
+use crate::protocol::filter::{Filter, FilterSpec};
+use crate::protocol::topic::{Category, TopicFilter, Topics};
 use crate::recording::Input;
 
 mod batch;
 mod client;
+mod followed;
+mod incoming;
 mod indicator;
 mod input;
 mod ordered_writer;
+mod printer;
 mod rate_limiter;
 mod result;
 mod single;
 
 use batch::{Batch, Limits};
-use client::CallConfig;
+use client::{CallConfig, FollowConfig};
 use input::Parser;
-use result::ResultFormat;
+use printer::CallPrinter;
+
+/// Maximum number of callers of a batch whose events are subscribed to one by one. With more, all sessions are subscribed to.
+const MAX_CALLER_FILTERS: usize = 100;
 
 /// Places the call or the batch, and prints the results.
 ///
@@ -46,6 +57,7 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         callee,
         batch,
         timeout,
+        follow,
         session_id,
         app_context,
         sender,
@@ -63,39 +75,61 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
     let call_topic = match sender {
         Some(endpoint) => topics.calls.child(&endpoint),
-        None => topics.calls,
+        None => topics.calls.clone(),
     };
-    let mode = match (caller, callee, batch.batch) {
-        (Some(caller), Some(callee), None) => Mode::Single(Request {
+    let calls = match (caller, callee, batch.batch) {
+        (Some(caller), Some(callee), None) => Calls::Single(Request {
             trans_id: Uuid::new_v4(),
             caller,
             callee,
             from_topic: from_topic.clone(),
-            session_id,
+            // Events are matched by the ID.
+            session_id: session_id.or_else(|| follow.map(|_| Uuid::new_v4())),
             app_context,
         }),
         (None, None, Some(path)) => {
-            let input = Input::from(path);
-            let parser = Parser { from_topic: from_topic.clone(), app_context };
-            Mode::Batch(Batch { input, skip: batch.skip, parser })
+            let parser = Parser { from_topic: from_topic.clone(), app_context, needs_session_id: follow.is_some() };
+            Calls::Many(Batch { input: Input::from(path), skip: batch.skip, parser })
         }
         // clap rejects other combinations.
         _ => return Err(Failure::usage("name two endpoints, or a batch").into()),
     };
-    let config = CallConfig { options, call_topic, from_topic, max_payload, report: ui.report };
-    let result_format = if json { ResultFormat::Json } else { ResultFormat::Text { color: ui.uses_color() } };
-    match (mode, dry_run) {
-        (Mode::Single(request), true) => ui::print(&format!("{}\n", request.payload())),
-        (Mode::Single(request), false) => single::run(config, &request, timeout, result_format),
-        (Mode::Batch(batch), true) => batch::print_requests(batch, config.report),
-        (Mode::Batch(calls), false) => {
-            batch::run(calls, config, Limits { jobs: batch.jobs, rate: batch.rate, timeout })
-        }
+    if dry_run {
+        return match calls {
+            Calls::Single(request) => ui::print(&format!("{}\n", request.payload())),
+            Calls::Many(batch) => batch::print_requests(batch, ui.report),
+        };
+    }
+    let follow = follow.map(|FollowLimit(limit)| FollowConfig {
+        filters: calls.sessions(&topics),
+        topics: topics.clone(),
+        limit,
+    });
+    let config = CallConfig { options, call_topic, from_topic, max_payload, timeout, follow, report: ui.report };
+    match calls {
+        Calls::Single(request) => single::run(config, &request, CallPrinter::new(json, ui, topics)?),
+        Calls::Many(calls) => batch::run(calls, config, Limits { jobs: batch.jobs, rate: batch.rate }),
     }
 }
 
 /// What to place.
-enum Mode {
+enum Calls {
     Single(Request),
-    Batch(Batch),
+    Many(Batch),
+}
+
+impl Calls {
+    /// Returns topic filters that cover the events of all sessions.
+    ///
+    /// They name the caller, which is the same in all events of a session. The endpoint that answers may be another than the
+    /// one that was called.
+    fn sessions(&self, topics: &Topics) -> Vec<TopicFilter> {
+        let callers = match self {
+            Self::Single(request) => vec![request.caller.clone()],
+            // Without callers, the filter covers all sessions.
+            Self::Many(batch) => batch.callers(MAX_CALLER_FILTERS).unwrap_or_default(),
+        };
+        let spec = FilterSpec { categories: vec![Category::Session], from: callers, ..FilterSpec::default() };
+        Filter::new(spec).expect("sessions from any endpoint are possible").subscriptions(topics)
+    }
 }

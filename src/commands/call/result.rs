@@ -1,25 +1,20 @@
 //! Call results with this tool's errors, and the exit statuses that follow from them.
 
+use std::time::Duration;
+
+use crate::commands::transport_error::describe_refusal;
 use crate::exit::{Failure, Status};
-use crate::protocol::call::{self, NoReplyCause, Verdict};
+use crate::protocol::call::{self, Answer, NoReplyCause, Request, Verdict};
+use crate::protocol::record::SessionOutcome;
+use crate::protocol::topic::TopicName;
+use crate::transport::relay::Published;
+use crate::transport::url::BrokerUrl;
 
 /// A request and how it went. A missing reply is explained by a [`Failure`].
 pub(super) type CallResult = call::CallResult<Failure>;
 
 /// How a call went. A missing reply is explained by a [`Failure`].
 pub(super) type Outcome = call::Outcome<Failure>;
-
-/// How the result of a single call is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ResultFormat {
-    /// A JSON line.
-    Json,
-    /// A line for people.
-    Text {
-        /// Whether it is colored.
-        color: bool,
-    },
-}
 
 /// Why no request was sent: there is no connection or no subscription to replies.
 pub(super) struct NotSent {
@@ -48,4 +43,128 @@ pub(super) fn status_of(outcome: &Outcome) -> Status {
         Outcome::Answered { verdict: Verdict::Failure(_), .. } => Status::ServiceFailure,
         Outcome::Unanswered(_, failure) => failure.status(),
     }
+}
+
+/// Returns the exit status of a followed call: that of its session, if its end was seen.
+pub(super) fn followed_status_of(result: &CallResult) -> Status {
+    let session = result.session.as_ref().map(|session| session.outcome);
+    match (&result.outcome, session) {
+        (Outcome::Answered { verdict: Verdict::Failure(_), .. }, _) => Status::ServiceFailure,
+        (_, Some(SessionOutcome::Completed)) => Status::Success,
+        (_, Some(SessionOutcome::Failed | SessionOutcome::Dropped)) => Status::ServiceFailure,
+        (Outcome::Unanswered(_, failure), _) => failure.status(),
+        (Outcome::Answered { .. }, _) => Status::Deadline,
+    }
+}
+
+/// How long a followed call is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FollowTimes {
+    /// For the reply, and from then on for the first event of the session.
+    pub(super) timeout: Duration,
+    /// For the end of the session.
+    pub(super) limit: Option<Duration>,
+}
+
+/// Returns the status of a followed call.
+///
+/// # Errors
+/// If the end of the session was not seen in time.
+pub(super) fn followed_end(result: CallResult, times: FollowTimes) -> Result<Status, Failure> {
+    let status = followed_status_of(&result);
+    let CallResult { request, outcome, session, .. } = result;
+    let id = request.session_id.unwrap_or_default();
+    match (outcome, session, times.limit) {
+        _ if matches!(status, Status::Success | Status::ServiceFailure) => Ok(status),
+        (_, Some(_), Some(limit)) => {
+            let limit = humantime::format_duration(limit);
+            Err(Failure::new(Status::Deadline, format!("session {id} has not ended within {limit}"))
+                .hint(format!("the call continues: rtcomm watch --session-id {id}")))
+        }
+        (Outcome::Unanswered(_, failure), ..) => Err(failure),
+        (Outcome::Answered { .. }, ..) => {
+            let timeout = humantime::format_duration(times.timeout);
+            Err(Failure::new(Status::Deadline, format!("no event of session {id} within {timeout} after the reply")).hint(
+                "check --event-root, and that the service uses the requested session ID. A call without the server's relay \
+                 has no events",
+            ))
+        }
+    }
+}
+
+/// Returns the failure of a call whose connection was lost for good.
+pub(super) fn lost_session(result: CallResult, why: &str) -> Failure {
+    match result.outcome {
+        Outcome::Unanswered(_, failure) => failure,
+        Outcome::Answered { .. } => {
+            let id = result.request.session_id.unwrap_or_default();
+            Failure::unreachable(format!("{why} before the end of session {id} was seen"))
+                .hint("the call may continue: rtcomm watch --session-id shows its events")
+        }
+    }
+}
+
+/// Returns the outcome of a call that the service answered with this payload.
+pub(super) fn answered(answer: &Answer<'_>, payload: &[u8]) -> Outcome {
+    let verdict = match answer {
+        Answer::Success => Verdict::Success,
+        Answer::Failure(reason) => Verdict::Failure(reason.as_ref().map(ToString::to_string)),
+        Answer::Other(result) if result.is_empty() => Verdict::Failure(Some("the reply has no result".to_owned())),
+        Answer::Other(result) => Verdict::Failure(Some(format!("the reply's result is {result}"))),
+    };
+    Outcome::Answered { verdict, response: String::from_utf8_lossy(payload).into_owned() }
+}
+
+/// Returns the outcome of a call whose deadline has passed, before or after its request was sent.
+pub(super) fn timed_out(request: &Request, broker: &str, is_sent: bool) -> Outcome {
+    let failure = if is_sent {
+        let id = request.trans_id;
+        Failure::new(Status::Deadline, format!("no 3PCC service response from {broker} in time (transID {id})")).hint(
+            "the caller may not have answered, nobody may serve the topic, or the broker may have dropped the request: only \
+             MQTT 5 brokers report that. The call may still be placed. --timeout waits longer",
+        )
+    } else {
+        Failure::new(Status::Deadline, format!("{broker} did not accept the client in time: nothing was sent"))
+            .hint("--timeout waits longer")
+    };
+    Outcome::Unanswered(NoReplyCause::Timeout, failure)
+}
+
+/// Returns the outcome of a call whose reply cannot arrive any more, because of `event`.
+pub(super) fn unknown(request: &Request, event: &str) -> Outcome {
+    let id = request.trans_id;
+    let message = format!("{event} before the reply arrived: the call may have been placed (transID {id})");
+    let failure = Failure::new(Status::Failure, message).hint("check the session's events before you place it again");
+    Outcome::Unanswered(NoReplyCause::Unknown, failure)
+}
+
+/// Returns the outcome of a call whose request the broker did not take. `None` if it may have taken it.
+pub(super) fn unpublished(published: &Published, broker: &BrokerUrl, call_topic: &TopicName) -> Option<Outcome> {
+    let (cause, failure) = match published {
+        Published::Accepted | Published::Lost => return None,
+        Published::NotSent => {
+            let failure = Failure::unreachable(format!("lost {broker} before the request was sent"));
+            (NoReplyCause::Unreachable, failure)
+        }
+        Published::Denied(reason) => {
+            let reason = describe_refusal(reason);
+            let failure = Failure::refused(format!("{broker} refuses the publication to {call_topic}: {reason}"))
+                .hint("check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT");
+            (NoReplyCause::Denied, failure)
+        }
+        Published::TooLarge { size, largest } => {
+            let failure = Failure::refused(format!(
+                "{broker} accepts no publication of {size} bytes to {call_topic}: its maximum packet size is {largest}"
+            ))
+            .hint("ask the broker's operator to raise the limit");
+            (NoReplyCause::Denied, failure)
+        }
+        Published::NoMatchingSubscribers => {
+            let message = format!("nobody subscribes to {call_topic} at {broker}");
+            let failure = Failure::new(Status::NoResponder, message)
+                .hint("check that the call service is running, and check --call-topic and --root");
+            (NoReplyCause::NoResponder, failure)
+        }
+    };
+    Some(Outcome::Unanswered(cause, failure))
 }

@@ -1,58 +1,89 @@
-//! One call: places it on a thread of its own, waits for the result, the deadline or a signal, and prints the result.
+//! One call: places it on a thread of its own, and waits for its end, the deadline or a signal.
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::client::{self, CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, EventReceiver, Waker};
+use super::client::{CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, Stage};
+use super::incoming::{EventReceiver, Waker};
 use super::indicator::Spinner;
-use super::result::{CallResult, Outcome, ResultFormat, status_of};
-use crate::commands::ui;
-use crate::event_loop::{EventLoop, LoopEvent};
+use super::printer::CallPrinter;
+use super::result::{CallResult, FollowTimes, Outcome, followed_end, lost_session, status_of, timed_out, unknown};
+use crate::commands::ui::CANNOT_WRITE;
+use crate::event_loop::{EventLoop, LoopEvent, Signal};
 use crate::exit::Status;
-use crate::output::{json, pretty};
+use crate::output;
+use crate::output::report::Report;
 use crate::protocol::call::Request;
 
-/// Places a call and prints its result.
+/// Places a call and prints its result. Returns its status: that of the reply, or of the session if the call is followed.
 ///
 /// # Errors
-/// If there is no reply, or standard output cannot be written to.
-pub(super) fn run(config: CallConfig, request: &Request, timeout: Duration, format: ResultFormat) -> Result<Status> {
-    let began = Instant::now();
-    let result = match wait(config, request, began, timeout)? {
-        WaitResult::Interrupted(status, result) => {
-            if let Some(result) = result.filter(|_| format == ResultFormat::Json) {
-                ui::print(&json::call_result(&result))?;
-            }
-            return Ok(status);
+/// If there is no reply, if the end of a followed session was not seen, or if standard output cannot be written to.
+pub(super) fn run(config: CallConfig, request: &Request, mut printer: CallPrinter) -> Result<Status> {
+    let report = config.report;
+    let follow = config.follow.as_ref().map(|follow| FollowTimes { timeout: config.timeout, limit: follow.limit });
+    let wait = Wait { began: Instant::now(), timeout: config.timeout, is_followed: follow.is_some(), report };
+    match wait.run(config, request, &mut printer)? {
+        End::ReaderGone => Ok(Status::Success),
+        End::NotSent(signal) => {
+            report.info("nothing was sent");
+            Ok(signal.status())
         }
-        WaitResult::Finished(result) => result,
-    };
-    match (&result.outcome, format) {
-        (_, ResultFormat::Json) => ui::print(&json::call_result(&result))?,
-        (Outcome::Answered { .. }, ResultFormat::Text { color }) => ui::print(&pretty::call_result(&result, color))?,
-        (Outcome::Unanswered(..), ResultFormat::Text { .. }) => Status::Success,
-    };
-    match result.outcome {
-        Outcome::Unanswered(_, failure) => Err(failure.into()),
-        answered @ Outcome::Answered { .. } => Ok(status_of(&answered)),
+        End::Interrupted(signal, result) => {
+            warn_of_open_call(&result, report);
+            // Lines for people are printed as they come.
+            if matches!(printer, CallPrinter::Json) {
+                printer.result(&result)?;
+            }
+            Ok(signal.status())
+        }
+        End::Lost(why, result) => {
+            printer.result(&result)?;
+            Err(lost_session(*result, &why).into())
+        }
+        End::Finished(result) => {
+            printer.result(&result)?;
+            match (follow, result.outcome) {
+                (Some(times), outcome) => Ok(followed_end(CallResult { outcome, ..*result }, times)?),
+                (None, Outcome::Unanswered(_, failure)) => Err(failure.into()),
+                (None, answered @ Outcome::Answered { .. }) => Ok(status_of(&answered)),
+            }
+        }
+    }
+}
+
+/// Warns that the call goes on, or may go on, after a signal.
+fn warn_of_open_call(CallResult { request, outcome, .. }: &CallResult, report: Report) {
+    match (outcome, request.session_id) {
+        (Outcome::Answered { .. }, Some(id)) => report.warn(format_args!("the call continues (session {id})")),
+        _ => report.warn(format_args!("the call may have been placed (transID {})", request.trans_id)),
     }
 }
 
 /// How the wait for the call ended.
-enum WaitResult {
+enum End {
     /// With a result, perhaps a timeout.
     Finished(Box<CallResult>),
-    /// With a signal. There is a result only if the request was sent.
-    Interrupted(Status, Option<Box<CallResult>>),
+    /// The connection was lost for good, with the reason.
+    Lost(String, Box<CallResult>),
+    /// With a signal before the request was sent.
+    NotSent(Signal),
+    /// With a signal after it, and what is known until then.
+    Interrupted(Signal, Box<CallResult>),
+    /// The reader of the steps closed the pipe.
+    ReaderGone,
 }
 
-/// What the thread that places the call sends at its end, when the connection is closed.
-enum ThreadEnd {
+/// What the thread that places the call sends. Each but a stage is the last, after the connection is closed.
+enum ThreadEvent {
+    Stage(Stage),
     Finished(Box<CallResult>),
-    Cancelled,
+    Lost(String, Box<CallResult>),
+    /// Cancelled, with what is known if the request was sent.
+    Cancelled(Option<Box<CallResult>>),
 }
 
 /// Whether the request is sent. The thread that places the call and the one that waits both try to set it; the first wins.
@@ -68,51 +99,75 @@ enum SendDecision {
     Cancel,
 }
 
-/// Starts the thread that places the call, and waits for its result, the deadline or a signal.
-fn wait(config: CallConfig, request: &Request, began: Instant, timeout: Duration) -> Result<WaitResult> {
-    let event_loop = EventLoop::new()?;
-    let _spinner = Spinner::start(request, config.report);
-    let receiver = EventReceiver::new();
-    let waker = receiver.waker();
-    let (broker, report) = (config.options.brokers[0].to_string(), config.report);
-    let decision: Arc<SharedDecision> = Arc::default();
-    let send = event_loop.sender();
-    thread::spawn({
-        let (request, decision) = (request.clone(), decision.clone());
-        move || send(connect_and_place(config, receiver, request, began, &decision))
-    });
-    let deadline = began.checked_add(timeout);
-    let signal = loop {
-        match event_loop.next(deadline) {
-            Some(LoopEvent::Custom(ThreadEnd::Finished(result))) => return Ok(WaitResult::Finished(result)),
-            Some(LoopEvent::ReaderGone | LoopEvent::Custom(ThreadEnd::Cancelled)) => {}
-            Some(LoopEvent::Signal(signal)) => break Some(signal),
-            None => break None,
-        }
-    };
-    let is_sent = decision.set(SendDecision::Cancel).is_err();
-    let elapsed = began.elapsed();
-    cancel_and_wait(&waker, &event_loop);
-    let finish = |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed });
-    let Some(signal) = signal else {
-        return Ok(WaitResult::Finished(finish(client::timed_out(request, &broker, is_sent))));
-    };
-    if is_sent {
-        report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
-    } else {
-        report.info("nothing was sent");
-    }
-    let result = is_sent.then(|| finish(client::unknown(request, "interrupted")));
-    Ok(WaitResult::Interrupted(signal.status(), result))
+/// What the wait for a call depends on.
+struct Wait {
+    began: Instant,
+    timeout: Duration,
+    is_followed: bool,
+    report: Report,
 }
 
-/// Cancels the call, and waits until the connection is closed.
-fn cancel_and_wait(waker: &Waker, event_loop: &EventLoop<ThreadEnd>) {
+impl Wait {
+    /// Starts the thread that places the call, and waits for its result, the deadline or a signal.
+    fn run(self, config: CallConfig, request: &Request, printer: &mut CallPrinter) -> Result<End> {
+        let Self { began, timeout, is_followed, report } = self;
+        let event_loop = EventLoop::new()?;
+        if is_followed {
+            event_loop.watch_reader(&output::stdout().context(CANNOT_WRITE)?)?;
+        }
+        let mut spinner = Some(Spinner::start(request, report));
+        let receiver = EventReceiver::new();
+        let waker = receiver.waker();
+        let broker = config.options.brokers[0].to_string();
+        let decision: Arc<SharedDecision> = Arc::default();
+        let send = event_loop.sender();
+        thread::spawn({
+            let (request, decision) = (request.clone(), decision.clone());
+            move || send(connect_and_place(config, receiver, request, began, &decision, &send))
+        });
+        let mut deadline = began.checked_add(timeout);
+        let signal = loop {
+            match event_loop.next(deadline) {
+                Some(LoopEvent::Custom(ThreadEvent::Stage(stage))) => {
+                    spinner = None;
+                    printer.stage(&stage)?;
+                }
+                Some(LoopEvent::Custom(ThreadEvent::Finished(result))) => return Ok(End::Finished(result)),
+                Some(LoopEvent::Custom(ThreadEvent::Lost(why, result))) => return Ok(End::Lost(why, result)),
+                Some(LoopEvent::Custom(ThreadEvent::Cancelled(_))) => {}
+                Some(LoopEvent::ReaderGone) if is_followed => return Ok(End::ReaderGone),
+                Some(LoopEvent::ReaderGone) => {}
+                Some(LoopEvent::Signal(signal)) => break Some(signal),
+                // The thread knows the deadlines of a followed call.
+                None if is_followed && decision.get() == Some(&SendDecision::Send) => deadline = None,
+                None => break None,
+            }
+        };
+        drop(spinner);
+        let is_sent = decision.set(SendDecision::Cancel).is_err();
+        let elapsed = began.elapsed();
+        let result = cancel_and_wait(&waker, &event_loop);
+        let finish = |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed, session: None });
+        Ok(match signal {
+            None => End::Finished(finish(timed_out(request, &broker, is_sent))),
+            Some(signal) if !is_sent => End::NotSent(signal),
+            Some(signal) => End::Interrupted(signal, result.unwrap_or_else(|| finish(unknown(request, "interrupted")))),
+        })
+    }
+}
+
+/// Cancels the call, and waits until the connection is closed. Returns what is known of the call.
+fn cancel_and_wait(waker: &Waker, event_loop: &EventLoop<ThreadEvent>) -> Option<Box<CallResult>> {
     waker.cancel();
-    let _ = event_loop.await_shutdown(DISCONNECT_TIMEOUT, |event| match event {
-        LoopEvent::Custom(_) => Some(()),
-        LoopEvent::ReaderGone | LoopEvent::Signal(_) => None,
+    let end = event_loop.await_shutdown(DISCONNECT_TIMEOUT, |event| match event {
+        LoopEvent::Custom(ThreadEvent::Stage(_)) | LoopEvent::ReaderGone | LoopEvent::Signal(_) => None,
+        LoopEvent::Custom(end) => Some(end),
     });
+    match end? {
+        ThreadEvent::Cancelled(result) => result,
+        ThreadEvent::Finished(result) | ThreadEvent::Lost(_, result) => Some(result),
+        ThreadEvent::Stage(_) => None,
+    }
 }
 
 /// Connects, places the call, waits for its result and disconnects.
@@ -122,25 +177,33 @@ fn connect_and_place(
     request: Request,
     began: Instant,
     decision: &SharedDecision,
-) -> ThreadEnd {
-    let finish =
-        |outcome, request| ThreadEnd::Finished(Box::new(CallResult { request, outcome, elapsed: began.elapsed() }));
+    send: &impl Fn(ThreadEvent),
+) -> ThreadEvent {
     let mut client = match CallClient::connect(config, receiver) {
         Ok(client) => client,
-        Err(not_sent) => return finish(not_sent.into(), request),
+        Err(not_sent) => {
+            let (outcome, elapsed) = (not_sent.into(), began.elapsed());
+            return ThreadEvent::Finished(Box::new(CallResult { request, outcome, elapsed, session: None }));
+        }
     };
     if decision.set(SendDecision::Send).is_err() {
         client.close();
-        return ThreadEnd::Cancelled;
+        return ThreadEvent::Cancelled(None);
     }
-    client.place(request.clone(), began);
-    let end = match client.next_event(None) {
-        CallEvent::Finished(result) => ThreadEnd::Finished(result),
-        CallEvent::Lost(reason) => {
-            let event = format!("lost {} ({reason})", client.broker());
-            finish(client::unknown(&request, &event), request)
+    client.place(request, began);
+    let end = loop {
+        match client.next_event(None) {
+            CallEvent::Stage(stage) => send(ThreadEvent::Stage(stage)),
+            CallEvent::Finished(result) => break ThreadEvent::Finished(result),
+            CallEvent::Lost(reason) => {
+                let why = format!("lost {} ({reason})", client.broker());
+                let result = client.abandon_all(&why).pop();
+                break result.map_or(ThreadEvent::Cancelled(None), |result| ThreadEvent::Lost(why, Box::new(result)));
+            }
+            CallEvent::Woken | CallEvent::Timeout => {
+                break ThreadEvent::Cancelled(client.abandon_all("interrupted").pop().map(Box::new));
+            }
         }
-        CallEvent::Woken | CallEvent::Timeout => ThreadEnd::Cancelled,
     };
     client.close();
     end

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Request;
+use crate::protocol::record::CallRecord;
 
 /// The value of `outcome` in JSON for a line of a batch that is not a request.
 pub const INVALID: &str = "invalid";
@@ -17,10 +18,12 @@ pub struct CallResult<E> {
     pub outcome: Outcome<E>,
     /// Time from the start of the command to the outcome; in a batch, from the request.
     pub elapsed: Duration,
+    /// The session that the call caused, as far as its events were seen. `None` without events.
+    pub session: Option<CallRecord>,
 }
 
 /// The outcome of a call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Outcome<E> {
     /// The service replied.
     Answered {

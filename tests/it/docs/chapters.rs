@@ -295,6 +295,47 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         commands: &["call"],
+        heading: "FOLLOWING A CALL",
+        parts: &[
+            Paragraph(
+                "`--follow` subscribes to the events of the caller's sessions before the request is published, and always sends \
+                 a session ID. It prints the reply, each event of the session, and its call record at the end; with `--json`, \
+                 one result with the record as `session`. The reply and the events may come in any order.",
+            ),
+            Entries(&[
+                ("0", "The session was stopped."),
+                ("3", "The service refused the call, or the session failed."),
+                ("4", "The broker denies the subscription: nothing is sent."),
+                (
+                    "5",
+                    "The connection was lost, and could not be made again within `--timeout`. If there was no reply, the status is \
+                     1: the call may have been placed.",
+                ),
+                (
+                    "124",
+                    "LIMIT has passed, counted from the start of the command (of a batch, from the request); or there was no \
+                     reply within `--timeout`; or no event of the session within `--timeout` after the reply. Calls between \
+                     clients without the server's relay have no events.",
+                ),
+                ("130, 143", "A signal ended the wait. The call continues."),
+            ]),
+            Paragraph(
+                "If the session ends before the reply, the reply is awaited for two seconds more. If the reply does not come in \
+                 time but the session has begun, the session decides.",
+            ),
+            Paragraph(
+                "A lost connection is made again. Events that were published meanwhile are missing: the record has `gap` in \
+                 `incomplete`, or `start` if no event was seen before. If the end is among them, it is never seen: LIMIT ends \
+                 the wait.",
+            ),
+            Paragraph(
+                "In a batch, `--jobs` limits the sessions that are open. For a file with up to 100 callers, the events of each \
+                 are subscribed to; for more, and for a pipe, those of all sessions. The batch goes on after a lost connection.",
+            ),
+        ],
+    },
+    Chapter {
+        commands: &["call"],
         heading: "MANY CALLS",
         parts: &[
             Paragraph(

@@ -5,7 +5,8 @@ use rtcomm::protocol::record::{Absence, ConnectionChange, ConnectionStatus, Cont
 use rtcomm::protocol::topic::{Root, Topics};
 use serde_json::{Map, Value, json};
 
-use crate::support::service::{CALL_TOPIC, reply};
+use crate::support::events::event;
+use crate::support::service::{CALL_TOPIC, reply, request_of};
 use crate::support::{Broker, rtcomm};
 
 const DOCUMENT: &str = "docs/json-lines.md";
@@ -47,6 +48,7 @@ fn has_type(value: &Value, kind: &str) -> bool {
         "number" => value.is_number(),
         "boolean" => value.is_boolean(),
         "array" => value.is_array(),
+        "object" => value.is_object(),
         "string or null" => value.is_string() || value.is_null(),
         "number or null" => value.is_number() || value.is_null(),
         "any" => true,
@@ -194,7 +196,21 @@ fn the_keys_of_call_results_are_documented() {
     let unreachable = rtcomm("call a b --json --broker mqtt://127.0.0.1:1").run().has_status(5);
     lines.push(unreachable.stdout.trim_end().to_owned());
     lines.push(result_with_a_lone_surrogate());
+    lines.push(result_with_a_session());
     compare("Call results", &lines);
+}
+
+/// The result of a followed call.
+fn result_with_a_session() -> String {
+    let broker = Broker::mosquitto();
+    let mut service = broker.client();
+    service.subscribe(CALL_TOPIC);
+    let call = rtcomm("call a b --follow --app-context XYZ --json").at(&broker).start();
+    let request = service.next();
+    service.send_message(&reply(&request, &json!({})));
+    let session = request_of(&request)["sessionID"].clone();
+    service.publish("/rtcomm/event/session/stopped/a/b", event(&json!({ "sigSessID": session })));
+    call.end().has_status(0).stdout.trim_end().to_owned()
 }
 
 /// The result of a call whose reply some parsers reject.

@@ -119,8 +119,8 @@ const PAGES: [Prose; 5] = [
             "The request is published once, to `ROOT/callControl` (see `--call-topic`), after the broker has granted the \
              subscription to the reply topic. It is never repeated, because a repeated request places a second call. If the \
              outcome is unknown, the error says so and names the transID.",
-            "SUCCESS means that the server has asked the caller's endpoint to call. To see how the session goes on, set its \
-             ID with `--session-id` and watch its events.",
+            "A service replies when the session is up or has failed: SUCCESS means that the callee has answered, and the \
+             time until then is the set-up time. `--follow` waits for the end of the session.",
             "The reply topic ends in a random UUID. A message there is the reply if it is not retained, is not larger than \
              `--max-payload`, and has the transID of the request. The first reply counts. `--verbose` reports ignored \
              messages.",
@@ -135,6 +135,10 @@ const PAGES: [Prose; 5] = [
                 "Place the calls of a pipe or a file: four at a time, twenty per second",
                 "echo '{\"caller\":\"iggy_pop\",\"callee\":\"david_bowie\"}' | rtcomm call --batch - --jobs 4 --rate 20/s \
                  | jq -r .outcome",
+            ),
+            (
+                "Connect two endpoints, and wait up to a minute until the session ends",
+                "rtcomm call iggy_pop david_bowie --follow=1m",
             ),
             ("Only the outcome", "rtcomm call iggy_pop nobody --json | jq -r .outcome"),
             (
@@ -516,6 +520,7 @@ fn outcomes(roff: &mut Roff) {
             ("reason", "Why it is not a success, if known."),
             ("caller", "Endpoint that places the call."),
             ("callee", "Endpoint that is called."),
+            ("appContext", "Application of the request, if any."),
             ("transID", "Transaction ID of the request."),
             ("sessionID", "Requested ID of the session, if any."),
             ("elapsed_ms", "Milliseconds from the start of the command, or of a batch from the request."),
@@ -523,6 +528,11 @@ fn outcomes(roff: &mut Roff) {
             (
                 "response_text",
                 "Instead of `response`, if some JSON parsers reject the reply, such as one with a lone surrogate.",
+            ),
+            (
+                "session",
+                "With `--follow`: the call record of the session, as far as its events were seen, as `rtcomm watch --cdr` \
+                 prints it. Its key `cdr` is `completed`, `failed`, `dropped` or `open`.",
             ),
             ("line", "For `invalid`, which has no other key but `reason`: the number of the input line, from 1."),
         ],

@@ -1,0 +1,154 @@
+//! A call that is followed to the end of its session (`--follow`): what is known of it, and when it is over.
+//!
+//! The reply and the events come in any order. A call is over when the session has ended and the reply has arrived, or when
+//! the service refuses the call, or when nothing comes for too long.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::result::{FollowTimes, Outcome};
+use crate::protocol::call::Verdict;
+use crate::protocol::cdr::CallRecorder;
+use crate::protocol::record::{CallRecord, ConnectionStatus, Record};
+
+/// How long to wait for the reply after the end of the session. A service replies at the end of a session that fails at once.
+const REPLY_GRACE: Duration = Duration::from_secs(2);
+
+/// Longer than any limit on the command line, so that no session counts as lost.
+const MAX_AGE: Duration = Duration::from_hours(20 * 365 * 24);
+
+/// A followed call.
+#[derive(Debug)]
+pub(super) struct FollowedCall {
+    timeout: Duration,
+    recorder: CallRecorder,
+    session: SessionState,
+    reply: Option<Reply>,
+    /// When to stop waiting for what must come next: the reply, or the first event.
+    next_until: Option<Instant>,
+    /// When to stop waiting at all.
+    limit: Option<Instant>,
+}
+
+/// What was seen of a session.
+#[derive(Debug)]
+enum SessionState {
+    Silent,
+    Open,
+    Ended(Box<CallRecord>),
+}
+
+/// The reply, or why there is none, and when that was known.
+#[derive(Debug)]
+struct Reply {
+    outcome: Outcome,
+    elapsed: Duration,
+}
+
+/// Whether a call is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Waiting,
+    Over,
+}
+
+impl FollowedCall {
+    /// Makes the state of a call whose request is sent now. Its events are subscribed to.
+    pub(super) fn new(now: Instant, times: FollowTimes) -> Self {
+        let FollowTimes { timeout, limit } = times;
+        let mut recorder = CallRecorder::new(MAX_AGE);
+        // The session has no events from before the subscription, so none of them can be missing.
+        recorder.pass(Timestamp::MIN);
+        Self {
+            timeout,
+            recorder,
+            session: SessionState::Silent,
+            reply: None,
+            next_until: now.checked_add(timeout),
+            limit: limit.and_then(|limit| now.checked_add(limit)),
+        }
+    }
+
+    /// Returns when [`FollowedCall::expire`] is to be called.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.next_until, self.limit].into_iter().flatten().min()
+    }
+
+    /// Returns whether the reply has arrived, or is known to be missing.
+    pub(super) fn has_reply(&self) -> bool {
+        self.reply.is_some()
+    }
+
+    /// Adds the reply, or why there is none.
+    pub(super) fn reply(&mut self, now: Instant, outcome: Outcome, elapsed: Duration) -> Progress {
+        let is_accepted = matches!(outcome, Outcome::Answered { verdict: Verdict::Success, .. });
+        self.reply = Some(Reply { outcome, elapsed });
+        self.next_until = match self.session {
+            SessionState::Silent if is_accepted => now.checked_add(self.timeout),
+            SessionState::Open if is_accepted => None,
+            SessionState::Silent | SessionState::Open | SessionState::Ended(_) => return Progress::Over,
+        };
+        Progress::Waiting
+    }
+
+    /// Adds an event of the session.
+    pub(super) fn event(&mut self, now: Instant, event: &Record<'_>) -> Progress {
+        if matches!(self.session, SessionState::Ended(_)) {
+            return Progress::Waiting;
+        }
+        self.recorder.message(event);
+        self.session = match self.recorder.next_record() {
+            Some(record) => SessionState::Ended(Box::new(record)),
+            None => SessionState::Open,
+        };
+        match (&self.session, &self.reply) {
+            (SessionState::Ended(_), Some(_)) => return Progress::Over,
+            (SessionState::Ended(_), None) => {
+                let grace = now.checked_add(REPLY_GRACE);
+                self.next_until = [self.next_until, grace].into_iter().flatten().min();
+            }
+            (_, Some(_)) => self.next_until = None,
+            (_, None) => {}
+        }
+        Progress::Waiting
+    }
+
+    /// Adds a change of the connection.
+    pub(super) fn connection(&mut self, status: &ConnectionStatus<'_>) {
+        self.recorder.connection(status);
+    }
+
+    /// Handles a deadline that has passed. `missing` is the outcome without a reply.
+    pub(super) fn expire(&mut self, now: Instant, missing: impl FnOnce() -> Outcome, elapsed: Duration) -> Progress {
+        let is_at_limit = self.limit.is_some_and(|limit| limit <= now);
+        let lacks_reply = self.reply.is_none();
+        if lacks_reply {
+            self.reply = Some(Reply { outcome: missing(), elapsed });
+        }
+        // An open session shows that the call was placed, although there is no reply.
+        if lacks_reply && !is_at_limit && matches!(self.session, SessionState::Open) {
+            self.next_until = None;
+            return Progress::Waiting;
+        }
+        Progress::Over
+    }
+
+    /// Returns the outcome, when it was known, and the session as far as it was seen. `missing` is the outcome without a
+    /// reply.
+    pub(super) fn finish(
+        mut self,
+        missing: impl FnOnce() -> Outcome,
+        elapsed: Duration,
+    ) -> (Outcome, Duration, Option<CallRecord>) {
+        let session = match self.session {
+            SessionState::Ended(record) => Some(*record),
+            SessionState::Silent | SessionState::Open => {
+                self.recorder.finish();
+                self.recorder.next_record()
+            }
+        };
+        let Reply { outcome, elapsed } = self.reply.unwrap_or_else(|| Reply { outcome: missing(), elapsed });
+        (outcome, elapsed, session)
+    }
+}
