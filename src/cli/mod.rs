@@ -10,6 +10,7 @@
 //! | `groups` | groups of flags that several commands share |
 //! | `leading` | flags before the command's name |
 //! | `errors` | errors in the arguments |
+//! | `hints` | hints for known mistakes |
 //! | `profile` | values from a file |
 //! | `sources` | whether a value comes from a flag, a profile or the environment |
 //! | `time` | points in time |
@@ -28,6 +29,7 @@ mod definition;
 mod demo;
 mod errors;
 mod groups;
+mod hints;
 mod leading;
 mod profile;
 mod sources;
@@ -85,7 +87,11 @@ impl Cli {
             parsed = profile.define(Self::definition())?.try_get_matches_from(&args);
             source = Some(profile);
         }
-        let matches = parsed.map_err(|error| errors::annotate_source(error, &definition, source.as_ref(), &args))?;
+        let matches = parsed.map_err(|error| {
+            let error = hints::host_after_help(&error, &mut definition, &args).unwrap_or(error);
+            let error = hints::add_hint(error, &definition, &args);
+            errors::annotate_source(error, &definition, source.as_ref(), &args)
+        })?;
         if let Some(error) = errors::conflict(&mut definition, &matches) {
             return Err(error.into());
         }

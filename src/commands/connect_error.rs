@@ -14,10 +14,12 @@ pub(super) const INSECURE_WARNING: &str =
 
 /// The failure of a text that is not a broker URL.
 pub(super) fn broker_url_failure(error: &UrlError) -> Failure {
-    Failure::usage(error.to_string()).hint(if error.has_credentials() {
-        "give the name with --username, and the password with --password-file or RTCOMM_PASSWORD"
-    } else {
-        "write --broker (or RTCOMM_BROKER) as mqtt://HOST:1883 or mqtts://HOST:8883"
+    Failure::usage(error.to_string()).hint(match error.suggestion() {
+        Some(url) => format!("did you mean {url}?"),
+        None if error.has_credentials() => {
+            "give the name with --username, and the password with --password-file or RTCOMM_PASSWORD".to_owned()
+        }
+        None => "write --broker (or RTCOMM_BROKER) as mqtt://HOST:1883 or mqtts://HOST:8883".to_owned(),
     })
 }
 

@@ -40,6 +40,17 @@ impl Scheme {
         }
     }
 
+    /// Returns what the scheme of another program means.
+    fn of_other_programs(scheme: &str) -> Option<Self> {
+        match scheme.to_ascii_lowercase().as_str() {
+            "tcp" | "mqtt+tcp" => Some(Self::Mqtt),
+            "ssl" | "tls" | "mqtt+ssl" | "mqtt+tls" => Some(Self::Mqtts),
+            "http" | "mqtt+ws" => Some(Self::Ws),
+            "https" | "mqtt+wss" => Some(Self::Wss),
+            _ => None,
+        }
+    }
+
     fn default_port(self) -> u16 {
         match self {
             Self::Mqtt => 1883,
@@ -269,6 +280,22 @@ impl UrlError {
     /// Returns whether the URL was refused because it contains a user name or a password.
     pub(crate) fn has_credentials(&self) -> bool {
         self.url.is_none()
+    }
+
+    /// Returns the URL that was probably meant, if the scheme is missing or that of another program.
+    pub(crate) fn suggestion(&self) -> Option<String> {
+        let url = self.url.as_deref()?;
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (Some(Scheme::of_other_programs(scheme)?), rest),
+            None => (None, url.trim_start_matches('/')),
+        };
+        let scheme = match scheme {
+            Some(scheme) if scheme != Scheme::Mqtt => scheme,
+            _ if rest.trim_end_matches('/').ends_with(":8883") => Scheme::Mqtts,
+            _ => Scheme::Mqtt,
+        };
+        let suggestion = format!("{}://{rest}", scheme.as_str());
+        parse_broker(&suggestion).is_ok().then_some(suggestion)
     }
 }
 

@@ -83,6 +83,65 @@ fn an_invalid_variable_has_one_hint() {
     outcome.check(outcome.stderr.lines().nth(1) == Some(hint), hint);
 }
 
+#[test]
+fn a_known_mistake_has_a_hint() {
+    for (typed, hint) in [
+        ("watch --form iggy_pop", "a similar flag exists: --from"),
+        ("watch --regstration", "a similar flag exists: --registration"),
+        ("call a b --timout=3s", "a similar flag exists: --timeout"),
+        ("tail -5 events.jsonl", "for that number of records, use -n 5"),
+        ("tail -120", "for that number of records, use -n 120"),
+        ("watch -5", "for that number of records, use -c 5"),
+        ("watch iggy_pop", "to select an endpoint, use --endpoint iggy_pop"),
+        ("watch failed", "to select it, use --failed"),
+        ("watch mqtt://h", "to name the broker, use --broker mqtt://h"),
+        ("watch -t /x/#", "for topics, use: rtcomm tail --topic '/x/#'"),
+        ("tail -t a", "use --topic a"),
+        ("watch -p 1884", "write the port in the broker's URL: -b mqtt://HOST:1884"),
+        ("watch -P secret", "give the password with --password-file or RTCOMM_PASSWORD: other users can read flags"),
+        (
+            "call a b --password secret",
+            "give the password with --password-file or RTCOMM_PASSWORD: other users can read flags",
+        ),
+        ("watch -C 3", "use -c 3"),
+        ("watch -W 3", "use --for 3s"),
+        ("watch -h localhost -t x", "name the broker with -b mqtt://localhost"),
+        ("watch -h localhost -p 8883", "name the broker with -b mqtts://localhost:8883"),
+        ("watch --xyzzy", "usage: rtcomm watch [OPTIONS]"),
+        ("watch -b localhost", "did you mean mqtt://localhost?"),
+        ("watch -b host:1884", "did you mean mqtt://host:1884?"),
+        ("watch -b host:8883", "did you mean mqtts://host:8883?"),
+        ("watch -b tcp://host", "did you mean mqtt://host?"),
+        ("call a b -b ssl://host:8883", "did you mean mqtts://host:8883?"),
+        ("tail -b https://host/mqtt", "did you mean wss://host/mqtt?"),
+        ("watch -b ssl://host:99999", "write --broker (or RTCOMM_BROKER) as mqtt://HOST:1883 or mqtts://HOST:8883"),
+    ] {
+        let outcome = rtcomm(typed).run().has_status(2).prints("");
+        let expected = format!("  hint: {hint}");
+        outcome.check(outcome.stderr.lines().nth(1) == Some(&expected), &expected);
+        outcome.check(outcome.stderr.lines().count() == 2 && !outcome.stderr.contains("secret"), "nothing else");
+    }
+    rtcomm("watch").arg("Danko Jones").run().has_status(2).says("--endpoint 'Danko Jones'");
+    rtcomm("watch").env("RTCOMM_BROKER", "localhost").run().has_status(2).says("did you mean mqtt://localhost?");
+    // Help of a command, not a host.
+    rtcomm("-h watch").run().has_status(0);
+    rtcomm("watch -h -q").run().has_status(0);
+}
+
+#[test]
+fn ready_and_call_name_the_broker() {
+    let broker = Broker::demo_with("--interval 10ms");
+    let url = broker.url();
+    rtcomm("watch -c 1").at(&broker).run().has_status(0).says(&format!("rtcomm: ready at {url}\n"));
+    let call = "rtcomm call nobody iggy_pop";
+    let outcome = terminal(80, call).at(&broker).run().has_status(3);
+    outcome.check(outcome.stdout.contains(&format!("rtcomm: calling at {url}\r\n")), "the broker");
+    let quiet = terminal(80, &format!("{call} --quiet")).at(&broker).run().has_status(3);
+    quiet.check(!quiet.stdout.contains(&url), "nothing but the result");
+    let outcome = rtcomm("call nobody iggy_pop").at(&broker).run().has_status(3);
+    outcome.check(outcome.stderr.is_empty(), "nothing in a script");
+}
+
 /// Removes the escape sequences of styles.
 fn without_styles(text: &str) -> String {
     let mut pieces = text.split('\u{1b}');

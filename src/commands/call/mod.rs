@@ -15,6 +15,8 @@
 //! | `indicator` | spinner and progress bar |
 //! | `result` | results and their exit statuses |
 
+use std::io::{self, IsTerminal as _};
+
 use anyhow::Result;
 use uuid::Uuid;
 
@@ -105,6 +107,10 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         topics: topics.clone(),
         limit,
     });
+    if io::stderr().is_terminal() {
+        let names: Vec<String> = options.brokers.iter().map(ToString::to_string).collect();
+        ui.report.info(format_args!("calling at {}", names.join(" or ")));
+    }
     let config = CallConfig { options, call_topic, from_topic, max_payload, timeout, follow, report: ui.report };
     match calls {
         Calls::Single(request) => single::run(config, &request, CallPrinter::new(json, ui, topics)?),
