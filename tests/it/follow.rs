@@ -312,7 +312,7 @@ fn a_connection_that_is_lost_for_good_exits_with_5() {
     let call = rtcomm("call a b --follow --timeout 2s --broker").arg(relay.url()).start();
     service.join().expect("the service got a request");
     call.wait_for_lines(2);
-    relay.go_dark();
+    relay.fail_network();
     let outcome = call.end().has_status(5).says("before the end of session ");
     outcome.check(outcome.stdout.contains("  open "), "what was seen");
 }
