@@ -24,6 +24,8 @@ fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
     let publisher = Load::to(broker.address(), 0..MANY).per_second(2_500).start();
     for time in 1..=times {
         wait_on(&process, "a share of the events", LONG, || publisher.acknowledged() >= MANY * time / (times + 1));
+        // A restart before the run has reconnected would be part of the previous loss.
+        wait_on(&process, "ready", LONG, || recording.read().count_of_status("ready") >= time);
         broker.stop(signal);
         broker.start_again();
     }
@@ -39,7 +41,7 @@ fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
     });
     process.terminate();
     let counts = recording.read();
-    let count_of = |status: &str| counts.statuses.iter().filter(|it| it["status"] == status).count() as u64;
+    let count_of = |status| counts.count_of_status(status);
     assert!(counts.unexpected.is_empty(), "{:?}", counts.unexpected);
     assert_eq!(
         (count_of("disconnected"), count_of("gap"), count_of("ready")),

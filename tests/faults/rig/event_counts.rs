@@ -88,6 +88,11 @@ impl EventCounts {
         self.lines - self.distinct
     }
 
+    /// Returns the number of connection records with this status.
+    pub(crate) fn count_of_status(&self, status: &str) -> u64 {
+        self.statuses.iter().filter(|it| it["status"] == status).count() as u64
+    }
+
     pub(crate) fn is_complete(&self) -> bool {
         self.distinct == self.counts.len() as u64
     }
