@@ -1,4 +1,4 @@
-//! `rtcomm call --follow`: a call until the end of its session, whatever comes first, the reply or the events.
+//! `rtcomm call --follow`: a call until the end of its session. The reply and the events can arrive in any order.
 
 use std::thread::{self, JoinHandle};
 
@@ -17,22 +17,22 @@ use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
 const SESSION: &str = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
 
-/// What a scripted service does with a request.
+/// A step of a scripted service.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Success,
     Failure(&'static str),
     /// An event of the session, with its reason.
     Event(&'static str, Option<&'static str>),
-    /// An event of the session, from another endpoint than the one that was called.
+    /// An event of the session, with another endpoint than the called one.
     AnsweredBy(&'static str, &'static str),
-    /// An event between the same endpoints, but of another session.
+    /// An event of another session between the same endpoints.
     OtherSession(&'static str),
 }
 
 use Step::{AnsweredBy, Event, Failure, OtherSession, Success};
 
-/// The message of a step.
+/// Returns the message of a step.
 fn message(request: &Message, step: Step) -> Message {
     let body = request_of(request);
     let of = |key: &str| body[key].as_str().expect("a request has it").to_owned();
@@ -53,7 +53,7 @@ fn message(request: &Message, step: Step) -> Message {
     }
 }
 
-/// A service that does these steps for its first request.
+/// Starts a service that performs these steps for its first request.
 fn service(broker: &Broker, steps: &[Step]) -> JoinHandle<Client> {
     let mut client = broker.client();
     client.subscribe(CALL_TOPIC);
@@ -67,7 +67,7 @@ fn service(broker: &Broker, steps: &[Step]) -> JoinHandle<Client> {
     })
 }
 
-/// Runs a call while a service does these steps.
+/// Runs a call while a service performs these steps.
 fn followed(broker: &Broker, call: &str, steps: &[Step]) -> Outcome {
     let service = service(broker, steps);
     let outcome = rtcomm(call).at(broker).run();
@@ -75,7 +75,7 @@ fn followed(broker: &Broker, call: &str, steps: &[Step]) -> Outcome {
     outcome
 }
 
-/// These events with a reply at every possible place.
+/// Returns these events with the reply at each possible position.
 fn with_reply_anywhere(events: &[Step], reply: Step) -> Vec<Vec<Step>> {
     (0..=events.len()).map(|at| [&events[..at], &[reply], &events[at..]].concat()).collect()
 }
@@ -128,11 +128,11 @@ fn a_refused_call_exits_with_3_at_once_wherever_the_event_comes() {
         let outcome = followed(&broker, "call a b --follow", &steps).has_status(3);
         outcome.check(outcome.stdout.contains("a → b: failed: Busy ("), "the service's reason");
     }
-    // No event comes.
+    // No event follows.
     let outcome = followed(&broker, "call a b --follow --json", &[Failure("not registered")]).has_status(3);
     let line = &outcome.json_lines()[0];
     outcome.check(line["outcome"] == "failure" && line.get("session").is_none(), "no session");
-    // A session that goes on does not matter.
+    // An open session does not matter.
     let outcome = followed(&broker, "call a b --follow", &[Event("started", None), Failure("Busy")]);
     outcome.has_status(3);
 }
@@ -157,7 +157,7 @@ fn the_session_is_found_by_its_id_alone() {
 }
 
 #[test]
-fn the_session_id_is_that_of_the_user_or_a_new_one() {
+fn the_session_id_is_given_by_the_user_or_generated() {
     let id = |flags: &str| {
         let outcome = rtcomm(&format!("call a b --dry-run {flags}")).run().has_status(0);
         outcome.json_lines()[0]["sessionID"].as_str().map(str::to_owned)
@@ -181,7 +181,7 @@ fn no_event_after_the_reply_exits_with_124() {
 }
 
 #[test]
-fn the_limit_exits_with_124_and_what_was_seen() {
+fn the_limit_exits_with_124_and_prints_the_events_so_far() {
     let broker = Broker::mosquitto();
     for steps in with_reply_anywhere(&[Event("started", None)], Success) {
         let outcome = followed(&broker, "call a b --follow=1s --json", &steps).has_status(124);
@@ -209,7 +209,7 @@ fn a_missing_reply_exits_with_124_unless_the_session_shows_more() {
 }
 
 #[test]
-fn no_service_and_no_broker_have_their_statuses() {
+fn a_missing_service_or_broker_has_its_own_status() {
     let broker = Broker::mosquitto();
     rtcomm("call a b --follow --mqtt-version 5").at(&broker).run().has_status(6).prints("");
     rtcomm("call a b --follow --broker mqtt://127.0.0.1:1").run().has_status(5).prints("");
@@ -229,7 +229,7 @@ fn a_denied_subscription_exits_with_4_and_nothing_is_sent() {
         let outcome = outcome.says("/rtcomm/event/session/+/a/#");
         outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
     }
-    // The first request is that of a user who may see events.
+    // The first request is from a user who may read events.
     broker.rtcomm("seeing", "5", "call a c --follow --timeout 500ms").run().has_status(124);
     assert_eq!(request_of(&service.next())["calleeEndpoint"], "c");
 }
@@ -245,7 +245,7 @@ fn a_signal_ends_the_wait_and_the_call_continues() {
         if flags.is_empty() {
             call.wait_for_lines(2);
         } else {
-            // The next message of the service follows the events that the call gets.
+            // The service's next message follows all events of the call.
             watcher.subscribe("after");
             watcher.publish("after", "");
             watcher.next();
@@ -273,7 +273,7 @@ fn the_command_ends_when_the_reader_of_the_steps_is_gone() {
 }
 
 #[test]
-fn the_connection_is_made_again_and_the_session_has_a_gap() {
+fn after_a_reconnect_the_session_has_a_gap() {
     let broker = Broker::mosquitto();
     let relay = Relay::to(broker.port());
     for events in [&[Event("started", None)][..], &[]] {
@@ -284,7 +284,7 @@ fn the_connection_is_made_again_and_the_session_has_a_gap() {
         for step in events {
             client.send_message(&message(&request, *step));
         }
-        // The reply is not sent before the connection is lost, and arrives over the next one.
+        // The reply is sent after the connection is lost, and arrives over the next one.
         call.wait_for_stderr("an accepted request", |text| text.contains("the broker accepted the request"));
         relay.cut();
         call.wait_for_stderr("another connection", |text| text.contains("may be missing"));
@@ -295,7 +295,7 @@ fn the_connection_is_made_again_and_the_session_has_a_gap() {
         let line = &outcome.json_lines()[0];
         let missing = if events.is_empty() { json!(["start"]) } else { json!(["gap"]) };
         outcome.check(line["outcome"] == "success" && line["session"]["cdr"] == "completed", "reply and session");
-        // The event may have been on its way when the connection was cut.
+        // The event may have been in transit when the connection was cut.
         let incomplete = &line["session"]["incomplete"];
         outcome.check(*incomplete == missing || *incomplete == json!(["start"]), "what may be missing");
         client.subscribe("after");
@@ -314,10 +314,10 @@ fn a_connection_that_is_lost_for_good_exits_with_5() {
     call.wait_for_lines(2);
     relay.fail_network();
     let outcome = call.end().has_status(5).says("before the end of session ");
-    outcome.check(outcome.stdout.contains("  open "), "what was seen");
+    outcome.check(outcome.stdout.contains("  open "), "the open session");
 }
 
-/// The filters that a command subscribes to, except that for replies.
+/// Returns the filters to which a command subscribes, except the one for replies.
 fn subscriptions(run: Rtcomm) -> Vec<String> {
     let peer = Peer::broker(Script::default());
     run.env("RTCOMM_BROKER", peer.url()).run();
@@ -348,7 +348,7 @@ fn only_the_sessions_of_the_callers_are_subscribed_to_if_they_are_known_and_few(
     assert_eq!(subscriptions(rtcomm("call a b --timeout 500ms")), Vec::<String>::new());
 }
 
-/// Lines of a batch: calls from these endpoints.
+/// Returns batch lines with calls from these endpoints.
 fn batch(callers: &[&str]) -> String {
     let lines: Vec<_> =
         callers.iter().map(|caller| json!({ "caller": caller, "callee": "b" }).to_string() + "\n").collect();
@@ -383,7 +383,7 @@ fn the_jobs_of_a_batch_are_sessions() {
     outcome.check(sessions == ["completed", "dropped", "completed"], "how each session ended");
     outcome.check(of("outcome") == vec![json!("success"); 3], "each was placed");
 
-    // Each line is a request again, with the same session.
+    // Each line is also a request with the same session.
     let again = rtcomm("call --batch - --dry-run").stdin(&outcome.stdout).run().has_status(0);
     let ids = |lines: &[Value]| lines.iter().map(|line| line["sessionID"].clone()).collect::<Vec<_>>();
     again.check(ids(&again.json_lines()) == ids(&lines), "the IDs");
@@ -406,7 +406,7 @@ fn calls_of_a_batch_with_the_same_session_id_are_both_followed() {
 }
 
 #[test]
-fn a_batch_goes_on_after_a_lost_connection() {
+fn a_batch_continues_after_a_lost_connection() {
     let broker = Broker::mosquitto();
     let relay = Relay::to(broker.port());
     let mut client = broker.client();

@@ -474,7 +474,8 @@ mod tests {
                 "[a-z\"]*".prop_map(|text| format!(r#"{{"method":"DOCUMENT","x":"{text}"}}"#).into_bytes()),
             ],
         ) {
-            let line = line_of(&topic, &payload);
+            // Whitespace around a JSON payload is written, but it is not part of the payload that is read.
+            let line = line_of(&topic, payload.trim_ascii());
             prop_assert_eq!(line.matches('\n').count(), 1);
             prop_assert_eq!(written_again(&line), line);
         }
