@@ -117,7 +117,7 @@ sanitize: deps deps-test
 
 # Includes tests that take longer than some seconds.
 test-faults: deps deps-test
-	$(CARGO) test --locked --test faults -- --include-ignored --nocapture --test-threads 2
+	$(CARGO) test --locked --test faults -- --include-ignored --nocapture --test-threads 4
 
 # A distributed engine: nats-server nodes on loopback addresses.
 test-cluster: deps deps-test
