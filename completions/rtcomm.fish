@@ -37,6 +37,7 @@ complete -c rtcomm -n "__fish_rtcomm_needs_command" -s V -l version -d 'Print ve
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "watch" -d 'Print live Rtcomm events'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "call" -d 'Ask the server to connect two endpoints (3PCC), and wait for the reply'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "tail" -d 'Print recorded JSON lines, or every live message under the root'
+complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "check" -d 'Check broker and server for a monitoring system'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "demo" -d 'Run an embedded broker and a simulated Rtcomm server, and print their events'
 complete -c rtcomm -n "__fish_rtcomm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l from -d 'Select registrations of ID, and sessions from it' -r
@@ -105,6 +106,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l allow-partial -d
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l fsync -d 'Sync the file to disk before acknowledging a message'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l no-reconnect -d 'Exit with 5 if the connection is lost'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l status-events -d 'Also print connection changes as records: connected, ready, settled, disconnected, gap'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l discover -d 'Ask the server for its topics'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -l insecure -d 'Do not verify the broker\'s certificate'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -s h -l help -d 'Print help; --help lists all flags'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s t -l timeout -d 'Maximum time to wait for the reply' -r
@@ -146,6 +148,7 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l json -d 'Print th
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l dry-run -d 'Print the request, and do not connect'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s q -l quiet -d 'Print only warnings and errors'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s v -l verbose -d 'Print more messages about the run'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l discover -d 'Ask the server for its topics'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -l insecure -d 'Do not verify the broker\'s certificate'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -s h -l help -d 'Print help; --help lists all flags'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l from -d 'Select registrations of ID, and sessions from it' -r
@@ -218,8 +221,43 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l allow-partial -d 
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l fsync -d 'Sync the file to disk before acknowledging a message'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l no-reconnect -d 'Exit with 5 if the connection is lost'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l status-events -d 'Also print connection changes as records: connected, ready, settled, disconnected, gap'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l discover -d 'Ask the server for its topics'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -l insecure -d 'Do not verify the broker\'s certificate'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand tail" -s h -l help -d 'Print help; --help lists all flags'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s w -l warning -d 'Exit with 1 if a value is outside a range, such as connect=0.5' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s c -l critical -d 'Exit with 2 if a value is outside a range' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s t -l timeout -d 'Maximum time of the whole check' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l color -d 'When to use color' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s b -l broker -d 'Broker URL' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l profile -d 'Read settings from ~/.config/rtcomm/NAME.env' -x -a "(__fish_rtcomm_profiles)"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s u -l username -d 'User name' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l password-file -d 'File whose first line is the password' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l cafile -d 'Trust the authorities in this PEM file' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l capath -d 'Trust the certificate authorities in this directory of hashed PEM files instead of the system\'s' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l cert -d 'Client certificate (PEM)' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l key -d 'Private key of the client certificate (PEM)' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l key-password-file -d 'Read the passphrase of the private key from the first line of this file (`-` is standard input)' -r -F
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l alpn -d 'Application protocol to offer in the TLS handshake, such as mqtt (repeatable)' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l proxy -d 'Connect through this HTTP proxy: http://HOST:PORT [default for TLS: https_proxy from the environment]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l client-id -d 'MQTT client identifier [default: random]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l mqtt-version -d 'MQTT version; auto tries 5, then 3.1.1' -r -f -a "auto\t'5, or 3.1.1 if the broker refuses 5'
+3.1.1\t'3.1.1'
+5\t'5'"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l keepalive -d 'MQTT keep-alive interval' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l connect-timeout -d 'Maximum time to connect' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l max-packet-size -d 'Largest MQTT packet to accept from the broker' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l root -d 'Root of all topics' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l event-root -d 'Root of the event topics [default: ROOT/event]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l json -d 'Print a JSON line, with all services'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l env -d 'Print shell assignments of the topics that the server names'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s q -l quiet -d 'Print only warnings and errors'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s v -l verbose -d 'Print more messages about the run'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l discover -d 'Ask the server for its topics'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l insecure -d 'Do not verify the broker\'s certificate'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s h -l help -d 'Print help; --help lists all flags'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l listen -d 'Listen on this address; port 0 is any free port' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l interval -d 'Time between two events' -r
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l seed -d 'The same seed gives the same events [default: random]' -r
@@ -238,8 +276,9 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s q -l quiet -d 'Pr
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s v -l verbose -d 'Print more messages about the run'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l fail-empty -d 'Exit with 7 if nothing matched'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -s h -l help -d 'Print help; --help lists all flags'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "watch" -d 'Print live Rtcomm events'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "call" -d 'Ask the server to connect two endpoints (3PCC), and wait for the reply'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "tail" -d 'Print recorded JSON lines, or every live message under the root'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "demo" -d 'Run an embedded broker and a simulated Rtcomm server, and print their events'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo help" -f -a "watch" -d 'Print live Rtcomm events'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo help" -f -a "call" -d 'Ask the server to connect two endpoints (3PCC), and wait for the reply'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo help" -f -a "tail" -d 'Print recorded JSON lines, or every live message under the root'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo help" -f -a "check" -d 'Check broker and server for a monitoring system'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo help" -f -a "demo" -d 'Run an embedded broker and a simulated Rtcomm server, and print their events'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// How a run ended. All commands share these statuses, and scripts rely on the numbers.
+/// How a run ended. All commands but `check` share these statuses, and scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// The run succeeded, or the reader of standard output closed the pipe.
@@ -28,6 +28,43 @@ pub enum Status {
     Interrupted,
     /// SIGTERM ended the run.
     Terminated,
+    /// The result of `check`.
+    Check(CheckStatus),
+}
+
+/// The result of `check`, in the numbers of monitoring systems (Monitoring Plugins Development Guidelines).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckStatus {
+    /// Everything works.
+    Ok,
+    /// Something does not work as it should.
+    Warning,
+    /// The service does not work.
+    Critical,
+    /// The check itself does not work.
+    Unknown,
+}
+
+impl CheckStatus {
+    /// All statuses, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Ok, Self::Warning, Self::Critical, Self::Unknown];
+
+    /// Returns the exit status of the process.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns the name in the output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
 }
 
 impl Status {
@@ -46,6 +83,7 @@ impl Status {
             Self::Deadline => 124,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::Check(status) => status.code(),
         }
     }
 }

@@ -22,7 +22,7 @@ use cli::Cli;
 use commands::Ui;
 use exit::status_of;
 
-pub use exit::Status;
+pub use exit::{CheckStatus, Status};
 
 mod cli;
 mod commands;
@@ -46,7 +46,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Status {
     let args: Vec<OsString> = args.into_iter().collect();
     let Cli { command, display } = match Cli::read(args.clone(), commands::read_profile) {
         Ok(cli) => cli,
-        Err(error) => return commands::print_read_error(error, cli::color_choice(&args)),
+        Err(error) => return commands::print_read_error(error, cli::color_choice(&args), Cli::names_check(&args)),
     };
     let ui = Ui::from(&display);
     commands::run(command, ui).unwrap_or_else(|error| {

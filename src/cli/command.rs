@@ -4,6 +4,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, FromArgMatches, Subcommand};
 
 use super::call::CallArgs;
+use super::check::CheckArgs;
 use super::definition::{CommandDefinition, define};
 #[cfg(feature = "demo")]
 use super::demo::DemoArgs;
@@ -18,6 +19,7 @@ pub(crate) enum Command {
     Watch(Box<WatchArgs>),
     Call(Box<CallArgs>),
     Tail(Box<TailArgs>),
+    Check(Box<CheckArgs>),
     #[cfg(feature = "demo")]
     Demo(Box<DemoArgs>),
 }
@@ -29,6 +31,7 @@ impl Command {
             Self::Watch(args) => args.display(),
             Self::Call(args) => args.display(),
             Self::Tail(args) => args.display(),
+            Self::Check(args) => args.display(),
             #[cfg(feature = "demo")]
             Self::Demo(args) => args.display(),
         }
@@ -40,6 +43,7 @@ impl Command {
             Self::Watch(args) => &mut args.connection,
             Self::Call(args) => &mut args.connection,
             Self::Tail(args) => &mut args.connection,
+            Self::Check(args) => &mut args.connection,
             #[cfg(feature = "demo")]
             Self::Demo(_) => return,
         };
@@ -54,7 +58,8 @@ impl Subcommand for Command {
             .subcommand_required(true)
             .subcommand(define::<WatchArgs>())
             .subcommand(define::<CallArgs>())
-            .subcommand(define::<TailArgs>());
+            .subcommand(define::<TailArgs>())
+            .subcommand(define::<CheckArgs>());
         #[cfg(feature = "demo")]
         let tool = tool.subcommand(define::<DemoArgs>());
         tool
@@ -75,6 +80,7 @@ impl FromArgMatches for Command {
             Some((WatchArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Watch),
             Some((CallArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Call),
             Some((TailArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Tail),
+            Some((CheckArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Check),
             #[cfg(feature = "demo")]
             Some((DemoArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Demo),
             _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),

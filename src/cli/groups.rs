@@ -16,6 +16,7 @@ use crate::exit::{Failure, Status};
 use crate::output::ColorChoice;
 use crate::protocol::cdr::{CallSelection, CallSelectionError, SummaryBy};
 use crate::protocol::filter::{EventPart, Filter, FilterError, FilterSpec, SessionIdPrefix};
+use crate::protocol::service::Services;
 use crate::protocol::text_pattern::TextPattern;
 use crate::protocol::topic::{Action, Category, EndpointId, Root, TopicName, Topics};
 use crate::transport::options::MqttVersion;
@@ -337,6 +338,12 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, value_name = "NAME", env = "RTCOMM_PROFILE", hide_env_values = true, hide_short_help = true)]
     pub(crate) profile: Option<ProfileName>,
 
+    /// Ask the server for its topics
+    ///
+    /// It is asked at ROOT/management. Topics that are set with --event-root and --call-topic win.
+    #[arg(long, env = "RTCOMM_DISCOVER", hide_env_values = true, hide_short_help = true, value_parser = switch)]
+    pub(crate) discover: bool,
+
     /// The settings of the profile that nothing overrides.
     #[arg(skip)]
     pub(crate) settings: Option<Profile>,
@@ -413,7 +420,7 @@ pub(crate) struct ConnectionArgs {
 }
 
 /// Flags for the topics of the deployment.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct TopicArgs {
     /// Root of all topics
@@ -436,6 +443,17 @@ impl TopicArgs {
         let mut topics = Topics::from(root);
         topics.events = event_root.unwrap_or(topics.events);
         topics.calls = call_topic.unwrap_or(topics.calls);
+        topics
+    }
+
+    /// Returns the topics of these flags, and those of a server in place of defaults.
+    pub(crate) fn discovered(self, services: &Services) -> Topics {
+        let Self { root, event_root, call_topic } = self;
+        let (event_root, call_topic) = (event_root.or(services.events()), call_topic.or(services.calls()));
+        let mut topics = Self { root, event_root, call_topic }.topics();
+        if let Some(sphere) = services.sphere() {
+            topics.set_sphere(sphere);
+        }
         topics
     }
 }

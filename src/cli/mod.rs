@@ -6,13 +6,14 @@
 //! | --- | --- |
 //! | `command` | the list of commands |
 //! | `definition` | how a command is defined |
-//! | `watch`, `call`, `tail`, `demo` | the flags of each command |
+//! | `watch`, `call`, `tail`, `check`, `demo` | the flags of each command |
 //! | `groups` | groups of flags that several commands share |
 //! | `leading` | flags before the command's name |
 //! | `errors` | errors in the arguments |
 //! | `hints` | hints for known mistakes |
 //! | `profile` | values from a file |
 //! | `sources` | whether a value comes from a flag, a profile or the environment |
+//! | `range` | ranges of acceptable values, as monitoring plugins write them |
 //! | `time` | points in time |
 //! | `values` | parsers for values without a `FromStr` of their own |
 
@@ -20,9 +21,11 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
+use self::definition::CommandDefinition as _;
 use crate::exit::Failure;
 
 mod call;
+mod check;
 mod command;
 mod definition;
 #[cfg(feature = "demo")]
@@ -32,6 +35,7 @@ mod groups;
 mod hints;
 mod leading;
 mod profile;
+mod range;
 mod sources;
 mod tail;
 mod time;
@@ -39,12 +43,14 @@ mod values;
 mod watch;
 
 pub(crate) use call::CallArgs;
+pub(crate) use check::CheckArgs;
 pub(crate) use command::Command;
 #[cfg(feature = "demo")]
 pub(crate) use demo::DemoArgs;
 pub(crate) use errors::{ReadError, color_choice};
-pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, WindowArgs};
+pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, TopicArgs, WindowArgs};
 pub(crate) use profile::{Profile, ProfileName};
+pub(crate) use range::{Metric, Threshold};
 use sources::ProfileSource;
 pub(crate) use tail::TailArgs;
 pub(crate) use values::{FollowLimit, LineCount, Rate};
@@ -103,6 +109,13 @@ impl Cli {
             command.set_profile(source.effective(flags));
         }
         Ok(Self { command, display })
+    }
+
+    /// Returns whether arguments, which may be invalid, name the command `check`.
+    pub(crate) fn names_check(args: &[OsString]) -> bool {
+        let args = leading::behind_command(args.to_vec());
+        let lenient = Self::definition().ignore_errors(true).try_get_matches_from(args);
+        lenient.is_ok_and(|matches| matches.subcommand_name() == Some(CheckArgs::NAME))
     }
 
     /// Returns the definition of the command line.

@@ -43,6 +43,7 @@ pub(super) fn options(args: ConnectionArgs, prompt: Prompt) -> Result<Options, F
     let ConnectionArgs {
         broker,
         profile: _,
+        discover: _,
         settings,
         username,
         password_file,

@@ -5,9 +5,12 @@
 //! | [`watch`] | live events |
 //! | [`call`] | third-party calls |
 //! | [`tail`] | recordings, or all live messages |
+//! | [`check`] | broker and server for a monitoring system |
 //! | [`demo`] | embedded broker and simulated server |
 //! | [`stream`] | live messages, for `watch`, `tail` and `demo` |
 //! | [`call_records`] | call records, for `watch` and `tail` |
+//! | [`service_query`], [`discovery`] | which services and topics a server has |
+//! | [`cancellation`] | work that a signal or a deadline cancels |
 //! | [`connection`] | connection options from flags and environment |
 //! | [`profile`] | reads profiles |
 //! | [`transport_error`], [`connect_error`] | errors of the transport as messages, hints and statuses |
@@ -21,11 +24,15 @@ use crate::exit::Status;
 
 mod call;
 mod call_records;
+mod cancellation;
+mod check;
 mod connect_error;
 mod connection;
 #[cfg(feature = "demo")]
 mod demo;
+mod discovery;
 mod profile;
+mod service_query;
 mod stream;
 mod tail;
 mod transport_error;
@@ -46,6 +53,7 @@ pub(crate) fn run(command: Command, ui: Ui) -> Result<Status> {
         Command::Watch(args) => watch::run(*args, ui),
         Command::Call(args) => call::run(*args, ui),
         Command::Tail(args) => tail::run(*args, ui),
+        Command::Check(args) => Ok(check::run(*args, ui)),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(*args, ui),
     }

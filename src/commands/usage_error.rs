@@ -2,41 +2,47 @@
 
 use clap::error::ErrorKind;
 
+use super::check;
 use super::ui::CANNOT_WRITE;
 use crate::cli::ReadError;
 use crate::exit::{Failure, Status};
 use crate::output::report::{Report, Verbosity};
 use crate::output::{ColorChoice, ignore_broken_pipe, use_color};
 
-/// Prints the help or version text, or what is wrong with the arguments or the profile.
-pub(crate) fn print_read_error(error: ReadError, color: ColorChoice) -> Status {
+/// Prints the help or version text, or what is wrong with the arguments or the profile. Errors of `check` have its format.
+pub(crate) fn print_read_error(error: ReadError, color: ColorChoice, is_check: bool) -> Status {
     let report = Report::new(Verbosity::Quiet, use_color(color, &std::io::stderr()));
-    match error {
-        ReadError::Arguments(error) => print_clap_error(&error, report),
-        ReadError::Profile(failure) => {
-            let status = failure.status();
-            report.error(&failure.into());
-            status
-        }
+    let failure = match error {
+        ReadError::Arguments(error) => match print_help(&error, report) {
+            Some(status) => return status,
+            None => usage_failure(&error.render().to_string()),
+        },
+        ReadError::Profile(failure) => failure,
+    };
+    if is_check {
+        return check::print_unknown(&failure, report);
     }
+    let status = failure.status();
+    report.error(&failure.into());
+    status
 }
 
-fn print_clap_error(error: &clap::Error, report: Report) -> Status {
+/// Prints the help or version text. Returns `None` if something else is wrong.
+fn print_help(error: &clap::Error, report: Report) -> Option<Status> {
     if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        report.error(&usage_failure(&error.render().to_string()).into());
-        return Status::Usage;
+        return None;
     }
     let printed = error.print();
     if error.use_stderr() {
-        return Status::Usage;
+        return Some(Status::Usage);
     }
-    match ignore_broken_pipe(printed) {
+    Some(match ignore_broken_pipe(printed) {
         Ok(()) => Status::Success,
         Err(error) => {
             report.error(&anyhow::Error::new(error).context(CANNOT_WRITE));
             Status::Failure
         }
-    }
+    })
 }
 
 /// Converts clap's message to an error with a hint: the first paragraph, and the tips or the usage.

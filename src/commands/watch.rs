@@ -1,11 +1,13 @@
 //! `rtcomm watch`: prints live events, presence documents or call records that match filters.
 
 use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
 
 use anyhow::Result;
 
 use super::call_records::CallRecords;
 use super::connection::{self, Prompt};
+use super::discovery;
 use super::stream::{self, PresenceMode, Scope, Stream};
 use super::ui::Ui;
 use crate::cli::{DeliveryArgs, WatchArgs};
@@ -49,9 +51,13 @@ pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
     if presence.is_some() {
         stream::check_presence_delivery(&delivery)?;
     }
-    let topics = topics.topics();
-    let profile = connection.profile.clone();
+    let (profile, discover) = (connection.profile.clone(), connection.discover);
+    discovery::check_dry_run(discover, dry_run)?;
     let options = connection::options(connection, Prompt::unless(dry_run))?;
+    let topics = match discovery::topics(topics, discover, &options, None, ui.report)? {
+        ControlFlow::Continue(topics) => topics,
+        ControlFlow::Break(status) => return Ok(status),
+    };
     let filters = scope.subscriptions(&topics);
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());

@@ -89,6 +89,12 @@ fn is_emoji(c: char) -> bool {
     str::from_utf8(&buffer[..joined]).is_ok_and(|text| text.graphemes(true).count() == 1)
 }
 
+/// Returns a text without the characters that [`escaped`] escapes. Line ends and tabs become spaces.
+pub(crate) fn without_unsafe(text: &str) -> String {
+    let text = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
+    text.filter(|c| !is_unsafe(*c)).collect()
+}
+
 /// Returns whether a text is printable ASCII: safe, and as many terminal cells wide as it has bytes.
 pub(crate) fn is_printable_ascii(text: &str) -> bool {
     // No early return, so that the compiler can vectorize the loop.

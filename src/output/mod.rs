@@ -317,7 +317,7 @@ pub(crate) fn local_time(at: Timestamp) -> String {
 }
 
 /// Formats a duration for people: `79ms`, `7.5s`, `3m 12s`.
-fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     match duration.as_millis() {
         millis @ 0..1_000 => format!("{millis}ms"),
         millis @ 1_000..60_000 => format!("{}.{}s", millis / 1_000, millis / 100 % 10),

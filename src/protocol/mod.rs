@@ -12,6 +12,7 @@
 //! | [`filter`] | selects events, and derives the subscriptions for them |
 //! | [`call`] | third-party calls: request, reply, result |
 //! | [`presence`] | presence documents of registered endpoints |
+//! | [`service`] | which services a server offers: query and answer |
 //! | [`record`] | a message as a JSON line: written and read |
 //! | [`anonymize`] | replaces names in recorded lines |
 //! | [`credentials`] | hides user names and passwords in URLs |
@@ -29,6 +30,7 @@ mod ijson;
 pub mod presence;
 pub mod record;
 mod scan;
+pub mod service;
 pub mod text_pattern;
 mod timestamp;
 pub mod topic;

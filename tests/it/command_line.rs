@@ -2,7 +2,7 @@
 
 use crate::support::{Broker, rtcomm, terminal};
 
-const COMMANDS: [&str; 4] = ["watch", "call", "tail", "demo"];
+const COMMANDS: [&str; 5] = ["watch", "call", "tail", "check", "demo"];
 
 #[test]
 fn short_help_fits_two_screens() {

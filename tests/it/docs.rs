@@ -5,7 +5,7 @@
 
 #![cfg(feature = "demo")]
 
-use rtcomm::Status;
+use rtcomm::{CheckStatus, Status};
 
 mod architecture;
 mod chapters;
@@ -56,5 +56,20 @@ const fn meaning(status: Status) -> &'static str {
         }
         Status::Interrupted => "Ended by SIGINT (Ctrl-C). Received messages are written.",
         Status::Terminated => "Ended by SIGTERM. Received messages are written.",
+        Status::Check(status) => check_meaning(status),
+    }
+}
+
+/// The meaning of a status of `check`.
+const fn check_meaning(status: CheckStatus) -> &'static str {
+    match status {
+        CheckStatus::Ok => "OK: a server answers, and every value is in its range.",
+        CheckStatus::Warning => {
+            "WARNING: no server answers, the broker does not permit the query or the list of endpoints, or a value is out of its warning range."
+        }
+        CheckStatus::Critical => {
+            "CRITICAL: the broker is unreachable or refuses the client, two servers answer differently, the time is over, or a value is out of its critical range."
+        }
+        CheckStatus::Unknown => "UNKNOWN: wrong usage or configuration, or ended by a signal.",
     }
 }

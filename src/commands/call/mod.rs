@@ -16,11 +16,14 @@
 //! | `result` | results and their exit statuses |
 
 use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
+use std::time::Instant;
 
 use anyhow::Result;
 use uuid::Uuid;
 
 use super::connection::{self, Prompt};
+use super::discovery;
 use super::ui::{self, Ui};
 use crate::cli::{CallArgs, FollowLimit};
 use crate::exit::{Failure, Status};
@@ -71,8 +74,14 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         connection,
         topics,
     } = args;
-    let topics = topics.topics();
+    let began = Instant::now();
+    let discover = connection.discover;
+    discovery::check_dry_run(discover, dry_run)?;
     let options = connection::options(connection, Prompt::unless(dry_run))?;
+    let topics = match discovery::topics(topics, discover, &options, began.checked_add(timeout), ui.report)? {
+        ControlFlow::Continue(topics) => topics,
+        ControlFlow::Break(status) => return Ok(status),
+    };
     let from_topic =
         reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
     let call_topic = match sender {
@@ -111,6 +120,10 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         let names: Vec<String> = options.brokers.iter().map(ToString::to_string).collect();
         ui.report.info(format_args!("calling at {}", names.join(" or ")));
     }
+    let timeout = match calls {
+        Calls::Single(_) => timeout.saturating_sub(began.elapsed()),
+        Calls::Many(_) => timeout,
+    };
     let config = CallConfig { options, call_topic, from_topic, max_payload, timeout, follow, report: ui.report };
     match calls {
         Calls::Single(request) => single::run(config, &request, CallPrinter::new(json, ui, topics)?),

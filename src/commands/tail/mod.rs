@@ -12,6 +12,7 @@
 //! | `skipped` | warnings about lines that are not records |
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::thread;
 
@@ -21,6 +22,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ioctl_fionread};
 
 use super::connection::{self, Prompt};
+use super::discovery;
 use super::stream::{self, Scope, Stream};
 use super::ui::Ui;
 use crate::cli::{CallRecordSettings, ConnectionArgs, TailArgs};
@@ -72,10 +74,14 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
     if scope.selects_presence() {
         stream::check_presence_delivery(&delivery)?;
     }
-    let topics = topics.topics();
     let is_stdin_used = reads_stdin(&connection);
-    let profile = connection.profile.clone();
+    let (profile, discover) = (connection.profile.clone(), connection.discover);
+    discovery::check_dry_run(discover, dry_run)?;
     let options = connection::options(connection, Prompt::unless(dry_run))?;
+    let topics = match discovery::topics(topics, discover, &options, None, ui.report)? {
+        ControlFlow::Continue(topics) => topics,
+        ControlFlow::Break(status) => return Ok(status),
+    };
     let filters = if filters.is_empty() { vec![topics.root.everything()] } else { filters };
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());

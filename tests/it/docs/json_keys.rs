@@ -184,6 +184,14 @@ fn the_keys_of_absences_are_documented() {
 }
 
 #[test]
+fn the_keys_of_checks_are_documented() {
+    let broker = Broker::demo();
+    let whole = rtcomm("check --json").at(&broker).run().has_status(0);
+    let unreachable = rtcomm("check --json --broker mqtt://127.0.0.1:1").run().has_status(2);
+    compare("Checks", &[whole.stdout.trim_end().to_owned(), unreachable.stdout.trim_end().to_owned()]);
+}
+
+#[test]
 fn the_keys_of_call_results_are_documented() {
     let broker = Broker::demo();
     let input = concat!(

@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
+use rtcomm::CheckStatus;
 
 use super::chapters::{self, Chapter, Part};
-use super::{STATUSES, meaning};
+use super::{STATUSES, check_meaning, meaning};
 
 /// The prose of a page.
 struct Prose {
@@ -35,6 +36,8 @@ enum Json {
     Statuses,
     /// The result of a call.
     Outcomes,
+    /// The result of a check.
+    Checks,
     /// `tail` reads its own output.
     Reading,
 }
@@ -50,7 +53,7 @@ const OUTPUT: (&str, &str) = (
 
 const TIME_ZONE: (&str, &str) = ("/etc/localtime", "The time zone of pretty output, unless `TZ` is set.");
 
-const PAGES: [Prose; 5] = [
+const PAGES: [Prose; 6] = [
     Prose {
         command: "",
         description: &[
@@ -177,6 +180,29 @@ const PAGES: [Prose; 5] = [
         json: &[Json::Records, Json::Statuses, Json::Reading],
     },
     Prose {
+        command: "check",
+        description: &[
+            "It connects, asks the servers below the root for their services (a SERVICE_QUERY to `ROOT/management/CLIENT-ID`), \
+             counts the registered endpoints (the presence documents below `ROOT/sphere`, or where the server has them), and \
+             prints one line in the format of monitoring plugins, with perfdata. It never places a call.",
+            "After the first answer, it waits 300ms for others: two servers with different answers share one root. Without an \
+             answer it waits 5s, or less if an MQTT 5 broker reports that nobody subscribes.",
+            "The user needs the permission to publish to `ROOT/management/CLIENT-ID`, and to subscribe to `ROOT/reply/#` and \
+             `ROOT/sphere/#`.",
+        ],
+        files: &[PASSWORD_FILE],
+        examples: &[
+            ("Check broker and server", "rtcomm check"),
+            (
+                "Slow answers are a warning; no server or no endpoint is critical",
+                "rtcomm check -w connect=5 -w query=5 -c servers=1: -c registered=0:",
+            ),
+            ("The services with their topics", "rtcomm check --json | jq '.services[0]'"),
+            ("Use the topics of the server in this shell", "eval \"$(rtcomm check --env)\""),
+        ],
+        json: &[Json::Checks],
+    },
+    Prose {
         command: "demo",
         description: &[
             "The simulation has ten endpoints that register, call each other, hang up, fail and unregister: one event per \
@@ -259,7 +285,7 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
         text = text.replace(&heading, &format!("{heading}{explanation}.\n"));
     }
     let rest = [
-        exit_status(),
+        if name == "check" { check_status() } else { exit_status() },
         environment,
         list("FILES", prose.files),
         examples_section(prose.examples),
@@ -319,10 +345,22 @@ fn chapter(chapter: &Chapter) -> Roff {
     roff
 }
 
+fn check_status() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXIT STATUS"]);
+    roff.text([roman("Those of monitoring plugins. No other status is possible.")]);
+    for status in CheckStatus::ALL {
+        roff.control("TP", ["6"]);
+        roff.text([bold(status.code().to_string())]);
+        roff.text(marked(check_meaning(status)));
+    }
+    roff
+}
+
 fn exit_status() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["EXIT STATUS"]);
-    roff.text([roman("The same for every command.")]);
+    roff.text(marked("The same for every command but `check`."));
     for status in STATUSES {
         roff.control("TP", ["6"]);
         roff.text([bold(status.code().to_string())]);
@@ -410,6 +448,7 @@ fn json_lines(kinds: &[Json]) -> Roff {
             Json::Records => records(&mut roff),
             Json::Statuses => statuses(&mut roff),
             Json::Outcomes => outcomes(&mut roff),
+            Json::Checks => checks(&mut roff),
             Json::Reading => paragraph(
                 &mut roff,
                 "`rtcomm tail FILE` reads such lines, and with `--json` prints them again byte for byte.",
@@ -535,6 +574,31 @@ fn outcomes(roff: &mut Roff) {
                  prints it. Its key `cdr` is `completed`, `failed`, `dropped` or `open`.",
             ),
             ("line", "For `invalid`, which has no other key but `reason`: the number of the input line, from 1."),
+        ],
+    );
+}
+
+fn checks(roff: &mut Roff) {
+    paragraph(roff, "The result of a check (wrapped here; one line in the output):");
+    verbatim(
+        roff,
+        &[
+            r#"{"check":"ok","message":"connected to mqtt://localhost:1883 in 4ms, …","#,
+            r#" "broker":"mqtt://localhost:1883","connect_s":0.004153,"query_s":0.00125,"#,
+            r#" "servers":1,"registered":9,"services":[{"RTCOMM_CALL_CONTROL_SERVICE":{…}}]}"#,
+        ],
+    );
+    entries(
+        roff,
+        &[
+            ("check", "`ok`, `warning`, `critical` or `unknown`."),
+            ("message", "The text of the line."),
+            ("broker", "URL of the broker that accepted the connection."),
+            ("connect_s", "Seconds to connect."),
+            ("query_s", "Seconds from the query to the first answer."),
+            ("servers", "Number of servers that answered."),
+            ("registered", "Number of registered endpoints."),
+            ("services", "The services, topics and call queues of each answer that differs, with credentials masked."),
         ],
     );
 }

@@ -42,3 +42,42 @@ pub(crate) fn serve(mut client: Client, topic: &str, count: usize) -> JoinHandle
         }
     })
 }
+
+/// The topic of the service queries, by default, and all below.
+pub(crate) const MANAGEMENT: &str = "/rtcomm/management/#";
+
+/// The services of an ordinary server.
+pub(crate) fn services(events: &str, calls: &str) -> Value {
+    json!({
+        "RTCOMM_CONNECTOR_SERVICE": {
+            "topic": "/rtcomm/connector", "sphereTopic": "/rtcomm/sphere", "iceURL": "turn:me:hunter2@turn.example:3478",
+            "eventMonitoringTopic": events,
+        },
+        "RTCOMM_CALL_CONTROL_SERVICE": { "topic": calls },
+        "RTCOMM_CALL_QUEUE_SERVICE": { "queues": [{ "endpointID": "support", "topic": "/rtcomm/queue/support" }] },
+    })
+}
+
+/// A server that answers service queries with these services until the broker is gone, in a thread of its own.
+pub(crate) fn answer_queries(client: Client, services: Value) {
+    let mut more = json!({ "result": "SUCCESS" });
+    more["services"] = services;
+    answer_queries_with(client, more);
+}
+
+/// The same with these keys beside the ordinary ones.
+pub(crate) fn answer_queries_with(mut client: Client, more: Value) {
+    client.subscribe(MANAGEMENT);
+    thread::spawn(move || {
+        while let Some(query) = client.next_until_closed() {
+            let query = request_of(&query);
+            let mut answer = json!({ "method": "RESPONSE", "orig": "SERVICE_QUERY", "transID": query["transID"] });
+            for (key, value) in more.as_object().expect("an object of keys") {
+                answer[key] = value.clone();
+            }
+            // As servers do that follow the identity rule.
+            let topic = format!("{}/server", query["fromTopic"].as_str().expect("a query names its reply topic"));
+            client.send_message(&Message::new(&topic, answer.to_string()));
+        }
+    });
+}

@@ -1,0 +1,231 @@
+//! Asks the servers of a root which services they offer, for `check` and `--discover`.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::cancellation::{Cancellation, DISCONNECT_TIMEOUT};
+use super::transport_error::{connect_failures, describe_end, describe_refusal, subscribe_failure};
+use crate::exit::{Failure, Status};
+use crate::output::report::Report;
+use crate::protocol::service::{ServiceAnswer, ServiceQuery, Services};
+use crate::protocol::topic::{EndpointId, TopicName, Topics};
+use crate::transport::client::{Client, Purpose};
+use crate::transport::options::Options;
+use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish, Published};
+use crate::transport::subscription::Subscription;
+use crate::transport::url::BrokerUrl;
+
+/// Maximum time to wait for an answer (protocol, section 7).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait for answers of other servers after the first.
+const OTHER_ANSWERS_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// How often to look whether the query is cancelled.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The quality of service of the subscription to answers.
+const ANSWER_QOS: u8 = 1;
+
+/// What a query found out.
+pub(super) struct Queried {
+    /// The broker that accepted the connection.
+    pub(super) broker: BrokerUrl,
+    /// How long it took to connect.
+    pub(super) connected_in: Duration,
+    /// The answers, or why there are none.
+    pub(super) answers: Result<Answers, Failure>,
+}
+
+/// The answers to a query: at least one.
+pub(super) struct Answers {
+    pub(super) first: Services,
+    /// How long the first one took.
+    pub(super) elapsed: Duration,
+    /// Number of answers.
+    pub(super) count: u64,
+    /// The first one of those that differ, and what differs.
+    pub(super) different: Option<(Services, String)>,
+}
+
+impl Answers {
+    fn add(&mut self, services: Services) {
+        self.count += 1;
+        if self.different.is_none()
+            && let Some(difference) = self.first.difference(&services)
+        {
+            self.different = Some((services, difference));
+        }
+    }
+}
+
+/// What other threads send to the one that waits.
+enum Incoming {
+    Answer(ServiceAnswer),
+    Published(Published),
+    /// The connection was lost, with the reason.
+    Lost(String),
+}
+
+/// Connects, queries the services below a root and disconnects.
+///
+/// # Errors
+/// If there is no connection. If there is no answer, the result has the error.
+pub(super) fn query(
+    options: &Options,
+    topics: &Topics,
+    report: Report,
+    cancellation: &Cancellation,
+) -> Result<Queried, Failure> {
+    let (sender, incoming) = channel();
+    let reply_topic = topics.root.child("reply").child(&Uuid::new_v4().to_string()).to_topic();
+    let query = ServiceQuery { trans_id: Uuid::new_v4(), from_topic: reply_topic };
+    let filters = vec![query.from_topic.and_below()];
+    let subscription = Subscription { filters, qos: ANSWER_QOS, listing: None, group: None, allow_partial: false };
+    let handler = AnswerHandler { query: query.clone(), incoming: sender.clone() };
+    let lost = sender.clone();
+    let mut client = Client::new(
+        options.clone(),
+        Purpose::Request,
+        subscription,
+        Arc::new(Mutex::new(handler)),
+        Arc::default(),
+        // Ignore a closed channel: the query has ended.
+        Arc::new(move |end| drop(lost.send(Incoming::Lost(describe_end(end))))),
+    );
+    cancellation.watch(client.canceller());
+    let began = Instant::now();
+    let connected = client.connect().map_err(|failures| connect_failures(&failures, options, report))?;
+    let connected_in = began.elapsed();
+    let answers = match client.subscribe() {
+        Ok(_) => {
+            let topic = topics.management().child(sender_of(options).as_str()).to_topic();
+            client.publish(&topic, query.payload(), move |published| drop(sender.send(Incoming::Published(published))));
+            let wait = Wait { broker: &connected.broker, topic: &topic, incoming, cancellation };
+            wait.run()
+        }
+        Err(error) => Err(subscribe_failure(&error, &connected.broker)),
+    };
+    client.disconnect(DISCONNECT_TIMEOUT);
+    Ok(Queried { broker: connected.broker, connected_in, answers })
+}
+
+/// Returns the endpoint ID to query as: the client identifier, if it is valid in a topic (protocol, section 5).
+fn sender_of(options: &Options) -> EndpointId {
+    let fallback = || "rtcomm".parse().expect("a valid endpoint ID");
+    options.client_id.parse().unwrap_or_else(|_| fallback())
+}
+
+/// Sends the answers to the thread that waits.
+struct AnswerHandler {
+    query: ServiceQuery,
+    incoming: Sender<Incoming>,
+}
+
+impl MessageHandler for AnswerHandler {
+    fn message(&mut self, message: &Publish<'_>, _: Timestamp) -> Ack {
+        if let Some(answer) = self.query.answer(message.payload, message.retain) {
+            // Ignore a closed channel: the query has ended.
+            let _ = self.incoming.send(Incoming::Answer(answer));
+        }
+        Ack::Send
+    }
+
+    fn oversized(&mut self, _: &Publish<'_>, size: PacketSize, _: Timestamp) -> Ack {
+        let PacketSize { packet, limit } = size;
+        let why = format!("the answer takes {packet} bytes, and --max-packet-size accepts {limit}");
+        let _ = self.incoming.send(Incoming::Answer(ServiceAnswer::Refused(why)));
+        Ack::Send
+    }
+
+    fn commit(&mut self) -> Ack {
+        Ack::Send
+    }
+}
+
+/// What is needed to wait for answers.
+struct Wait<'a> {
+    broker: &'a BrokerUrl,
+    /// The topic of the query.
+    topic: &'a TopicName,
+    incoming: Receiver<Incoming>,
+    cancellation: &'a Cancellation,
+}
+
+impl Wait<'_> {
+    /// Waits for the first answer and then for those of other servers.
+    fn run(self) -> Result<Answers, Failure> {
+        let asked = Instant::now();
+        let mut deadline = asked + ANSWER_TIMEOUT;
+        let mut answers: Option<Answers> = None;
+        while let Some(incoming) = self.next(deadline)? {
+            match incoming {
+                Incoming::Answer(ServiceAnswer::Services(services)) => {
+                    if let Some(answers) = &mut answers {
+                        answers.add(services);
+                    } else {
+                        deadline = Instant::now() + OTHER_ANSWERS_TIMEOUT;
+                        answers =
+                            Some(Answers { first: services, elapsed: asked.elapsed(), count: 1, different: None });
+                    }
+                }
+                Incoming::Answer(ServiceAnswer::Refused(why)) => {
+                    return Err(Failure::new(
+                        Status::ServiceFailure,
+                        format!("a server refuses the service query on {}: {why}", self.topic),
+                    ));
+                }
+                Incoming::Published(published) => self.check_published(published)?,
+                Incoming::Lost(reason) if answers.is_none() => {
+                    return Err(Failure::unreachable(format!("lost {}: {reason}", self.broker)));
+                }
+                Incoming::Lost(_) => break,
+            }
+        }
+        answers.ok_or_else(|| self.no_answer("no server answers the service query"))
+    }
+
+    /// Returns the next message, or `None` at the deadline.
+    fn next(&self, deadline: Instant) -> Result<Option<Incoming>, Failure> {
+        loop {
+            if self.cancellation.is_cancelled() {
+                return Err(Failure::new(Status::Failure, "the service query was cancelled"));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.incoming.recv_timeout(left.min(POLL_INTERVAL)) {
+                Ok(incoming) => return Ok(Some(incoming)),
+                Err(RecvTimeoutError::Timeout) if left > POLL_INTERVAL => {}
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn check_published(&self, published: Published) -> Result<(), Failure> {
+        let Self { broker, topic, .. } = self;
+        match published {
+            // Incoming::Lost follows those that were not sent.
+            Published::Accepted | Published::Lost | Published::NotSent => Ok(()),
+            Published::NoMatchingSubscribers => {
+                Err(self.no_answer("no server answers the service query: nobody subscribes"))
+            }
+            Published::Denied(reason) => {
+                let reason = describe_refusal(&reason);
+                Err(Failure::refused(format!("{broker} refuses the publication to {topic}: {reason}"))
+                    .hint("check the broker's access list for this user and client identifier"))
+            }
+            Published::TooLarge { size, largest } => Err(Failure::refused(format!(
+                "{broker} accepts no publication of {size} bytes to {topic}: its maximum packet size is {largest}"
+            ))),
+        }
+    }
+
+    fn no_answer(&self, what: &str) -> Failure {
+        let message = format!("{what} on {} at {}", self.topic, self.broker);
+        Failure::new(Status::Deadline, message)
+            .hint("check that the server is running, and --root; or name the topics: --event-root, --call-topic")
+    }
+}

@@ -1,0 +1,112 @@
+//! `--discover`: the topics of the server.
+
+use rustix::process::Signal;
+
+use crate::support::events::event;
+use crate::support::guarded::Guarded;
+use crate::support::mqtt::Message;
+use crate::support::peer::Peer;
+use crate::support::service::{self, answer_queries, answer_queries_with, services};
+use crate::support::{Broker, Setup, on_every_broker, rtcomm};
+
+use serde_json::json;
+
+const STARTED: &str = "session/started/iggy_pop/david_bowie";
+
+/// A broker with a server whose topics are below `/other`.
+fn other_topics() -> Broker {
+    let broker = Broker::mosquitto();
+    let other = services("/other/event", "/other/calls").to_string().replace("/rtcomm/sphere", "/other/sphere");
+    answer_queries(broker.client(), serde_json::from_str(&other).expect("JSON"));
+    broker
+}
+
+#[test]
+fn watch_uses_the_event_root_of_the_server() {
+    let broker = other_topics();
+    for version in ["5", "3.1.1"] {
+        let watch = rtcomm("watch --discover --json -c 1 --mqtt-version").arg(version).at(&broker).start();
+        watch.wait_for_stderr("ready", |text| text.contains("rtcomm: ready"));
+        broker.client().publish(&format!("/rtcomm/event/{STARTED}"), event(&json!({})));
+        broker.client().publish(&format!("/other/event/{STARTED}"), event(&json!({})));
+        let outcome = watch.end().has_status(0).says("events /other/event, calls /other/calls, presence /other/sphere");
+        outcome.check(outcome.json_lines()[0]["topic"] == format!("/other/event/{STARTED}"), "the server's topic");
+    }
+}
+
+#[test]
+fn typed_topics_win() {
+    let broker = other_topics();
+    for typed in [true, false] {
+        let watch = rtcomm("watch --discover --json -c 1").at(&broker);
+        let watch = if typed { watch.arg("--event-root=/typed") } else { watch.env("RTCOMM_EVENT_ROOT", "/typed") };
+        let watch = watch.start();
+        watch.wait_for_stderr("ready", |text| text.contains("rtcomm: ready"));
+        broker.client().publish(&format!("/other/event/{STARTED}"), event(&json!({})));
+        broker.client().publish(&format!("/typed/{STARTED}"), event(&json!({})));
+        let outcome = watch.end().has_status(0);
+        outcome.check(outcome.json_lines()[0]["topic"] == format!("/typed/{STARTED}"), "the given topic");
+    }
+}
+
+#[test]
+fn presence_and_tail_use_the_topics_of_the_server() {
+    let broker = other_topics();
+    let document = Message::new("/other/sphere/iggy_pop", r#"{"method":"DOCUMENT"}"#).retained();
+    broker.client().send_message(&document);
+    let now = rtcomm("watch --presence --now --json").env("RTCOMM_DISCOVER", "1").at(&broker).run().has_status(0);
+    now.check(now.json_lines()[0]["from"] == "iggy_pop", "a document below the server's sphere");
+    let tail = rtcomm("tail --discover --json -c 1 --topic /other/#").at(&broker).run().has_status(0);
+    tail.check(tail.json_lines()[0]["category"] == "presence", "what it is");
+}
+
+#[test]
+fn call_uses_the_call_topic_of_the_server() {
+    let broker = other_topics();
+    let answering = service::serve(broker.client(), "/other/calls", 1);
+    rtcomm("call a b --discover --timeout 20s").at(&broker).run().has_status(0);
+    answering.join().expect("the service was asked");
+    let typed = service::serve(broker.client(), "/typed", 1);
+    rtcomm("call a b --discover --call-topic /typed --timeout 20s").at(&broker).run().has_status(0);
+    typed.join().expect("the service was asked");
+}
+
+fn no_answer_exits_with_124(setup: &Setup) {
+    let outcome = setup.rtcomm("watch --discover --root /nobody").run().has_status(124).prints("");
+    outcome.says("no server answers the service query").says("  hint: check that the server is running");
+}
+on_every_broker!(no_answer_exits_with_124);
+
+#[test]
+fn different_answers_exit_with_1() {
+    let broker = other_topics();
+    answer_queries(broker.client(), services("/rtcomm/event", "/other/calls"));
+    for words in ["watch --discover", "tail --discover", "call a b --discover"] {
+        let outcome = rtcomm(words).at(&broker).run().has_status(1).prints("");
+        outcome.says("two servers answer differently").says("\"/rtcomm/event\"").says("\"/other/event\"");
+    }
+}
+
+#[test]
+fn the_failures_of_discovery_have_their_statuses() {
+    rtcomm("watch --discover --broker mqtt://127.0.0.1:1").run().has_status(5).prints("");
+    rtcomm("watch --discover --dry-run").run().has_status(2).prints("").says("--discover cannot be combined");
+    let broker = Broker::mosquitto();
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "not now" }));
+    rtcomm("watch --discover").at(&broker).run().has_status(3).prints("").says("not now");
+    let guarded = Guarded::new();
+    guarded.grant("ops", &[]);
+    guarded.rtcomm("ops", "5", "watch --discover").run().has_status(4).prints("").says("/rtcomm/reply/");
+    guarded.grant("silent", &[("subscribePattern", "/rtcomm/reply/#")]);
+    guarded.rtcomm("silent", "5", "watch --discover").run().has_status(4).prints("").says("/rtcomm/management/");
+    let silent = Peer::silent();
+    let call = rtcomm("call a b --discover --timeout 1s --broker").arg(silent.url()).run();
+    call.has_status(124).prints("");
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let silent = Peer::silent();
+        let watch = rtcomm("watch --discover --broker").arg(silent.url()).start();
+        silent.wait_for_connections(1);
+        watch.signal(signal);
+        watch.end().has_status(status).prints("");
+    }
+}
