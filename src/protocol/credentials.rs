@@ -21,7 +21,7 @@ const PATTERN: &str = r#"(?xi)
 
 static CREDENTIALS: LazyLock<TextPattern> = LazyLock::new(|| PATTERN.parse().expect("a valid pattern"));
 
-/// What stands in place of credentials in a text for people.
+/// Replaces credentials in texts for people.
 const MASK: &str = "***";
 
 /// Returns a text with `***` in place of each user name and password.

@@ -605,7 +605,7 @@ impl Client {
         }
     }
 
-    /// Returns whether the broker has accepted a connection that still stands.
+    /// Returns whether there is a connection that the broker has accepted.
     pub(crate) fn is_connected(&self) -> bool {
         self.gate.is_connected()
     }

@@ -197,7 +197,7 @@ pub(crate) enum TlsError {
     Closed,
     /// A file cannot be read.
     UnreadableFile {
-        /// What it was read for.
+        /// The kind of file.
         file: TlsFile,
         /// The file.
         path: PathBuf,
@@ -206,7 +206,7 @@ pub(crate) enum TlsError {
     },
     /// A file does not contain what it should.
     InvalidFile {
-        /// What it was read for.
+        /// The kind of file.
         file: TlsFile,
         /// The file.
         path: PathBuf,

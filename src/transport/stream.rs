@@ -549,7 +549,7 @@ mod tests {
         bytes
     }
 
-    /// Returns a test pattern. Its period is coprime to all buffer sizes.
+    /// Returns a test pattern with a prime period, which no buffer size is a multiple of.
     fn pattern(length: usize) -> Vec<u8> {
         (0..251).cycle().take(length).collect()
     }

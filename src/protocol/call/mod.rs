@@ -207,17 +207,17 @@ mod tests {
 
     #[test]
     fn the_error_says_why_a_message_is_not_the_reply() {
-        for (payload, error) in [
+        for (payload, expected) in [
             ("pong", None),
             (r#"{"method":"3PCC_PLACE_CALL"}"#, Some(ReplyMismatch::Method)),
             (r#"{"method":"RESPONSE","orig":"SERVICE_QUERY"}"#, Some(ReplyMismatch::Orig)),
             (r#"{"method":"RESPONSE","orig":"3PCC_PLACE_CALL","transID":"x"}"#, Some(ReplyMismatch::TransId)),
             (r#"{"method":"RESPONSE","orig":"3PCC_PLACE_CALL"}"#, Some(ReplyMismatch::TransId)),
         ] {
-            let came = reply(payload).expect_err(payload);
-            match error {
-                Some(error) => assert_eq!(came, error),
-                None => assert!(matches!(came, ReplyMismatch::Payload(_)), "{came}"),
+            let error = reply(payload).expect_err(payload);
+            match expected {
+                Some(expected) => assert_eq!(error, expected),
+                None => assert!(matches!(error, ReplyMismatch::Payload(_)), "{error}"),
             }
         }
         let ours = format!(r#"{{"method":"RESPONSE","orig":"3PCC_PLACE_CALL","transID":"{ID}","result":"SUCCESS"}}"#);

@@ -1,4 +1,4 @@
-//! The documents that exist, as far as a subscription has shown them.
+//! The presence documents that exist, as far as the subscription shows.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
@@ -22,7 +22,7 @@ impl Directory {
         self.unconfirmed = self.documents.keys().cloned().collect();
     }
 
-    /// Notes a document. Returns whether it is new or has changed.
+    /// Adds or replaces a document. Returns whether it is new or has changed.
     pub fn insert(&mut self, topic: &str, payload: &[u8]) -> bool {
         self.unconfirmed.remove(topic);
         let hash = self.hashing.hash_one(payload);
@@ -32,7 +32,7 @@ impl Directory {
         }
     }
 
-    /// Notes that there is no document any more.
+    /// Removes a document.
     pub fn remove(&mut self, topic: &str) {
         self.unconfirmed.remove(topic);
         self.documents.remove(topic);
@@ -48,7 +48,7 @@ impl Directory {
         vanished
     }
 
-    /// Returns whether there is a document of this endpoint, on any topic.
+    /// Returns whether the endpoint has a document, on any topic.
     #[must_use]
     pub fn has(&self, endpoint: &str) -> bool {
         self.documents.keys().any(|topic| topic.rsplit('/').next() == Some(endpoint))
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_listing_shows_what_changed_and_what_vanished() {
+    fn a_second_listing_shows_changed_and_missing_documents() {
         let mut directory = Directory::default();
         directory.begin_listing();
         for topic in ["s/a", "s/b", "s/c", "s/d"] {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_there_until_its_last_document_is_gone() {
+    fn an_endpoint_is_present_until_its_last_document_is_gone() {
         let mut directory = Directory::default();
         directory.insert("s/iggy_pop", b"1");
         directory.insert("s/agents/iggy_pop", b"1");

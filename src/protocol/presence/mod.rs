@@ -4,8 +4,8 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `mod` | a document, and what a message below the sphere is |
-//! | `directory` | the documents that exist, and what changed between two listings |
+//! | `mod` | documents, and messages below the sphere |
+//! | `directory` | the existing documents, and their changes between two listings |
 
 use std::fmt;
 
@@ -72,7 +72,7 @@ impl Document<'_> {
     }
 }
 
-/// What a message below the sphere reports of an endpoint.
+/// The state of an endpoint, as a message below the sphere reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Presence<'a> {
     /// The endpoint: the last level of the topic.

@@ -165,7 +165,7 @@ impl<'a> Entry<'a> {
 
 /// Returns when the entry of a line was received, as [`Entry::received`] does.
 ///
-/// Of lines that begin with the time, nothing else is read, so they may be invalid.
+/// If a line begins with the time, the rest is not read, and may be invalid.
 #[must_use]
 pub fn received_of(line: &[u8]) -> Option<Timestamp> {
     leading_time(line).or_else(|| Entry::parse(line).ok()?.received())
