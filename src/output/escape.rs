@@ -82,7 +82,7 @@ impl Before {
     }
 }
 
-/// Returns whether a character is an emoji: Unicode then has a joiner connect it with another one [UAX #29, GB11].
+/// Returns whether a character is an emoji: Unicode then has a joiner connect it with another one (UAX #29, GB11).
 fn is_emoji(c: char) -> bool {
     let mut buffer = [0; 16];
     let joined = [c, JOINER, '\u{1f600}'].into_iter().fold(0, |end, c| end + c.encode_utf8(&mut buffer[end..]).len());
