@@ -5,6 +5,7 @@
 
 use std::ffi::c_int;
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -138,6 +139,15 @@ impl<T: Send + 'static> EventLoop<T> {
             }
         }
     }
+}
+
+/// Ignores SIGHUP from now on: for a run that ends soon, with a status of its own.
+///
+/// # Errors
+/// If the signal handler cannot be installed.
+pub(crate) fn ignore_hangup() -> Result<()> {
+    signal_hook::flag::register(SIGHUP, Arc::default()).context("cannot handle signals")?;
+    Ok(())
 }
 
 /// Returns the time after `duration`, or `None` if the clock cannot represent it.

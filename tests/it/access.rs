@@ -164,6 +164,32 @@ fn the_dynamic_security_grants_in_readme_are_sufficient_and_minimal() {
     }
 }
 
+#[test]
+fn the_grants_for_presence_and_checks_are_sufficient_and_minimal() {
+    let guarded = Guarded::new();
+    guarded.grant("server", &ALL);
+    service::answer_queries(guarded.client("server"), service::services("/rtcomm/event", "/rtcomm/callControl"));
+    let script = block_of_document("mosquitto_ctrl dynsec createRole rtcomm-presence");
+    guarded.administer(&script);
+    for (name, command, denied) in [("rtcomm-presence", "watch --presence --now", 4), ("rtcomm-check", "check", 1)] {
+        guarded.administer(&format!(
+            "mosquitto_ctrl dynsec createClient {name}\nmosquitto_ctrl dynsec addClientRole {name} {name}"
+        ));
+        let head = format!("mosquitto_ctrl dynsec addRoleACL {name} ");
+        let grants: Vec<_> = script.lines().filter_map(|line| line.strip_prefix(&head)).collect();
+        for version in VERSIONS {
+            guarded.rtcomm(name, version, command).run().has_status(0);
+        }
+        for grant in grants {
+            let without = grant.strip_suffix(" allow").expect("a grant allows");
+            guarded.administer(&format!("mosquitto_ctrl dynsec removeRoleACL {name} {without}"));
+            guarded.rtcomm(name, "5", command).run().has_status(denied);
+            guarded.administer(&format!("{head}{grant}"));
+        }
+        guarded.rtcomm(name, "5", command).run().has_status(0);
+    }
+}
+
 /// Starts mosquitto with an access list. A user's password is the user's name.
 fn listed(dir: &TempDir, list: &str, users: &[&str]) -> Broker {
     let file = dir.path().join("access");

@@ -190,6 +190,11 @@ fn a_timeout_is_critical_and_a_signal_is_unknown() {
     outcome.check(line(&outcome, "CRITICAL").0 == "no result within 1s", "why");
     let outcome = rtcomm("check --connect-timeout 1s --broker").arg(silent.url()).run().has_status(2);
     line(&outcome, "CRITICAL");
+    let silent = Peer::silent();
+    let check = rtcomm("check --timeout 3s --broker").arg(silent.url()).start();
+    silent.wait_for_connections(1);
+    check.signal(Signal::HUP);
+    line(&check.end().has_status(2), "CRITICAL");
     for signal in [Signal::INT, Signal::TERM] {
         let silent = Peer::silent();
         let check = rtcomm("check --broker").arg(silent.url()).start();

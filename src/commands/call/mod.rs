@@ -27,6 +27,7 @@ use super::discovery;
 use super::ui::{self, Ui};
 use crate::cli::{CallArgs, FollowLimit};
 use crate::exit::{Failure, Status};
+use crate::output::whole_millis;
 use crate::protocol::call::Request;
 use crate::protocol::filter::{Filter, FilterSpec};
 use crate::protocol::topic::{Category, TopicFilter, Topics};
@@ -121,8 +122,9 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         ui.report.info(format_args!("calling at {}", names.join(" or ")));
     }
     let timeout = match calls {
-        Calls::Single(_) => timeout.saturating_sub(began.elapsed()),
-        Calls::Many(_) => timeout,
+        // It counts from the start of the command.
+        Calls::Single(_) if discover => whole_millis(timeout.saturating_sub(began.elapsed())),
+        Calls::Single(_) | Calls::Many(_) => timeout,
     };
     let config = CallConfig { options, call_topic, from_topic, max_payload, timeout, follow, report: ui.report };
     match calls {

@@ -16,7 +16,7 @@ use super::connection::{self, Prompt};
 use super::service_query::{Answers, Queried, query};
 use super::ui::{self, Ui};
 use crate::cli::{CheckArgs, Metric, Threshold};
-use crate::event_loop::deadline_in;
+use crate::event_loop::{deadline_in, ignore_hangup};
 use crate::exit::{CheckStatus, Failure, Status};
 use crate::output::report::Report;
 use crate::output::whole_millis;
@@ -63,6 +63,7 @@ pub(crate) fn run(args: CheckArgs, ui: Ui) -> Status {
         .map_err(anyhow::Error::from)
         .and_then(|options| {
             let report = ui.report;
+            ignore_hangup()?;
             cancellation::run(deadline, move |cancellation| examine(&options, &topics, report, cancellation))
         });
     let mut result = match checked {
