@@ -8,6 +8,7 @@ use super::check::CheckArgs;
 use super::definition::{CommandDefinition, define};
 #[cfg(feature = "demo")]
 use super::demo::DemoArgs;
+use super::documents::{CompletionsArgs, ManArgs};
 use super::groups::DisplayArgs;
 use super::profile::Profile;
 use super::tail::TailArgs;
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Check(Box<CheckArgs>),
     #[cfg(feature = "demo")]
     Demo(Box<DemoArgs>),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 impl Command {
@@ -34,6 +37,8 @@ impl Command {
             Self::Check(args) => args.display(),
             #[cfg(feature = "demo")]
             Self::Demo(args) => args.display(),
+            Self::Completions(args) => args.display(),
+            Self::Man(args) => args.display(),
         }
     }
 
@@ -46,6 +51,7 @@ impl Command {
             Self::Check(args) => &mut args.connection,
             #[cfg(feature = "demo")]
             Self::Demo(_) => return,
+            Self::Completions(_) | Self::Man(_) => return,
         };
         connection.settings = Some(profile);
     }
@@ -62,7 +68,7 @@ impl Subcommand for Command {
             .subcommand(define::<CheckArgs>());
         #[cfg(feature = "demo")]
         let tool = tool.subcommand(define::<DemoArgs>());
-        tool
+        tool.subcommand(define::<CompletionsArgs>()).subcommand(define::<ManArgs>())
     }
 
     fn augment_subcommands_for_update(tool: clap::Command) -> clap::Command {
@@ -83,6 +89,8 @@ impl FromArgMatches for Command {
             Some((CheckArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Check),
             #[cfg(feature = "demo")]
             Some((DemoArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Demo),
+            Some((CompletionsArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Completions),
+            Some((ManArgs::NAME, typed)) => FromArgMatches::from_arg_matches(typed).map(Self::Man),
             _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
         }
     }

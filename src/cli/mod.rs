@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `command` | the list of commands |
 //! | `definition` | how a command is defined |
-//! | `watch`, `call`, `tail`, `check`, `demo` | the flags of each command |
+//! | `watch`, `call`, `tail`, `check`, `demo`, `documents` | the flags of each command |
 //! | `groups` | groups of flags that several commands share |
 //! | `leading` | flags before the command's name |
 //! | `errors` | errors in the arguments |
@@ -30,6 +30,7 @@ mod command;
 mod definition;
 #[cfg(feature = "demo")]
 mod demo;
+mod documents;
 mod errors;
 mod groups;
 mod hints;
@@ -47,6 +48,7 @@ pub(crate) use check::CheckArgs;
 pub(crate) use command::Command;
 #[cfg(feature = "demo")]
 pub(crate) use demo::DemoArgs;
+pub(crate) use documents::{CompletionsArgs, ManArgs, Page, Shell};
 pub(crate) use errors::{ReadError, color_choice};
 pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, TopicArgs, WindowArgs};
 pub(crate) use profile::{Profile, ProfileName};
@@ -116,6 +118,16 @@ impl Cli {
         let args = leading::behind_command(args.to_vec());
         let lenient = Self::definition().ignore_errors(true).try_get_matches_from(args);
         lenient.is_ok_and(|matches| matches.subcommand_name() == Some(CheckArgs::NAME))
+    }
+
+    /// Returns the help of a command with all flags, or of the tool.
+    pub(crate) fn long_help(command: Option<&str>) -> String {
+        let mut tool = Self::definition();
+        tool.build();
+        match command.and_then(|name| tool.find_subcommand_mut(name)) {
+            Some(command) => command.render_long_help().to_string(),
+            None => tool.render_long_help().to_string(),
+        }
     }
 
     /// Returns the definition of the command line.

@@ -7,6 +7,7 @@
 //! | [`tail`] | recordings, or all live messages |
 //! | [`check`] | broker and server for a monitoring system |
 //! | [`demo`] | embedded broker and simulated server |
+//! | [`documents`] | completions and man pages |
 //! | [`stream`] | live messages, for `watch`, `tail` and `demo` |
 //! | [`call_records`] | call records, for `watch` and `tail` |
 //! | [`service_query`], [`discovery`] | which services and topics a server has |
@@ -31,6 +32,7 @@ mod connection;
 #[cfg(feature = "demo")]
 mod demo;
 mod discovery;
+mod documents;
 mod profile;
 mod service_query;
 mod stream;
@@ -56,5 +58,7 @@ pub(crate) fn run(command: Command, ui: Ui) -> Result<Status> {
         Command::Check(args) => Ok(check::run(*args, ui)),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(*args, ui),
+        Command::Completions(args) => documents::print_completions(&args),
+        Command::Man(args) => documents::show_page(&args),
     }
 }

@@ -9,6 +9,7 @@ use rtcomm::{CheckStatus, Status};
 
 mod architecture;
 mod chapters;
+mod completions;
 mod generated;
 mod json_keys;
 mod language;

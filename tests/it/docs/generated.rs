@@ -4,12 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use clap_complete::Shell;
-use clap_complete::aot::Generator as _;
-
-use super::man;
-use super::profiles;
 use super::readme::readme;
+use super::{completions, man};
 
 #[test]
 fn man_pages_match_the_commands() {
@@ -18,13 +14,7 @@ fn man_pages_match_the_commands() {
 
 #[test]
 fn completions_match_the_commands() {
-    let scripts = [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut rtcomm::internals::command(), "rtcomm", &mut script);
-        let script = String::from_utf8(script).expect("a script is text");
-        (shell.file_name("rtcomm"), profiles::complete(shell, &script))
-    });
-    compare("completions", &scripts);
+    compare("completions", &completions::scripts());
 }
 
 #[test]

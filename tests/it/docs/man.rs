@@ -13,6 +13,9 @@ use rtcomm::CheckStatus;
 use super::chapters::{self, Chapter, Part};
 use super::{STATUSES, check_meaning, meaning};
 
+/// The date of the pages: that of the release, as in CHANGELOG.
+const DATE: &str = "2026-11-26";
+
 /// The prose of a page.
 struct Prose {
     /// The command; empty for the tool's own page.
@@ -53,7 +56,7 @@ const OUTPUT: (&str, &str) = (
 
 const TIME_ZONE: (&str, &str) = ("/etc/localtime", "The time zone of pretty output, unless `TZ` is set.");
 
-const PAGES: [Prose; 6] = [
+const PAGES: [Prose; 8] = [
     Prose {
         command: "",
         description: &[
@@ -224,6 +227,30 @@ const PAGES: [Prose; 6] = [
         ],
         json: &[Json::Records],
     },
+    Prose {
+        command: "completions",
+        description: &["The script is the same that packages install."],
+        files: &[],
+        examples: &[
+            ("For bash, in a directory that bash-completion reads", "rtcomm completions bash > rtcomm"),
+            ("For zsh, in a directory of `$fpath`", "rtcomm completions zsh > _rtcomm"),
+            ("For fish, in ~/.config/fish/completions", "rtcomm completions fish > rtcomm.fish"),
+        ],
+        json: &[],
+    },
+    Prose {
+        command: "man",
+        description: &[
+            "On a terminal, the page is shown with `man -l -`. If the system has no such `man`, the help with all flags is \
+             printed. In a pipe or a file, the page is in roff, as packages install it.",
+        ],
+        files: &[],
+        examples: &[
+            ("The page of rtcomm, as text", "rtcomm man | man -l - | cat"),
+            ("The file of a page", "rtcomm man watch > rtcomm-watch.1"),
+        ],
+        json: &[],
+    },
 ];
 
 /// The commands of the examples, page by page.
@@ -273,13 +300,12 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
     let mut text = Vec::new();
     Man::new(flags)
         .title(full_name.to_uppercase())
+        .date(DATE)
         .source(format!("rtcomm {}", env!("CARGO_PKG_VERSION")))
         .manual("Rtcomm Manual")
         .render(&mut text)
         .expect("writing to a Vec never fails");
     let mut text = String::from_utf8(text).expect("a page is text");
-    // Quote the empty date, so that the next field does not take its place.
-    text = text.replacen(" 1  \"", " 1 \"\" \"", 1);
     for (heading, explanation) in explanations {
         let heading = format!(".SH {}\n", heading.to_uppercase());
         text = text.replace(&heading, &format!("{heading}{explanation}.\n"));
@@ -413,6 +439,9 @@ fn environment(args: &[&Arg]) -> Roff {
 
 fn list(heading: &str, entries: &[(&str, &str)]) -> Roff {
     let mut roff = Roff::new();
+    if entries.is_empty() {
+        return roff;
+    }
     roff.control("SH", [heading]);
     for (term, text) in entries {
         roff.control("TP", []);
@@ -437,6 +466,9 @@ fn examples_section(examples: &[(&str, &str)]) -> Roff {
 
 fn json_lines(kinds: &[Json]) -> Roff {
     let mut roff = Roff::new();
+    if kinds.is_empty() {
+        return roff;
+    }
     roff.control("SH", ["JSON LINES"]);
     paragraph(
         &mut roff,
@@ -695,4 +727,13 @@ fn see_also(tool: &Command, full_name: &str) -> Roff {
 fn marked(text: &str) -> Vec<Inline> {
     let parts = text.split('`').enumerate();
     parts.map(|(n, part)| if n % 2 == 0 { roman(part) } else { bold(part) }).collect()
+}
+
+#[test]
+fn the_date_is_that_of_the_release() {
+    let changes = include_str!("../../../CHANGELOG.md");
+    let heading = format!("## [{}] - ", env!("CARGO_PKG_VERSION"));
+    if let Some(date) = changes.lines().find_map(|line| line.strip_prefix(&heading)) {
+        assert_eq!(date, DATE, "set DATE in {}", file!());
+    }
 }

@@ -1,0 +1,153 @@
+//! Makes the completions: what the generator of clap gives, with values for flags, and files only where a file is expected.
+
+use std::fs;
+use std::process::Command;
+
+use clap::builder::{PossibleValuesParser, ValueHint};
+use clap::{Arg, Command as Definition};
+use clap_complete::Shell;
+use clap_complete::aot::Generator as _;
+
+use super::profiles;
+use crate::support::broker::installed;
+
+/// Values of flags that accept more than a fixed list.
+const VALUES: [(&str, &[&str]); 6] = [
+    ("qos", &["0", "1", "2"]),
+    ("lines", &["10", "100", "all"]),
+    ("since", &["1h", "today", "yesterday"]),
+    ("until", &["1h", "today", "yesterday"]),
+    ("calls", &["answer", "fail", "silent", "delay=2s"]),
+    ("state", &["available", "busy", "away"]),
+];
+
+/// The scripts: file name and text.
+pub(super) fn scripts() -> [(String, String); 3] {
+    [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| {
+        let mut script = Vec::new();
+        let mut definition = definition();
+        clap_complete::generate(shell, &mut definition, "rtcomm", &mut script);
+        let mut script = String::from_utf8(script).expect("a script is text");
+        if shell == Shell::Bash {
+            script = with_files(&script, &definition);
+        }
+        (shell.file_name("rtcomm"), profiles::complete(shell, &script))
+    })
+}
+
+/// The commands with hints on their values.
+fn definition() -> Definition {
+    let mut tool = rtcomm::internals::command();
+    tool.build();
+    tool.mut_subcommands(|command| command.mut_args(with_hint))
+}
+
+fn with_hint(arg: Arg) -> Arg {
+    let values = VALUES.iter().find(|(flag, _)| arg.get_long() == Some(flag)).map(|(_, values)| *values);
+    if let Some(values) = values {
+        return arg.value_parser(PossibleValuesParser::new(values));
+    }
+    let has_values = !arg.get_possible_values().is_empty();
+    let hint = match arg.get_value_hint() {
+        ValueHint::AnyPath if arg.get_long() == Some("capath") => ValueHint::DirPath,
+        ValueHint::AnyPath => ValueHint::FilePath,
+        // `profiles` completes it.
+        ValueHint::Unknown if arg.get_action().takes_values() && !has_values && arg.get_long() != Some("profile") => {
+            ValueHint::Other
+        }
+        hint => hint,
+    };
+    arg.value_hint(hint)
+}
+
+/// Has bash complete files as arguments of commands that take files. The generator offers flags there.
+fn with_files(script: &str, tool: &Definition) -> String {
+    const FLAGS_FIRST: &str = " || ${COMP_CWORD} -eq 2 ]]";
+    const FLAGS_LAST: &str =
+        "            COMPREPLY=( $(compgen -W \"${opts}\" -- \"${cur}\") )\n            return 0\n            ;;\n";
+    const FILES: &str = "            compopt -o filenames\n            local IFS=$'\\n'\n            COMPREPLY=($(compgen -f -- \"${cur}\"))\n            return 0\n            ;;\n";
+    let mut script = script.to_owned();
+    let takes_files =
+        |command: &&Definition| command.get_positionals().any(|it| it.get_value_hint() == ValueHint::FilePath);
+    for command in tool.get_subcommands().filter(takes_files) {
+        let begin =
+            script.find(&format!("        rtcomm__subcmd__{})\n", command.get_name())).expect("a case of its own");
+        let (before, rest) = script.split_at(begin);
+        let rest = rest.replacen(FLAGS_FIRST, " ]]", 1).replacen(FLAGS_LAST, FILES, 1);
+        assert!(rest.contains(FILES), "the generator has changed");
+        script = format!("{before}{rest}");
+    }
+    script
+}
+
+#[test]
+fn bash_offers_files_values_and_flags_each_in_its_place() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for file in ["events.jsonl", "with space.jsonl"] {
+        fs::write(dir.path().join(file), "").expect("it can be written");
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/completions/rtcomm.bash");
+    // The real one works only while bash completes.
+    let line = r#"compopt() { :; }; . "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+                  _rtcomm rtcomm "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+                  printf '%s\n' "${COMPREPLY[@]}""#;
+    let offered = |words: &[&str]| {
+        let mut bash = Command::new(installed("bash"));
+        bash.args(["-c", line, "bash", script, "rtcomm"]).args(words).current_dir(&dir).env_clear().env("LC_ALL", "C");
+        let output = bash.output().expect("it runs");
+        assert!(output.stderr.is_empty(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let mut offered: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+        offered.retain(|line| !line.is_empty());
+        offered.sort();
+        offered
+    };
+    let files = ["events.jsonl", "with space.jsonl"];
+    for (words, expected) in [
+        (&["tail", ""][..], &files[..]),
+        (&["tail", "--failed", "ev"], &files[..1]),
+        (&["call", "--batch", ""], &files),
+        (&["watch", "--output", "w"], &files[1..]),
+        (&["watch", "--qos", ""], &["0", "1", "2"]),
+        (&["watch", "--mqtt-version", ""], &["3.1.1", "5", "auto"]),
+        (&["tail", "--summary", ""], &["all", "app", "endpoint", "reason"]),
+        (&["demo", "--calls", "a"], &["answer"]),
+        (&["completions", "b"], &["bash"]),
+        (&["man", "w"], &["watch"]),
+        (&["watch", "--from", ""], &[]),
+        (&["call", "--timeout", ""], &[]),
+        (&["wat"], &["watch"]),
+        (&["-b", "mqtt://h", "tail", "--fo"], &["--follow", "--for"]),
+    ] {
+        let offered = offered(words);
+        let offered: Vec<&str> = offered.iter().map(|word| word.split(' ').next().unwrap_or(word)).collect();
+        let expected: Vec<&str> = expected.iter().map(|word| word.split(' ').next().unwrap_or(word)).collect();
+        assert_eq!(offered, expected, "{words:?}");
+    }
+}
+
+#[test]
+fn the_program_prints_the_files_that_a_package_installs() {
+    let read = |file: &str| fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).expect("it is there");
+    for (shell, file) in [("bash", "rtcomm.bash"), ("zsh", "_rtcomm"), ("fish", "rtcomm.fish")] {
+        let outcome = crate::support::rtcomm(&format!("completions {shell}")).run().has_status(0);
+        outcome.check(outcome.stdout == read(&format!("completions/{file}")), file);
+    }
+    let pages = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/man")).expect("a directory");
+    for page in pages.map(|page| page.expect("a file").file_name().into_string().expect("a name")) {
+        let command = page.trim_end_matches(".1").trim_start_matches("rtcomm").trim_start_matches('-');
+        let outcome = crate::support::rtcomm(&format!("man {command}")).run().has_status(0);
+        outcome.check(outcome.stdout == read(&format!("man/{page}")), &page);
+    }
+}
+
+#[test]
+fn a_terminal_shows_a_page_or_the_help_without_man() {
+    let shown = |line: &str| crate::support::terminal(80, line).env("MANPAGER", "cat").run().has_status(0).stdout;
+    let without_man = "PATH=${PATH%%:*} rtcomm man watch";
+    let help = shown(without_man);
+    assert!(help.contains("Usage:") && help.contains("--fsync"), "{help}");
+    if Command::new("man").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        let page = shown("rtcomm man watch");
+        assert!(page.contains("RTCOMM-WATCH(1)"), "{page}");
+    }
+}
