@@ -122,20 +122,22 @@ fn websocket_failure(error: &WebSocketError, broker: &BrokerUrl) -> Failure {
 pub(super) fn tls_failure(error: &TlsError, broker: &BrokerUrl) -> Failure {
     let (what, hint) = match error {
         TlsError::UnreadableFile { file, path, reason } => {
-            return Failure::usage(format!("cannot read {} ({}): {reason}", path.display(), flag(*file)));
+            return Failure::usage(format!("cannot read '{}' ({}): {reason}", path.display(), flag(*file)));
         }
         TlsError::InvalidFile { file: TlsFile::Key, path } => {
-            return Failure::usage(format!("cannot read the private key in {}", path.display()))
+            return Failure::usage(format!("cannot read the private key in '{}'", path.display()))
                 .hint("it must be PEM; if it is encrypted, name its passphrase with --key-password-file");
         }
         TlsError::InvalidFile { file, path } => {
-            return Failure::usage(format!("{} ({}) holds no certificate", path.display(), flag(*file)))
+            return Failure::usage(format!("'{}' ({}) holds no certificate", path.display(), flag(*file)))
                 .hint("it must be PEM: -----BEGIN CERTIFICATE-----");
         }
         TlsError::KeyMismatch { key, cert } => {
             let (key, cert) = (key.display(), cert.display());
-            return Failure::unreachable(format!("TLS: wrong key: {key} does not belong to the certificate {cert}"))
-                .hint("check --key and --cert");
+            return Failure::unreachable(format!(
+                "TLS: wrong key: '{key}' does not belong to the certificate '{cert}'"
+            ))
+            .hint("check --key and --cert");
         }
         TlsError::UnknownCa { reason } => {
             (format!("unknown CA: {reason}"), "--cafile must hold the authority that signed the broker's certificate")

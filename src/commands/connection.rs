@@ -176,7 +176,7 @@ fn check_tls(brokers: &[BrokerUrl], tls: &TlsOptions, names: &SettingNames) -> R
 }
 
 fn cannot_read(setting: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::usage(format!("cannot read {} ({setting}): {error}", path.display()))
+    Failure::usage(format!("cannot read '{}' ({setting}): {error}", path.display()))
 }
 
 /// Reads a secret: the first line of a file, or of standard input for `-`.
@@ -189,7 +189,7 @@ fn read_password(setting: &str, path: &Path) -> Result<Secret, Failure> {
         let file = File::open(path).map_err(cannot_read)?;
         let metadata = file.metadata().map_err(cannot_read)?;
         if is_readable_by_others(&metadata, path) {
-            return Err(Failure::usage(format!("other users can read {} ({setting})", path.display()))
+            return Err(Failure::usage(format!("other users can read '{}' ({setting})", path.display()))
                 .hint(format!("chmod 600 {}", path.display())));
         }
         first_line(file).map_err(cannot_read)?
@@ -198,7 +198,7 @@ fn read_password(setting: &str, path: &Path) -> Result<Secret, Failure> {
     str::from_utf8(line)
         .ok()
         .and_then(checked_password)
-        .ok_or_else(|| invalid_password(&format!("the first line of {} ({setting})", path.display())))
+        .ok_or_else(|| invalid_password(&format!("the first line of '{}' ({setting})", path.display())))
 }
 
 /// Reads up to the first line end and no further: the next line of standard input may be another secret, or a batch.

@@ -24,7 +24,7 @@ pub(crate) fn read(name: &ProfileName) -> Result<Profile, Failure> {
     let folder = folder()?;
     let path = folder.join(format!("{name}{EXTENSION}"));
     let cannot_read = |error: &io::Error| {
-        let failure = Failure::usage(format!("cannot read the profile '{name}': {}: {error}", path.display()));
+        let failure = Failure::usage(format!("cannot read the profile '{name}': '{}': {error}", path.display()));
         if error.kind() == io::ErrorKind::NotFound { failure.hint(available(&folder)) } else { failure }
     };
     let file = File::open(&path).map_err(|error| cannot_read(&error))?;
@@ -32,7 +32,7 @@ pub(crate) fn read(name: &ProfileName) -> Result<Profile, Failure> {
     let text = read_text(file).map_err(|error| cannot_read(&error))?;
     let profile = Profile::parse(path.clone(), &text)?;
     if profile.password().is_some() && is_readable_by_others(&metadata, &path) {
-        return Err(Failure::usage(format!("other users can read {}, which contains a password", path.display()))
+        return Err(Failure::usage(format!("other users can read '{}', which contains a password", path.display()))
             .hint(format!("chmod 600 {}", path.display())));
     }
     Ok(profile)
@@ -65,7 +65,7 @@ fn available(folder: &Path) -> String {
     let mut names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
     match &names[..] {
-        [] => format!("{} contains no profile; PROFILES in `man rtcomm` describes them", folder.display()),
-        _ => format!("the profiles in {} are: {}", folder.display(), names.join(", ")),
+        [] => format!("'{}' contains no profile; PROFILES in `man rtcomm` describes them", folder.display()),
+        _ => format!("the profiles in '{}' are: {}", folder.display(), names.join(", ")),
     }
 }

@@ -1,13 +1,15 @@
 //! What every command needs to talk to the user: text on standard output, messages on standard error, and color.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
 use crate::cli::DisplayArgs;
-use crate::exit::Status;
+use crate::exit::{Failure, Status};
 use crate::output::pretty::{Medium, Pretty};
 use crate::output::report::{Report, Verbosity};
+use crate::output::target::Target;
 use crate::output::{self, ColorChoice, Format, use_color};
 use crate::protocol::topic::Topics;
 
@@ -22,6 +24,15 @@ pub(super) fn print(text: &str) -> Result<Status> {
     let written = output::stdout().and_then(|mut out| out.write_all(text.as_bytes()));
     output::ignore_broken_pipe(written).context(CANNOT_WRITE)?;
     Ok(Status::Success)
+}
+
+/// Opens the file of `--output`. With `is_synced`, records are synced to disk.
+///
+/// # Errors
+/// If it cannot be opened for appending.
+pub(super) fn open_output(path: PathBuf, is_synced: bool) -> Result<Target, Failure> {
+    let what = format!("cannot open '{}' for appending", path.display());
+    Target::file(path, is_synced).map_err(|error| Failure::cannot_open(what, &error))
 }
 
 /// The user interface of a run.

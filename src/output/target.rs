@@ -64,7 +64,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout(_) => f.write_str("standard output"),
-            Self::File { path, .. } => path.display().fmt(f),
+            Self::File { path, .. } => write!(f, "'{}'", path.display()),
         }
     }
 }

@@ -191,7 +191,7 @@ fn an_encoding_that_is_not_supported_is_named_with_the_program_that_converts_it(
         let path = directory.path().join("log");
         fs::write(&path, &content).expect("a file");
         let error = Reader::open(path.clone().into(), Start::Everything, false, stop()).err().expect("an error");
-        assert!(error.to_string().starts_with(&format!("cannot read {}: ", path.display())), "{error}");
+        assert!(error.to_string().starts_with(&format!("cannot read '{}': ", path.display())), "{error}");
         assert!(error.to_string().ends_with(name), "{error}");
         let hint = format!("convert it with {command} {}", path.display());
         assert_eq!(crate::exit::hint_of(&error), Some(hint.as_str()));
@@ -217,7 +217,7 @@ fn an_error_on_opening_names_the_file() {
     for (path, reason) in [(missing.as_path(), "No such file or directory"), (directory.path(), "is a directory")] {
         let input = Input::File(path.to_owned());
         let error = Reader::open(input, Start::Everything, true, stop()).err().expect("an error");
-        let expected = format!("cannot open {}: {reason}", path.display());
+        let expected = format!("cannot open '{}': {reason}", path.display());
         assert!(format!("{error:#}").starts_with(&expected), "{error:#}");
     }
 }

@@ -58,7 +58,7 @@ fn a_full_disk(flags: &str) {
     let publisher = Load::to(broker.address(), 0..MANY).start();
     let outcome = process.end().has_status(1).prints("");
     let outcome =
-        outcome.says(&format!("rtcomm: error: cannot write to {}: ", path.display())).says("No space left on device");
+        outcome.says(&format!("rtcomm: error: cannot write to '{}': ", path.display())).says("No space left on device");
     outcome.check(outcome.stderr.matches("rtcomm: error:").count() == 1, "the error once");
     publisher.finish(LONG);
     let mut fitted = EventCounts::of(MANY);
@@ -95,7 +95,7 @@ fn a_full_disk_loses_nothing_of_a_synced_file() {
 fn a_file_that_cannot_be_created_fails_before_anything_is_acknowledged() {
     let broker = Mosquitto::unlimited();
     let outcome = broker.rtcomm("watch --json --durable archive --output /nowhere/at/all").run();
-    outcome.has_status(1).says("cannot open /nowhere/at/all for appending: No such file or directory");
+    outcome.has_status(2).says("cannot open '/nowhere/at/all' for appending: No such file or directory");
 }
 
 #[test]

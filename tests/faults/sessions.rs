@@ -81,7 +81,8 @@ fn two_processes_with_one_session_name_are_warned() {
     let start = || broker.rtcomm("watch --durable archive").start().until_ready();
     let processes = [start(), start()];
     for process in &processes {
-        process.wait_for_stderr("the suspicion", |text| text.contains("another process may use --durable archive too"));
+        process
+            .wait_for_stderr("the suspicion", |text| text.contains("another process may use --durable 'archive' too"));
     }
     for process in processes {
         let outcome = process.terminate();
@@ -110,7 +111,7 @@ fn a_deleted_session_has_no_messages() {
     broker.rtcomm("watch --durable archive").start().until_ready().terminate();
     broker.publish(10);
     let outcome = broker.rtcomm("watch --durable-delete archive").run().has_status(0).prints("");
-    outcome.says("the broker now keeps no session named archive");
+    outcome.says("the broker now keeps no session named 'archive'");
     let process = broker.rtcomm("watch --json --durable archive -c 1").start().until_ready();
     let mut client = crate::support::client::Client::connect(broker.port());
     client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);

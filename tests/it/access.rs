@@ -66,7 +66,7 @@ fn a_denied_publication_exits_with_4_or_at_the_deadline() {
     guarded.grant("ops", &[("subscribePattern", "/rtcomm/reply/#"), ("publishClientSend", "/rtcomm/callControl/iggy")]);
     for (flags, topic) in [("", "/rtcomm/callControl"), ("--as david", "/rtcomm/callControl/david")] {
         let call = |version| guarded.rtcomm("ops", version, &format!("call a b --json --timeout 5s {flags}")).run();
-        let outcome = call("5").has_status(4).says(&format!("refuses the publication to {topic}: "));
+        let outcome = call("5").has_status(4).says(&format!("refuses the publication to '{topic}': "));
         outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
         let outcome = call("3.1.1").has_status(124).says("the broker may have dropped the request");
         outcome.check(outcome.json_lines()[0]["outcome"] == "timeout", "the outcome");

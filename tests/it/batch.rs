@@ -159,12 +159,21 @@ fn a_progress_bar_is_shown_unless_results_go_to_the_terminal_or_quiet_is_given()
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("calls.jsonl.gz");
     std::fs::write(&file, compressed("junk\n\njunk")).expect("room for it");
-    for (flags, onto, is_shown) in [("", "> /dev/null", true), ("", "", false), ("--quiet", "> /dev/null", false)] {
+    let to_file = format!("> {}", dir.path().join("outcomes.jsonl").display());
+    for (flags, onto, is_shown) in [
+        ("", "> /dev/null", true),
+        ("", to_file.as_str(), true),
+        ("", "", false),
+        // The reader of the pipe prints results on the terminal.
+        ("", "| cat", false),
+        ("--quiet", "> /dev/null", false),
+    ] {
         let inside = format!("rtcomm call {flags} --batch {} {onto}", file.display());
         let outcome =
             shell(r#"script -qefc "$INSIDE" /dev/null"#).env("INSIDE", inside).env("TERM", "xterm").at(&broker).run();
         outcome.check(outcome.stdout.contains("/3 calls") == is_shown, "the number of lines, if it is shown");
-        outcome.check(outcome.stdout.contains(" calls") == is_shown, "nothing, if it is not");
+        outcome.check(outcome.stdout.contains(" calls, ") == is_shown, "nothing, if it is not");
+        outcome.check(!outcome.stdout.contains(" calls, ") || outcome.stdout.contains("/s, "), "the rate");
     }
 }
 

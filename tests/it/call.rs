@@ -381,7 +381,7 @@ fn a_forbidden_publication_exits_with_4_with_mqtt_5() {
     std::fs::write(&list, "topic read #\n").expect("it can be written");
     let broker = Broker::mosquitto_with(&format!("allow_anonymous true\nacl_file {}\n", list.display()));
     let outcome = rtcomm("call a b --json").at(&broker).run().has_status(4);
-    let outcome = outcome.says("refuses the publication to /rtcomm/callControl").says("--as");
+    let outcome = outcome.says("refuses the publication to '/rtcomm/callControl'").says("--as");
     outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
     rtcomm("call a b --mqtt-version 3.1.1 --timeout 500ms").at(&broker).run().has_status(124);
 }

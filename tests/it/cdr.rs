@@ -491,7 +491,7 @@ fn a_message_that_is_not_an_event_is_reported() {
     let watch = rtcomm("watch --cdr -c 1").at(&broker).start().until_ready();
     broker.client().publish("/rtcomm/event/session/start/a/b", "x");
     publish(&broker, "failed", "a/b", &json!({}));
-    let outcome = watch.end().has_status(0).says("skipped a message on /rtcomm/event/session/start/a/b");
+    let outcome = watch.end().has_status(0).says("skipped a message on '/rtcomm/event/session/start/a/b'");
     outcome.check(outcome.stdout.contains("no session ID"), "a record");
 }
 

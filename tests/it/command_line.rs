@@ -142,6 +142,26 @@ fn ready_and_call_name_the_broker() {
     outcome.check(outcome.stderr.is_empty(), "nothing in a script");
 }
 
+#[test]
+fn a_file_that_cannot_be_used_is_wrong_usage_and_its_name_is_quoted() {
+    for (flags, said) in [
+        ("tail missing", "cannot open 'missing': No such file or directory"),
+        ("tail missing/too", "cannot open 'missing/too': No such file or directory"),
+        ("tail /", "cannot open '/': is a directory"),
+        ("call --batch missing", "cannot open 'missing': No such file or directory"),
+        ("call --batch /", "cannot open '/': is a directory"),
+        ("watch --password-file missing", "cannot read 'missing' (--password-file): No such file or directory"),
+        ("watch --password-file /", "cannot read '/' (--password-file): Is a directory"),
+        ("watch -b mqtts://h --cafile missing", "cannot read 'missing' (--cafile): No such file or directory"),
+        ("watch -b mqtts://h --cafile /", "cannot read '/' (--cafile): Is a directory"),
+        ("watch --output /", "cannot open '/' for appending: Is a directory"),
+        ("watch --output missing/file", "cannot open 'missing/file' for appending: No such file or directory"),
+        ("tail --output / missing", "cannot open 'missing': No such file or directory"),
+    ] {
+        rtcomm(flags).run().has_status(2).prints("").says(&format!("rtcomm: error: {said}"));
+    }
+}
+
 /// Removes the escape sequences of styles.
 fn without_styles(text: &str) -> String {
     let mut pieces = text.split('\u{1b}');

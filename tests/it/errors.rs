@@ -261,7 +261,7 @@ fn errors_of_access() {
     }
     let outcome = guarded.rtcomm("replies", "5", "call a b").run().has_status(4).prints("");
     let (text, hint) = sentence(&outcome);
-    outcome.check(text.contains("refuses the publication to /rtcomm/callControl: "), "the topic");
+    outcome.check(text.contains("refuses the publication to '/rtcomm/callControl': "), "the topic");
     outcome.check(hint.contains("access list") && hint.contains("--as"), "a hint about access lists");
     let outcome = guarded.rtcomm("replies", "3.1.1", "call a b --timeout 5s").run().has_status(124).prints("");
     let (text, hint) = sentence(&outcome);

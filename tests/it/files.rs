@@ -231,7 +231,7 @@ fn unreadable_input_is_an_error_and_never_skipped_silently() {
             outcome
                 .has_status(1)
                 .prints("")
-                .says("error: cannot read f: ")
+                .says("error: cannot read 'f': ")
                 .says(name)
                 .says(&format!("  hint: {hint}\n"));
         }
@@ -240,7 +240,7 @@ fn unreadable_input_is_an_error_and_never_skipped_silently() {
     // Plain lines appended to compressed ones.
     let (_directory, outcome) =
         in_directory(&[("a", line("1").as_bytes())], "gzip -c a > c; cat a >> c; rtcomm tail --json c");
-    outcome.has_status(1).prints(&line("1")).says("cannot read c: after the compressed data, there is other data");
+    outcome.has_status(1).prints(&line("1")).says("cannot read 'c': after the compressed data, there is other data");
 }
 
 #[test]

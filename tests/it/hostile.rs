@@ -468,7 +468,7 @@ fn topics_are_escaped() {
     let run = |words: &str| rtcomm(words).arg("--broker").arg(peer.url());
     let outcome = run(&format!("watch -c {}", 2 * groups)).run().has_status(0);
     check_safe(&outcome, 2 * groups, false);
-    outcome.says("skipped a message on /rtcomm/event/");
+    outcome.says("skipped a message on '/rtcomm/event/");
     check_safe(&run(&format!("watch --color=always -c {}", 2 * groups)).run().has_status(0), 2 * groups, true);
     check_safe(&run(&format!("tail -c {}", 7 * groups)).run().has_status(0), 7 * groups, false);
     let outcome = run(&format!("tail --json -c {}", 7 * groups)).run().has_status(0);

@@ -346,10 +346,10 @@ fn a_message_that_is_not_a_document_is_reported() {
     watch.wait_for_lines(1);
     let outcome = watch.terminate().says("5 messages seen, 1 printed, 4 skipped as undecodable");
     outcome
-        .says("skipped a message on r/sphere/a: payload is not JSON")
-        .says(r#"skipped a message on r/sphere/a: method is "REFER", not DOCUMENT"#)
-        .says("skipped a message on r/sphere: topic has no endpoint below the sphere")
-        .says("skipped a message on r/sphere/: topic has no endpoint below the sphere");
+        .says("skipped a message on 'r/sphere/a': payload is not JSON")
+        .says(r#"skipped a message on 'r/sphere/a': method is "REFER", not DOCUMENT"#)
+        .says("skipped a message on 'r/sphere': topic has no endpoint below the sphere")
+        .says("skipped a message on 'r/sphere/': topic has no endpoint below the sphere");
 }
 
 #[test]

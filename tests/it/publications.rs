@@ -32,7 +32,8 @@ fn a_denied_call_exits_with_4_even_if_the_broker_closes_at_once() {
             if closes { Ok(()) } else { connection.serve() }
         });
         for _ in 0..RUNS {
-            let outcome = call(&peer, "a b").run().has_status(4).says("refuses the publication to /rtcomm/callControl");
+            let outcome =
+                call(&peer, "a b").run().has_status(4).says("refuses the publication to '/rtcomm/callControl'");
             outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
             outcome.check(!outcome.stderr.contains("may have been placed"), "no doubt");
         }

@@ -217,7 +217,7 @@ fn a_file_that_is_not_a_recording_is_an_error_of_one_sentence() {
     let sentence = |name: &str| format!("rtcomm: error: {name} is not a recording; was it written with --json?\n");
     for text in [text.as_bytes(), b"{\"a\":1}\n\n", b"x", &gzip(&text), &[0; 5_000]] {
         let recording = Recording::of(text);
-        let name = recording.path.display().to_string();
+        let name = format!("'{}'", recording.path.display());
         for flags in ["", "-n 3", "--failed", "--failed -n 3", "--from a --since 1h"] {
             let outcome = recording.tail(flags).run().has_status(1).prints("");
             outcome.check(outcome.stderr == sentence(&name), "one sentence");
@@ -228,7 +228,7 @@ fn a_file_that_is_not_a_recording_is_an_error_of_one_sentence() {
         let outcome = tail.command.output().expect("it runs");
         assert_eq!(String::from_utf8_lossy(&outcome.stderr), sentence("standard input"));
     }
-    rtcomm("tail /etc/passwd").run().has_status(1).prints("").says(&sentence("/etc/passwd"));
+    rtcomm("tail /etc/passwd").run().has_status(1).prints("").says(&sentence("'/etc/passwd'"));
     for empty in ["", "\n", "\r\n \n"] {
         Recording::of(empty).tail("").run().has_status(0).prints("").never_says("rtcomm");
     }
@@ -238,7 +238,7 @@ fn a_file_that_is_not_a_recording_is_an_error_of_one_sentence() {
 fn the_first_three_invalid_lines_are_reported_and_the_others_are_counted() {
     let recording = Recording::of(["junk\n", &line(1), &"junk\n".repeat(1_000), &line(2)].concat());
     let outcome = recording.tail("").run().has_status(0).prints(&lines(1..3));
-    let name = recording.path.display();
+    let name = format!("'{}'", recording.path.display());
     let reported: Vec<&str> = outcome.stderr.lines().map(|line| line.split(": ").nth(2).expect("a warning")).collect();
     let line = |number: usize| format!("skipped {name} line {number}");
     assert_eq!(reported, [line(1), line(3), line(4), format!("skipped 998 more lines of {name}")]);
@@ -409,7 +409,7 @@ fn a_damaged_line_is_reported_with_its_number_and_skipped() {
     }
     text.extend_from_slice(line(5).as_bytes());
     let recording = Recording::of(&text);
-    let name = recording.path.display();
+    let name = format!("'{}'", recording.path.display());
     let all = recording.tail("").run().has_status(0).prints(&lines(0..6));
     let from_stdin = rtcomm("tail --json -").stdin(&text).run().has_status(0).prints(&lines(0..6));
     for number in [2, 4, 6] {

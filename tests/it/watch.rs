@@ -149,7 +149,7 @@ const UNDECODABLE: [(&str, &[u8], &str); 8] = [
 fn a_message_on_the_event_root_itself_is_not_an_event(setup: &Setup) {
     let watch = setup.rtcomm("watch --json").start().until_ready();
     setup.broker.client().publish("/rtcomm/event", "hello");
-    let said = "skipped a message on /rtcomm/event: its topic is not below the event root";
+    let said = "skipped a message on '/rtcomm/event': its topic is not below the event root";
     watch.wait_for_stderr("a word on it", |text| text.contains(said));
     watch.terminate().prints("").says("1 message seen, 0 printed, 1 skipped as undecodable, in ");
 }
@@ -168,7 +168,7 @@ fn an_undecodable_message_is_reported_and_counted_and_never_ends_the_stream(setu
     let watched = watch.terminate().says("9 messages seen, 1 printed, 8 skipped as undecodable, in ");
     watched.check(watched.json_lines()[0]["from"] == "iggy_pop", "the event alone on standard output");
     for (topic, _, why) in UNDECODABLE {
-        let reported = |line: &str| line.contains(why) && line.contains(&format!("/rtcomm/event/{topic}: "));
+        let reported = |line: &str| line.contains(why) && line.contains(&format!("'/rtcomm/event/{topic}': "));
         watched.check(watched.stderr.lines().any(reported), &format!("a word on {topic}: {why}"));
     }
 

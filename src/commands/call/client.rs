@@ -149,7 +149,7 @@ impl CallClient {
             return Err(NotSent::new(denies_subscription(&error), subscribe_failure(&error, &broker)));
         }
         let CallConfig { from_topic, call_topic, report, .. } = &config;
-        report.debug(format_args!("subscribed to {}, publishing to {call_topic}", from_topic.and_below()));
+        report.debug(format_args!("subscribed to '{}', publishing to '{call_topic}'", from_topic.and_below()));
         Ok(Self {
             link: Link::Up(Box::new((client, Recovery::new()))),
             config,

@@ -2,10 +2,12 @@
 //!
 //! They are drawn only on a terminal, and not with `--quiet`.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use rustix::fs::{FileType, fstat};
 
 use crate::output::escape::escaped;
 use crate::output::report::Report;
@@ -40,9 +42,10 @@ impl Drop for Spinner {
 
 /// Makes the progress bar of a batch. `count_calls` counts the calls, if possible; it runs only if the bar is drawn.
 ///
-/// If standard output is a terminal, the results show the progress, and the bar is hidden.
+/// The bar is hidden if results may appear on the terminal too: if standard output is a terminal, or a pipe, whose reader may
+/// print them there.
 pub(super) fn batch_bar(report: Report, count_calls: impl FnOnce() -> Option<u64>) -> ProgressBar {
-    let target = if io::stdout().is_terminal() { ProgressDrawTarget::hidden() } else { draw_target(report) };
+    let target = if are_results_stored() { draw_target(report) } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(None, target);
     if bar.is_hidden() {
         return bar;
@@ -50,17 +53,55 @@ pub(super) fn batch_bar(report: Report, count_calls: impl FnOnce() -> Option<u64
     let template = match count_calls() {
         Some(total) => {
             bar.set_length(total);
-            "{wide_bar} {pos}/{len} calls, {per_sec}, {eta} left"
+            "{wide_bar} {pos}/{len} calls, {rate}, {eta} left"
         }
-        None => "{spinner} {pos} calls, {per_sec}",
+        None => "{spinner} {pos} calls, {rate}",
     };
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+            // The bar has no way to report errors.
+            let _ = out.write_str(&rate_text(state.per_sec()));
+        })),
         Err(_) => bar,
+    }
+}
+
+/// Returns whether standard output is a file or a device such as /dev/null.
+fn are_results_stored() -> bool {
+    let file_type = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    matches!(file_type, Ok(FileType::RegularFile | FileType::CharacterDevice)) && !io::stdout().is_terminal()
+}
+
+/// Formats a rate with two significant digits, or as a whole number.
+fn rate_text(per_second: f64) -> String {
+    match per_second {
+        ..0.995 => format!("{per_second:.2}/s"),
+        ..9.95 => format!("{per_second:.1}/s"),
+        _ => format!("{per_second:.0}/s"),
     }
 }
 
 /// Returns standard error, which is drawn on only if it is a terminal, or nothing with `--quiet`.
 fn draw_target(report: Report) -> ProgressDrawTarget {
     if report.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_has_sensible_digits() {
+        for (rate, text) in [
+            (0.0, "0.00/s"),
+            (0.051_9, "0.05/s"),
+            (0.996, "1.0/s"),
+            (4.217_3, "4.2/s"),
+            (9.96, "10/s"),
+            (19.487, "19/s"),
+            (12_345.678, "12346/s"),
+        ] {
+            assert_eq!(rate_text(rate), text);
+        }
+    }
 }

@@ -148,7 +148,7 @@ pub(super) fn unpublished(published: &Published, broker: &BrokerUrl, call_topic:
         }
         Published::Denied(reason) => {
             let reason = describe_refusal(reason);
-            let failure = Failure::refused(format!("{broker} refuses the publication to {call_topic}: {reason}"))
+            let failure = Failure::refused(format!("{broker} refuses the publication to '{call_topic}': {reason}"))
                 .hint("check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT");
             (NoReplyCause::Denied, failure)
         }

@@ -135,7 +135,7 @@ impl Stream {
             let options = self.options.durable(name.clone(), durable_expiry);
             session::forget(options.clone(), Arc::new(Mutex::new(Discard)))
                 .map_err(|failures| connect_failures(&failures, &options, report))?;
-            report.info(format_args!("the broker now keeps no session named {name}"));
+            report.info(format_args!("the broker now keeps no session named '{name}'"));
             return Ok(Status::Success);
         }
         if let Some(name) = durable {
@@ -147,8 +147,7 @@ impl Stream {
             (false, None) => Retries::Unlimited,
         };
         let target = match output {
-            Some(path) => Target::file(path.clone(), fsync)
-                .with_context(|| format!("cannot open {} for appending", path.display()))?,
+            Some(path) => ui::open_output(path, fsync)?,
             None => Target::stdout().context(CANNOT_WRITE)?,
         };
         self.run(DeliveryOptions { qos, group, allow_partial, retries, target, records_status }, report)

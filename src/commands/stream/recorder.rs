@@ -365,7 +365,7 @@ impl State {
     /// Reports a message that cannot be decoded.
     fn skip(&mut self, topic: &str, error: &str) {
         self.counters.undecodable += 1;
-        self.report.warn(format_args!("skipped a message on {topic}: {error}"));
+        self.report.warn(format_args!("skipped a message on '{topic}': {error}"));
     }
 
     /// Reports the hint for a stream without messages, once.
@@ -380,7 +380,7 @@ impl State {
         let Publish { topic, qos, retain, .. } = *message;
         let PacketSize { packet, limit } = size;
         let error = format!("the message takes {packet} bytes, and --max-packet-size accepts {limit}");
-        self.report.warn(format_args!("dropped a message on {topic}: {error}"));
+        self.report.warn(format_args!("dropped a message on '{topic}': {error}"));
         self.counters.undecodable += 1;
         match &self.scope {
             Scope::Messages(filter) if filter.matches_everything() => {

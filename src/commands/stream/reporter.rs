@@ -250,7 +250,7 @@ impl ConnectionReporter {
         self.flaps = if was_soon { self.flaps + 1 } else { 0 };
         if self.flaps == FLAP_LIMIT && self.options.session_expiry.is_some() {
             self.report.warn(format_args!(
-                "lost {FLAP_LIMIT} times in a row soon after ready: another process may use --durable {} too. Use a \
+                "lost {FLAP_LIMIT} times in a row soon after ready: another process may use --durable '{}' too. Use a \
                  different name for each process",
                 self.options.client_id
             ));

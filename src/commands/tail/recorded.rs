@@ -16,8 +16,8 @@ use super::output::{Mode, Output};
 use super::selection::Selection;
 use super::worker::{Printed, Worker};
 use crate::cli::{DeliveryArgs, LineCount, TailArgs, WindowArgs};
-use crate::commands::Ui;
 use crate::commands::call_records::CallRecords;
+use crate::commands::ui::{Ui, open_output};
 use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
 use crate::output::Printer;
@@ -102,7 +102,7 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
     let inputs: Vec<Input> = files.into_iter().map(Input::from).collect();
     check(&inputs, follow, output.as_deref(), &stop)?;
     let (target, format) = match output {
-        Some(path) => (Target::file(path, fsync)?, ui.file_format(json, &topics)),
+        Some(path) => (open_output(path, fsync)?, ui.file_format(json, &topics)),
         None => (Target::stdout()?, ui.format(json, &topics)),
     };
     let event_loop = EventLoop::new()?;
