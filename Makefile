@@ -11,6 +11,8 @@ CARGO = cargo
 INSTALL = install
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(TARGET_DIR)/release/rtcomm
+# Packages and archives.
+DIST = $(TARGET_DIR)/dist
 
 bindir = $(PREFIX)/bin
 mandir = $(PREFIX)/share/man/man1
@@ -21,10 +23,25 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 MANPAGES = $(notdir $(wildcard man/*.1))
 SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
+# Release builds are reproducible: the same sources give the same bytes, in any folder and at any time. So the program contains
+# no path of the machine that built it (Cargo's folder, this one, and that of the standard library's sources), and the time is
+# that of the version in CHANGELOG.md. Cargo separates flags with US (0x1f), because paths may contain spaces.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+RELEASED = $(shell sed -n 's/^\#\# \[$(VERSION)\] - //p' CHANGELOG.md)
+US := $(shell printf '\037')
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+RUST_SOURCES = $(shell rustc --print sysroot)/lib/rustlib/src/rust=/rustc/$(shell rustc -vV | sed -n 's/^commit-hash: //p')
+REMAP = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo$(US)--remap-path-prefix=$(CURDIR)=/rtcomm$(US)$\
+    --remap-path-prefix=$(RUST_SOURCES)
+build bench dist deb: export SOURCE_DATE_EPOCH := $(shell date -u -d '$(RELEASED)' +%s 2>/dev/null)
+build bench dist deb: export CARGO_ENCODED_RUSTFLAGS = $(if $(RUSTFLAGS),$(subst $(SPACE),$(US),$(RUSTFLAGS))$(US))$(REMAP)
+
 # Servers such as mosquitto are in directories that a user's PATH may not have.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help deps deps-rust deps-build deps-test deps-bench demo test test-faults test-cluster sanitize bench build install uninstall man clean
+.PHONY: help deps deps-rust deps-build deps-test deps-bench deps-deb demo test test-faults test-cluster sanitize bench build \
+    install uninstall dist deb check-deb check-reproducible man clean
 
 help:
 	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
@@ -36,9 +53,14 @@ help:
 	@echo 'make build      build $(BINARY)'
 	@echo 'make install    install program, man pages and completions (PREFIX=$(PREFIX) DESTDIR=)'
 	@echo 'make uninstall  remove the installed files'
+	@echo 'make deb        make a Debian package in $(DIST)'
+	@echo 'make check-deb  make the package, and check it with lintian'
+	@echo 'make dist       make archives of the sources and of the program in $(DIST), with checksums'
+	@echo 'make check-reproducible  build in two folders, and compare the programs'
 	@echo 'make deps       install missing packages for the build'
 	@echo 'make deps-test  install missing packages for the tests'
 	@echo 'make deps-bench install missing packages for the benchmark'
+	@echo 'make deps-deb   install missing packages for the Debian package'
 	@echo 'make man        refresh man/ and completions/ from the command-line definition'
 	@echo 'make clean      remove build results'
 
@@ -50,10 +72,13 @@ deps-build:
 
 deps-test:
 	$(call need,mosquitto:mosquitto mosquitto_pub:mosquitto-clients mosquitto_sub:mosquitto-clients jq:jq \
-	    script:bsdutils unshare:util-linux ip:iproute2 faketime:faketime nats-server:nats-server)
+	    script:bsdutils unshare:util-linux ip:iproute2 faketime:faketime nats-server:nats-server man:man-db)
 
 deps-bench:
 	$(call need,mosquitto:mosquitto mosquitto_sub:mosquitto-clients mosquitto_rr:mosquitto-clients jq:jq rg:ripgrep hyperfine:hyperfine)
+
+deps-deb:
+	$(call need,dpkg-deb:dpkg dpkg-shlibdeps:dpkg-dev lintian:lintian)
 
 # Prints nothing and uses no network if nothing is missing.
 define need
@@ -154,6 +179,40 @@ install: $(BINARY)
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/rtcomm $(addprefix $(DESTDIR)$(mandir)/,$(MANPAGES))
 	rm -f $(DESTDIR)$(bashdir)/rtcomm $(DESTDIR)$(zshdir)/_rtcomm $(DESTDIR)$(fishdir)/rtcomm.fish
+
+deb: $(BINARY)
+	$(call need,dpkg-deb:dpkg dpkg-shlibdeps:dpkg-dev)
+	@packaging/deb $(DIST)
+
+check-deb: deps-deb deb
+	lintian --fail-on error,warning --info $(DIST)/rtcomm_$(VERSION)-1_*.deb
+
+# The archives contain neither owners nor times of this machine.
+TAR = tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$SOURCE_DATE_EPOCH --mode=go+rX,go-w
+PLATFORM = $(shell rustc -vV | sed -n 's/^host: //p')
+NAME = rtcomm-$(VERSION)
+dist: $(BINARY)
+	set -eu; \
+	tree=$$(mktemp -d); trap 'rm -rf "$$tree"' EXIT; \
+	mkdir -p $(DIST); \
+	git archive --format=tar --prefix=$(NAME)/ HEAD | gzip -9n > $(DIST)/$(NAME).tar.gz; \
+	$(MAKE) --silent install DESTDIR="$$tree/$(NAME)" PREFIX=; \
+	cp README.md CHANGELOG.md LICENSE "$$tree/$(NAME)"; \
+	$(TAR) -C "$$tree" -c $(NAME) | gzip -9n > $(DIST)/$(NAME)-$(PLATFORM).tar.gz; \
+	cd $(DIST); \
+	sha256sum $(NAME).tar.gz $(NAME)-$(PLATFORM).tar.gz | tee SHA256SUMS
+
+# Two release builds take some minutes.
+check-reproducible: deps
+	set -eu; \
+	tree=$$(mktemp -d); trap 'rm -rf "$$tree"' EXIT; \
+	for folder in one "another folder"; do \
+	    mkdir "$$tree/$$folder"; \
+	    git archive --format=tar HEAD | tar -x -C "$$tree/$$folder"; \
+	    (cd "$$tree/$$folder" && env -u CARGO_TARGET_DIR $(MAKE) --silent build); \
+	done; \
+	cmp "$$tree/one/target/release/rtcomm" "$$tree/another folder/target/release/rtcomm"; \
+	if strings "$$tree/one/target/release/rtcomm" | grep -F -e "$$tree" -e "$$HOME/"; then exit 1; fi
 
 # With UPDATE=1, the tests that compare these files write them.
 man: deps

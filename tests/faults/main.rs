@@ -14,6 +14,7 @@ mod kills;
 mod memory;
 mod namespaces;
 mod network;
+mod package;
 mod retries;
 mod rig;
 mod sessions;
