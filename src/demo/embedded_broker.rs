@@ -41,6 +41,9 @@ const MAX_QUEUED_MESSAGES: usize = 250_000;
 /// Maximum number of messages to a client that it has not acknowledged, and the other way round.
 const MAX_INFLIGHT: NonZeroU16 = NonZeroU16::new(1000).expect("it is not 0");
 
+/// How long a kept session of MQTT 3.1.1 is kept, which does not say: longer than a demo runs.
+const SESSION_EXPIRY_BEFORE_MQTT_5: Duration = Duration::from_hours(365 * 24);
+
 /// The only listener of rmqtt.
 const LISTENER_ID: u16 = 1;
 
@@ -87,6 +90,7 @@ fn bind(address: SocketAddr) -> Result<Listener> {
         .max_topic_aliases(0)
         // MQTT 5 forbids to send again over the same connection.
         .message_retry_interval(Duration::ZERO)
+        .session_expiry_interval(SESSION_EXPIRY_BEFORE_MQTT_5)
         // Messages do not expire unless their sender asked for it.
         .message_expiry_interval(Duration::ZERO)
         .bind()
@@ -190,20 +194,23 @@ async fn connect_local_client(
     let id = Id::new(context.node.id(), LISTENER_ID, None, None, client_id.into(), None);
     let connect = Arc::new(ConnectInfo::from(id.clone()));
     let fitter = context.extends.fitter_mgr().await.create(connect.clone(), id.clone(), config.clone());
+    // A new session, in which nothing waits for a slow connection.
+    let (queue_len, inflight, connect_time) = (0, NonZeroU16::MIN, 0);
+    let (is_resumed, is_superuser, is_connected) = (false, false, true);
     let session = Session::new(
         id.clone(),
         context.clone(),
-        0,
+        queue_len,
         config,
         fitter,
         None,
-        NonZeroU16::MIN,
-        0,
+        inflight,
+        connect_time,
         connect,
-        false,
-        false,
-        true,
-        0,
+        is_resumed,
+        is_superuser,
+        is_connected,
+        connect_time,
         SessionSubs::new(),
         None,
         None,

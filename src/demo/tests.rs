@@ -23,6 +23,12 @@ const WILL: u8 = 0b100;
 /// The property that keeps a session of MQTT 5 for 100 seconds after the connection.
 const SESSION_EXPIRY: &[u8] = &[5, 0x11, 0, 0, 0, 100];
 
+/// A reason code of PUBACK.
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+
+/// How often to look for a change.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Longer than any step takes.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -127,8 +133,12 @@ impl TestClient {
 
     /// Connects with a session that outlives the connection. Returns whether the broker still had it.
     fn connect_kept(address: SocketAddr, version: Version, id: &str) -> (Self, bool) {
+        Self::connect_kept_for(SESSION_EXPIRY, address, version, id)
+    }
+
+    fn connect_kept_for(expiry: &[u8], address: SocketAddr, version: Version, id: &str) -> (Self, bool) {
         let mut client = Self::open(address, version);
-        client.write(&client.connect_packet(0, SESSION_EXPIRY, id, &[]));
+        client.write(&client.connect_packet(0, expiry, id, &[]));
         let connack = client.read().expect("an answer");
         assert_eq!(connack.body[1], 0, "CONNACK");
         (client, connack.body[0] == 1)
@@ -552,6 +562,24 @@ fn a_kept_session_receives_what_was_published_meanwhile_in_order() {
 }
 
 #[test]
+fn a_kept_session_ends_at_its_expiry() {
+    const ONE_SECOND: &[u8] = &[5, 0x11, 0, 0, 0, 1];
+    let demo = idle_demo();
+    let connect = || TestClient::connect_kept_for(ONE_SECOND, demo.address(), Version::V5, "a client");
+    let mut publisher = TestClient::connect(demo.address(), Version::V5);
+    let (mut client, _) = connect();
+    assert_eq!(client.subscribe_with("t", 1, client.no_properties()), 1);
+    client.break_off();
+    assert_eq!(publisher.publish_acknowledged("t", "x"), 0);
+    let deadline = Instant::now() + TIMEOUT;
+    while publisher.publish_acknowledged("t", "x") != NO_MATCHING_SUBSCRIBERS {
+        assert!(Instant::now() < deadline, "the session has ended");
+        thread::sleep(POLL_INTERVAL);
+    }
+    assert!(!connect().1);
+}
+
+#[test]
 fn each_message_goes_to_one_member_of_a_shared_subscription() {
     let demo = demo(CallBehavior::Answer);
     for version in VERSIONS {
@@ -647,7 +675,6 @@ fn members_of_a_shared_subscription_may_leave_at_any_time() {
 
 #[test]
 fn a_publisher_is_told_that_nobody_subscribes() {
-    const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
     let demo = demo(CallBehavior::Answer);
     let mut client = TestClient::connect(demo.address(), Version::V5);
     assert_eq!(client.publish_acknowledged("nobody/here", "x"), NO_MATCHING_SUBSCRIBERS);
@@ -660,6 +687,7 @@ fn a_publisher_is_told_that_nobody_subscribes() {
     let deadline = Instant::now() + TIMEOUT;
     while client.publish_acknowledged("nobody/here", "x") != NO_MATCHING_SUBSCRIBERS {
         assert!(Instant::now() < deadline, "the subscription has ended");
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
