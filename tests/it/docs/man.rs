@@ -130,6 +130,11 @@ const PAGES: [Prose; 8] = [
         ],
         files: &[("`--batch` FILE", "The calls to place, one JSON object per line."), PASSWORD_FILE],
         examples: &[
+            // First, because the endpoints of a session that goes on are busy.
+            (
+                "Connect two endpoints, and wait up to a minute until the session ends",
+                "rtcomm call iggy_pop david_bowie --follow=1m",
+            ),
             (
                 "Connect two endpoints, and wait up to ten seconds for the reply",
                 "rtcomm call iggy_pop david_bowie --timeout 10s",
@@ -138,10 +143,6 @@ const PAGES: [Prose; 8] = [
                 "Place the calls of a pipe or a file: four at a time, twenty per second",
                 "echo '{\"caller\":\"iggy_pop\",\"callee\":\"david_bowie\"}' | rtcomm call --batch - --jobs 4 --rate 20/s \
                  | jq -r .outcome",
-            ),
-            (
-                "Connect two endpoints, and wait up to a minute until the session ends",
-                "rtcomm call iggy_pop david_bowie --follow=1m",
             ),
             ("Only the outcome", "rtcomm call iggy_pop nobody --json | jq -r .outcome"),
             (
