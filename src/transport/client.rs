@@ -444,8 +444,7 @@ impl Client {
         let Some(Connection { relay, .. }) = &self.connection else { return None };
         let mut before = None;
         loop {
-            relay.ping();
-            if let Some(event) = self.await_answer() {
+            if let Some(event) = self.await_round_trip(relay) {
                 return Some(event);
             }
             let retained = relay.retained();
@@ -459,14 +458,23 @@ impl Client {
         }
     }
 
-    /// Waits until the broker has answered [`Relay::ping`]. Returns the event that ended the wait early, if any.
-    fn await_answer(&self) -> Option<ClientEvent> {
+    /// Sends a PINGREQ and waits for an answer. Returns the event that ended the wait early, if any.
+    ///
+    /// A broker with a full queue for this client may drop its answer, as mosquitto does. So a silent broker is asked again.
+    fn await_round_trip(&self, relay: &Relay) -> Option<ClientEvent> {
+        relay.ping();
+        let mut asked = Moment::now();
         loop {
-            match self.receive(None)? {
-                Message::Relay(RelayEvent::Answered) => return None,
-                Message::Relay(RelayEvent::Ended(end)) => return Some(ClientEvent::Ended(end)),
-                Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_)) => {}
-                Message::Cancelled => return Some(ClientEvent::Cancelled),
+            match self.receive(Some(Instant::now() + POLL_INTERVAL)) {
+                Some(Message::Relay(RelayEvent::Answered)) => return None,
+                Some(Message::Relay(RelayEvent::Ended(end))) => return Some(ClientEvent::Ended(end)),
+                Some(Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_))) => {}
+                Some(Message::Cancelled) => return Some(ClientEvent::Cancelled),
+                None if asked.max(relay.waiting_since()).elapsed() >= POLL_INTERVAL => {
+                    relay.ping();
+                    asked = Moment::now();
+                }
+                None => {}
             }
         }
     }

@@ -88,7 +88,7 @@ impl PresenceTracker {
         let Self { listed, .. } = self;
         if *listed >= LONG_LIST {
             report.warn(format_args!(
-                "the broker lists {listed} documents: some brokers end such a list after about {LONG_LIST}"
+                "the list of {listed} documents may be incomplete: some brokers drop messages of lists with more than about {LONG_LIST}"
             ));
         }
     }
