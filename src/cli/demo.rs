@@ -57,7 +57,7 @@ impl CommandDefinition for DemoArgs {
     const ABOUT: &'static str = "Run an embedded broker and a simulated Rtcomm server, and print their events";
     const EXAMPLES: &'static [&'static str] = &[
         "rtcomm demo                                # see what events look like",
-        "rtcomm demo --seed 7 --interval 100ms -c 9 # the same events, faster",
+        "rtcomm demo --seed 7 --interval 100ms -c 9 # few events, always the same",
         "rtcomm demo --calls silent                 # a call service that never answers",
     ];
 

@@ -12,7 +12,7 @@ use crate::table::Target::{AtLeast, AtMost};
 use crate::table::{Row, Unit};
 
 /// A jq program that prints the columns of pretty output, except padding and the local time zone.
-const COLUMNS: &str = r#"[.received, .category, .action, if .to then .from + " → " + .to else .from end, .payload.appContext // "-", .payload.reason // .payload.regTopic // (.payload.sigSessID | .[:8])] | @tsv"#;
+const COLUMNS: &str = r#"[.received, .category, .action, if .to then .from + " → " + .to else .from end, .payload.appContext // "-", if .to then [.payload.reason // empty, (.payload.sigSessID // empty | .[:8])] | join(", ") else .payload.reason // .payload.regTopic end] | @tsv"#;
 
 pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let records = bench.scaled(2_000_000);

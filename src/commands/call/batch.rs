@@ -221,7 +221,7 @@ impl BatchWorker {
             Ok(client) => client,
             // A signal cancelled the attempt.
             Err(_) if self.stop.is_stopped() => {
-                self.report.warn(self.resume_hint());
+                self.bar.suspend(|| self.report.warn(self.resume_hint()));
                 return Ok(self.worst);
             }
             Err(not_sent) => return Err(not_sent.failure.into()),
@@ -259,7 +259,7 @@ impl BatchWorker {
         while self.input_end.is_none() || !client.is_idle() {
             if self.stop.is_stopped() {
                 self.abandon_all(client, "interrupted")?;
-                self.report.warn(self.resume_hint());
+                self.bar.suspend(|| self.report.warn(self.resume_hint()));
                 return Ok(());
             }
             let next_call = self.start_calls(client)?;

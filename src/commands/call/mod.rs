@@ -76,7 +76,7 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         topics,
     } = args;
     let began = Instant::now();
-    let discover = connection.discover;
+    let (profile, discover) = (connection.profile.clone(), connection.discover);
     discovery::check_dry_run(discover, dry_run)?;
     let options = connection::options(connection, Prompt::unless(dry_run))?;
     let topics = match discovery::topics(topics, discover, &options, began.checked_add(timeout), ui.report)? {
@@ -119,7 +119,8 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
     });
     if io::stderr().is_terminal() {
         let names: Vec<String> = options.brokers.iter().map(ToString::to_string).collect();
-        ui.report.info(format_args!("calling at {}", names.join(" or ")));
+        let profile = profile.map(|name| format!(" (profile {name})")).unwrap_or_default();
+        ui.report.info(format_args!("calling at {}{profile}", names.join(" or ")));
     }
     let timeout = match calls {
         // It counts from the start of the command.

@@ -170,7 +170,7 @@ const PAGES: [Prose; 8] = [
         ],
         examples: &[
             ("Every message below the root", "rtcomm tail"),
-            ("Presence documents as they are published", "rtcomm tail --presence --for 1s"),
+            ("The presence documents that exist, and changes within a second", "rtcomm tail --presence --for 1s"),
             ("Record ten messages", "rtcomm tail --json -c 10 > messages.jsonl"),
             ("Read the last three", "rtcomm tail -n 3 messages.jsonl"),
             ("The last failure of several files", "rtcomm tail -n 1 messages.jsonl messages.jsonl --failed"),
@@ -198,7 +198,7 @@ const PAGES: [Prose; 8] = [
                 "Slow answers are a warning; no server or no endpoint is critical",
                 "rtcomm check -w connect=5 -w query=5 -c servers=1: -c registered=0:",
             ),
-            ("The services with their topics", "rtcomm check --json | jq '.services[0]'"),
+            ("The first service with its topics", "rtcomm check --json | jq '.services[0]'"),
             ("Use the topics of the server in this shell", "eval \"$(rtcomm check --env)\""),
         ],
         json: &[Json::Checks],
@@ -219,7 +219,7 @@ const PAGES: [Prose; 8] = [
         files: &[TIME_ZONE],
         examples: &[
             ("See what events look like", "rtcomm demo"),
-            ("The same events, faster", "rtcomm demo --seed 7 --interval 100ms -c 20"),
+            ("Events that are the same in each run, ten per second", "rtcomm demo --seed 7 --interval 100ms -c 20"),
             ("A broker for scripts to use", "rtcomm demo --serve --listen 127.0.0.1:0 --interval 100ms > address"),
             ("A call service that never answers", "rtcomm demo --calls silent"),
         ],
