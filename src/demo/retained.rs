@@ -1,6 +1,6 @@
 //! The retained messages of the embedded broker.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -12,9 +12,11 @@ use rmqtt::types::{Retain, TopicFilter as BrokerFilter, TopicName};
 use crate::protocol::topic::TopicFilter;
 use crate::sync::lock;
 
-/// One message per topic. rmqtt's own store is a tree, which overflows the stack for a topic of many levels.
+/// One message per topic, in the order of the topics.
+///
+/// rmqtt's own store is a tree of topic levels, which overflows the stack for a topic of many levels.
 #[derive(Default)]
-pub(super) struct RetainedMessages(Mutex<HashMap<TopicName, Retain>>);
+pub(super) struct RetainedMessages(Mutex<BTreeMap<TopicName, Retain>>);
 
 #[async_trait]
 impl RetainStorage for RetainedMessages {
