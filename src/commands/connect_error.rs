@@ -286,21 +286,21 @@ mod tests {
             tls(TlsError::NoApplicationProtocol, "application protocols", "--alpn"),
             tls(TlsError::Closed, "as a plain port does", "check the port"),
             tls(TlsError::Other { reason: reason() }, "TLS: some reason", "check the port"),
-            tls(TlsError::KeyMismatch { key: path(), cert: "/c".into() }, "wrong key: /f does not belong", "--key"),
+            tls(TlsError::KeyMismatch { key: path(), cert: "/c".into() }, "wrong key: '/f' does not belong", "--key"),
             file(
                 TlsError::UnreadableFile { file: TlsFile::CaFile, path: path(), reason: reason() },
-                "cannot read /f (--cafile): some reason",
+                "cannot read '/f' (--cafile): some reason",
                 "",
             ),
             file(
                 TlsError::InvalidFile { file: TlsFile::CaFile, path: path() },
-                "/f (--cafile) holds no certificate",
+                "'/f' (--cafile) holds no certificate",
                 "PEM",
             ),
-            file(TlsError::InvalidFile { file: TlsFile::Certificate, path: path() }, "/f (--cert) holds no", "PEM"),
+            file(TlsError::InvalidFile { file: TlsFile::Certificate, path: path() }, "'/f' (--cert) holds no", "PEM"),
             file(
                 TlsError::InvalidFile { file: TlsFile::Key, path: path() },
-                "private key in /f",
+                "private key in '/f'",
                 "--key-password-file",
             ),
             websocket(
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_wrong_broker_url_has_a_hint_that_fits() {
-        for (url, hint) in [("mqtt://u:p@h", "--username"), ("h", "--broker")] {
+        for (url, hint) in [("mqtt://u:p@h", "--username"), ("h", "did you mean mqtt://h?"), ("mqtt://", "--broker")] {
             let failure = broker_url_failure(&url.parse::<BrokerUrl>().expect_err("not a broker URL"));
             assert_eq!(failure.status(), Status::Usage);
             let failure = anyhow::Error::new(failure);

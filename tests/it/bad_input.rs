@@ -105,9 +105,19 @@ fn an_invalid_regular_expression_is_a_usage_error() {
 
 #[test]
 fn an_invalid_broker_url() {
-    for url in ["http://localhost", "localhost:1883", "mqtt://", "mqtt://:1883", "mqtt://h:0", "mqtt://h:99999", ""] {
-        refused(rtcomm("watch --broker").arg(url), 2, &["mqtt://HOST:1883"]);
-        refused(rtcomm("call a b").env("RTCOMM_BROKER", url), 2, &["mqtt://HOST:1883"]);
+    const ANY: &str = "mqtt://HOST:1883";
+    for (url, hint) in [
+        ("http://localhost", "did you mean ws://localhost?"),
+        ("localhost:1883", "did you mean mqtt://localhost:1883?"),
+        ("ftp://localhost", ANY),
+        ("mqtt://", ANY),
+        ("mqtt://:1883", ANY),
+        ("mqtt://h:0", ANY),
+        ("mqtt://h:99999", ANY),
+        ("", ANY),
+    ] {
+        refused(rtcomm("watch --broker").arg(url), 2, &[hint]);
+        refused(rtcomm("call a b").env("RTCOMM_BROKER", url), 2, &[hint]);
     }
 }
 

@@ -551,7 +551,7 @@ fn files_are_merged_by_the_times_of_their_records() {
     assert_eq!(ids("-n 4", 0), ["3", "4", "5", "6"]);
     assert_eq!(ids("-n 2 --started", 0), ["1", "2"]);
     assert_eq!(ids("-c 3", 0), ["1", "2", "3"]);
-    files.tail("").run().has_status(0).says("b.jsonl line 2: not a JSON object");
+    files.tail("").run().has_status(0).says("b.jsonl' line 2: not a JSON object");
     let missing = files.dir.path().join("missing.jsonl");
     files.tail("--json").arg(missing).run().has_status(2).prints("");
 }
