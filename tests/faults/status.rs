@@ -147,6 +147,11 @@ fn tail_prints_connection_records() {
 fn pretty_output_shows_connection_changes() {
     let outcome = cut_twice("watch --status-events");
     outcome.check(outcome.stdout.lines().count() == 13, "a line for each of 10 records and 3 events");
+    // Warnings have the times of the lines around them.
+    let periods = outcome.stderr.lines().filter_map(|line| line.split("messages published from ").nth(1));
+    let periods: Vec<&str> = periods.filter_map(|line| line.split(" may be missing").next()).collect();
+    outcome.check(periods.len() == 2, "a warning for each gap");
+    outcome.check(periods.iter().all(|period| outcome.stdout.contains(period)), "the period of its record");
 }
 
 #[test]

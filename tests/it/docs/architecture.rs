@@ -161,6 +161,21 @@ fn the_files_of_a_folder_form_no_cycle() {
     }
 }
 
+/// Libraries that one file of `src/` names.
+const OWNERS: [(&str, &str); 2] = [("colored", "output::color"), ("paho_mqtt", "transport::client")];
+
+#[test]
+fn a_wrapped_library_is_named_by_one_file() {
+    let mut sources = BTreeMap::new();
+    add_sources(&Path::new(ROOT).join("src"), &[], &mut sources);
+    for (library, owner) in OWNERS {
+        let users =
+            sources.iter().filter(|(_, source)| IGNORED.replace_all(source, "").contains(&format!("use {library}")));
+        let users: Vec<String> = users.map(|(module, _)| module.join("::")).collect();
+        assert_eq!(users, [owner], "{library}");
+    }
+}
+
 #[test]
 fn imports_are_found_in_any_form() {
     let modules: BTreeSet<ModulePath> =
