@@ -315,3 +315,9 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo completions man help" -f -a "completions" -d 'Print the completions for a shell'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo completions man help" -f -a "man" -d 'Show a man page, or print it to a pipe in roff'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand help; and not __fish_seen_subcommand_from watch call tail check demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand watch" -f -a ""
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand call" -f -a ""
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -f -a ""
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -f -a ""
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand completions" -f -a "bash zsh fish"
+complete -c rtcomm -n "__fish_rtcomm_using_subcommand man" -f -a "watch call tail check demo completions man"

@@ -28,8 +28,10 @@ pub(super) fn scripts() -> [(String, String); 3] {
         let mut definition = definition();
         clap_complete::generate(shell, &mut definition, "rtcomm", &mut script);
         let mut script = String::from_utf8(script).expect("a script is text");
-        if shell == Shell::Bash {
-            script = with_files(&script, &definition);
+        match shell {
+            Shell::Bash => script = with_files(&script, &definition),
+            Shell::Fish => script += &without_files(&definition),
+            _ => {}
         }
         (shell.file_name("rtcomm"), profiles::complete(shell, &script))
     })
@@ -60,6 +62,11 @@ fn with_hint(arg: Arg) -> Arg {
     arg.value_hint(hint)
 }
 
+/// Whether the arguments of a command are files.
+fn takes_files(command: &Definition) -> bool {
+    command.get_positionals().any(|arg| arg.get_value_hint() == ValueHint::FilePath)
+}
+
 /// Has bash complete files as arguments of commands that take files. The generator offers flags there.
 fn with_files(script: &str, tool: &Definition) -> String {
     const FLAGS_FIRST: &str = " || ${COMP_CWORD} -eq 2 ]]";
@@ -78,6 +85,46 @@ fn with_files(script: &str, tool: &Definition) -> String {
         script = format!("{before}{rest}");
     }
     script
+}
+
+/// Has fish complete the values of arguments, and no files if none is expected. The generator knows only flags.
+fn without_files(tool: &Definition) -> String {
+    let line = |command: &Definition| {
+        let values = command.get_positionals().flat_map(Arg::get_possible_values);
+        let values: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+        let name = command.get_name();
+        format!("complete -c rtcomm -n \"__fish_rtcomm_using_subcommand {name}\" -f -a \"{}\"\n", values.join(" "))
+    };
+    let commands = tool.get_subcommands().filter(|command| command.get_name() != "help" && !takes_files(command));
+    commands.map(line).collect()
+}
+
+#[test]
+fn fish_offers_files_and_values_each_in_its_place() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::write(dir.path().join("events.jsonl"), "").expect("it can be written");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/completions/rtcomm.fish");
+    for (line, expected) in [
+        ("completions ", "bash fish zsh"),
+        ("man wa", "watch"),
+        ("watch ", ""),
+        ("watch --from ", ""),
+        ("watch --qos ", "0 1 2"),
+        ("call ", ""),
+        ("call --batch ", "events.jsonl"),
+        ("tail ", "events.jsonl"),
+    ] {
+        let mut fish = Command::new("fish");
+        fish.args(["--no-config", "-c", "source $argv[1]; complete -C $argv[2]", script, &format!("rtcomm {line}")]);
+        let Ok(output) = fish.env("HOME", dir.path()).current_dir(&dir).output() else {
+            // Few machines have it.
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut offered: Vec<&str> = text.lines().filter_map(|line| line.split('\t').next()).collect();
+        offered.sort_unstable();
+        assert_eq!(offered.join(" "), expected, "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]
