@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::rig::namespace::{Network, read_only, with_hosts};
-use crate::rig::{Mosquitto, figures, rtcomm_at, started_by};
+use crate::rig::{LONG, Mosquitto, figures, rtcomm_at, started_by, wait_until};
 use crate::support::broker::{free_port, installed};
 use crate::support::events::event;
 use crate::support::mqtt::Message;
@@ -77,6 +77,8 @@ fn a_host_with_only_loopback_reaches_its_own_broker() {
 #[test]
 fn a_link_local_address_is_reached_by_its_zone() {
     let Some(network) = Network::with("link set lo up\naddr add fe80::1/64 dev lo nodad") else { return };
+    // The kernel makes the route a moment after the address.
+    wait_until("the route", LONG, String::new, || network.ip("-6 route show table local").contains("fe80::1"));
     let broker = Mosquitto::unlimited_within(&network.within(), "::", "allow_anonymous true\n");
     retain_an_event(&network, "::1", broker.port());
     for zone in ["%lo", "%25lo"] {

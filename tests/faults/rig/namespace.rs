@@ -67,6 +67,15 @@ impl Network {
         ["nsenter", &self.net]
     }
 
+    /// Runs a command of ip(8) in the namespace, and returns its output.
+    pub(crate) fn ip(&self, words: &str) -> String {
+        let [program, flag] = self.within();
+        let mut command = Command::new(installed(program));
+        command.arg(flag).arg(installed("ip")).args(words.split_whitespace());
+        let output = command.output().expect("ip can be started");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Makes a run start in the namespace.
     pub(crate) fn run(&self, run: Rtcomm) -> Rtcomm {
         started_by(&self.within(), run)
