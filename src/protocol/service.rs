@@ -128,7 +128,7 @@ impl Services {
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<String> {
         let mut differences = String::new();
-        for (service, key) in self.paths().chain(other.paths().filter(|path| !self.has(*path))) {
+        for (service, key) in self.paths().chain(other.paths().filter(|path| !self.compares(*path))) {
             let [ours, theirs] = [self, other].map(|services| services.value(service, key));
             if key == Some(ICE_URL) || ours == theirs {
                 continue;
@@ -153,8 +153,9 @@ impl Services {
         })
     }
 
-    fn has(&self, (service, key): (&str, Option<&str>)) -> bool {
-        self.value(service, key).is_some()
+    /// Returns whether a comparison of these paths covers a path of other services. A path without a key is a whole service.
+    fn compares(&self, (service, key): (&str, Option<&str>)) -> bool {
+        self.paths().any(|(own, own_key)| own == service && (own_key == key || own_key.is_none() || key.is_none()))
     }
 
     fn value(&self, service: &str, key: Option<&str>) -> Option<&Value> {
@@ -268,6 +269,7 @@ mod tests {
                 r#"{"A":{"topic":"/a"},"B":{"queues":[{"endpointID":"x"}]},"D":7}"#,
                 Some(r#"B.queues is [] and [{"endpointID":"x"}], C is {} and nothing, D is nothing and 7"#),
             ),
+            (r#"{"A":{},"B":{"queues":[]},"C":{"x":1}}"#, Some(r#"A.topic is "/a" and nothing, C is {} and {"x":1}"#)),
         ] {
             assert_eq!(one.difference(&services(other)).as_deref(), difference, "{other}");
         }

@@ -177,6 +177,11 @@ fn wrong_usage_is_unknown() {
         line(&outcome, "UNKNOWN");
         outcome.check(outcome.stderr.is_empty(), "nothing else");
     }
+    let directory = TempDir::new().expect("a directory");
+    let junk = directory.path().join("ca.pem");
+    std::fs::write(&junk, "junk").expect("it can be written");
+    let outcome = rtcomm("check --broker mqtts://127.0.0.1:1 --cafile").arg(junk).run().has_status(3);
+    outcome.check(line(&outcome, "UNKNOWN").0.contains("holds no certificate"), "why");
     let environment = rtcomm("check").env("RTCOMM_KEEPALIVE", "abc").run().has_status(3);
     line(&environment, "UNKNOWN");
     rtcomm("call check bob --bogus").run().has_status(2).prints("");

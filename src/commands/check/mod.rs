@@ -120,7 +120,12 @@ fn print_text(text: &str, status: CheckStatus, report: Report) -> Status {
 fn examine(options: &Options, topics: &Topics, report: Report, cancellation: &Cancellation) -> CheckResult {
     let queried = match query(options, topics, report, cancellation) {
         Ok(queried) => queried,
-        Err(failure) => return CheckResult::of_problem(CheckStatus::Critical, failure.to_string()),
+        Err(failure) => {
+            // Some mistakes in the configuration are only found while connecting, such as a file without a certificate.
+            let is_usage = failure.status() == Status::Usage;
+            let status = if is_usage { CheckStatus::Unknown } else { CheckStatus::Critical };
+            return CheckResult::of_problem(status, failure.to_string());
+        }
     };
     let Queried { broker, connected_in, answers } = queried;
     let mut result = CheckResult::of_connection(broker, connected_in);
