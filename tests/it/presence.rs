@@ -9,6 +9,7 @@ use crate::support::client::Client;
 use crate::support::guarded::Guarded;
 use crate::support::mqtt::{Message, PINGREQ, PINGRESP, Packet};
 use crate::support::peer::{Connection, Peer};
+use crate::support::relay::Relay;
 use crate::support::{Broker, Outcome, Process, Setup, on_every_broker, rtcomm, shell};
 
 /// Returns a document below the root `r`, with this state and application.
@@ -210,6 +211,28 @@ fn after_a_reconnect_only_what_has_changed_is_printed() {
     let pretty = rtcomm("tail -").stdin(&outcome.stdout).run().has_status(0);
     pretty.check(pretty.stdout.contains("(while disconnected)"), "how it was noticed");
 }
+
+fn a_lost_connection_repeats_nothing_and_misses_nothing(setup: &Setup) {
+    let mut client = setup.broker.client();
+    register(&mut client);
+    let relay = Relay::to(setup.broker.port());
+    let watch =
+        setup.rtcomm("watch --presence --json --status-events --root r").env("RTCOMM_BROKER", relay.url()).start();
+    let is_settled = |count| move |text: &str| text.matches("\"settled\"").count() == count;
+    watch.wait_for_stdout("the end of the list", is_settled(1));
+    relay.cut();
+    client.send_message(&document("Danko Jones", "available", "x"));
+    client.send_message(&removal("agents/iggy_pop"));
+    watch.wait_for_stdout("the end of the second list", is_settled(2));
+    let outcome = watch.terminate();
+    let changes: Vec<(String, String)> =
+        actions(&outcome).into_iter().filter(|(action, _)| !action.is_empty()).skip(3).collect();
+    let is_change = |action: &str, topic: &str| changes.contains(&(action.to_owned(), topic.to_owned()));
+    outcome.check(changes.len() == 2, "two changes");
+    outcome.check(is_change("present", "Danko Jones") && is_change("gone", "agents/iggy_pop"), "both");
+    rtcomm("tail - --json").stdin(&outcome.stdout).run().has_status(0).prints(&outcome.stdout);
+}
+on_every_broker!(a_lost_connection_repeats_nothing_and_misses_nothing);
 
 #[test]
 fn an_endpoint_that_leaves_while_disconnected_is_gone() {
