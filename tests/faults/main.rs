@@ -14,7 +14,6 @@ mod kills;
 mod memory;
 mod namespaces;
 mod network;
-mod package;
 mod retries;
 mod rig;
 mod sessions;

@@ -14,6 +14,7 @@ mod generated;
 mod json_keys;
 mod language;
 mod man;
+mod package;
 mod picture;
 mod profiles;
 mod readme;

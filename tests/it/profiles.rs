@@ -96,6 +96,15 @@ fn every_command_with_connection_flags_has_profiles() {
 }
 
 #[test]
+fn a_check_uses_the_broker_of_its_profile() {
+    let broker = Broker::demo();
+    let profiles = Profiles::new().with("p", &format!("RTCOMM_BROKER={}\n", broker.url()));
+    let check = || profiles.rtcomm("check").env("RTCOMM_BROKER", "mqtt://127.0.0.1:1");
+    check().run().has_status(2);
+    check().arg("--profile").arg("p").run().has_status(0);
+}
+
+#[test]
 fn a_profile_has_everything_that_a_connection_needs() {
     let dir = TempDir::new().expect("a temporary directory");
     let users = password_file(dir.path(), "ops", SECRET);
