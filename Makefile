@@ -21,7 +21,7 @@ zshdir = $(PREFIX)/share/zsh/site-functions
 fishdir = $(PREFIX)/share/fish/vendor_completions.d
 
 MANPAGES = $(notdir $(wildcard man/*.1))
-SOURCES = Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+SOURCES = Cargo.toml Cargo.lock $(wildcard man/* completions/*) $(shell find src -name '*.rs')
 
 # Release builds are reproducible: the same sources give the same bytes, in any folder and at any time. So the program contains
 # no path of the machine that built it (Cargo's folder, this one, and that of the standard library's sources), and the time is

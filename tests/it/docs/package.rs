@@ -1,4 +1,4 @@
-//! The Debian package: the program, the man pages and the completions in it work where it is unpacked.
+//! Checks the Debian package: program, man pages and completions work after unpacking.
 //!
 //! The package is made of the program under test, because a release build takes minutes. Debian's tools must be installed.
 
@@ -46,7 +46,7 @@ fn package(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn the_debian_package_works_where_it_is_unpacked() {
+fn the_debian_package_works_after_unpacking() {
     if !["dpkg-deb", "dpkg-shlibdeps", "strip", "man"].into_iter().all(is_installed) {
         return;
     }
