@@ -58,7 +58,10 @@ impl fmt::Display for SummaryBy {
 #[derive(Debug)]
 pub struct Summary {
     by: SummaryBy,
-    rows: HashMap<String, CallCounters>,
+    /// The counters of each key.
+    counters: Vec<CallCounters>,
+    /// The index of each key in `counters`, so that a key is looked up once per call.
+    indexes: HashMap<String, usize>,
     /// The row of calls without a key, such as calls without an application.
     keyless: CallCounters,
     total: CallCounters,
@@ -157,7 +160,8 @@ impl Summary {
     pub fn new(by: SummaryBy) -> Self {
         Self {
             by,
-            rows: HashMap::new(),
+            counters: Vec::new(),
+            indexes: HashMap::new(),
             keyless: CallCounters::default(),
             total: CallCounters::default(),
             mask: (by == SummaryBy::Reason).then(ReasonMask::new),
@@ -188,10 +192,12 @@ impl Summary {
 
     fn row(&mut self, key: Option<&str>) -> &mut CallCounters {
         let Some(key) = key else { return &mut self.keyless };
-        if !self.rows.contains_key(key) {
-            self.rows.insert(key.to_owned(), CallCounters::default());
-        }
-        self.rows.get_mut(key).expect("the row was inserted")
+        let index = self.indexes.get(key).copied().unwrap_or_else(|| {
+            self.indexes.insert(key.to_owned(), self.counters.len());
+            self.counters.push(CallCounters::default());
+            self.counters.len() - 1
+        });
+        &mut self.counters[index]
     }
 
     /// Returns the number of calls.
@@ -210,7 +216,7 @@ impl Summary {
             counters: counters.clone(),
             gaps,
         };
-        let mut rows: Vec<_> = self.rows.iter().map(|(key, counters)| row(Some(key), counters)).collect();
+        let mut rows: Vec<_> = self.indexes.iter().map(|(key, index)| row(Some(key), &self.counters[*index])).collect();
         if self.keyless.attempts > 0 {
             rows.push(row(None, &self.keyless));
         }
