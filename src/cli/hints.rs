@@ -40,6 +40,8 @@ pub(super) fn host_after_help(error: &clap::Error, tool: &mut clap::Command, arg
 /// An argument that a command does not accept.
 struct Mistake<'a> {
     arg: &'a str,
+    /// The argument before it.
+    before: Option<&'a str>,
     /// The argument behind it, if it may be its value.
     value: Option<&'a str>,
     /// The number in the whole argument, of which clap names the first digit.
@@ -50,11 +52,13 @@ struct Mistake<'a> {
 impl<'a> Mistake<'a> {
     fn new(arg: &'a str, tool: &'a clap::Command, args: &'a [OsString]) -> Option<Self> {
         let command = tool.find_subcommand(args.get(1)?)?;
+        let at = args.iter().position(|typed| typed == arg);
+        let before = at.and_then(|at| args.get(at.checked_sub(1)?)?.to_str());
         let value = value_of(arg, args).filter(|value| !value.starts_with('-'));
         let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
         let mut numbers = args.iter().filter_map(|typed| typed.to_str()?.strip_prefix('-').filter(is_number));
         let number = numbers.find(|number| arg.strip_prefix('-').is_some_and(|digit| number.starts_with(digit)));
-        Some(Self { arg, value, number, command })
+        Some(Self { arg, before, value, number, command })
     }
 
     fn hint(&self) -> Option<String> {
@@ -69,7 +73,11 @@ impl<'a> Mistake<'a> {
     }
 
     fn hint_for_word(&self) -> Option<String> {
-        let Self { arg, .. } = self;
+        let Self { arg, before, .. } = self;
+        let flag = before.and_then(|before| self.flag(before.strip_prefix("--")?));
+        if let Some(flag) = flag.filter(|flag| flag.is_require_equals_set()).and_then(|flag| flag.get_long()) {
+            return Some(format!("for a value of --{flag}, use --{flag}={}", shell_word(arg)));
+        }
         let names = Category::ALL.map(Category::as_str).into_iter().chain(Action::ALL.map(Action::as_str));
         if arg.contains("://") && self.has("broker") {
             Some(format!("to name the broker, use --broker {}", shell_word(arg)))

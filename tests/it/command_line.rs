@@ -94,6 +94,8 @@ fn a_known_mistake_has_a_hint() {
         ("watch -5", "for that number of records, use -c 5"),
         ("watch iggy_pop", "to select an endpoint, use --endpoint iggy_pop"),
         ("watch failed", "to select it, use --failed"),
+        ("watch --summary endpoint", "for a value of --summary, use --summary=endpoint"),
+        ("call a b --follow 1m", "for a value of --follow, use --follow=1m"),
         ("watch mqtt://h", "to name the broker, use --broker mqtt://h"),
         ("watch -t /x/#", "for topics, use: rtcomm tail --topic '/x/#'"),
         ("tail -t a", "use --topic a"),
