@@ -13,8 +13,11 @@
 //! session had events. A reply that some parsers reject, such as one with a lone surrogate, is
 //! `response_text`. A line of a batch that is not a request gives `{"outcome":"invalid","reason":"…","line":7}`.
 
+use std::borrow::Cow;
 use std::fmt::Display;
+use std::io::{self, Write};
 
+use memchr::memchr2;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -56,9 +59,22 @@ struct CallLine<'a> {
 
 /// Returns the line of a call's result, including the line end.
 pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
+    let mut line = Vec::new();
+    write_call_result(result, &mut line).expect("writing to a Vec never fails");
+    String::from_utf8(line).expect("JSON is UTF-8")
+}
+
+/// Writes the line of a call's result, including the line end. A large response is not copied.
+///
+/// # Errors
+/// If `out` cannot be written to.
+pub(crate) fn write_call_result(result: &CallResult<impl Display>, out: &mut impl Write) -> io::Result<()> {
     let CallResult { request, outcome, elapsed, session } = result;
     let response = match outcome {
-        Outcome::Answered { response, .. } => Some(response.replace(['\n', '\r'], " ")),
+        Outcome::Answered { response, .. } if memchr2(b'\n', b'\r', response.as_bytes()).is_some() => {
+            Some(Cow::Owned(response.replace(['\n', '\r'], " ")))
+        }
+        Outcome::Answered { response, .. } => Some(Cow::Borrowed(response.as_str())),
         Outcome::Unanswered(..) => None,
     };
     let (response, response_text) = match response.as_deref().map(|text| Payload::of(text.as_bytes())) {
@@ -79,7 +95,8 @@ pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
         response_text,
         session: session.as_ref().and_then(call_record),
     };
-    serde_json::to_string(&line).expect("text and numbers always serialize") + "\n"
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
 }
 
 /// Returns a call record as a JSON object.

@@ -32,6 +32,20 @@ impl Buffer {
         (self.start, self.end) = (0, 0);
     }
 
+    /// Returns whether it has grown for a large packet.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes.len() > CAPACITY
+    }
+
+    /// Removes all unhandled bytes. Returns the last `len` of them, without a copy of the buffer.
+    pub(super) fn take_last(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = std::mem::replace(&mut self.bytes, vec![0; CAPACITY]);
+        bytes.truncate(self.end);
+        bytes.drain(..self.end - len);
+        (self.start, self.end) = (0, 0);
+        bytes
+    }
+
     /// Returns free space to read into. `packet_len` is the size of the first unhandled packet, if known: the buffer doubles
     /// as the packet's bytes arrive, up to that size.
     pub(super) fn room(&mut self, packet_len: Option<usize>) -> &mut [u8] {
@@ -100,5 +114,20 @@ mod tests {
         buffer.consume(90);
         assert_eq!(read(&mut buffer, None, usize::MAX), CAPACITY - 10);
         assert_eq!(buffer.unhandled().len(), CAPACITY);
+    }
+
+    #[test]
+    fn the_end_of_a_large_packet_can_be_taken() {
+        let mut buffer = Buffer::new();
+        let size = 2 * CAPACITY;
+        while buffer.unhandled().len() < size {
+            assert_eq!(buffer.is_large(), buffer.unhandled().len() > CAPACITY);
+            read(&mut buffer, Some(size), usize::MAX);
+        }
+        assert!(buffer.is_large());
+        assert_eq!(buffer.take_last(size - 10), vec![7; size - 10]);
+        assert!(!buffer.is_large() && buffer.unhandled().is_empty());
+        assert_eq!(read(&mut buffer, None, 1), 1);
+        assert_eq!(buffer.unhandled(), &[7]);
     }
 }

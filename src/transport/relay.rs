@@ -59,11 +59,41 @@ pub(crate) trait MessageHandler: Send {
     /// returns.
     fn message(&mut self, message: &Publish<'_>, received: Timestamp) -> Ack;
 
+    /// Returns whether [`MessageHandler::large_message`] is called for messages that fill the buffer alone.
+    fn takes_large_messages(&self) -> bool {
+        false
+    }
+
+    /// Handles a message of which it gets the payload, without a copy.
+    fn large_message(&mut self, message: LargeMessage, received: Timestamp) -> Ack {
+        self.message(&message.as_publish(), received)
+    }
+
     /// Handles a message that exceeds the packet size limit. Its payload is empty.
     fn oversized(&mut self, message: &Publish<'_>, size: PacketSize, received: Timestamp) -> Ack;
 
     /// Writes everything that was handled. Acknowledgements are sent afterwards.
     fn commit(&mut self) -> Ack;
+}
+
+/// A message that owns its payload.
+#[derive(Debug)]
+pub(crate) struct LargeMessage {
+    pub(crate) topic: String,
+    /// 0, 1 or 2.
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    /// The packet identifier.
+    id: u16,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl LargeMessage {
+    /// Returns the message without its properties.
+    pub(crate) fn as_publish(&self) -> Publish<'_> {
+        let Self { topic, qos, retain, id, payload } = self;
+        Publish { topic, qos: *qos, retain: *retain, id: *id, properties: codec::Properties::default(), payload }
+    }
 }
 
 /// The size of a packet that exceeds the limit, in bytes.

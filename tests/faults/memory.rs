@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use serde_json::json;
+
 use crate::rig::event_counts::read_on;
 use crate::rig::process_stats::{KiB, LIMIT, OWN_LIMIT, own, peak, resident};
 use crate::rig::{EventCounts, LONG, Load, Mosquitto, figures, rtcomm_at, wait_on};
 use crate::support::mqtt::{Message, VERSIONS, Version};
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, Script};
+use crate::support::service::reply;
 
 const MANY: u64 = 2_000_000;
 
@@ -92,6 +95,28 @@ fn a_large_message_takes_little_more_memory_than_its_size() {
     const SIZE: usize = 64 * 1024 * 1024;
     for version in VERSIONS {
         let highest = memory_for(SIZE, version, "--max-packet-size 134217728");
+        let limit = KiB(SIZE as u64 / 1024 * 12 / 10 + LIMIT.0);
+        assert!(highest <= limit, "{highest}, not more than {limit}");
+    }
+}
+
+#[test]
+#[ignore = "takes 20 s; make test-faults"]
+fn a_large_reply_takes_little_more_memory_than_its_size() {
+    const SIZE: usize = 64 * 1024 * 1024;
+    for version in VERSIONS {
+        let script = Script::default().replying(|request| vec![reply(request, &json!({ "x": "x".repeat(SIZE) }))]);
+        let peer = Peer::broker(script);
+        let words =
+            format!("call a b --json --max-payload 134217728 --max-packet-size 134217728 --mqtt-version {version}");
+        let (process, mut stdout) = rtcomm_at(&words, &peer.url()).start_unread();
+        // The pipe is too small for the result, so the process waits until it is read.
+        stdout.read_exact(&mut [0]).expect("the result begins");
+        let highest = peak(&process);
+        let rest = std::io::copy(&mut stdout, &mut std::io::sink()).expect("the result can be read");
+        process.end().has_status(0);
+        figures(format_args!("a reply of {SIZE} bytes, MQTT {version}: {highest} at the most"));
+        assert!(rest > SIZE as u64, "the whole reply is in the result");
         let limit = KiB(SIZE as u64 / 1024 * 12 / 10 + LIMIT.0);
         assert!(highest <= limit, "{highest}, not more than {limit}");
     }

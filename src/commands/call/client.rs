@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::followed::{FollowedCall, Progress};
 use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
-use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished};
+use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
 use crate::commands::transport_error::{
     connect_failures, denies_connection, denies_subscription, describe_end, session_failure, subscribe_failure,
     warn_if_insecure, warn_of_failures, warn_of_limits,
@@ -256,7 +256,7 @@ impl CallClient {
 
     fn handle(&mut self, incoming: Incoming) {
         match incoming {
-            Incoming::Reply { payload, retained } => self.handle_reply(&payload, retained),
+            Incoming::Reply { payload, retained } => self.handle_reply(payload, retained),
             Incoming::Oversized(size) => self.log_ignored(format_args!("it has {size} bytes (--max-payload)")),
             Incoming::Event(event) => self.handle_event(event),
             Incoming::Published(id, published) => self.handle_published(id, published),
@@ -266,19 +266,22 @@ impl CallClient {
         }
     }
 
-    fn handle_reply(&mut self, payload: &[u8], retained: bool) {
-        let id = Fields::read(payload).ok().and_then(|it| Uuid::try_parse(&it.trans_id?.text()).ok());
+    fn handle_reply(&mut self, payload: Vec<u8>, retained: bool) {
+        let id = Fields::read(&payload).ok().and_then(|it| Uuid::try_parse(&it.trans_id?.text()).ok());
         // Compare a message without a known transaction ID with any pending call, to log the mismatch.
         let pending = id.and_then(|id| self.pending.get(&id)).or_else(|| self.pending.values().next());
         let Some(PendingCall { request, followed, .. }) = pending else {
             self.log_ignored("no call is pending");
             return;
         };
-        match request.reply(payload, retained) {
+        match request.reply(&payload, retained) {
             Ok(_) if followed.as_ref().is_some_and(|followed| followed.has_reply()) => {
                 self.log_ignored("the call has its reply already");
             }
-            Ok(answer) => self.conclude(request.trans_id, answered(&answer, payload)),
+            Ok(answer) => {
+                let (id, verdict) = (request.trans_id, verdict(&answer));
+                self.conclude(id, answered(verdict, payload));
+            }
             Err(mismatch) => self.log_ignored(mismatch),
         }
     }

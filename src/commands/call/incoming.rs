@@ -14,7 +14,7 @@ use crate::protocol::topic::{Category, Root, TopicFilter, Topics};
 use crate::sync::lock;
 use crate::transport::client::{Canceller, Client};
 use crate::transport::error::ConnectionEnd;
-use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish, Published};
+use crate::transport::relay::{Ack, LargeMessage, MessageHandler, PacketSize, Publish, Published};
 use crate::transport::session::{Recovery, SessionError};
 use crate::transport::url::BrokerUrl;
 
@@ -184,6 +184,20 @@ impl MessageHandler for CallHandler {
             // Ignore a closed channel: the client has ended.
             let _ = self.incoming.send(incoming);
         }
+        Ack::Send
+    }
+
+    /// A reply can be as large as `--max-payload`, so it is not copied.
+    fn takes_large_messages(&self) -> bool {
+        true
+    }
+
+    fn large_message(&mut self, message: LargeMessage, received: Timestamp) -> Ack {
+        if message.payload.len() > self.max_payload || !self.replies.matches(&message.topic) {
+            return self.message(&message.as_publish(), received);
+        }
+        // Ignore a closed channel: the client has ended.
+        let _ = self.incoming.send(Incoming::Reply { payload: message.payload, retained: message.retain });
         Ack::Send
     }
 

@@ -1,6 +1,7 @@
 //! Prints a single call: one JSON line at its end, or lines for people as they come.
 
 use std::fs::File;
+use std::io::{BufWriter, Write as _};
 
 use anyhow::{Context as _, Result};
 
@@ -60,13 +61,22 @@ impl CallPrinter {
     /// If standard output cannot be written to.
     pub(super) fn result(&mut self, result: &CallResult) -> Result<()> {
         match self {
-            Self::Json => ui::print(&json::call_result(result)).map(drop),
+            Self::Json => print_json(result),
             Self::Lines(lines) => {
                 lines.reply(result)?;
                 lines.records(|records, _| result.session.iter().try_for_each(|session| records.call(session)))
             }
         }
     }
+}
+
+fn print_json(result: &CallResult) -> Result<()> {
+    let printed = output::stdout().and_then(|stdout| {
+        let mut stdout = BufWriter::new(stdout);
+        json::write_call_result(result, &mut stdout)?;
+        stdout.flush()
+    });
+    ignore_broken_pipe(printed).context(CANNOT_WRITE)
 }
 
 impl LinePrinter {

@@ -104,15 +104,21 @@ pub(super) fn lost_session(result: CallResult, why: &str) -> Failure {
     }
 }
 
-/// Returns the outcome of a call that the service answered with this payload.
-pub(super) fn answered(answer: &Answer<'_>, payload: &[u8]) -> Outcome {
-    let verdict = match answer {
+/// Returns what an answer says about the call.
+pub(super) fn verdict(answer: &Answer<'_>) -> Verdict {
+    match answer {
         Answer::Success => Verdict::Success,
         Answer::Failure(reason) => Verdict::Failure(reason.as_ref().map(ToString::to_string)),
         Answer::Other(result) if result.is_empty() => Verdict::Failure(Some("the reply has no result".to_owned())),
         Answer::Other(result) => Verdict::Failure(Some(format!("the reply's result is {result}"))),
-    };
-    Outcome::Answered { verdict, response: String::from_utf8_lossy(payload).into_owned() }
+    }
+}
+
+/// Returns the outcome of a call that the service answered with this payload, which is not copied.
+pub(super) fn answered(verdict: Verdict, payload: Vec<u8>) -> Outcome {
+    let response =
+        String::from_utf8(payload).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    Outcome::Answered { verdict, response }
 }
 
 /// Returns the outcome of a call whose deadline has passed, before or after its request was sent.

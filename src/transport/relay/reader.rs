@@ -13,8 +13,8 @@ use super::codec::{
 };
 use super::library::LibraryAnswers;
 use super::{
-    Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, Limits, MessageHandler, Moment, PacketSize,
-    Ping, Published, RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
+    Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, LargeMessage, Limits, MessageHandler, Moment,
+    PacketSize, Ping, Published, RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
 };
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
@@ -224,6 +224,9 @@ impl Reader {
     /// Handles every complete packet in the buffer.
     fn handle(&mut self, buffer: &mut Buffer, handler: &mut dyn MessageHandler) -> Result<(), ConnectionEnd> {
         self.skip(buffer);
+        if self.handle_large(buffer, handler)? {
+            return Ok(());
+        }
         let bytes = buffer.unhandled();
         let mut at = 0;
         let result = loop {
@@ -252,6 +255,31 @@ impl Reader {
         };
         buffer.consume(at);
         result
+    }
+
+    /// Handles a message that fills a grown buffer alone, and gives its payload to the handler. Returns whether there is one.
+    fn handle_large(&mut self, buffer: &mut Buffer, handler: &mut dyn MessageHandler) -> Result<bool, ConnectionEnd> {
+        let bytes = buffer.unhandled();
+        let is_ready = !self.is_withheld && self.skipped.is_none() && self.deduplicator.is_some();
+        if !is_ready || !buffer.is_large() || !handler.takes_large_messages() {
+            return Ok(false);
+        }
+        let header = FixedHeader::decode(bytes)?.filter(|header| header.packet_len() == bytes.len());
+        let Some(header) = header.filter(|header| header.packet_len() <= self.options.max_packet_size) else {
+            return Ok(false);
+        };
+        let Inbound::Publish(message) = codec::decode(self.options.version, bytes[0], &bytes[header.len..])? else {
+            return Ok(false);
+        };
+        if !self.is_new(&message) {
+            return Ok(false);
+        }
+        let Publish { qos, retain, id, payload, .. } = message;
+        let (topic, len) = (message.topic.to_owned(), payload.len());
+        let message = LargeMessage { topic, qos, retain, id, payload: buffer.take_last(len) };
+        let ack = handler.large_message(message, self.received);
+        self.on_handled(ack, qos, retain, id);
+        Ok(true)
     }
 
     fn handle_packet(
@@ -323,17 +351,27 @@ impl Reader {
 
     /// Passes a message to the handler, unless it is a copy, and queues its acknowledgement.
     fn publish(&mut self, message: &Publish<'_>, handler: &mut dyn MessageHandler) {
+        let ack = if self.is_new(message) { handler.message(message, self.received) } else { Ack::Send };
+        self.on_handled(ack, message.qos, message.retain, message.id);
+    }
+
+    /// Returns whether a message is neither a copy that overlapping filters cause, nor a handled message of QoS 2.
+    fn is_new(&self, message: &Publish<'_>) -> bool {
         let is_accepted = self.deduplicator.as_ref().is_none_or(|it| it.accepts(message.topic, message.properties));
-        let is_handled = message.qos == 2 && lock(&self.options.unreleased).contains(&message.id);
-        if is_accepted && !is_handled && handler.message(message, self.received) == Ack::Withhold {
+        is_accepted && !(message.qos == 2 && lock(&self.options.unreleased).contains(&message.id))
+    }
+
+    /// Counts a message that was handled, and queues its acknowledgement.
+    fn on_handled(&mut self, ack: Ack, qos: u8, retain: bool, id: u16) {
+        if ack == Ack::Withhold {
             self.is_withheld = true;
             return;
         }
         self.messages += 1;
-        if message.retain {
+        if retain {
             self.connection.retained.fetch_add(1, Ordering::Relaxed);
         }
-        self.acknowledge(message.qos, message.id);
+        self.acknowledge(qos, id);
     }
 
     fn acknowledge(&mut self, qos: u8, id: u16) {
