@@ -63,7 +63,7 @@ impl Mosquitto {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
-    /// Returns the port for TLS, or the plain port if there is none.
+    /// Returns the port for TLS, or the plain port of a broker without TLS.
     pub(crate) fn tls_port(&self) -> u16 {
         self.tls_port.unwrap_or(self.port)
     }

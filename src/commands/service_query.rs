@@ -37,7 +37,7 @@ pub(super) struct Queried {
     pub(super) broker: BrokerUrl,
     /// How long it took to connect.
     pub(super) connected_in: Duration,
-    /// The answers, or why there are none.
+    /// The answers, or the reason why no answer came.
     pub(super) answers: Result<Answers, Failure>,
 }
 

@@ -350,7 +350,7 @@ struct WebSocketReader {
 }
 
 impl BrokerReader {
-    /// Reads the available bytes. Waits for at most `wait` if there are none.
+    /// Reads the available bytes. Waits for at most `wait` if nothing has arrived.
     ///
     /// Returns `None` if nothing arrived, and `Some(0)` if the peer has ended the stream. The buffer must not be empty.
     ///

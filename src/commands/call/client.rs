@@ -315,7 +315,7 @@ impl CallClient {
         }
     }
 
-    /// Adds the reply to a call, or why there is none.
+    /// Adds the reply to a call, or the reason why no reply comes.
     fn conclude(&mut self, id: Uuid, outcome: Outcome) {
         let Some(PendingCall { request, began, followed, .. }) = self.pending.get_mut(&id) else { return };
         let Some(followed) = followed else {
@@ -351,7 +351,7 @@ impl CallClient {
         self.deadlines.extend(next.map(|next| (next, id)));
     }
 
-    /// Removes a call. `missing` makes its outcome if there is none.
+    /// Removes a call. `missing` makes the outcome of a call without one.
     fn finish(&mut self, id: Uuid, missing: impl FnOnce(&Request) -> Outcome) -> Option<Box<CallResult>> {
         let PendingCall { request, began, deadline, followed } = self.pending.remove(&id)?;
         if let Some(deadline) = deadline {

@@ -39,7 +39,7 @@ enum SessionState {
     Ended(Box<CallRecord>),
 }
 
-/// The reply, or why there is none, and when that was known.
+/// The reply, or the reason why no reply comes, and when that was known.
 #[derive(Debug)]
 struct Reply {
     outcome: Outcome,
@@ -80,7 +80,7 @@ impl FollowedCall {
         self.reply.is_some()
     }
 
-    /// Adds the reply, or why there is none.
+    /// Adds the reply, or the reason why no reply comes.
     pub(super) fn reply(&mut self, now: Instant, outcome: Outcome, elapsed: Duration) -> Progress {
         let is_accepted = matches!(outcome, Outcome::Answered { verdict: Verdict::Success, .. });
         self.reply = Some(Reply { outcome, elapsed });

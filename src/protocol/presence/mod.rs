@@ -108,7 +108,7 @@ impl fmt::Display for PresenceError {
 impl std::error::Error for PresenceError {}
 
 impl<'a> Presence<'a> {
-    /// The values of `action` in a JSON line: there is a document, or there is none any more.
+    /// The values of `action` in a JSON line: the document exists, or was removed.
     pub const ACTIONS: [&'static str; 2] = ["present", "gone"];
 
     /// Decodes a message below `sphere`. An empty payload means that the endpoint is gone.
