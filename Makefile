@@ -4,6 +4,8 @@ PREFIX = /usr/local
 DESTDIR =
 # Arguments of `rtcomm demo` for `make demo`.
 ARGS =
+# Tests at a time. Most of them wait for servers and clocks, so this is more than the number of processors.
+TEST_THREADS = $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 # Tests that `make test-cluster` runs; all if empty.
 TESTS =
 
@@ -45,8 +47,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 help:
 	@echo 'make demo       build, then run an embedded broker with a simulated Rtcomm server'
-	@echo 'make test       run all tests but the slow ones'
-	@echo 'make test-faults  run all fault tests: kills, bad networks, full disks, long runs'
+	@echo 'make test       run all tests but the slow ones (TEST_THREADS=$(TEST_THREADS))'
+	@echo 'make test-faults  run the slow fault tests: kills, bad networks, long runs'
 	@echo 'make test-cluster  run tests with three broker nodes, one of which is killed or frozen'
 	@echo 'make sanitize   run unit, malformed and hostile tests with the C code under AddressSanitizer'
 	@echo 'make bench      build, then compare with other programs, and print a table'
@@ -140,24 +142,24 @@ sanitize: deps deps-test
 	$$test --lib; \
 	$$test --test it -- --test-threads 4 $(SANITIZE_TESTS)
 
-# Includes tests that take longer than some seconds.
-test-faults: deps deps-test
-	$(CARGO) test --locked --test faults -- --include-ignored --nocapture --test-threads 4
+# nextest runs the tests of all programs at the same time. It does not run documentation tests.
+NEXTEST = $(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run --locked)
 
-# A distributed engine: nats-server nodes on loopback addresses.
-test-cluster: deps deps-test
-	$(CARGO) test --locked --test cluster -- --include-ignored --nocapture --test-threads 1 $(TESTS)
-
-# nextest does not run documentation tests.
 test: deps deps-test
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    set -ex; \
-	    $(CARGO) nextest run --locked; \
-	    $(CARGO) test --locked --doc; \
-	else \
-	    set -ex; \
-	    $(CARGO) test --locked; \
-	fi
+	$(if $(NEXTEST),$(NEXTEST) --test-threads $(TEST_THREADS) && $(CARGO) test --locked --doc,$\
+	    RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked)
+
+# $(call run_ignored,PROGRAM,THREADS,NAMES) runs tests that take longer than some seconds, and shows what they measure.
+run_ignored = $(if $(NEXTEST),$\
+    $(NEXTEST) --test $1 --run-ignored only --success-output immediate --test-threads $2 $3,$\
+    $(CARGO) test --locked --test $1 -- --ignored --nocapture --test-threads $2 $3)
+
+test-faults: deps deps-test
+	$(call run_ignored,faults,$(TEST_THREADS))
+
+# A distributed engine: nats-server nodes on loopback addresses. Each test has three.
+test-cluster: deps deps-test
+	$(call run_ignored,cluster,3,$(TESTS))
 
 # Touch the file: cargo does not if it is up to date.
 build: deps

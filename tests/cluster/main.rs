@@ -141,37 +141,37 @@ fn survives(failure: Failure, addresses: Addresses, is_durable: bool) {
 }
 
 #[test]
-#[ignore = "takes 35 s; make test-cluster"]
+#[ignore = "takes 50 s; make test-cluster"]
 fn a_durable_run_loses_nothing_when_a_node_is_killed() {
     survives(Failure::Killed, Addresses::SeveralBrokers, true);
 }
 
 #[test]
-#[ignore = "takes 35 s; make test-cluster"]
+#[ignore = "takes 20 s; make test-cluster"]
 fn a_durable_run_loses_nothing_when_a_node_freezes() {
     survives(Failure::Frozen, Addresses::SeveralBrokers, true);
 }
 
 #[test]
-#[ignore = "takes 35 s; make test-cluster"]
+#[ignore = "takes 45 s; make test-cluster"]
 fn a_plain_run_loses_only_events_of_its_gap_when_a_node_is_killed() {
     survives(Failure::Killed, Addresses::SeveralBrokers, false);
 }
 
 #[test]
-#[ignore = "takes 35 s; make test-cluster"]
+#[ignore = "takes 70 s; make test-cluster"]
 fn a_plain_run_loses_only_events_of_its_gap_when_a_node_freezes() {
     survives(Failure::Frozen, Addresses::SeveralBrokers, false);
 }
 
 #[test]
-#[ignore = "takes 35 s; make test-cluster"]
+#[ignore = "takes 45 s; make test-cluster"]
 fn a_run_moves_to_another_address_of_a_name_when_a_node_is_killed() {
     survives(Failure::Killed, Addresses::OneName, true);
 }
 
 #[test]
-#[ignore = "takes 35 s; make test-cluster"]
+#[ignore = "takes 25 s; make test-cluster"]
 fn a_run_moves_to_another_address_of_a_name_when_a_node_freezes() {
     survives(Failure::Frozen, Addresses::OneName, true);
 }
@@ -257,25 +257,25 @@ fn completes(failure: Failure, brokers: impl Fn(&Cluster) -> String, what: &str)
 }
 
 #[test]
-#[ignore = "takes 60 s; make test-cluster"]
+#[ignore = "takes 40 s; make test-cluster"]
 fn a_batch_completes_if_another_node_is_killed() {
     completes(Failure::Killed, |cluster| cluster.url(2), "a node that lived");
 }
 
 #[test]
-#[ignore = "takes 60 s; make test-cluster"]
+#[ignore = "takes 35 s; make test-cluster"]
 fn a_batch_completes_if_another_node_freezes() {
     completes(Failure::Frozen, |cluster| cluster.url(2), "a node that lived");
 }
 
 #[test]
-#[ignore = "takes 60 s; make test-cluster"]
+#[ignore = "takes 50 s; make test-cluster"]
 fn a_batch_completes_if_its_node_is_killed() {
     completes(Failure::Killed, |cluster| format!("{} {}", cluster.url(0), cluster.url(2)), "that node");
 }
 
 #[test]
-#[ignore = "takes 60 s; make test-cluster"]
+#[ignore = "takes 80 s; make test-cluster"]
 fn a_batch_completes_if_its_node_freezes() {
     completes(Failure::Frozen, |cluster| format!("{} {}", cluster.url(0), cluster.url(2)), "that node");
 }

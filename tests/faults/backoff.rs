@@ -75,7 +75,7 @@ fn an_event_before_each_loss_does_not_reset_the_backoff() {
 const LASTING: Duration = Duration::from_secs(12);
 
 #[test]
-#[ignore = "takes 35 s; make test-faults"]
+#[ignore = "takes 15 s; make test-faults"]
 fn a_connection_that_lasted_resets_the_backoff() {
     const SHORT: usize = 5;
     let peer = Peer::start(|connection| {

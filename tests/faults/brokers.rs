@@ -59,7 +59,7 @@ fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
 }
 
 #[test]
-#[ignore = "takes 15 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn five_restarts_of_the_broker_lose_nothing() {
     let loss = while_messages_come(5, Signal::TERM, PERSISTENT);
     assert_eq!(loss.missing, 0);
@@ -68,7 +68,7 @@ fn five_restarts_of_the_broker_lose_nothing() {
 /// mosquitto acknowledges before it writes to its disk, so it can lose what it acknowledged in the last second. The loss is
 /// measured. The test only requires that nothing hangs and that each loss is reported.
 #[test]
-#[ignore = "takes 50 s; make test-faults"]
+#[ignore = "takes 45 s; make test-faults"]
 fn five_kills_of_the_broker_are_survived_and_reported() {
     // This fails unless each loss is reported and the last event arrives.
     while_messages_come(5, Signal::KILL, PERSISTENT);

@@ -118,7 +118,7 @@ fn a_call_is_placed_at_most_once_in_both_versions() {
 }
 
 #[test]
-#[ignore = "takes 60 s; make test-faults"]
+#[ignore = "takes 5 s; make test-faults"]
 fn a_call_is_placed_at_most_once_whichever_byte_is_the_last() {
     broken_anywhere("--mqtt-version 5", 2);
 }

@@ -11,7 +11,7 @@ use crate::support::mqtt::Message;
 use crate::support::{Broker, rtcomm};
 
 #[test]
-#[ignore = "takes 30 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn two_hundred_thousand_messages_at_full_speed_all_arrive() {
     const COUNT: u64 = 200_000;
     let broker = Broker::demo();
@@ -30,7 +30,7 @@ fn two_hundred_thousand_messages_at_full_speed_all_arrive() {
 }
 
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn six_kills_of_a_durable_consumer_lose_nothing() {
     const COUNT: u64 = 20_000;
     for version in ["5", "3.1.1"] {

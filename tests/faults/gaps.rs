@@ -88,7 +88,7 @@ fn peer_that_falls_silent(pings: usize, limits: Properties) -> Peer {
 }
 
 #[test]
-#[ignore = "takes 40 s; make test-faults"]
+#[ignore = "takes 35 s; make test-faults"]
 fn a_gap_begins_with_the_last_packet_of_a_silent_broker() {
     for (pings, server_keep_alive, flags) in
         [(0, None, ""), (2, None, ""), (0, Some(5), ""), (1, Some(4), ""), (0, None, "--durable archive --qos 0")]
@@ -116,7 +116,7 @@ fn a_gap_begins_with_the_last_packet_of_a_silent_broker() {
 
 /// A PINGRESP proves that nothing that was published before its PINGREQ is missing.
 #[test]
-#[ignore = "takes 15 s; make test-faults"]
+#[ignore = "takes 5 s; make test-faults"]
 fn a_gap_of_an_idle_stream_begins_no_earlier_than_the_ping_before_the_last() {
     let peer = Peer::start(|connection| {
         connection.accept_and_grant()?;
@@ -230,7 +230,7 @@ fn a_gap_covers_a_loss_while_the_output_was_blocked() {
 
 /// Messages that were published while earlier ones were on their way are lost with them.
 #[test]
-#[ignore = "takes 15 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn a_gap_covers_what_is_lost_on_a_slow_network() {
     const COUNT: u64 = 200;
     const PER_SECOND: u32 = 50;

@@ -61,19 +61,16 @@ fn while_messages_come(times: u64, signal: Signal, flags: &str) -> (Recording, V
 }
 
 #[test]
-#[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_at_qos_1() {
     while_messages_come(6, Signal::KILL, "1").0.counts.check_is_whole_after_kills(6);
 }
 
 #[test]
-#[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_at_qos_2() {
     while_messages_come(6, Signal::KILL, "2").0.counts.check_is_whole_after_kills(6);
 }
 
 #[test]
-#[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_with_mqtt_3_1_1_at_any_qos() {
     for qos in ["1 --mqtt-version 3.1.1", "2 --mqtt-version 3.1.1"] {
         while_messages_come(6, Signal::KILL, qos).0.counts.check_is_whole_after_kills(6);
@@ -81,7 +78,6 @@ fn six_kills_lose_nothing_with_mqtt_3_1_1_at_any_qos() {
 }
 
 #[test]
-#[ignore = "takes 10 s; make test-faults"]
 fn six_kills_lose_nothing_of_a_synced_file() {
     // The records are in the file, so standard output is empty.
     let broker = Mosquitto::unlimited();
@@ -112,7 +108,6 @@ fn six_kills_lose_nothing_of_a_synced_file() {
 }
 
 #[test]
-#[ignore = "takes 10 s; make test-faults"]
 fn ten_restarts_lose_nothing_and_repeat_at_most_one_message_each() {
     const TIMES: u64 = 10;
     let (recording, messages) = while_messages_come(TIMES, Signal::TERM, "1");

@@ -23,7 +23,7 @@ const AHEAD: u64 = 10_000;
 const SAMPLES: u64 = 100;
 
 #[test]
-#[ignore = "takes 120 s; make test-faults"]
+#[ignore = "takes 75 s; make test-faults"]
 fn memory_does_not_grow_with_two_million_messages() {
     let broker = Mosquitto::unlimited();
     let (process, stdout) = broker.rtcomm("watch --json --durable archive").start_unread();
@@ -90,7 +90,6 @@ fn memory_for(size: usize, version: Version, flags: &str) -> KiB {
 }
 
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
 fn a_large_message_takes_little_more_memory_than_its_size() {
     const SIZE: usize = 64 * 1024 * 1024;
     for version in VERSIONS {
@@ -101,7 +100,7 @@ fn a_large_message_takes_little_more_memory_than_its_size() {
 }
 
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn a_large_reply_takes_little_more_memory_than_its_size() {
     const SIZE: usize = 64 * 1024 * 1024;
     for version in VERSIONS {
@@ -123,7 +122,6 @@ fn a_large_reply_takes_little_more_memory_than_its_size() {
 }
 
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
 fn a_message_beyond_the_limit_takes_no_memory() {
     let highest = memory_for(200 * 1024 * 1024, Version::V3_1_1, "");
     assert!(highest < LIMIT, "{highest}, not more than {LIMIT}");

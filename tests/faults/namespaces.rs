@@ -57,7 +57,7 @@ fn works_over_every_scheme(network: &Network, address: &str) {
 }
 
 #[test]
-#[ignore = "takes 25 s; make test-faults"]
+#[ignore = "takes 20 s; make test-faults"]
 fn a_host_without_ipv4_addresses_reaches_every_broker() {
     // With and without the address 127.0.0.1, which most such hosts have.
     for more in ["", "\naddr del 127.0.0.1/8 dev lo"] {
@@ -68,7 +68,7 @@ fn a_host_without_ipv4_addresses_reaches_every_broker() {
 }
 
 #[test]
-#[ignore = "takes 12 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn a_host_with_only_loopback_reaches_its_own_broker() {
     let Some(network) = Network::with("link set lo up") else { return };
     works_over_every_scheme(&network, "127.0.0.1");

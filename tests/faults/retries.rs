@@ -167,7 +167,7 @@ fn a_name_is_resolved_for_each_attempt() {
 }
 
 #[test]
-#[ignore = "takes 15 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn a_broker_that_returns_is_reconnected_to() {
     let mut broker = Mosquitto::unlimited();
     let process = broker.rtcomm("watch --json --durable archive --status-events").start().until_ready();

@@ -58,25 +58,25 @@ fn stands_still(flags: &str) {
 }
 
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn a_stopped_reader_keeps_its_durable_session_and_loses_nothing() {
     stands_still("--durable archive");
 }
 
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn a_stopped_reader_keeps_its_session_and_loses_nothing_at_qos_1() {
     stands_still("--client-id reader");
 }
 
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
+#[ignore = "takes 15 s; make test-faults"]
 fn a_stopped_reader_keeps_its_session_and_loses_nothing_at_qos_0() {
     stands_still("--client-id reader --qos 0");
 }
 
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn a_stopped_reader_keeps_its_session_with_mqtt_3_1_1() {
     stands_still("--durable archive --mqtt-version 3.1.1");
 }
@@ -109,7 +109,7 @@ fn longest_silence(received: &[Received], until: Instant) -> Duration {
 
 /// [MQTT-3.1.2-23] of 3.1.1: the client must not be silent for longer than the keep-alive interval.
 #[test]
-#[ignore = "takes 20 s; make test-faults"]
+#[ignore = "takes 55 s; make test-faults"]
 fn a_client_is_never_silent_for_a_whole_keep_alive_interval() {
     const KEEPALIVE: Duration = Duration::from_secs(4);
     for (what, count, qos, flags) in [
@@ -140,7 +140,7 @@ fn a_client_is_never_silent_for_a_whole_keep_alive_interval() {
 
 /// The time for which the client does not read does not count as silence of the peer.
 #[test]
-#[ignore = "takes 15 s; make test-faults"]
+#[ignore = "takes 20 s; make test-faults"]
 fn a_peer_is_not_considered_dead_while_the_output_is_blocked() {
     for version in ["5", "3.1.1"] {
         let broker = Mosquitto::unlimited_with("allow_anonymous true\nmax_queued_bytes 0\n");
@@ -156,7 +156,7 @@ fn a_peer_is_not_considered_dead_while_the_output_is_blocked() {
 }
 
 #[test]
-#[ignore = "takes 15 s; make test-faults"]
+#[ignore = "takes 10 s; make test-faults"]
 fn a_suback_behind_blocked_messages_is_awaited() {
     const COUNT: u64 = 60_000;
     for version in ["5", "3.1.1"] {
@@ -197,7 +197,7 @@ const WITH_SMALL_BUFFERS: &str =
 
 /// A blocked broker does not read acknowledgements. The test runs itself again in a network namespace.
 #[test]
-#[ignore = "takes 10 s; make test-faults"]
+#[ignore = "takes 15 s; make test-faults"]
 fn acknowledgements_to_a_peer_that_only_writes_do_not_block_the_stream() {
     const NAME: &str = "slow_reader::acknowledgements_to_a_peer_that_only_writes_do_not_block_the_stream";
     if std::env::var_os(SMALL_BUFFERS).is_some() {
