@@ -1,35 +1,28 @@
-//! An MQTT client that connects to a list of brokers. The only file that names the MQTT library.
+//! An MQTT client that connects to a list of brokers.
 //!
-//! The library builds and numbers the packets that we send. A [`Relay`] between the library and the broker handles what the
-//! broker sends, and never lets the library see a failure: see [`relay`](super::relay).
+//! The MQTT library builds and numbers the packets that it sends: see [`library`](super::library). A [`Relay`] between the
+//! library and the broker handles what the broker sends, and never lets the library see a failure.
 
 use std::collections::HashSet;
-use std::mem::ManuallyDrop;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use paho_mqtt as mqtt;
-
 use super::codec::{ReasonCode, Version};
 use super::dial::Dialer;
-use super::endpoint::Endpoint;
 use super::error::{
     BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, Feature, SubscribeError,
 };
 use super::gate::Gate;
+use super::library::{LIBRARY_TIMEOUT, LibraryClient, LibraryClients};
 use super::moment::Moment;
 use super::options::{MqttVersion, Options};
-use super::relay::{Accepted, LibraryLink, Published, Relay, RelayEvent, RelayOptions, SharedHandler, Subscribed};
+use super::relay::{Accepted, Published, Relay, RelayEvent, RelayOptions, SharedHandler, Subscribed};
 use super::stream::BrokerStream;
 use super::subscription::Subscription;
 use super::url::BrokerUrl;
 use crate::protocol::topic::{TopicFilter, TopicName};
-
-/// The timeout for the library's steps. They take that long only on an overloaded machine.
-const LIBRARY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a cancelled client waits for the handler to finish a buffer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,9 +35,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A list of retained messages is complete if no more of them arrive for this long. Brokers may send them late.
 const LISTING_PAUSE: Duration = Duration::from_millis(200);
-
-/// The library's queue limit for publications: more than a batch has in flight.
-const MAX_BUFFERED: i32 = 20_000;
 
 /// The largest size of a PUBLISH besides its topic and payload, in bytes.
 const PUBLISH_OVERHEAD: usize = 16;
@@ -127,24 +117,8 @@ pub(crate) struct Client {
     messages: Receiver<Message>,
     /// The index of the broker to try first.
     first_broker: usize,
-    libraries: Libraries,
+    libraries: LibraryClients,
     connection: Option<Connection>,
-}
-
-/// The library's clients, one per MQTT version, each created on first use.
-#[derive(Default)]
-struct Libraries {
-    v311: Option<Library>,
-    v5: Option<Library>,
-}
-
-/// A client of the library, connected to a relay. It is never dropped, because dropping it blocks for up to a second.
-struct Library {
-    inner: ManuallyDrop<mqtt::AsyncClient>,
-    link: LibraryLink,
-    /// Receives once whether the library has connected.
-    connected: Receiver<bool>,
-    is_connected: bool,
 }
 
 /// A connection that the broker has accepted.
@@ -176,7 +150,7 @@ impl Client {
             canceller: Canceller { is_cancelled: Arc::default(), messages: sender },
             messages,
             first_broker: 0,
-            libraries: Libraries::default(),
+            libraries: LibraryClients::default(),
             connection: None,
         }
     }
@@ -286,7 +260,7 @@ impl Client {
     ) -> Result<Connection, ConnectError> {
         let began = Instant::now();
         self.discard_messages();
-        self.start_library(version)?;
+        self.libraries.start(version, &self.options).map_err(ConnectError::Local)?;
         let relay = self.relay(stream, version).map_err(|error| ConnectError::Local(error.to_string()))?;
         let accepted = self.await_accepted(deadline, began).map_err(|error| match error {
             ConnectError::Ended(ConnectionEnd::Refused(reason))
@@ -320,57 +294,19 @@ impl Client {
         self.gate.is_connected()
     }
 
-    /// Creates the library's client for this version on first use. It connects to the relay, sends its CONNECT, and waits
-    /// for the first broker's CONNACK.
-    fn start_library(&mut self, version: Version) -> Result<(), ConnectError> {
-        if self.libraries.slot(version).is_some() {
-            return Ok(());
-        }
-        // The library cannot resolve 127.0.0.1 on a host that has only IPv6 addresses.
-        let library = self
-            .connect_library(version, Ipv4Addr::LOCALHOST.into())
-            .or_else(|_| self.connect_library(version, Ipv6Addr::LOCALHOST.into()))
-            .map_err(ConnectError::Local)?;
-        *self.libraries.slot(version) = Some(library);
-        Ok(())
-    }
-
-    fn connect_library(&self, version: Version, address: IpAddr) -> Result<Library, String> {
-        let local = |error: std::io::Error| error.to_string();
-        let endpoint = Endpoint::open(address).map_err(local)?;
-        let uri = endpoint.uri().map_err(local)?;
-        let inner = create(&uri, endpoint.secret(), version).map_err(|error| error.to_string())?;
-        let inner = ManuallyDrop::new(inner);
-        let (succeeded, connected) = channel();
-        let failed = succeeded.clone();
-        // The callbacks report the outcome.
-        let _outcome = inner.connect_with_callbacks(
-            self.connect_options(version),
-            move |_, _| send(&succeeded, true),
-            move |_, _, _| send(&failed, false),
-        );
-        let has_failed = || matches!(connected.try_recv(), Ok(false) | Err(TryRecvError::Disconnected));
-        let deadline = Instant::now() + LIBRARY_TIMEOUT;
-        let (socket, connect) = endpoint.accept(&self.options.client_id, deadline, has_failed).map_err(local)?;
-        let link = LibraryLink::start(socket, connect, version).map_err(local)?;
-        Ok(Library { inner, link, connected, is_connected: false })
-    }
-
-    /// Waits until the library has processed its CONNACK. The relay sends it one in any case.
+    /// Waits until the library has processed its CONNACK.
+    ///
+    /// # Errors
+    /// If it has not at `deadline`.
     fn await_library(&mut self, version: Version, deadline: Instant) -> Result<(), ConnectError> {
-        let library = self.library(version);
-        if !library.is_connected {
-            library.is_connected =
-                library.connected.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap_or(false);
-        }
-        if library.is_connected {
+        if self.libraries.get_mut(version).is_some_and(|library| library.await_connected(deadline)) {
             Ok(())
         } else {
             Err(ConnectError::Local("the MQTT library does not connect".to_owned()))
         }
     }
 
-    fn relay(&mut self, stream: BrokerStream, version: Version) -> std::io::Result<Relay> {
+    fn relay(&self, stream: BrokerStream, version: Version) -> std::io::Result<Relay> {
         let messages = self.canceller.messages.clone();
         let on_ended = self.on_ended.clone();
         let mut is_accepted = false;
@@ -393,7 +329,7 @@ impl Client {
                 send(&messages, Message::Relay(event));
             }),
         };
-        Relay::start(stream, &self.library(version).link, options)
+        Relay::start(stream, self.library(version).link(), options)
     }
 
     fn await_accepted(&self, deadline: Instant, began: Instant) -> Result<Accepted, ConnectError> {
@@ -565,24 +501,8 @@ impl Client {
         self.subscription.group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group))
     }
 
-    fn send_subscribe(&mut self, version: Version, filter: &TopicFilter, number: Option<u32>) {
-        let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos_of(filter)));
-        let library = &self.library(version).inner;
-        // The relay reports the answer.
-        let _answer = if version == Version::V311 {
-            library.subscribe(filter.as_str(), qos)
-        } else {
-            let mut properties = mqtt::Properties::new();
-            if let Some(number) = number.and_then(|number| i32::try_from(number).ok()) {
-                properties
-                    .push_int(mqtt::PropertyCode::SubscriptionIdentifier, number)
-                    .expect("it is a property with a variable byte integer");
-            }
-            let options = mqtt::SubscribeOptionsBuilder::new()
-                .retain_handling(mqtt::RetainHandling::SendRetainedOnNew)
-                .finalize();
-            library.subscribe_with_options(filter.as_str(), qos, options, properties)
-        };
+    fn send_subscribe(&self, version: Version, filter: &TopicFilter, identifier: Option<u32>) {
+        self.library(version).subscribe(&self.as_sent(filter), self.subscription.qos_of(filter), identifier);
     }
 
     /// Publishes once, with QoS 1, or 0 if that is the broker's maximum. `on_outcome` is called with the outcome on one of
@@ -601,14 +521,9 @@ impl Client {
         if largest.is_some_and(|largest| usize::try_from(largest).is_ok_and(|largest| size > largest)) {
             return on_outcome(Published::TooLarge { size, largest: largest.unwrap_or_default() });
         }
-        let library = match version {
-            Version::V311 => &self.libraries.v311,
-            Version::V5 => &self.libraries.v5,
-        };
-        let Some(library) = library else { return on_outcome(Published::NotSent) };
+        let Some(library) = self.libraries.get(*version) else { return on_outcome(Published::NotSent) };
         relay.expect_publication(on_outcome);
-        let message = mqtt::Message::new(topic.as_str(), payload, i32::from(accepted.limits.maximum_qos.min(1)));
-        if library.inner.try_publish(message).is_err() {
+        if !library.publish(topic, payload, accepted.limits.maximum_qos.min(1)) {
             relay.withdraw_publication();
         }
     }
@@ -637,9 +552,7 @@ impl Client {
         self.gate.await_idle(deadline);
         // The relay has answered all of the library's packets, so it is connected or about to be.
         let _ = self.await_library(version, deadline);
-        let library = self.library(version);
-        let _sent = library.inner.disconnect(None);
-        library.link.await_disconnect(deadline);
+        self.library(version).disconnect(deadline);
         // Closing a connection with unread bytes resets it, and the broker drops the acknowledgements that it has not read
         // [RFC 1122, 4.2.2.13].
         if self.options.session_expiry.is_some() || self.subscription.group.is_some() {
@@ -666,48 +579,9 @@ impl Client {
         while self.messages.try_recv().is_ok() {}
     }
 
-    fn library(&mut self, version: Version) -> &mut Library {
-        self.libraries.slot(version).as_mut().expect("a client of the library is made before it is used")
-    }
-
-    fn connect_options(&self, version: Version) -> mqtt::ConnectOptions {
-        let Options { username, password, keepalive, connect_timeout, session_expiry, max_packet_size, .. } =
-            &self.options;
-        let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(library_version(version));
-        // The relay has its own timeouts.
-        builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout + LIBRARY_TIMEOUT);
-        match version {
-            Version::V311 => drop(builder.clean_session(session_expiry.is_none())),
-            Version::V5 => {
-                let mut properties = mqtt::Properties::new();
-                let mut push = |code, value: u32| {
-                    let value = i32::from_ne_bytes(value.to_ne_bytes());
-                    properties.push_int(code, value).expect("it is a property of four bytes");
-                };
-                push(mqtt::PropertyCode::MaximumPacketSize, *max_packet_size);
-                if let Some(expiry) = session_expiry {
-                    let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
-                    push(mqtt::PropertyCode::SessionExpiryInterval, seconds);
-                }
-                builder.clean_start(session_expiry.is_none()).properties(properties);
-            }
-        }
-        if let Some(username) = username {
-            builder.user_name(username);
-        }
-        if let Some(password) = password {
-            builder.password(password.expose());
-        }
-        builder.finalize()
-    }
-}
-
-impl Libraries {
-    fn slot(&mut self, version: Version) -> &mut Option<Library> {
-        match version {
-            Version::V311 => &mut self.v311,
-            Version::V5 => &mut self.v5,
-        }
+    /// Returns the library's client, which [`Client::establish`] has started.
+    fn library(&self, version: Version) -> &LibraryClient {
+        self.libraries.get(version).expect("a client of the library is made before it is used")
     }
 }
 
@@ -733,21 +607,4 @@ fn send<T>(channel: &Sender<T>, value: T) {
 fn share_of(deadline: Instant, steps: usize) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / u32::try_from(steps).unwrap_or(u32::MAX)
-}
-
-fn library_version(version: Version) -> mqtt::MqttVersion {
-    match version {
-        Version::V311 => mqtt::MqttVersion::V3_1_1,
-        Version::V5 => mqtt::MqttVersion::V5,
-    }
-}
-
-fn create(uri: &str, client_id: &str, version: Version) -> mqtt::Result<mqtt::AsyncClient> {
-    mqtt::CreateOptionsBuilder::new()
-        .server_uri(uri)
-        .client_id(client_id)
-        .mqtt_version(library_version(version))
-        .max_buffered_messages(MAX_BUFFERED)
-        .persistence(mqtt::PersistenceType::None)
-        .create_client()
 }

@@ -162,7 +162,7 @@ fn the_files_of_a_folder_form_no_cycle() {
 }
 
 /// Libraries that one file of `src/` names.
-const OWNERS: [(&str, &str); 2] = [("colored", "output::color"), ("paho_mqtt", "transport::client")];
+const OWNERS: [(&str, &str); 2] = [("colored", "output::color"), ("paho_mqtt", "transport::library")];
 
 #[test]
 fn a_wrapped_library_is_named_by_one_file() {
