@@ -7,7 +7,7 @@
 //! | `command` | the list of commands |
 //! | `definition` | how a command is defined |
 //! | `watch`, `call`, `tail`, `check`, `demo`, `documents` | the flags of each command |
-//! | `groups` | groups of flags that several commands share |
+//! | `groups`, `format` | groups of flags that several commands share |
 //! | `leading` | flags before the command's name |
 //! | `errors` | errors in the arguments |
 //! | `hints` | hints for known mistakes |
@@ -32,6 +32,7 @@ mod definition;
 mod demo;
 mod documents;
 mod errors;
+mod format;
 mod groups;
 mod hints;
 mod leading;

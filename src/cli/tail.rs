@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::definition::CommandDefinition;
+use super::format::FormatArgs;
 use super::groups::{CallRecordArgs, ConnectionArgs, DeliveryArgs, DisplayArgs, FilterArgs, TopicArgs, WindowArgs};
 use super::time::TimeArg;
 use super::values::LineCount;
@@ -12,7 +13,6 @@ use crate::protocol::topic::TopicFilter;
 
 /// `rtcomm tail`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub(crate) struct TailArgs {
     /// Recorded JSON lines; without FILE, live messages
     ///
@@ -50,13 +50,8 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "WHEN", requires = "files", allow_hyphen_values = true, help_heading = WindowArgs::HEADING)]
     pub(crate) until: Option<TimeArg>,
 
-    /// Print JSON lines
-    #[arg(long, help_heading = DisplayArgs::HEADING)]
-    pub(crate) json: bool,
-
-    /// Print lines for people, also with --output [default: JSON lines with --output]
-    #[arg(long, conflicts_with = "json", help_heading = DisplayArgs::HEADING, hide_short_help = true)]
-    pub(crate) pretty: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 
     /// Replace names by pseudonyms (needs --json)
     ///

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::definition::CommandDefinition;
+use super::format::FormatArgs;
 use super::groups::{CallRecordArgs, ConnectionArgs, DeliveryArgs, DisplayArgs, FilterArgs, TopicArgs, WindowArgs};
 
 /// `rtcomm watch`.
@@ -17,13 +18,8 @@ pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(crate) calls: CallRecordArgs,
 
-    /// Print JSON lines
-    #[arg(long, help_heading = DisplayArgs::HEADING)]
-    pub(crate) json: bool,
-
-    /// Print lines for people, also with --output [default: JSON lines with --output]
-    #[arg(long, conflicts_with = "json", help_heading = DisplayArgs::HEADING, hide_short_help = true)]
-    pub(crate) pretty: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 
     /// Print the topic filters, and do not connect
     #[arg(long, help_heading = DisplayArgs::HEADING)]

@@ -19,19 +19,8 @@ use crate::protocol::topic::EndpointId;
 /// # Errors
 /// If the usage is wrong, the broker is unreachable or refuses the client, or the output cannot be written to.
 pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
-    let WatchArgs {
-        filter,
-        presence,
-        calls,
-        json,
-        pretty,
-        dry_run,
-        display: _,
-        mut window,
-        delivery,
-        connection,
-        topics,
-    } = args;
+    let WatchArgs { filter, presence, calls, format, dry_run, display: _, mut window, delivery, connection, topics } =
+        args;
     let awaited = presence.gone.then(|| distinct(&filter.from));
     let scope = match calls.settings()? {
         Some(settings) => {
@@ -62,8 +51,9 @@ pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());
     }
+    let json = format.is_json(delivery.output.is_some());
     let format = match delivery.output {
-        Some(_) => ui.file_format(json || !pretty, &topics),
+        Some(_) => ui.file_format(json, &topics),
         None if presence == Some(PresenceMode::Now) && io::stdout().is_terminal() => {
             ui.format(json, &topics).into_presence_table()
         }

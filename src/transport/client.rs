@@ -1,38 +1,29 @@
-//! An MQTT client that connects to a list of brokers. The only file that names the MQTT library.
+//! An MQTT client that connects to a list of brokers.
 //!
-//! The library builds and numbers the packets that we send. A [`Relay`] between the library and the broker handles what the
-//! broker sends, and never lets the library see a failure: see [`relay`](super::relay).
+//! The MQTT library builds and numbers the packets that it sends: see [`library`](super::library). A [`Relay`] between the
+//! library and the broker handles what the broker sends, and never lets the library see a failure.
+//!
+//! [`connect`] establishes a connection. This file has the client and what it does with the connection: it subscribes,
+//! publishes, waits and disconnects.
 
 use std::collections::HashSet;
-use std::mem::ManuallyDrop;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use paho_mqtt as mqtt;
-
-use super::codec::{ReasonCode, Version};
-use super::dial::Dialer;
-use super::endpoint::Endpoint;
-use super::error::{
-    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, Feature, SubscribeError,
-};
+use super::codec::Version;
+use super::error::{BrokerReason, ConnectError, ConnectFailure, ConnectionEnd, Feature, SubscribeError};
 use super::gate::Gate;
+use super::library::{LibraryClient, LibraryClients};
 use super::moment::Moment;
-use super::options::{MqttVersion, Options};
-use super::relay::{Accepted, LibraryLink, Published, Relay, RelayEvent, RelayOptions, SharedHandler, Subscribed};
-use super::stream::BrokerStream;
+use super::options::Options;
+use super::relay::{Accepted, Published, Relay, RelayEvent, SharedHandler, Subscribed};
 use super::subscription::Subscription;
 use super::url::BrokerUrl;
 use crate::protocol::topic::{TopicFilter, TopicName};
 
-/// The timeout for the library's steps. They take that long only on an overloaded machine.
-const LIBRARY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a cancelled client waits for the handler to finish a buffer.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+mod connect;
 
 /// A SUBSCRIBE is unanswered if the broker sends nothing for this long.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -42,9 +33,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A list of retained messages is complete if no more of them arrive for this long. Brokers may send them late.
 const LISTING_PAUSE: Duration = Duration::from_millis(200);
-
-/// The library's queue limit for publications: more than a batch has in flight.
-const MAX_BUFFERED: i32 = 20_000;
 
 /// The largest size of a PUBLISH besides its topic and payload, in bytes.
 const PUBLISH_OVERHEAD: usize = 16;
@@ -127,24 +115,8 @@ pub(crate) struct Client {
     messages: Receiver<Message>,
     /// The index of the broker to try first.
     first_broker: usize,
-    libraries: Libraries,
+    libraries: LibraryClients,
     connection: Option<Connection>,
-}
-
-/// The library's clients, one per MQTT version, each created on first use.
-#[derive(Default)]
-struct Libraries {
-    v311: Option<Library>,
-    v5: Option<Library>,
-}
-
-/// A client of the library, connected to a relay. It is never dropped, because dropping it blocks for up to a second.
-struct Library {
-    inner: ManuallyDrop<mqtt::AsyncClient>,
-    link: LibraryLink,
-    /// Receives once whether the library has connected.
-    connected: Receiver<bool>,
-    is_connected: bool,
 }
 
 /// A connection that the broker has accepted.
@@ -176,7 +148,7 @@ impl Client {
             canceller: Canceller { is_cancelled: Arc::default(), messages: sender },
             messages,
             first_broker: 0,
-            libraries: Libraries::default(),
+            libraries: LibraryClients::default(),
             connection: None,
         }
     }
@@ -186,224 +158,15 @@ impl Client {
         self.canceller.clone()
     }
 
-    /// Connects to the first broker that accepts, starting after the broker of the last connection. Each broker has the
-    /// connect timeout. If the broker has kept the session, messages arrive at once; otherwise after [`Client::subscribe`].
+    /// Waits until the library has processed its CONNACK.
     ///
     /// # Errors
-    /// If no broker accepts the connection: the failure of each.
-    pub(crate) fn connect(&mut self) -> Result<Connected, ConnectFailures> {
-        let count = self.options.brokers.len();
-        let mut failures = Vec::new();
-        for offset in 0..count {
-            let index = (self.first_broker + offset) % count;
-            let broker = self.options.brokers[index].clone();
-            match self.connect_to(&broker) {
-                Ok(connection) => {
-                    self.first_broker = (index + 1) % count;
-                    let Connection { version, accepted, .. } = &connection;
-                    let connected = Connected { broker, version: *version, accepted: accepted.clone(), failures };
-                    self.connection = Some(connection);
-                    return Ok(connected);
-                }
-                Err(error) => {
-                    let failure = ConnectFailure { broker, error };
-                    if !failure.error.may_differ_elsewhere() || offset + 1 == count {
-                        return Err(ConnectFailures { earlier: failures, last: Box::new(failure) });
-                    }
-                    failures.push(failure);
-                }
-            }
-        }
-        unreachable!("there is at least one broker, and the last one returns")
-    }
-
-    /// Connects to the first of the broker's addresses that accepts.
-    fn connect_to(&mut self, broker: &BrokerUrl) -> Result<Connection, ConnectError> {
-        let deadline = Instant::now() + self.options.connect_timeout;
-        let mut dialer = Dialer::new(&self.options, broker)?;
-        let mut first = None;
-        while let Some(dialed) = dialer.next(deadline) {
-            if self.is_cancelled() {
-                return Err(ConnectError::Cancelled);
-            }
-            let connection = match dialed {
-                Err(error) => Err(error.into()),
-                Ok((address, stream)) => {
-                    let deadline = share_of(deadline, dialer.remaining() + 1);
-                    let redial = |deadline| dialer.redial(address, deadline);
-                    self.negotiate(stream, redial, deadline)
-                }
-            };
-            match connection {
-                Ok(connection) => return Ok(connection),
-                Err(error) if !error.may_differ_elsewhere() => return Err(error),
-                // Keep the error of the attempt that got furthest: it explains the most.
-                Err(error) => {
-                    let explains_more = matches!(first, None | Some(ConnectError::Dial(_)));
-                    if explains_more {
-                        first = Some(error);
-                    }
-                }
-            }
-        }
-        Err(first.unwrap_or(ConnectError::Unanswered(self.options.connect_timeout)))
-    }
-
-    /// Connects with the highest MQTT version that the options allow and the broker accepts. `redial` opens a second
-    /// connection to the same address.
-    fn negotiate(
-        &mut self,
-        stream: BrokerStream,
-        redial: impl FnOnce(Instant) -> Result<BrokerStream, super::error::DialError>,
-        deadline: Instant,
-    ) -> Result<Connection, ConnectError> {
-        match self.options.version {
-            MqttVersion::V5 => self.establish(stream, Version::V5, deadline),
-            MqttVersion::V311 => self.establish(stream, Version::V311, deadline),
-            MqttVersion::Auto => match self.establish(stream, Version::V5, share_of(deadline, 2)) {
-                Err(error) if may_be_the_version(&error) => {
-                    if self.options.password.is_some() && self.options.username.is_none() {
-                        return Err(ConnectError::PasswordNeedsUserName);
-                    }
-                    // If the second connection fails, the first error explains more.
-                    let Ok(stream) = redial(deadline) else { return Err(error) };
-                    self.establish(stream, Version::V311, deadline).map_err(|second| match second {
-                        ConnectError::Unanswered(_) => ConnectError::Unanswered(self.options.connect_timeout),
-                        other => other,
-                    })
-                }
-                other => other,
-            },
-        }
-    }
-
-    /// Sends the library's CONNECT through a relay, and waits for the CONNACK.
-    fn establish(
-        &mut self,
-        stream: BrokerStream,
-        version: Version,
-        deadline: Instant,
-    ) -> Result<Connection, ConnectError> {
-        let began = Instant::now();
-        self.discard_messages();
-        self.start_library(version)?;
-        let relay = self.relay(stream, version).map_err(|error| ConnectError::Local(error.to_string()))?;
-        let accepted = self.await_accepted(deadline, began).map_err(|error| match error {
-            ConnectError::Ended(ConnectionEnd::Refused(reason))
-                if reason.code == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION =>
-            {
-                ConnectError::UnsupportedVersion(version)
-            }
-            other => other,
-        });
-        let accepted = accepted
-            .and_then(|accepted| self.await_library(version, Instant::now() + LIBRARY_TIMEOUT).map(|()| accepted));
-        match accepted {
-            Ok(accepted) => Ok(Connection { relay, version, accepted }),
-            // A resumed session may have delivered messages already, so it must be closed with a DISCONNECT.
-            Err(ConnectError::Cancelled) if self.is_connected_when_idle() => {
-                self.connection = Some(Connection { relay, version, accepted: Accepted::default() });
-                Err(ConnectError::Cancelled)
-            }
-            Err(error) => {
-                relay.close();
-                relay.await_reader(Instant::now() + LIBRARY_TIMEOUT);
-                Err(error)
-            }
-        }
-    }
-
-    /// Waits until the current buffer is handled: it may hold the CONNACK. Returns whether the broker has accepted the
-    /// connection.
-    fn is_connected_when_idle(&self) -> bool {
-        self.gate.await_idle(Instant::now() + IDLE_TIMEOUT);
-        self.gate.is_connected()
-    }
-
-    /// Creates the library's client for this version on first use. It connects to the relay, sends its CONNECT, and waits
-    /// for the first broker's CONNACK.
-    fn start_library(&mut self, version: Version) -> Result<(), ConnectError> {
-        if self.libraries.slot(version).is_some() {
-            return Ok(());
-        }
-        // The library cannot resolve 127.0.0.1 on a host that has only IPv6 addresses.
-        let library = self
-            .connect_library(version, Ipv4Addr::LOCALHOST.into())
-            .or_else(|_| self.connect_library(version, Ipv6Addr::LOCALHOST.into()))
-            .map_err(ConnectError::Local)?;
-        *self.libraries.slot(version) = Some(library);
-        Ok(())
-    }
-
-    fn connect_library(&self, version: Version, address: IpAddr) -> Result<Library, String> {
-        let local = |error: std::io::Error| error.to_string();
-        let endpoint = Endpoint::open(address).map_err(local)?;
-        let uri = endpoint.uri().map_err(local)?;
-        let inner = create(&uri, endpoint.secret(), version).map_err(|error| error.to_string())?;
-        let inner = ManuallyDrop::new(inner);
-        let (succeeded, connected) = channel();
-        let failed = succeeded.clone();
-        // The callbacks report the outcome.
-        let _outcome = inner.connect_with_callbacks(
-            self.connect_options(version),
-            move |_, _| send(&succeeded, true),
-            move |_, _, _| send(&failed, false),
-        );
-        let has_failed = || matches!(connected.try_recv(), Ok(false) | Err(TryRecvError::Disconnected));
-        let deadline = Instant::now() + LIBRARY_TIMEOUT;
-        let (socket, connect) = endpoint.accept(&self.options.client_id, deadline, has_failed).map_err(local)?;
-        let link = LibraryLink::start(socket, connect, version).map_err(local)?;
-        Ok(Library { inner, link, connected, is_connected: false })
-    }
-
-    /// Waits until the library has processed its CONNACK. The relay sends it one in any case.
+    /// If it has not at `deadline`.
     fn await_library(&mut self, version: Version, deadline: Instant) -> Result<(), ConnectError> {
-        let library = self.library(version);
-        if !library.is_connected {
-            library.is_connected =
-                library.connected.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap_or(false);
-        }
-        if library.is_connected {
+        if self.libraries.get_mut(version).is_some_and(|library| library.await_connected(deadline)) {
             Ok(())
         } else {
             Err(ConnectError::Local("the MQTT library does not connect".to_owned()))
-        }
-    }
-
-    fn relay(&mut self, stream: BrokerStream, version: Version) -> std::io::Result<Relay> {
-        let messages = self.canceller.messages.clone();
-        let on_ended = self.on_ended.clone();
-        let mut is_accepted = false;
-        let options = RelayOptions {
-            version,
-            keepalive: self.options.keepalive,
-            max_packet_size: self.options.max_packet_size.try_into().unwrap_or(usize::MAX),
-            subscription: self.subscription.clone(),
-            handler: self.handler.clone(),
-            gate: self.gate.clone(),
-            unreleased: self.unreleased.clone(),
-            acknowledges_at_once: self.purpose == Purpose::Request,
-            report: Box::new(move |event| {
-                is_accepted |= matches!(event, RelayEvent::Accepted(_));
-                if let RelayEvent::Ended(end) = &event
-                    && is_accepted
-                {
-                    on_ended(end);
-                }
-                send(&messages, Message::Relay(event));
-            }),
-        };
-        Relay::start(stream, &self.library(version).link, options)
-    }
-
-    fn await_accepted(&self, deadline: Instant, began: Instant) -> Result<Accepted, ConnectError> {
-        match self.receive(Some(deadline)) {
-            Some(Message::Relay(RelayEvent::Accepted(accepted))) => Ok(accepted),
-            Some(Message::Relay(RelayEvent::Ended(end))) => Err(ConnectError::Ended(end)),
-            Some(Message::Relay(RelayEvent::Subscribed(_) | RelayEvent::Answered)) | None => {
-                Err(ConnectError::Unanswered(began.elapsed()))
-            }
-            Some(Message::Cancelled) => Err(ConnectError::Cancelled),
         }
     }
 
@@ -565,24 +328,8 @@ impl Client {
         self.subscription.group.as_ref().map_or(filter.clone(), |group| filter.shared_by(group))
     }
 
-    fn send_subscribe(&mut self, version: Version, filter: &TopicFilter, number: Option<u32>) {
-        let (filter, qos) = (self.as_sent(filter), i32::from(self.subscription.qos_of(filter)));
-        let library = &self.library(version).inner;
-        // The relay reports the answer.
-        let _answer = if version == Version::V311 {
-            library.subscribe(filter.as_str(), qos)
-        } else {
-            let mut properties = mqtt::Properties::new();
-            if let Some(number) = number.and_then(|number| i32::try_from(number).ok()) {
-                properties
-                    .push_int(mqtt::PropertyCode::SubscriptionIdentifier, number)
-                    .expect("it is a property with a variable byte integer");
-            }
-            let options = mqtt::SubscribeOptionsBuilder::new()
-                .retain_handling(mqtt::RetainHandling::SendRetainedOnNew)
-                .finalize();
-            library.subscribe_with_options(filter.as_str(), qos, options, properties)
-        };
+    fn send_subscribe(&self, version: Version, filter: &TopicFilter, identifier: Option<u32>) {
+        self.library(version).subscribe(&self.as_sent(filter), self.subscription.qos_of(filter), identifier);
     }
 
     /// Publishes once, with QoS 1, or 0 if that is the broker's maximum. `on_outcome` is called with the outcome on one of
@@ -601,14 +348,9 @@ impl Client {
         if largest.is_some_and(|largest| usize::try_from(largest).is_ok_and(|largest| size > largest)) {
             return on_outcome(Published::TooLarge { size, largest: largest.unwrap_or_default() });
         }
-        let library = match version {
-            Version::V311 => &self.libraries.v311,
-            Version::V5 => &self.libraries.v5,
-        };
-        let Some(library) = library else { return on_outcome(Published::NotSent) };
+        let Some(library) = self.libraries.get(*version) else { return on_outcome(Published::NotSent) };
         relay.expect_publication(on_outcome);
-        let message = mqtt::Message::new(topic.as_str(), payload, i32::from(accepted.limits.maximum_qos.min(1)));
-        if library.inner.try_publish(message).is_err() {
+        if !library.publish(topic, payload, accepted.limits.maximum_qos.min(1)) {
             relay.withdraw_publication();
         }
     }
@@ -637,9 +379,7 @@ impl Client {
         self.gate.await_idle(deadline);
         // The relay has answered all of the library's packets, so it is connected or about to be.
         let _ = self.await_library(version, deadline);
-        let library = self.library(version);
-        let _sent = library.inner.disconnect(None);
-        library.link.await_disconnect(deadline);
+        self.library(version).disconnect(deadline);
         // Closing a connection with unread bytes resets it, and the broker drops the acknowledgements that it has not read
         // [RFC 1122, 4.2.2.13].
         if self.options.session_expiry.is_some() || self.subscription.group.is_some() {
@@ -661,93 +401,8 @@ impl Client {
         true
     }
 
-    /// Discards messages about earlier connections.
-    fn discard_messages(&self) {
-        while self.messages.try_recv().is_ok() {}
+    /// Returns the library's client of a connection's version.
+    fn library(&self, version: Version) -> &LibraryClient {
+        self.libraries.get(version).expect("a client of the library is made before it is used")
     }
-
-    fn library(&mut self, version: Version) -> &mut Library {
-        self.libraries.slot(version).as_mut().expect("a client of the library is made before it is used")
-    }
-
-    fn connect_options(&self, version: Version) -> mqtt::ConnectOptions {
-        let Options { username, password, keepalive, connect_timeout, session_expiry, max_packet_size, .. } =
-            &self.options;
-        let mut builder = mqtt::ConnectOptionsBuilder::with_mqtt_version(library_version(version));
-        // The relay has its own timeouts.
-        builder.keep_alive_interval(*keepalive).connect_timeout(*connect_timeout + LIBRARY_TIMEOUT);
-        match version {
-            Version::V311 => drop(builder.clean_session(session_expiry.is_none())),
-            Version::V5 => {
-                let mut properties = mqtt::Properties::new();
-                let mut push = |code, value: u32| {
-                    let value = i32::from_ne_bytes(value.to_ne_bytes());
-                    properties.push_int(code, value).expect("it is a property of four bytes");
-                };
-                push(mqtt::PropertyCode::MaximumPacketSize, *max_packet_size);
-                if let Some(expiry) = session_expiry {
-                    let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
-                    push(mqtt::PropertyCode::SessionExpiryInterval, seconds);
-                }
-                builder.clean_start(session_expiry.is_none()).properties(properties);
-            }
-        }
-        if let Some(username) = username {
-            builder.user_name(username);
-        }
-        if let Some(password) = password {
-            builder.password(password.expose());
-        }
-        builder.finalize()
-    }
-}
-
-impl Libraries {
-    fn slot(&mut self, version: Version) -> &mut Option<Library> {
-        match version {
-            Version::V311 => &mut self.v311,
-            Version::V5 => &mut self.v5,
-        }
-    }
-}
-
-/// Returns whether MQTT 3.1.1 may succeed. Brokers that do not support MQTT 5 refuse the version, close the connection, send
-/// a malformed answer, or do not answer.
-fn may_be_the_version(error: &ConnectError) -> bool {
-    match error {
-        ConnectError::UnsupportedVersion(_) | ConnectError::Unanswered(_) => true,
-        ConnectError::Ended(end) => !matches!(end, ConnectionEnd::Refused(_) | ConnectionEnd::Tls(_)),
-        ConnectError::Dial(_)
-        | ConnectError::PasswordNeedsUserName
-        | ConnectError::Local(_)
-        | ConnectError::Cancelled => false,
-    }
-}
-
-/// Sends to a channel. Ignores errors: the receiver may be gone.
-fn send<T>(channel: &Sender<T>, value: T) {
-    let _ = channel.send(value);
-}
-
-/// Returns the deadline of the first of `steps` steps that share the time until `deadline`.
-fn share_of(deadline: Instant, steps: usize) -> Instant {
-    let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / u32::try_from(steps).unwrap_or(u32::MAX)
-}
-
-fn library_version(version: Version) -> mqtt::MqttVersion {
-    match version {
-        Version::V311 => mqtt::MqttVersion::V3_1_1,
-        Version::V5 => mqtt::MqttVersion::V5,
-    }
-}
-
-fn create(uri: &str, client_id: &str, version: Version) -> mqtt::Result<mqtt::AsyncClient> {
-    mqtt::CreateOptionsBuilder::new()
-        .server_uri(uri)
-        .client_id(client_id)
-        .mqtt_version(library_version(version))
-        .max_buffered_messages(MAX_BUFFERED)
-        .persistence(mqtt::PersistenceType::None)
-        .create_client()
 }

@@ -3,7 +3,8 @@
 //! | file | does |
 //! | --- | --- |
 //! | `session` | keeps a subscription over many connections: backoff, resubscribe |
-//! | `client` | CONNECT, SUBSCRIBE, PUBLISH, DISCONNECT; the only file that names the MQTT library |
+//! | `client` | CONNECT, SUBSCRIBE, PUBLISH, DISCONNECT with one of several brokers |
+//! | `library` | sends packets with the MQTT library; the only file that names its crate |
 //! | `relay` | owns the connection to the broker: handles messages, checks and forwards all other packets |
 //! | `endpoint` | the loopback port where the library connects to the relay |
 //! | `gate` | decides whether messages are still handled |
@@ -26,6 +27,7 @@ mod endpoint;
 pub(crate) mod error;
 mod gate;
 mod http;
+mod library;
 pub(crate) mod moment;
 pub(crate) mod no_proxy;
 pub(crate) mod options;

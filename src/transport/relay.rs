@@ -9,7 +9,7 @@
 //!   passes messages to the handler while they are still in that buffer. At the end of the buffer it calls
 //!   [`MessageHandler::commit`], which writes the records, and then sends all acknowledgements at once. While records cannot
 //!   be written, the reader blocks and reads nothing.
-//! * The **forwarder** ([`library`]) forwards what the library sends, and sends the pings that keep the connection alive,
+//! * The **forwarder** ([`forwarder`]) forwards what the library sends, and sends the pings that keep the connection alive,
 //!   also while the reader is blocked.
 //!
 //! The library connects to the relay once and never sees that connection fail: the relay answers it until it disconnects,
@@ -36,10 +36,10 @@ use super::subscription::Subscription;
 use crate::sync::lock;
 pub(crate) use codec::Publish;
 
-mod library;
+mod forwarder;
 mod reader;
 
-pub(super) use library::LibraryLink;
+pub(super) use forwarder::LibraryLink;
 use reader::Reader;
 pub use reader::Replayed;
 pub(crate) use reader::replay;

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,6 +12,7 @@ use uuid::Uuid;
 
 use super::followed::{FollowedCall, Progress};
 use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
+use super::reconnect::{Link, Outage, ReconnectContext, reconnect};
 use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
 use crate::commands::transport_error::{
     connect_failures, denies_connection, denies_subscription, describe_end, session_failure, subscribe_failure,
@@ -30,7 +30,7 @@ use crate::transport::error::ConnectionEnd;
 use crate::transport::moment::Moment;
 use crate::transport::options::Options;
 use crate::transport::relay::Published;
-use crate::transport::session::{Recovery, SessionEvent};
+use crate::transport::session::Recovery;
 use crate::transport::subscription::Subscription;
 use crate::transport::url::BrokerUrl;
 
@@ -98,22 +98,6 @@ struct PendingCall {
     followed: Option<Box<FollowedCall>>,
 }
 
-/// The connection.
-enum Link {
-    Up(Box<(Client, Recovery)>),
-    /// Another thread reconnects.
-    Down(Outage),
-}
-
-/// A time without a connection.
-struct Outage {
-    /// No event is missing that was published before.
-    from: Timestamp,
-    reason: String,
-    /// When to give up. `None` if the clock cannot represent it.
-    until: Option<Instant>,
-}
-
 /// A connection for calls.
 pub(super) struct CallClient {
     link: Link,
@@ -151,7 +135,7 @@ impl CallClient {
         let CallConfig { from_topic, call_topic, report, .. } = &config;
         report.debug(format_args!("subscribed to '{}', publishing to '{call_topic}'", from_topic.and_below()));
         Ok(Self {
-            link: Link::Up(Box::new((client, Recovery::new()))),
+            link: Link::up(client),
             config,
             broker,
             receiver,
@@ -375,12 +359,8 @@ impl CallClient {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let of_outage = match &self.link {
-            Link::Up(_) => None,
-            Link::Down(outage) => outage.until,
-        };
         let of_calls = self.deadlines.first().map(|(deadline, _)| *deadline);
-        [of_outage, of_calls].into_iter().flatten().min()
+        [self.link.deadline(), of_calls].into_iter().flatten().min()
     }
 
     /// Handles the deadlines that have passed.
@@ -395,12 +375,7 @@ impl CallClient {
             let progress = followed.expire(now, || timed_out(request, &broker, true), began.elapsed());
             self.update(id, progress);
         }
-        if let Link::Down(Outage { reason, until, .. }) = &mut self.link
-            && until.is_some_and(|until| until <= now)
-        {
-            *until = None;
-            self.events.push_back(CallEvent::Lost(std::mem::take(reason)));
-        }
+        self.events.extend(self.link.expire(now).map(CallEvent::Lost));
     }
 
     /// Reconnects if calls are followed.
@@ -411,38 +386,25 @@ impl CallClient {
             return;
         }
         // Without a connection, this is the end of a failed attempt to reconnect.
-        let Link::Up(link) = &self.link else { return };
-        let from = link.0.complete_until().map_or_else(Timestamp::now, Moment::to_wall);
+        let Some(from) = self.link.complete_until() else { return };
         self.config.report.warn(format_args!("lost {}: {reason}; reconnecting", self.broker));
         self.report_to_calls(ConnectionChange::Disconnected);
         let outage = Outage { from, reason, until: Instant::now().checked_add(self.config.timeout) };
         if let Link::Up(link) = std::mem::replace(&mut self.link, Link::Down(outage)) {
-            self.reconnect(*link, end);
+            let (client, recovery) = *link;
+            self.reconnect(client, recovery, end);
         }
     }
 
-    fn reconnect(&self, (client, recovery): (Client, Recovery), end: ConnectionEnd) {
-        let (options, report, incoming) =
-            (self.config.options.clone(), self.config.report, self.receiver.waker.incoming());
-        let mut broker = self.broker.clone();
-        thread::spawn(move || {
-            let (client, recovery, result) = recovery.run(client, end, |event| match event {
-                SessionEvent::Connected(connected) => {
-                    warn_of_failures(&connected.failures, &options, report);
-                    broker = connected.broker;
-                }
-                SessionEvent::Retrying(error) => {
-                    report.warn(format_args!("{}; trying again", session_failure(&error, &options, report)));
-                }
-                SessionEvent::Ready { .. }
-                | SessionEvent::Settled
-                | SessionEvent::Lost { .. }
-                | SessionEvent::Stable => {}
-            });
-            let recovered = Recovered { client, recovery, result: result.map(|_granted| broker) };
-            // Ignore a closed channel: the client has ended.
-            let _ = incoming.send(Incoming::Recovered(Box::new(recovered)));
-        });
+    fn reconnect(&self, client: Client, recovery: Recovery, end: ConnectionEnd) {
+        let CallConfig { options, report, .. } = &self.config;
+        let (broker, incoming) = (self.broker.clone(), self.receiver.waker.incoming());
+        reconnect(
+            client,
+            recovery,
+            end,
+            ReconnectContext { options: options.clone(), broker, report: *report, incoming },
+        );
     }
 
     fn handle_recovery(&mut self, recovered: Recovered) {
@@ -451,7 +413,7 @@ impl CallClient {
         let from = *from;
         match result {
             // It was lost again, perhaps before this thread knew of the connection.
-            Ok(_) if !client.is_connected() => self.reconnect((client, recovery), ConnectionEnd::Closed),
+            Ok(_) if !client.is_connected() => self.reconnect(client, recovery, ConnectionEnd::Closed),
             Ok(broker) => {
                 let until = client.read_at().map_or_else(Timestamp::now, Moment::to_wall).max(from);
                 self.link = Link::Up(Box::new((client, recovery)));

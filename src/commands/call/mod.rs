@@ -7,6 +7,7 @@
 //! | `batch` | many calls over one connection |
 //! | `client` | the connection: publishes requests, matches replies and events |
 //! | `incoming` | what other threads send to it |
+//! | `reconnect` | whether it is connected, and the thread that reconnects |
 //! | `followed` | a call that is followed to the end of its session |
 //! | `input` | the lines of a batch |
 //! | `printer` | the result and the steps of one call |
@@ -42,6 +43,7 @@ mod input;
 mod ordered_writer;
 mod printer;
 mod rate_limiter;
+mod reconnect;
 mod result;
 mod single;
 

@@ -54,8 +54,7 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         since: _,
         until: _,
         filters,
-        json,
-        pretty,
+        format,
         anonymize: _,
         dry_run,
         display: _,
@@ -89,8 +88,9 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
     if !is_stdin_used {
         warn_of_unread_stdin(ui.report);
     }
+    let json = format.is_json(delivery.output.is_some());
     let format = match delivery.output {
-        Some(_) => ui.file_format(json || !pretty, &topics),
+        Some(_) => ui.file_format(json, &topics),
         None => ui.format(json, &topics),
     };
     Stream { options, profile, filters, topics, scope, presence: None, format, window }.deliver(delivery, ui.report)

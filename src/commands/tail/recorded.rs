@@ -52,8 +52,7 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
         since,
         until,
         filters: _,
-        json,
-        pretty,
+        format,
         anonymize,
         dry_run: _,
         display: _,
@@ -67,7 +66,7 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
     let now = Timestamp::now().to_zoned_datetime(TimeZone::system());
     let (since, until) = (since.map(|time| time.first(&now)), until.map(|time| time.last(&now)));
     let DeliveryArgs { output, fsync, .. } = delivery;
-    let json = json || output.is_some() && !pretty;
+    let json = format.is_json(output.is_some());
     let topics = topics.topics();
     let last = match lines {
         Some(LineCount::All) => None,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::codec::{
     self, Connack, FixedHeader, Inbound, PacketType, Property, ProtocolError, Publish, ReasonCode, Suback,
 };
-use super::library::LibraryAnswers;
+use super::forwarder::LibraryAnswers;
 use super::{
     Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, LargeMessage, Limits, MessageHandler, Moment,
     PacketSize, Ping, Published, RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
