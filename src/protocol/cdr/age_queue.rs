@@ -1,10 +1,10 @@
 //! The open sessions in the order of their first events, oldest first.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
+use super::by_hash::ByHash;
 use super::session::OpenSession;
 
 /// A queue of sessions. Sessions that have ended are removed later, in groups, because that is faster.
@@ -26,11 +26,7 @@ impl AgeQueue {
     }
 
     /// Removes the oldest session if its first event came before `limit`, and returns the hash of its key.
-    pub(super) fn pop_before<S: BuildHasher>(
-        &mut self,
-        limit: Timestamp,
-        open: &HashMap<u64, OpenSession, S>,
-    ) -> Option<u64> {
+    pub(super) fn pop_before(&mut self, limit: Timestamp, open: &ByHash<OpenSession>) -> Option<u64> {
         while self.queue.front().is_some_and(|(first, ..)| *first < limit) {
             if let Some((_, number, hash)) = self.queue.pop_front()
                 && is_open(number, hash, open)
@@ -47,13 +43,13 @@ impl AgeQueue {
     }
 
     /// Removes the sessions that have ended if they are more than those that are open.
-    pub(super) fn compact<S: BuildHasher>(&mut self, open: &HashMap<u64, OpenSession, S>) {
+    pub(super) fn compact(&mut self, open: &ByHash<OpenSession>) {
         if self.queue.len() > 2 * open.len() + Self::MIN_SURPLUS {
             self.queue.retain(|(_, number, hash)| is_open(*number, *hash, open));
         }
     }
 }
 
-fn is_open<S: BuildHasher>(number: u64, hash: u64, open: &HashMap<u64, OpenSession, S>) -> bool {
+fn is_open(number: u64, hash: u64, open: &ByHash<OpenSession>) -> bool {
     open.get(&hash).is_some_and(|session| session.number == number)
 }

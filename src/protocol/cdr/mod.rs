@@ -14,8 +14,10 @@
 //! | `selection` | selects records |
 //! | `summary` | counters per endpoint, application or reason |
 //! | `mask` | makes reasons comparable |
+//! | `by_hash` | a map that finds sessions and rows by the hashes of their keys |
 
 mod age_queue;
+mod by_hash;
 mod ended;
 mod mask;
 mod recorder;

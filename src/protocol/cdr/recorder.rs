@@ -1,8 +1,8 @@
 //! Pairs the events of each session, and returns a record when its end is known.
 
-use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher as _, BuildHasherDefault};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry as MapEntry, RandomState};
+use std::hash::BuildHasher as _;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +10,8 @@ use memchr::memchr2;
 use uuid::Uuid;
 
 use super::age_queue::AgeQueue;
-use super::ended::{EndedCache, HashOfHash};
+use super::by_hash::ByHash;
+use super::ended::EndedCache;
 use super::session::{EndEvent, OpenSession, text_of};
 use crate::protocol::event::Event;
 use crate::protocol::record::{CallRecord, ConnectionChange, ConnectionStatus, Entry, Payload, Record, SessionOutcome};
@@ -24,7 +25,7 @@ use crate::protocol::topic::{Action, Category};
 pub struct CallRecorder {
     max_age: SignedDuration,
     /// The open sessions by the hashes of their keys.
-    sessions: HashMap<u64, OpenSession, BuildHasherDefault<HashOfHash>>,
+    sessions: ByHash<OpenSession>,
     /// The open sessions in the order of first events.
     by_age: AgeQueue,
     ended: EndedCache,
@@ -71,7 +72,7 @@ impl CallRecorder {
     pub fn new(max_age: Duration) -> Self {
         Self {
             max_age: max_age.try_into().unwrap_or(SignedDuration::MAX),
-            sessions: HashMap::default(),
+            sessions: ByHash::default(),
             by_age: AgeQueue::default(),
             ended: EndedCache::default(),
             hashing: RandomState::new(),
@@ -200,14 +201,20 @@ impl CallRecorder {
         if action == Action::Started && !key.has_id {
             self.replace_pair(key, event_hash);
         }
-        let session = self.sessions.entry(key.hash).or_insert_with(|| {
-            self.next_number += 1;
-            self.by_age.push(received, self.next_number, key.hash);
-            OpenSession::new(self.next_number, received, event)
-        });
-        if !session.add(received, event, event_hash) {
-            return;
-        }
+        let session = match self.sessions.entry(key.hash) {
+            MapEntry::Occupied(entry) => {
+                let session = entry.into_mut();
+                if !session.add(received, event, event_hash) {
+                    return;
+                }
+                session
+            }
+            MapEntry::Vacant(entry) => {
+                self.next_number += 1;
+                self.by_age.push(received, self.next_number, key.hash);
+                entry.insert(OpenSession::new(self.next_number, received, event, event_hash))
+            }
+        };
         match action {
             Action::Started => session.start(received, event),
             Action::Modified => session.modify(),
@@ -226,13 +233,13 @@ impl CallRecorder {
 
     /// Returns whether the record of an event's session is complete, so that the event has no effect.
     fn is_late(&self, key: SessionKey, event: &Event<'_>, event_hash: u64) -> bool {
+        let is_open = self.sessions.contains_key(&key.hash);
         if key.has_id {
-            return self.ended.contains(key.hash);
+            return !is_open && self.ended.contains(key.hash);
         }
         // Without an ID, the copy of an event is recognized by its content. Without a timestamp, the same content can also
         // be a new event.
         let is_new_session = event.topic.action == Action::Started;
-        let is_open = self.sessions.contains_key(&key.hash);
         let may_be_new = event.fields.timestamp.is_none() && (is_new_session || is_open);
         let is_copy = self.ended.contains(event_hash) && !may_be_new;
         is_copy || (!is_new_session && !is_open && self.ended.contains(key.hash))
@@ -241,7 +248,7 @@ impl CallRecorder {
     /// Ends an open session without an ID if a new one begins between the same endpoints: its end was not seen.
     fn replace_pair(&mut self, key: SessionKey, event_hash: u64) {
         self.ended.remove(key.hash);
-        let is_replaced = |session: &OpenSession| session.is_started() && !session.hashes().contains(&event_hash);
+        let is_replaced = |session: &OpenSession| session.is_started() && session.hashes().all(|it| it != event_hash);
         if self.sessions.get(&key.hash).is_some_and(is_replaced)
             && let Some(session) = self.sessions.remove(&key.hash)
         {
@@ -254,7 +261,7 @@ impl CallRecorder {
         if session.has_id() {
             self.ended.insert(hash);
         } else {
-            session.hashes().iter().for_each(|hash| self.ended.insert(*hash));
+            session.hashes().for_each(|hash| self.ended.insert(hash));
         }
         self.records.push_back(record(session));
     }

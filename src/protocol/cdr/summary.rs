@@ -8,13 +8,16 @@
 //! ```
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher as _;
+use std::iter;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::CallRecord;
+use super::by_hash::ByHash;
 use super::mask::ReasonMask;
 use crate::protocol::record::{SessionOutcome, seconds, write_string};
 use crate::protocol::timestamp;
@@ -58,10 +61,12 @@ impl fmt::Display for SummaryBy {
 #[derive(Debug)]
 pub struct Summary {
     by: SummaryBy,
-    /// The counters of each key.
+    /// The index of each key by its hash.
+    indexes: ByHash<usize>,
+    keys: Vec<String>,
+    /// The counters of each key. They are apart from the keys, which are read at the end only.
     counters: Vec<CallCounters>,
-    /// The index of each key in `counters`, so that a key is looked up once per call.
-    indexes: HashMap<String, usize>,
+    hashing: RandomState,
     /// The row of calls without a key, such as calls without an application.
     keyless: CallCounters,
     total: CallCounters,
@@ -160,8 +165,10 @@ impl Summary {
     pub fn new(by: SummaryBy) -> Self {
         Self {
             by,
+            indexes: ByHash::default(),
+            keys: Vec::new(),
             counters: Vec::new(),
-            indexes: HashMap::new(),
+            hashing: RandomState::new(),
             keyless: CallCounters::default(),
             total: CallCounters::default(),
             mask: (by == SummaryBy::Reason).then(ReasonMask::new),
@@ -192,8 +199,8 @@ impl Summary {
 
     fn row(&mut self, key: Option<&str>) -> &mut CallCounters {
         let Some(key) = key else { return &mut self.keyless };
-        let index = self.indexes.get(key).copied().unwrap_or_else(|| {
-            self.indexes.insert(key.to_owned(), self.counters.len());
+        let index = *self.indexes.entry(self.hashing.hash_one(key)).or_insert_with(|| {
+            self.keys.push(key.to_owned());
             self.counters.push(CallCounters::default());
             self.counters.len() - 1
         });
@@ -216,7 +223,8 @@ impl Summary {
             counters: counters.clone(),
             gaps,
         };
-        let mut rows: Vec<_> = self.indexes.iter().map(|(key, index)| row(Some(key), &self.counters[*index])).collect();
+        let mut rows: Vec<_> =
+            iter::zip(&self.keys, &self.counters).map(|(key, counters)| row(Some(key), counters)).collect();
         if self.keyless.attempts > 0 {
             rows.push(row(None, &self.keyless));
         }

@@ -3,6 +3,7 @@
 //! The server's timestamps are exact but have no zone, so a change to or from daylight saving time during a session makes
 //! their difference wrong by an hour. The receiving clock has no such steps, but includes delays of the delivery.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -18,28 +19,33 @@ const HOUR_MILLIS: i128 = 3_600_000;
 
 /// When an event happened, by both clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EventTime {
-    pub(super) received: Timestamp,
-    /// The `timestamp` of the payload, if it is one.
-    server: Option<Box<str>>,
+pub(super) struct EventTime<'a> {
+    received: Timestamp,
+    /// The `timestamp` of the payload, if it may be one.
+    server: Option<Cow<'a, str>>,
 }
 
-impl EventTime {
+impl<'a> EventTime<'a> {
     /// Makes an event's time from the text of its `timestamp`.
-    pub(super) fn new(received: Timestamp, timestamp: Option<&str>) -> Self {
+    pub(super) fn new(received: Timestamp, timestamp: Option<Cow<'a, str>>) -> Self {
         // A longer text is not a time, and would only use memory.
         const MAX_LEN: usize = 64;
-        Self { received, server: timestamp.filter(|text| text.len() <= MAX_LEN).map(Into::into) }
+        Self { received, server: timestamp.filter(|text| text.len() <= MAX_LEN) }
+    }
+
+    /// Returns the `timestamp` of the payload, if it may be one.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.server.as_deref()
     }
 
     fn server_time(&self) -> Option<ServerTime> {
-        ServerTime::parse(self.server.as_deref()?)
+        ServerTime::parse(self.server()?)
     }
 
     /// Returns the time by `clock`, as text.
     fn into_text(self, clock: CallClock) -> Option<String> {
         match clock {
-            CallClock::Server => self.server.map(str::into_string),
+            CallClock::Server => self.server.map(Cow::into_owned),
             CallClock::Received => {
                 let mut text = Vec::new();
                 timestamp::write(&mut text, self.received).ok()?;
@@ -96,7 +102,7 @@ pub(super) struct Times {
 
 impl Times {
     /// Determines the times from the events that were seen.
-    pub(super) fn of(start: Option<EventTime>, end: Option<EventTime>) -> Self {
+    pub(super) fn of(start: Option<EventTime<'_>>, end: Option<EventTime<'_>>) -> Self {
         let (clock, duration) = match (&start, &end) {
             (Some(start), Some(end)) => {
                 let received = end.received.duration_since(start.received);
@@ -122,7 +128,7 @@ impl Times {
 }
 
 /// Returns the difference of the server's timestamps, if both are known.
-fn server_duration(start: &EventTime, end: &EventTime) -> Option<SignedDuration> {
+fn server_duration(start: &EventTime<'_>, end: &EventTime<'_>) -> Option<SignedDuration> {
     end.server_time()?.since(start.server_time()?)
 }
 
@@ -144,12 +150,12 @@ fn round_to_millis(duration: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    fn time(received: &str, server: Option<&str>) -> EventTime {
-        EventTime::new(format!("2026-11-23T{received}Z").parse().expect("a time"), server)
+    fn time<'a>(received: &str, server: Option<&'a str>) -> EventTime<'a> {
+        EventTime::new(format!("2026-11-23T{received}Z").parse().expect("a time"), server.map(Cow::Borrowed))
     }
 
     /// Returns clock and duration in seconds.
-    fn times(start: &EventTime, end: &EventTime) -> (Option<CallClock>, Option<f64>) {
+    fn times(start: &EventTime<'_>, end: &EventTime<'_>) -> (Option<CallClock>, Option<f64>) {
         let times = Times::of(Some(start.clone()), Some(end.clone()));
         (times.clock, times.duration.map(|it| it.as_secs_f64()))
     }
