@@ -1,5 +1,6 @@
 //! Events of a deployment with 100,000 endpoints. The sequence is seeded, so that every run has the same events.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -18,6 +19,7 @@ const ENDPOINTS: u32 = 100_000;
 const SEED: u64 = 20_261_123;
 
 /// A published event.
+#[derive(Clone)]
 pub(crate) struct Event {
     pub(crate) topic: String,
     pub(crate) payload: String,
@@ -31,18 +33,47 @@ pub(crate) fn events() -> impl Iterator<Item = Event> {
     let mut rng = Rng::with_seed(SEED);
     (1_u64..).map(move |number| {
         if number.is_multiple_of(ONE_IN.into()) {
-            event(&mut rng, number, "failed", BUSY.to_owned())
+            event(&mut rng, number, true, "failed", BUSY.to_owned())
         } else {
             let action = ["started", "started", "started", "stopped", "stopped", "stopped", "modified", "failed"];
             let action = rng.choice(action).unwrap_or_default();
             let from = endpoint(&mut rng);
-            event(&mut rng, number, action, from)
+            event(&mut rng, number, number.is_multiple_of(2), action, from)
         }
     })
 }
 
-fn event(rng: &mut Rng, number: u64, action: &'static str, from: String) -> Event {
-    let is_session = number.is_multiple_of(2);
+/// Returns an infinite sequence of the events of calls. About ten thousand of them are open at a time.
+pub(crate) fn calls() -> impl Iterator<Item = Event> {
+    let mut rng = Rng::with_seed(SEED);
+    // The first event of each open call, by the numbers of its last and first event.
+    let mut open: BTreeMap<(u64, u64), Event> = BTreeMap::new();
+    (1_u64..).map(move |number| {
+        if let Some(entry) = open.first_entry().filter(|entry| entry.key().0 <= number) {
+            let ((_, began), started) = entry.remove_entry();
+            return end(started, began, number);
+        }
+        let from = endpoint(&mut rng);
+        if number.is_multiple_of(10) {
+            return event(&mut rng, number, true, "failed", from);
+        }
+        let started = event(&mut rng, number, true, "started", from);
+        open.insert((number + rng.u64(1..40_000), number), started.clone());
+        started
+    })
+}
+
+/// Returns the last event of a call, of which this is the first one.
+fn end(started: Event, began: u64, number: u64) -> Event {
+    Event {
+        topic: started.topic.replacen("/started/", "/stopped/", 1),
+        payload: started.payload.replacen(&clock(began, 3), &clock(number, 3), 1),
+        action: "stopped",
+        ..started
+    }
+}
+
+fn event(rng: &mut Rng, number: u64, is_session: bool, action: &'static str, from: String) -> Event {
     let context = rng.choice(["XYZ video app", "Click to call", "Branch office", "videosample"]).unwrap_or_default();
     let mut payload = format!(
         r#"{{"method":"RTCOMM_EVENT_FIRED","rtcommVer":"v1.0.0","timestamp":"2026-11-23 {}","appContext":"{context}""#,
@@ -86,14 +117,14 @@ fn clock(number: u64, digits: usize) -> String {
     format!("{:02}:{:02}:{:02}.{}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, &fraction[..digits])
 }
 
-/// Writes `count` events as `watch --json` records them, unless the file exists.
-pub(crate) fn record(path: &Path, count: u32) -> io::Result<()> {
+/// Writes the first `count` events as `watch --json` records them, unless the file exists.
+pub(crate) fn record(path: &Path, events: impl Iterator<Item = Event>, count: u32) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
     let unfinished = path.with_extension("unfinished");
     let mut file = BufWriter::with_capacity(1 << 20, File::create(&unfinished)?);
-    for (event, number) in events().zip(1..=u64::from(count)) {
+    for (event, number) in events.zip(1..=u64::from(count)) {
         let Event { topic, payload, action, from, to } = event;
         let (category, to) = match to {
             Some(to) => ("session", format!(",\"to\":\"{to}\"")),

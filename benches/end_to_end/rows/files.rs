@@ -1,5 +1,6 @@
 //! Recorded files, compared with general tools.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -18,11 +19,8 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let records = bench.scaled(2_000_000);
     let busy = records / ONE_IN;
     let file = bench.scratch(&format!("recorded-{records}.jsonl"));
-    events::record(&file, records)?;
-    let on_file = |mut command: Command| {
-        command.arg(&file);
-        command
-    };
+    events::record(&file, events::events(), records)?;
+    let on_file = |command| with_argument(command, &file);
     let select = || on_file(bench.rtcomm(&format!("tail --failed --from {BUSY} --json")));
     let jq_select = || on_file(jq("-c", &format!(r#"select(.action=="failed" and .from=="{BUSY}")"#)));
     // Search for the rarer text first, so that the second search has little input.
@@ -43,6 +41,11 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let end = || on_file(bench.rtcomm("tail --color never -n 10"));
     let tail = || on_file(command("tail -n 10"));
     let [our_end, tail_end] = compare(bench.scaled(100), &[bench.program(end, 10), bench.program(tail, 10)])?;
+    let file_of_calls = bench.scratch(&format!("calls-{records}.jsonl"));
+    events::record(&file_of_calls, events::calls(), records)?;
+    let on_calls = |words| with_argument(bench.rtcomm(words), &file_of_calls);
+    let (summary, printed) = (|| on_calls("tail --summary --json"), || on_calls("tail --session --json"));
+    let [summary, printed] = compare(bench.rounds, &[bench.program(summary, 1), bench.program(printed, records)])?;
     let size = Unit::Megabytes.format(megabytes(&file)?);
     let selecting = "`tail FILE --failed --from X --json`";
     Ok(vec![
@@ -68,7 +71,19 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
             AtMost(2.0),
             times(&our_end, &tail_end),
         ),
+        Row::ratio(
+            "`tail FILE --summary`",
+            "`tail FILE --session --json`",
+            summary.time_ratio(&printed),
+            AtMost(2.0),
+            times(&summary, &printed),
+        ),
     ])
+}
+
+fn with_argument(mut command: Command, file: &Path) -> Command {
+    command.arg(file);
+    command
 }
 
 fn jq(flag: &str, program: &str) -> Command {

@@ -26,7 +26,7 @@ impl AgeQueue {
     }
 
     /// Removes the oldest session if its first event came before `limit`, and returns the hash of its key.
-    pub(super) fn pop_before(&mut self, limit: Timestamp, open: &ByHash<OpenSession>) -> Option<u64> {
+    pub(super) fn pop_before(&mut self, limit: Timestamp, open: &ByHash<Box<OpenSession>>) -> Option<u64> {
         while self.queue.front().is_some_and(|(first, ..)| *first < limit) {
             if let Some((_, number, hash)) = self.queue.pop_front()
                 && is_open(number, hash, open)
@@ -43,13 +43,13 @@ impl AgeQueue {
     }
 
     /// Removes the sessions that have ended if they are more than those that are open.
-    pub(super) fn compact(&mut self, open: &ByHash<OpenSession>) {
+    pub(super) fn compact(&mut self, open: &ByHash<Box<OpenSession>>) {
         if self.queue.len() > 2 * open.len() + Self::MIN_SURPLUS {
             self.queue.retain(|(_, number, hash)| is_open(*number, *hash, open));
         }
     }
 }
 
-fn is_open(number: u64, hash: u64, open: &ByHash<OpenSession>) -> bool {
+fn is_open(number: u64, hash: u64, open: &ByHash<Box<OpenSession>>) -> bool {
     open.get(&hash).is_some_and(|session| session.number == number)
 }

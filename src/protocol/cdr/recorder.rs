@@ -25,7 +25,7 @@ use crate::protocol::topic::{Action, Category};
 pub struct CallRecorder {
     max_age: SignedDuration,
     /// The open sessions by the hashes of their keys.
-    sessions: ByHash<OpenSession>,
+    sessions: ByHash<Box<OpenSession>>,
     /// The open sessions in the order of first events.
     by_age: AgeQueue,
     ended: EndedCache,
@@ -37,6 +37,8 @@ pub struct CallRecorder {
     disconnected: Option<Timestamp>,
     /// Records that were not returned yet.
     records: VecDeque<CallRecord>,
+    /// Whether the input has ended, so that open sessions become records.
+    is_finished: bool,
     gaps: u64,
     late_events: u64,
 }
@@ -80,6 +82,7 @@ impl CallRecorder {
             complete_since: None,
             disconnected: None,
             records: VecDeque::new(),
+            is_finished: false,
             gaps: 0,
             late_events: 0,
         }
@@ -128,7 +131,7 @@ impl CallRecorder {
                 self.disconnected = None;
                 self.gaps += 1;
                 self.complete_since = self.complete_since.max(Some(until));
-                self.sessions.values_mut().for_each(OpenSession::add_gap);
+                self.sessions.values_mut().for_each(|session| session.add_gap());
             }
         }
     }
@@ -139,7 +142,7 @@ impl CallRecorder {
         while let Some(hash) = self.by_age.pop_before(oldest, &self.sessions) {
             if let Some(session) = self.sessions.remove(&hash) {
                 let has_id = session.has_id();
-                self.close(hash, session, |session| session.unended(SessionOutcome::Lost));
+                self.close(hash, *session, |session| session.unended(SessionOutcome::Lost));
                 if !has_id {
                     // A later end between the same endpoints belongs to this session.
                     self.ended.insert(hash);
@@ -148,18 +151,20 @@ impl CallRecorder {
         }
     }
 
-    /// Ends the input. The sessions that have not ended become records in the order of their first events.
+    /// Ends the input. The sessions that have not ended become the last records, in the order of their first events.
     pub fn finish(&mut self) {
-        while let Some(hash) = self.by_age.pop_before(Timestamp::MAX, &self.sessions) {
-            if let Some(session) = self.sessions.remove(&hash) {
-                self.records.push_back(session.unended(SessionOutcome::Open));
-            }
-        }
+        self.is_finished = true;
     }
 
     /// Returns the next record whose end is known.
     pub fn next_record(&mut self) -> Option<CallRecord> {
-        self.records.pop_front()
+        self.records.pop_front().or_else(|| if self.is_finished { self.next_open() } else { None })
+    }
+
+    /// Removes the session whose first event is the oldest, and returns its record.
+    fn next_open(&mut self) -> Option<CallRecord> {
+        let hash = self.by_age.pop_before(Timestamp::MAX, &self.sessions)?;
+        Some(self.sessions.remove(&hash)?.unended(SessionOutcome::Open))
     }
 
     /// Returns the number of gaps in the input.
@@ -212,7 +217,7 @@ impl CallRecorder {
             MapEntry::Vacant(entry) => {
                 self.next_number += 1;
                 self.by_age.push(received, self.next_number, key.hash);
-                entry.insert(OpenSession::new(self.next_number, received, event, event_hash))
+                entry.insert(Box::new(OpenSession::new(self.next_number, received, event, event_hash)))
             }
         };
         match action {
@@ -224,7 +229,7 @@ impl CallRecorder {
                     if self.disconnected.is_some_and(|since| session.first_received() <= since) {
                         session.add_gap();
                     }
-                    self.close(key.hash, session, |session| session.ended(end));
+                    self.close(key.hash, *session, |session| session.ended(end));
                 }
             }
         }
@@ -248,11 +253,11 @@ impl CallRecorder {
     /// Ends an open session without an ID if a new one begins between the same endpoints: its end was not seen.
     fn replace_pair(&mut self, key: SessionKey, event_hash: u64) {
         self.ended.remove(key.hash);
-        let is_replaced = |session: &OpenSession| session.is_started() && session.hashes().all(|it| it != event_hash);
-        if self.sessions.get(&key.hash).is_some_and(is_replaced)
+        let open = self.sessions.get(&key.hash);
+        if open.is_some_and(|open| open.is_started() && open.hashes().all(|it| it != event_hash))
             && let Some(session) = self.sessions.remove(&key.hash)
         {
-            self.close(key.hash, session, |session| session.unended(SessionOutcome::Lost));
+            self.close(key.hash, *session, |session| session.unended(SessionOutcome::Lost));
         }
     }
 
