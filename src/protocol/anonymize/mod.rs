@@ -15,7 +15,7 @@
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hash};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -69,14 +69,18 @@ impl Anonymizer {
     pub fn write(&mut self, line: &str, out: &mut Vec<u8>) {
         let line = Line::new(line);
         self.collect_line(&line);
-        // The copy of a message gets the same text as the message, so that it stays a copy.
-        let now = self.names.snapshot();
-        let known = match line.message() {
-            Some(message) => self.first_seen.get_or_insert(self.hashing.hash_one(message), now),
-            None => now,
+        // The copy of a session's event gets the same text as the event, so that it stays a copy.
+        let known = match line.session_event() {
+            Some(event) => self.known_when_first_seen(event),
+            None => self.names.snapshot(),
         };
         let text = self.rewrite(line.json, &line.nodes, known, |node| line.role(node));
         out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Returns the names that were known when something was seen first, which may be now.
+    fn known_when_first_seen(&mut self, seen: impl Hash) -> Snapshot {
+        self.first_seen.get_or_insert(self.hashing.hash_one(seen), self.names.snapshot())
     }
 
     fn collect_line(&mut self, line: &Line<'_>) {
@@ -97,7 +101,7 @@ impl Anonymizer {
         }
         let Some(text) = decoded(json) else { return };
         match role {
-            Role::Keep | Role::SessionId | Role::Topic | Role::PayloadBase64 => {}
+            Role::Keep | Role::SessionId | Role::PairedApp | Role::Topic | Role::PayloadBase64 => {}
             Role::Name(kind) => {
                 self.names.add(&text, kind);
             }
@@ -153,8 +157,9 @@ impl Anonymizer {
 
     /// Returns the JSON text that replaces a node, or `None` if the node stays as it is.
     fn rewrite_node(&mut self, json: &str, kind: NodeKind, role: Role, known: Snapshot) -> Option<String> {
+        let known = if role == Role::PairedApp { self.known_when_first_seen(json) } else { known };
         if kind == NodeKind::Scalar {
-            let is_replaced = matches!(role, Role::Name(_) | Role::Text) && is_number(json);
+            let is_replaced = matches!(role, Role::Name(_) | Role::Text | Role::PairedApp) && is_number(json);
             return is_replaced.then(|| self.names.get_known(json, known)).flatten().map(|name| format!("\"{name}\""));
         }
         let Some(text) = decoded(json) else {
@@ -169,7 +174,7 @@ impl Anonymizer {
             Role::SessionId => self.rewrite_session_id(&text),
             Role::PayloadText => self.rewrite_payload_text(&text, known),
             Role::PayloadBase64 => self.rewrite_base64(&text, known),
-            Role::Text => changed(self.rewrite_text(&text, known)),
+            Role::Text | Role::PairedApp => changed(self.rewrite_text(&text, known)),
         };
         replaced.map(|text| serde_json::to_string(&text).expect("text always serializes"))
     }
@@ -226,7 +231,7 @@ impl Anonymizer {
         if is_number(id) || Uuid::try_parse(id).is_ok() {
             return None;
         }
-        let known = self.first_seen.get_or_insert(self.hashing.hash_one(id), self.names.snapshot());
+        let known = self.known_when_first_seen(id);
         changed(self.names.replace(id, known))
     }
 
@@ -248,6 +253,9 @@ impl Anonymizer {
     }
 }
 
+/// The kind of a line with a session's event, which has two endpoints.
+const SESSION_EVENT: LineKind = LineKind::Message(TopicUse::Event(2));
+
 /// A line with its nodes.
 struct Line<'a> {
     json: &'a str,
@@ -255,28 +263,40 @@ struct Line<'a> {
     kind: LineKind,
     /// The `method` of the payload.
     method: String,
+    /// Whether the payload has a session ID.
+    has_session_id: bool,
 }
 
 impl<'a> Line<'a> {
     fn new(json: &'a str) -> Self {
         let nodes = nodes(json);
-        let is_method = |node: &&Node<'_>| {
-            node.depth == 2 && node.top == "payload" && node.key == "method" && node.kind == NodeKind::String
+        let value = |key: &str| {
+            let is_value = |node: &&Node<'_>| {
+                node.depth == 2 && node.top == "payload" && node.key == key && node.kind != NodeKind::Key
+            };
+            nodes.iter().rfind(is_value).map(|node| &json[node.range.clone()])
         };
-        let method = nodes.iter().rfind(is_method).and_then(|node| decoded(&json[node.range.clone()]));
-        Self { json, kind: LineKind::of(json, &nodes), method: method.unwrap_or_default().into_owned(), nodes }
+        let method = value("method").and_then(decoded).unwrap_or_default().into_owned();
+        let has_session_id = value("sigSessID").is_some_and(|id| !["null", "\"\""].contains(&id));
+        Self { json, kind: LineKind::of(json, &nodes), method, has_session_id, nodes }
     }
 
     fn role(&self, node: &Node<'_>) -> Role {
         if node.top == "payload" && node.depth > 1 {
+            let is_paired = self.kind == SESSION_EVENT && !self.has_session_id;
+            if is_paired && node.depth == 2 && node.kind != NodeKind::Key && node.key == "appContext" {
+                return Role::PairedApp;
+            }
             return roles::payload_role(node, node.depth - 1, &self.method);
         }
         roles::line_role(self.kind, node, &self.json[node.range.clone()])
     }
 
-    /// Returns topic and payload of a message, as JSON.
-    fn message(&self) -> Option<(&'a str, &'a str)> {
-        let LineKind::Message(_) = self.kind else { return None };
+    /// Returns topic and payload of a session's event, as JSON.
+    fn session_event(&self) -> Option<(&'a str, &'a str)> {
+        if self.kind != SESSION_EVENT {
+            return None;
+        }
         let keys: Vec<&Node<'_>> =
             self.nodes.iter().filter(|node| node.depth == 1 && node.kind == NodeKind::Key).collect();
         let value = |is_key: fn(&str) -> bool| {

@@ -22,6 +22,8 @@ pub(super) enum Role {
     Topic,
     /// The ID of a session or transaction.
     SessionId,
+    /// The application of a session without an ID. Its events are paired by it.
+    PairedApp,
     /// A payload as text, which can be JSON.
     PayloadText,
     /// A payload in base64.
@@ -171,6 +173,10 @@ const PROTOCOL_KEYS: [&str; 36] = [
     "RTCOMM_CALL_QUEUE_SERVICE",
 ];
 
+/// The ends of keys of credentials, such as `turnPassword`, in lower case.
+const SECRET_ENDS: [&str; 9] =
+    ["username", "credential", "password", "passwd", "pwd", "secret", "token", "apikey", "api_key"];
+
 /// Returns the role of a key or value at any depth.
 fn inner_role(node: &Node<'_>) -> Role {
     let key = &*node.key;
@@ -187,9 +193,8 @@ fn inner_role(node: &Node<'_>) -> Role {
     }
     match key.to_ascii_lowercase().as_str() {
         "userid" | "caller" | "callee" => Role::Name(NameKind::Endpoint),
-        "username" | "credential" | "password" | "passwd" | "secret" | "token" | "authorization" => {
-            Role::Name(NameKind::Secret)
-        }
+        "user" | "authorization" => Role::Name(NameKind::Secret),
+        key if SECRET_ENDS.iter().any(|end| key.ends_with(end)) => Role::Name(NameKind::Secret),
         key if key.ends_with("endpoint") || key.ends_with("endpointid") => Role::Name(NameKind::Endpoint),
         _ => Role::Text,
     }

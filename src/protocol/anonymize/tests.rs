@@ -114,9 +114,9 @@ fn the_names_of_every_kind_of_message_are_replaced() {
         ),
         (
             "/rtcomm/status",
-            r#"{"username":"me","note":"mqtt://me:p.w@h, p.w, not p.ws"}"#,
+            r#"{"username":"me","turnPassword":"pw","note":"mqtt://me:p.w@h, p.w, not p.ws"}"#,
             "/rtcomm/status",
-            r#"{"username":"secret-1","note":"mqtt://secret-1:secret-2@h, secret-2, not p.ws"}"#,
+            r#"{"username":"secret-1","turnPassword":"secret-2","note":"mqtt://secret-1:secret-3@h, secret-3, not p.ws"}"#,
         ),
     ] {
         assert_eq!(anonymizer().message(topic, payload), (new_topic.to_owned(), new_payload.to_owned()));
@@ -184,6 +184,41 @@ fn a_name_that_first_occurs_in_a_text_is_replaced_from_then_on() {
     // A copy stays a copy.
     assert!(anonymizer.message(topic, failed).1.contains("no lemmy"));
     assert!(anonymizer.message(topic, &failed.replace("no", "No")).1.contains("No endpoint-3"));
+}
+
+#[test]
+fn a_message_that_is_not_of_a_session_is_not_kept_as_it_was() {
+    let mut anonymizer = anonymizer();
+    for (topic, payload) in [("/rtcomm/x", "hello joe"), ("/rtcomm/event/registration/started/ann", EVENT_WITH_NOTE)] {
+        let line = line_of(topic, payload.as_bytes());
+        assert!(anonymizer.written(&line).contains("hello joe"));
+        anonymizer.collect(&line_of("/rtcomm/event/registration/started/joe", br#"{"method":"RTCOMM_EVENT_FIRED"}"#));
+        assert!(anonymizer.written(&line).contains("hello endpoint-"));
+        anonymizer = self::anonymizer();
+    }
+}
+
+const EVENT_WITH_NOTE: &str = r#"{"method":"RTCOMM_EVENT_FIRED","note":"hello joe"}"#;
+
+#[test]
+fn the_application_of_a_session_without_an_id_stays_the_same() {
+    for app in [r#""joe app""#, "42"] {
+        let mut anonymizer = anonymizer();
+        let event = |action: &str, time: u8| {
+            let payload = format!(
+                r#"{{"method":"RTCOMM_EVENT_FIRED","timestamp":"2026-11-23 10:00:0{time}","appContext":{app}}}"#
+            );
+            line_of(&format!("/rtcomm/event/session/{action}/a/b"), payload.as_bytes())
+        };
+        let mut lines = vec![anonymizer.written(&event("started", 0))];
+        for name in ["joe", "42"] {
+            let topic = format!("/rtcomm/event/registration/started/{name}");
+            anonymizer.collect(&line_of(&topic, br#"{"method":"RTCOMM_EVENT_FIRED"}"#));
+        }
+        lines.push(anonymizer.written(&event("stopped", 2)));
+        let records = records(&lines);
+        assert_eq!((records.len(), records[0].duration), (1, Some(Duration::from_secs(2))), "{lines:?}");
+    }
 }
 
 #[test]

@@ -33,14 +33,30 @@ pub struct CallRecorder {
     next_number: u64,
     /// The time since which the input has no gap.
     complete_since: Option<Timestamp>,
-    /// When the connection was lost, until the gap is known. Events can come before the record of the gap.
-    disconnected: Option<Timestamp>,
+    /// A loss of the connection whose gap is not known yet. Events can come before the record of the gap.
+    outage: Option<Outage>,
     /// Records that were not returned yet.
     records: VecDeque<CallRecord>,
     /// Whether the input has ended, so that open sessions become records.
     is_finished: bool,
     gaps: u64,
+    /// Earlier gaps are not counted.
+    gaps_since: Timestamp,
     late_events: u64,
+}
+
+/// A time without a connection.
+#[derive(Debug, Clone, Copy)]
+struct Outage {
+    /// When it ended, if it has. Sessions that began later are not affected.
+    until: Option<Timestamp>,
+}
+
+impl Outage {
+    /// Returns whether a session was open during the outage. It has not ended before.
+    fn affects(self, session: &OpenSession) -> bool {
+        self.until.is_none_or(|until| session.first_received() < until)
+    }
 }
 
 /// Identifies a session: the hash of what its events have in common.
@@ -80,10 +96,11 @@ impl CallRecorder {
             hashing: RandomState::new(),
             next_number: 0,
             complete_since: None,
-            disconnected: None,
+            outage: None,
             records: VecDeque::new(),
             is_finished: false,
             gaps: 0,
+            gaps_since: Timestamp::MIN,
             late_events: 0,
         }
     }
@@ -121,17 +138,23 @@ impl CallRecorder {
         let received = whole_micros(status.received);
         self.advance(received);
         match status.change {
-            ConnectionChange::Connected | ConnectionChange::Settled => {}
-            ConnectionChange::Disconnected => self.disconnected = Some(received),
+            ConnectionChange::Settled => {}
+            ConnectionChange::Disconnected => self.outage = Some(Outage { until: None }),
+            ConnectionChange::Connected => {
+                if let Some(outage) = &mut self.outage {
+                    outage.until = Some(received);
+                }
+            }
             ConnectionChange::Ready => {
-                self.disconnected = None;
+                self.outage = None;
                 self.begin(received);
             }
             ConnectionChange::Gap { until, .. } => {
-                self.disconnected = None;
-                self.gaps += 1;
+                self.outage = None;
+                self.gaps += u64::from(until >= self.gaps_since);
                 self.complete_since = self.complete_since.max(Some(until));
-                self.sessions.values_mut().for_each(|session| session.add_gap());
+                let gap = Outage { until: Some(until) };
+                self.sessions.values_mut().filter(|session| gap.affects(session)).for_each(|session| session.add_gap());
             }
         }
     }
@@ -151,6 +174,16 @@ impl CallRecorder {
         }
     }
 
+    /// Notes that the input reaches back to this time, although its first entries are not read.
+    pub fn reach_back(&mut self, received: Timestamp) {
+        self.begin(whole_micros(received));
+    }
+
+    /// Counts only gaps that ended at this time or later.
+    pub fn count_gaps_since(&mut self, since: Timestamp) {
+        self.gaps_since = since;
+    }
+
     /// Ends the input. The sessions that have not ended become the last records, in the order of their first events.
     pub fn finish(&mut self) {
         self.is_finished = true;
@@ -167,7 +200,7 @@ impl CallRecorder {
         Some(self.sessions.remove(&hash)?.unended(SessionOutcome::Open))
     }
 
-    /// Returns the number of gaps in the input.
+    /// Returns the number of gaps in the input, since [`CallRecorder::count_gaps_since`].
     #[must_use]
     pub fn gaps(&self) -> u64 {
         self.gaps
@@ -200,6 +233,7 @@ impl CallRecorder {
         let event_hash = self.hash_of(topic, payload);
         if self.is_late(key, event, event_hash) {
             self.late_events += 1;
+            self.forget_lost_pair(key, event, event_hash);
             return;
         }
         let action = event.topic.action;
@@ -225,10 +259,7 @@ impl CallRecorder {
             Action::Modified => session.modify(),
             Action::Stopped | Action::Failed => {
                 let end = EndEvent::new(received, event, self.covers_max_age(received));
-                if let Some(mut session) = self.sessions.remove(&key.hash) {
-                    if self.disconnected.is_some_and(|since| session.first_received() <= since) {
-                        session.add_gap();
-                    }
+                if let Some(session) = self.sessions.remove(&key.hash) {
                     self.close(key.hash, *session, |session| session.ended(end));
                 }
             }
@@ -250,6 +281,15 @@ impl CallRecorder {
         is_copy || (!is_new_session && !is_open && self.ended.contains(key.hash))
     }
 
+    /// Notes the late end of a lost session without an ID. A further end between the same endpoints is that of another session.
+    fn forget_lost_pair(&mut self, key: SessionKey, event: &Event<'_>, event_hash: u64) {
+        let is_end = matches!(event.topic.action, Action::Stopped | Action::Failed);
+        if is_end && !key.has_id && self.ended.contains(key.hash) {
+            self.ended.remove(key.hash);
+            self.ended.insert(event_hash);
+        }
+    }
+
     /// Ends an open session without an ID if a new one begins between the same endpoints: its end was not seen.
     fn replace_pair(&mut self, key: SessionKey, event_hash: u64) {
         self.ended.remove(key.hash);
@@ -262,18 +302,22 @@ impl CallRecorder {
     }
 
     /// Returns the record of a session that is no longer open, and remembers the session.
-    fn close(&mut self, hash: u64, session: OpenSession, record: impl FnOnce(OpenSession) -> CallRecord) {
+    fn close(&mut self, hash: u64, mut session: OpenSession, record: impl FnOnce(OpenSession) -> CallRecord) {
         if session.has_id() {
             self.ended.insert(hash);
         } else {
             session.hashes().for_each(|hash| self.ended.insert(hash));
+        }
+        if self.outage.is_some_and(|outage| outage.affects(&session)) {
+            session.add_gap();
         }
         self.records.push_back(record(session));
     }
 
     /// Returns whether the input reaches back over the maximum age without a gap.
     fn covers_max_age(&self, now: Timestamp) -> bool {
-        self.complete_since.is_some_and(|since| now.duration_since(since) >= self.max_age)
+        let is_complete = self.outage.is_none();
+        is_complete && self.complete_since.is_some_and(|since| now.duration_since(since) >= self.max_age)
     }
 
     /// Returns the hash of a message's topic and payload. Line ends count as spaces, because recordings have those.

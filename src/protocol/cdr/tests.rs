@@ -375,6 +375,61 @@ fn a_session_that_ends_before_the_gap_is_recorded_is_marked_too() {
 }
 
 #[test]
+fn during_an_outage_every_session_of_another_recorder_is_marked() {
+    let change = |received, change| Input::Connection { received: time(received), change };
+    let input = [
+        event("2026-11-22T10:00:00 started a b id=s0"),
+        change("10:00:00", ConnectionChange::Disconnected),
+        event("10:00:01 started a b id=s1"),
+        event("10:00:02 stopped a b id=s1"),
+        event("10:00:03 failed a b id=s2"),
+        change("10:00:04", ConnectionChange::Connected),
+        event("10:00:05 started a b id=s3"),
+        gap("09:59:59 10:00:06"),
+        event("10:00:07 stopped a b id=s3"),
+        event("10:00:08 started a b id=s4"),
+        event("10:00:09 stopped a b id=s4"),
+    ];
+    assert_eq!(
+        table(&input),
+        [
+            "lost s0 a b - 0 0 end",
+            "completed s1 a b 1 0 0 gap",
+            "failed s2 a b - 0 0 start,gap",
+            "completed s3 a b 2 0 0 gap",
+            "completed s4 a b 1 0 0 -"
+        ]
+    );
+}
+
+#[test]
+fn without_an_id_only_the_first_end_after_a_loss_is_that_of_the_lost_session() {
+    let input = [
+        event("2026-11-23T00:00:00 started a b id="),
+        event("2026-11-23T13:00:00 failed a b id= n=1"),
+        event("2026-11-23T13:00:01 failed a b id= n=1"),
+        event("2026-11-23T13:00:02 failed a b id= n=2"),
+    ];
+    assert_eq!(table(&input), ["lost - a b - 0 0 end,id", "failed - a b - 0 0 id"]);
+}
+
+#[test]
+fn the_input_reaches_back_to_what_is_not_read_and_earlier_gaps_are_not_counted() {
+    let mut recorder = CallRecorder::new(MAX_AGE);
+    recorder.reach_back(time("2026-11-22T10:00:00"));
+    recorder.count_gaps_since(time("2026-11-23T10:00:00"));
+    for entry in [
+        gap("2026-11-22T10:00:00 2026-11-22T10:00:01"),
+        gap("10:00:00 10:00:01"),
+        event("2026-11-23T23:00:00 failed a b"),
+    ] {
+        recorder.entry(&Entry::parse(&entry.line()).expect("a line"));
+    }
+    assert_eq!(recorder.gaps(), 1);
+    assert_eq!(recorder.next_record().map(|record| record.incomplete), Some(vec![]));
+}
+
+#[test]
 fn a_failure_has_no_start_if_the_input_would_contain_it() {
     let early = event("2026-11-23T00:00:00 started x y id=s0");
     let failed = event("2026-11-23T12:00:00 failed a b");
