@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::embedded_broker::{BrokerMessage, EmbeddedBroker};
+use super::error::DemoError;
 use super::hooks::has_allowed_depth;
 use super::simulation::{CallRequest, Effect, Presence, RingingCall, SimulatedEvent, Simulation};
 use super::{CallBehavior, registered_topic, services};
@@ -108,8 +109,8 @@ impl SimulatedServer {
     /// Serves until `stop` is set.
     ///
     /// # Errors
-    /// If the broker is gone.
-    pub(super) fn run(mut self, stop: &AtomicBool) -> Result<()> {
+    /// If the broker is gone, or does not publish a message.
+    pub(super) fn run(mut self, stop: &AtomicBool) -> Result<(), DemoError> {
         let mut next_step = Instant::now() + self.interval;
         while !stop.load(Ordering::Relaxed) {
             let next_reply = self.pending.front().map_or(next_step, |pending| pending.due);
@@ -183,7 +184,7 @@ impl SimulatedServer {
             Ok((mut call, others)) => {
                 self.publish(others)?;
                 if self.calls == CallBehavior::Fail {
-                    call.failure = Some("the demo was started with --calls fail");
+                    call.failure = Some("the demo rejects every call");
                 }
                 Ok(call)
             }
