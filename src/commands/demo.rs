@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::stream::{DeliveryOptions, Scope, Stream};
 use super::ui::{self, Ui};
 use crate::cli::DemoArgs;
-use crate::demo::{self, DEFAULT_ADDRESS, Demo, DemoError, Listen};
+use crate::demo::{self, DEFAULT_ADDRESS, Demo, DemoError, DemoOptions, Listen};
 use crate::event_loop::{EventLoop, LoopEvent};
 use crate::exit::{Failure, Status};
 use crate::protocol::filter::Filter;
@@ -21,7 +21,7 @@ pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
     let is_default = listen.is_none();
     let listen = listen.map_or(Listen::Default, Listen::At);
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    let options = demo::Options { listen, interval, seed, calls, topics: topics.clone() };
+    let options = DemoOptions { listen, interval, seed, calls, topics: topics.clone() };
     let demo = demo::start(options).map_err(|error| demo_failure(&error).context("cannot start the demo"))?;
     let url = format!("mqtt://{}", demo.address());
     if is_default && demo.address() != DEFAULT_ADDRESS {

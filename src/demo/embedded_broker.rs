@@ -35,13 +35,13 @@ pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(
 /// Maximum length of a packet in bytes: a message, its topic and its other properties.
 const MAX_PACKET_LEN: u32 = MAX_MESSAGE_LEN + 1024 * 1024;
 
-/// Maximum number of messages that wait for a client that is away or slow. Small messages take about 750 bytes each.
+/// Maximum number of messages that wait for a disconnected or slow client. Small messages take about 750 bytes each.
 const MAX_QUEUED_MESSAGES: usize = 250_000;
 
-/// Maximum number of messages to a client that it has not acknowledged, and the other way round.
+/// Maximum number of messages to a client that it has not acknowledged, and vice versa.
 const MAX_INFLIGHT: NonZeroU16 = NonZeroU16::new(1000).expect("it is not 0");
 
-/// How long a kept session of MQTT 3.1.1 is kept, which does not say: longer than a demo runs.
+/// Session expiry of MQTT 3.1.1 clients, which cannot set one: longer than a demo runs.
 const SESSION_EXPIRY_BEFORE_MQTT_5: Duration = Duration::from_hours(365 * 24);
 
 /// The only listener of rmqtt.
@@ -88,7 +88,7 @@ fn bind(address: SocketAddr) -> Result<Listener> {
         // MQTT 5 forbids to send again over the same connection.
         .message_retry_interval(Duration::ZERO)
         .session_expiry_interval(SESSION_EXPIRY_BEFORE_MQTT_5)
-        // Messages do not expire unless their sender asked for it.
+        // Messages do not expire unless the sender sets an expiry.
         .message_expiry_interval(Duration::ZERO)
         .bind()
 }

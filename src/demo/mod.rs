@@ -36,7 +36,7 @@ use crate::protocol::topic::{TopicName, Topics};
 
 /// Options of a demo.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct DemoOptions {
     /// Where the broker listens.
     pub(crate) listen: Listen,
     /// Time between two events.
@@ -109,8 +109,8 @@ pub(crate) struct Demo {
 ///
 /// # Errors
 /// If the address is in use, or the broker does not support a root.
-pub(crate) fn start(options: Options) -> Result<Demo, DemoError> {
-    let Options { listen, interval, seed, calls, topics } = options;
+pub(crate) fn start(options: DemoOptions) -> Result<Demo, DemoError> {
+    let DemoOptions { listen, interval, seed, calls, topics } = options;
     check_topics(&topics)?;
     let broker = EmbeddedBroker::start(listen, &[topics.calls.and_below(), topics.management().everything()])?;
     let address = broker.address();

@@ -15,15 +15,12 @@ use serde_json::value::RawValue;
 use super::embedded_broker::{BrokerMessage, EmbeddedBroker};
 use super::error::DemoError;
 use super::hooks::has_allowed_depth;
-use super::simulation::{CallRequest, Effect, Presence, RingingCall, SimulatedEvent, Simulation};
+use super::simulation::{CallRequest, Effect, PresenceChange, RingingCall, SimulatedEvent, Simulation};
 use super::{CallBehavior, registered_topic, services};
 use crate::protocol::fields::{Field, Fields};
 use crate::protocol::presence::Document;
 use crate::protocol::topic::{TopicName, Topics};
-use crate::protocol::{VERSION, call, event};
-
-/// The `method` of a query for the services of a server.
-const SERVICE_QUERY: &str = "SERVICE_QUERY";
+use crate::protocol::{VERSION, call, event, service};
 
 /// Maximum wait. The clock may not represent later times.
 const MAX_WAIT: Duration = Duration::from_hours(100 * 365 * 24);
@@ -154,8 +151,8 @@ impl SimulatedServer {
     }
 
     /// Publishes a retained document, or an empty payload, which removes it.
-    fn publish_presence(&mut self, presence: &Presence) -> Result<()> {
-        let &Presence { endpoint, alias, app_context, registration } = presence;
+    fn publish_presence(&mut self, presence: &PresenceChange) -> Result<()> {
+        let &PresenceChange { endpoint, alias, app_context, registration } = presence;
         let document = registration.map_or_else(String::new, |(address, state)| {
             let address_topic = &registered_topic(&self.topics, address);
             Document { address_topic, app_context, state, alias }.payload()
@@ -218,12 +215,12 @@ impl SimulatedServer {
     /// Replies to a service query to any endpoint.
     fn reply_to_query(&mut self, message: &BrokerMessage) -> Result<()> {
         let Ok(fields) = Fields::read(&message.payload) else { return Ok(()) };
-        if !is(fields.method, SERVICE_QUERY) {
+        if !is(fields.method, service::METHOD) {
             return Ok(());
         }
         let Some(reply_to) = ReplyAddress::read(&fields) else { return Ok(()) };
         let services = Some(services(&self.topics));
-        self.reply(&reply_to, &Response { services, ..Response::new(SERVICE_QUERY, &reply_to, "SUCCESS") })
+        self.reply(&reply_to, &Response { services, ..Response::new(service::METHOD, &reply_to, "SUCCESS") })
     }
 
     fn reply(&self, to: &ReplyAddress, response: &Response<'_>) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::client::TestClient;
 use super::{demo, options};
-use crate::demo::{CallBehavior, DemoError, Listen, Options, start};
+use crate::demo::{CallBehavior, DemoError, DemoOptions, Listen, start};
 use crate::protocol::topic::{Root, Topics};
 use crate::transport::codec::Version;
 
@@ -12,11 +12,12 @@ use crate::transport::codec::Version;
 fn an_explicit_address_in_use_is_an_error_and_the_default_changes_its_port() {
     let running = demo(CallBehavior::Answer);
     let taken = running.address();
-    let error = start(Options { listen: Listen::At(taken), ..options(CallBehavior::Answer) })
+    let error = start(DemoOptions { listen: Listen::At(taken), ..options(CallBehavior::Answer) })
         .expect_err("the address is in use");
     assert!(matches!(error, DemoError::Listen { address, .. } if address == taken), "{error:?}");
-    let first = start(Options { listen: Listen::Default, ..options(CallBehavior::Answer) }).expect("1883 or another");
-    let second = start(Options { listen: Listen::Default, ..options(CallBehavior::Answer) }).expect("another");
+    let first =
+        start(DemoOptions { listen: Listen::Default, ..options(CallBehavior::Answer) }).expect("1883 or another");
+    let second = start(DemoOptions { listen: Listen::Default, ..options(CallBehavior::Answer) }).expect("another");
     assert_ne!(first.address(), second.address());
 }
 
