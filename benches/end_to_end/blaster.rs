@@ -19,16 +19,16 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A listening blaster. It serves any number of connections.
 pub(crate) struct Blaster {
     port: u16,
-    order: Arc<Mutex<Option<Order>>>,
+    command: Arc<Mutex<Option<BlasterCommand>>>,
 }
 
-/// The events for the next subscriber.
-struct Order {
+/// What to send to the next subscriber.
+struct BlasterCommand {
     count: u32,
     began: Sender<Instant>,
 }
 
-/// Reports when the first event of an order is sent.
+/// Reports when the first event of a command is sent.
 pub(crate) struct Beginning(Receiver<Instant>);
 
 impl Beginning {
@@ -41,17 +41,17 @@ impl Blaster {
     pub(crate) fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on loopback")?;
         let port = listener.local_addr()?.port();
-        let order = Arc::new(Mutex::new(None));
-        let orders = order.clone();
+        let command = Arc::new(Mutex::new(None));
+        let commands = command.clone();
         let events = Arc::new([Version::V3_1_1, Version::V5].map(|version| EncodedEvents::new(version, 0)));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (orders, events) = (orders.clone(), events.clone());
+                let (commands, events) = (commands.clone(), events.clone());
                 // Ignore errors: a subscriber that has enough events closes the connection, even within a packet.
-                thread::spawn(move || serve(&stream, &orders, &events));
+                thread::spawn(move || serve(&stream, &commands, &events));
             }
         });
-        Ok(Self { port, order })
+        Ok(Self { port, command })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -62,16 +62,16 @@ impl Blaster {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
-    /// Orders `count` events for the next subscriber.
+    /// Has the next subscriber receive `count` events.
     pub(crate) fn order(&self, count: u32) -> Beginning {
         let (began, beginning) = channel();
-        *lock(&self.order) = Some(Order { count, began });
+        *lock(&self.command) = Some(BlasterCommand { count, began });
         Beginning(beginning)
     }
 }
 
-/// Serves a connection until it is closed. Its first SUBSCRIBE takes the order.
-fn serve(stream: &TcpStream, orders: &Mutex<Option<Order>>, events: &[EncodedEvents; 2]) -> io::Result<()> {
+/// Serves a connection until it is closed. Its first SUBSCRIBE takes the command.
+fn serve(stream: &TcpStream, commands: &Mutex<Option<BlasterCommand>>, events: &[EncodedEvents; 2]) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let writer = Mutex::new(stream);
     let mut reader = BufReader::new(stream);
@@ -87,9 +87,9 @@ fn serve(stream: &TcpStream, orders: &Mutex<Option<Order>>, events: &[EncodedEve
                     let subscribe = Subscribe::parse(version, &packet);
                     let granted = vec![0; subscribe.filters.len()];
                     Packet::suback(version, subscribe.id, &granted, &Properties::none()).write(*lock(&writer))?;
-                    if let Some(order) = lock(orders).take() {
+                    if let Some(command) = lock(commands).take() {
                         let (events, writer) = (&events[usize::from(version == Version::V5)], &writer);
-                        scope.spawn(move || send_all(&order, events, writer));
+                        scope.spawn(move || send_all(&command, events, writer));
                     }
                 }
                 PINGREQ => Packet::new(PINGRESP, []).write(*lock(&writer))?,
@@ -102,10 +102,10 @@ fn serve(stream: &TcpStream, orders: &Mutex<Option<Order>>, events: &[EncodedEve
     })
 }
 
-fn send_all(order: &Order, events: &EncodedEvents, writer: &Mutex<&TcpStream>) -> io::Result<()> {
+fn send_all(command: &BlasterCommand, events: &EncodedEvents, writer: &Mutex<&TcpStream>) -> io::Result<()> {
     // Ignore errors: the start rows do not wait.
-    let _ = order.began.send(Instant::now());
-    events.chunks(order.count).try_for_each(|chunk| lock(writer).write_all(chunk))
+    let _ = command.began.send(Instant::now());
+    events.chunks(command.count).try_for_each(|chunk| lock(writer).write_all(chunk))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

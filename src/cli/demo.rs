@@ -29,7 +29,7 @@ pub(crate) struct DemoArgs {
     pub(crate) seed: Option<u64>,
 
     /// Call service: answer, fail, silent, delay=DURATION
-    #[arg(long, value_name = "HOW", default_value = "answer")]
+    #[arg(long, value_name = "HOW", default_value = "answer", value_parser = call_behavior)]
     pub(crate) calls: CallBehavior,
 
     /// Print RTCOMM_BROKER=URL instead of events
@@ -63,5 +63,35 @@ impl CommandDefinition for DemoArgs {
 
     fn display(&self) -> DisplayArgs {
         self.display
+    }
+}
+
+/// Parses the value of `--calls`.
+fn call_behavior(text: &str) -> Result<CallBehavior, String> {
+    match text {
+        "answer" => Ok(CallBehavior::Answer),
+        "fail" => Ok(CallBehavior::Fail),
+        "silent" => Ok(CallBehavior::Silent),
+        _ => match text.strip_prefix("delay=").map(humantime::parse_duration) {
+            Some(Ok(delay)) => Ok(CallBehavior::Delay(delay)),
+            Some(Err(error)) => Err(format!("invalid duration after 'delay=': {error}; write it as in 'delay=2s'")),
+            None => Err("expected 'answer', 'fail', 'silent' or a delay such as 'delay=2s'".to_owned()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn call_behaviors_are_parsed() {
+        assert_eq!(call_behavior("answer"), Ok(CallBehavior::Answer));
+        assert_eq!(call_behavior("fail"), Ok(CallBehavior::Fail));
+        assert_eq!(call_behavior("silent"), Ok(CallBehavior::Silent));
+        assert_eq!(call_behavior("delay=2s"), Ok(CallBehavior::Delay(Duration::from_secs(2))));
+        for wrong in ["", "no", "delay", "delay=", "delay=soon"] {
+            assert!(call_behavior(wrong).expect_err(wrong).contains("'delay=2s'"));
+        }
     }
 }

@@ -12,20 +12,20 @@ use crate::output::ColorChoice;
 
 /// Why there is no command to run.
 #[derive(Debug)]
-pub(crate) enum ReadError {
+pub(crate) enum CliError {
     /// The arguments are invalid, or request help or the version.
     Arguments(clap::Error),
     /// The profile is invalid or cannot be read.
     Profile(Failure),
 }
 
-impl From<clap::Error> for ReadError {
+impl From<clap::Error> for CliError {
     fn from(error: clap::Error) -> Self {
         Self::Arguments(error)
     }
 }
 
-impl From<Failure> for ReadError {
+impl From<Failure> for CliError {
     fn from(failure: Failure) -> Self {
         Self::Profile(failure)
     }

@@ -42,7 +42,7 @@ struct Mistake<'a> {
     arg: &'a str,
     /// The argument before it.
     before: Option<&'a str>,
-    /// The argument behind it, if it may be its value.
+    /// The argument after it, if it may be its value.
     value: Option<&'a str>,
     /// The number in the whole argument, of which clap names the first digit.
     number: Option<&'a str>,
@@ -134,7 +134,7 @@ impl<'a> Mistake<'a> {
     }
 }
 
-/// Returns the argument behind a flag.
+/// Returns the argument after a flag.
 fn value_of<'a>(flag: &str, args: &'a [OsString]) -> Option<&'a str> {
     let at = args.iter().position(|arg| arg == flag)?;
     args.get(at + 1)?.to_str()

@@ -1,6 +1,6 @@
 //! Flags before the command's name: `rtcomm -b URL watch` means `rtcomm watch -b URL`.
 //!
-//! They are moved behind the name instead of being defined for the tool too: so help of the tool stays short, a start without
+//! They are moved after the name instead of being defined for the tool too: so help of the tool stays short, a start without
 //! them defines nothing, and a flag given on both sides follows the usual rules.
 
 use std::ffi::{OsStr, OsString};
@@ -9,11 +9,11 @@ use clap::{Arg, Args as _};
 
 use super::groups::{ConnectionArgs, DisplayArgs, TopicArgs};
 
-/// Moves flags of the connection and of messages from before the command's name to behind it.
+/// Moves flags of the connection and of messages from before the command's name to after it.
 ///
-/// If another flag stands there, returns the arguments as they are. Without a command, drops the flags, so that the error is
+/// If another flag is there, returns the arguments as they are. Without a command, drops the flags, so that the error is
 /// about the command.
-pub(super) fn behind_command(mut args: Vec<OsString>) -> Vec<OsString> {
+pub(super) fn move_after_command(mut args: Vec<OsString>) -> Vec<OsString> {
     if args.get(1).is_some_and(|first| is_flag(first))
         && let Some(command) = position_of_command(&args)
     {
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_flags_move_behind_the_command() {
+    fn known_flags_move_after_the_command() {
         for (typed, meant) in [
             ("rtcomm watch -b x", "rtcomm watch -b x"),
             ("rtcomm -b x watch -c 1", "rtcomm watch -b x -c 1"),
@@ -81,7 +81,7 @@ mod tests {
             ("rtcomm - watch", "rtcomm - watch"),
             ("rtcomm", "rtcomm"),
         ] {
-            let moved = behind_command(typed.split(' ').map(OsString::from).collect());
+            let moved = move_after_command(typed.split(' ').map(OsString::from).collect());
             assert_eq!(moved, meant.split(' ').map(OsString::from).collect::<Vec<_>>(), "{typed}");
         }
     }

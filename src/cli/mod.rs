@@ -50,7 +50,7 @@ pub(crate) use command::Command;
 #[cfg(feature = "demo")]
 pub(crate) use demo::DemoArgs;
 pub(crate) use documents::{CompletionsArgs, ManArgs, Page, Shell};
-pub(crate) use errors::{ReadError, color_choice};
+pub(crate) use errors::{CliError, color_choice};
 pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, TopicArgs, WindowArgs};
 pub(crate) use profile::{Profile, ProfileName};
 pub(crate) use range::{Metric, Threshold};
@@ -86,8 +86,8 @@ impl Cli {
     pub(crate) fn read(
         args: impl IntoIterator<Item = OsString>,
         load: impl FnOnce(&ProfileName) -> Result<Profile, Failure>,
-    ) -> Result<Self, ReadError> {
-        let args = leading::behind_command(args.into_iter().collect());
+    ) -> Result<Self, CliError> {
+        let args = leading::move_after_command(args.into_iter().collect());
         let mut definition = Self::definition();
         let mut parsed = definition.try_get_matches_from_mut(&args);
         let mut source = None;
@@ -116,7 +116,7 @@ impl Cli {
 
     /// Returns whether arguments, which may be invalid, name the command `check`.
     pub(crate) fn names_check(args: &[OsString]) -> bool {
-        let args = leading::behind_command(args.to_vec());
+        let args = leading::move_after_command(args.to_vec());
         let lenient = Self::definition().ignore_errors(true).try_get_matches_from(args);
         lenient.is_ok_and(|matches| matches.subcommand_name() == Some(CheckArgs::NAME))
     }

@@ -2,8 +2,8 @@
 //!
 //! A line of a profile is `RTCOMM_NAME=value`. Blank lines and lines that start with `#` are ignored. systemd's
 //! `EnvironmentFile=` can read the same file, so what systemd reads differently is an error: quotes at the start of a value,
-//! backslashes, blanks around a value, and characters that systemd rejects. Before version 254, systemd also continued a
-//! comment that ends with a backslash in the next line.
+//! backslashes, spaces and tabs around a value, and characters that systemd rejects. Before version 254, systemd also
+//! continued a comment that ends with a backslash in the next line.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -55,24 +55,24 @@ pub(super) struct Setting {
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum LineError {
+enum ProfileLineError {
     NotASetting,
     Repeated { variable: String, first_line: usize },
     Quotes,
     Backslash,
-    Blanks,
+    Spaces,
     Character(char),
     ContinuedComment,
 }
 
-impl fmt::Display for LineError {
+impl fmt::Display for ProfileLineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotASetting => f.write_str("expected RTCOMM_NAME=value"),
             Self::Repeated { variable, first_line } => write!(f, "{variable} is already set in line {first_line}"),
             Self::Quotes => f.write_str("the value must not start with a quote"),
             Self::Backslash => f.write_str("the value must not contain a backslash"),
-            Self::Blanks => f.write_str("the value must not start or end with a blank"),
+            Self::Spaces => f.write_str("the value must not start or end with a space or a tab"),
             Self::Character(c) => write!(f, "the value contains an invalid character, {}", c.escape_unicode()),
             Self::ContinuedComment => f.write_str("a comment must not end with a backslash"),
         }
@@ -96,10 +96,10 @@ impl Profile {
         Ok(profile)
     }
 
-    fn add_line(&mut self, line: usize, text: &str) -> Result<(), LineError> {
+    fn add_line(&mut self, line: usize, text: &str) -> Result<(), ProfileLineError> {
         let Some((variable, value)) = parse_line(text)? else { return Ok(()) };
         if let Some(Setting { line: first_line, .. }) = self.setting(variable) {
-            return Err(LineError::Repeated { variable: variable.to_owned(), first_line: *first_line });
+            return Err(ProfileLineError::Repeated { variable: variable.to_owned(), first_line: *first_line });
         }
         self.settings.push(Setting { variable: variable.to_owned(), value: Secret::new(value.to_owned()), line });
         Ok(())
@@ -144,9 +144,9 @@ pub(super) fn variable_of(flag: &str) -> String {
 type Assignment<'a> = (&'a str, &'a str);
 
 /// Parses a line. Returns `None` if it is blank or a comment.
-fn parse_line(line: &str) -> Result<Option<Assignment<'_>>, LineError> {
+fn parse_line(line: &str) -> Result<Option<Assignment<'_>>, ProfileLineError> {
     if line.starts_with('#') {
-        return if line.ends_with('\\') { Err(LineError::ContinuedComment) } else { Ok(None) };
+        return if line.ends_with('\\') { Err(ProfileLineError::ContinuedComment) } else { Ok(None) };
     }
     if line.trim_matches([' ', '\t']).is_empty() {
         return Ok(None);
@@ -155,15 +155,15 @@ fn parse_line(line: &str) -> Result<Option<Assignment<'_>>, LineError> {
     let (variable, value) = line
         .split_once('=')
         .filter(|(variable, _)| variable.starts_with("RTCOMM_") && is_name(variable))
-        .ok_or(LineError::NotASetting)?;
+        .ok_or(ProfileLineError::NotASetting)?;
     if value.starts_with(['"', '\'']) {
-        Err(LineError::Quotes)
+        Err(ProfileLineError::Quotes)
     } else if value.contains('\\') {
-        Err(LineError::Backslash)
+        Err(ProfileLineError::Backslash)
     } else if value.starts_with([' ', '\t']) || value.ends_with([' ', '\t']) {
-        Err(LineError::Blanks)
+        Err(ProfileLineError::Spaces)
     } else if let Some(c) = value.chars().find(|c| is_invalid(*c)) {
-        Err(LineError::Character(c))
+        Err(ProfileLineError::Character(c))
     } else {
         Ok(Some((variable, value)))
     }
@@ -209,8 +209,8 @@ mod tests {
             ("RTCOMM_A=a\\b", "the value must not contain a backslash"),
             ("RTCOMM_A=b\\", "the value must not contain a backslash"),
             ("# a comment\\", "a comment must not end with a backslash"),
-            ("RTCOMM_A= b", "the value must not start or end with a blank"),
-            ("RTCOMM_A=b\t", "the value must not start or end with a blank"),
+            ("RTCOMM_A= b", "the value must not start or end with a space or a tab"),
+            ("RTCOMM_A=b\t", "the value must not start or end with a space or a tab"),
             ("RTCOMM_A=b\r", "the value contains an invalid character, \\u{d}"),
             ("RTCOMM_A=b\0", "the value contains an invalid character, \\u{0}"),
             ("RTCOMM_A=\u{feff}b", "the value contains an invalid character, \\u{feff}"),

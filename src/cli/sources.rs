@@ -1,7 +1,7 @@
 //! The order of the sources of settings: typed flag, typed profile, environment, profile that the environment names, default.
 //!
 //! clap knows flags, the environment and defaults. So the values of a profile become defaults, and the environment is hidden
-//! where a typed profile overrides it.
+//! if a typed profile overrides it.
 
 use std::ffi::OsString;
 

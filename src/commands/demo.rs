@@ -1,13 +1,13 @@
 //! `rtcomm demo`: an embedded broker and a simulated server, watched here or served to other clients.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::stream::{DeliveryOptions, Scope, Stream};
 use super::ui::{self, Ui};
 use crate::cli::DemoArgs;
-use crate::demo::{self, DEFAULT_ADDRESS, Demo, Listen};
+use crate::demo::{self, DEFAULT_ADDRESS, Demo, DemoError, DemoOptions, Listen};
 use crate::event_loop::{EventLoop, LoopEvent};
-use crate::exit::Status;
+use crate::exit::{Failure, Status};
 use crate::protocol::filter::Filter;
 use crate::transport::options::Options;
 
@@ -21,8 +21,8 @@ pub(crate) fn run(args: DemoArgs, ui: Ui) -> Result<Status> {
     let is_default = listen.is_none();
     let listen = listen.map_or(Listen::Default, Listen::At);
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    let options = demo::Options { listen, interval, seed, calls, topics: topics.clone() };
-    let demo = demo::start(options).context("cannot start the demo")?;
+    let options = DemoOptions { listen, interval, seed, calls, topics: topics.clone() };
+    let demo = demo::start(options).map_err(|error| demo_failure(&error).context("cannot start the demo"))?;
     let url = format!("mqtt://{}", demo.address());
     if is_default && demo.address() != DEFAULT_ADDRESS {
         ui.report.info(format_args!("{DEFAULT_ADDRESS} is in use; using another port"));
@@ -64,9 +64,25 @@ fn serve(demo: Demo, url: &str) -> Result<Status> {
     loop {
         match event_loop.next(None) {
             Some(LoopEvent::Signal(signal)) => return Ok(signal.status()),
-            Some(LoopEvent::Custom(Err(error))) => return Err(error),
+            Some(LoopEvent::Custom(Err(error))) => return Err(demo_failure(&error).into()),
             Some(LoopEvent::Custom(Ok(()))) | None => return Ok(Status::Success),
             Some(LoopEvent::ReaderGone) => {}
         }
+    }
+}
+
+/// The failure of a demo.
+fn demo_failure(error: &DemoError) -> Failure {
+    let failure = |message: String| Failure::new(Status::Failure, message);
+    match error {
+        DemoError::Listen { address, error } => failure(format!("cannot listen on {address}: {error}"))
+            .hint("use another address with --listen; port 0 is any free port"),
+        DemoError::UnsupportedTopic(topic) => {
+            Failure::usage(format!("the demo's broker does not support topics such as '{topic}'"))
+                .hint("use a --root that does not begin with '$' and has at most 100 levels")
+        }
+        DemoError::BrokerGone => failure("the embedded MQTT broker is gone".to_owned()),
+        DemoError::ServerPanicked => failure("the simulated server panicked".to_owned()),
+        DemoError::Other(error) => failure(format!("{error:#}")),
     }
 }

@@ -4,20 +4,20 @@ use clap::error::ErrorKind;
 
 use super::check;
 use super::ui::CANNOT_WRITE;
-use crate::cli::ReadError;
+use crate::cli::CliError;
 use crate::exit::{Failure, Status};
 use crate::output::report::{Report, Verbosity};
 use crate::output::{ColorChoice, ignore_broken_pipe, use_color};
 
 /// Prints the help or version text, or what is wrong with the arguments or the profile. Errors of `check` have its format.
-pub(crate) fn print_read_error(error: ReadError, color: ColorChoice, is_check: bool) -> Status {
+pub(crate) fn print_read_error(error: CliError, color: ColorChoice, is_check: bool) -> Status {
     let report = Report::new(Verbosity::Quiet, use_color(color, &std::io::stderr()));
     let failure = match error {
-        ReadError::Arguments(error) => match print_help(&error, report) {
+        CliError::Arguments(error) => match print_help(&error, report) {
             Some(status) => return status,
             None => usage_failure(&error.render().to_string()),
         },
-        ReadError::Profile(failure) => failure,
+        CliError::Profile(failure) => failure,
     };
     if is_check {
         return check::print_unknown(&failure, report);

@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use futures_channel::mpsc::unbounded;
 use rmqtt::codec::v5::PublishProperties;
 use rmqtt::context::ServerContext;
@@ -23,10 +23,10 @@ use tokio::runtime::{self, Runtime};
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
+use super::error::DemoError;
 use super::hooks::{self, MAX_MESSAGE_LEN};
 use super::retained::RetainedMessages;
 use super::router::{SharedSubscriptions, SubscriptionRouter};
-use crate::exit::{Failure, Status};
 use crate::protocol::topic::TopicFilter;
 
 /// The default address of MQTT brokers and of `--broker`.
@@ -35,13 +35,13 @@ pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(
 /// Maximum length of a packet in bytes: a message, its topic and its other properties.
 const MAX_PACKET_LEN: u32 = MAX_MESSAGE_LEN + 1024 * 1024;
 
-/// Maximum number of messages that wait for a client that is away or slow. Small messages take about 750 bytes each.
+/// Maximum number of messages that wait for a disconnected or slow client. Small messages take about 750 bytes each.
 const MAX_QUEUED_MESSAGES: usize = 250_000;
 
-/// Maximum number of messages to a client that it has not acknowledged, and the other way round.
+/// Maximum number of messages to a client that it has not acknowledged, and vice versa.
 const MAX_INFLIGHT: NonZeroU16 = NonZeroU16::new(1000).expect("it is not 0");
 
-/// How long a kept session of MQTT 3.1.1 is kept, which does not say: longer than a demo runs.
+/// Session expiry of MQTT 3.1.1 clients, which cannot set one: longer than a demo runs.
 const SESSION_EXPIRY_BEFORE_MQTT_5: Duration = Duration::from_hours(365 * 24);
 
 /// The only listener of rmqtt.
@@ -57,15 +57,12 @@ pub(crate) enum Listen {
 }
 
 impl Listen {
-    fn bind(self) -> Result<Listener, Failure> {
+    fn bind(self) -> Result<Listener, DemoError> {
         let (address, bound) = match self {
             Listen::At(address) => (address, bind(address)),
             Listen::Default => (DEFAULT_ADDRESS, bind_default()),
         };
-        bound.map_err(|error| {
-            Failure::new(Status::Failure, format!("cannot listen on {address}: {error}"))
-                .hint("use another address with --listen; port 0 is any free port")
-        })
+        bound.map_err(|error| DemoError::Listen { address, error })
     }
 }
 
@@ -91,7 +88,7 @@ fn bind(address: SocketAddr) -> Result<Listener> {
         // MQTT 5 forbids to send again over the same connection.
         .message_retry_interval(Duration::ZERO)
         .session_expiry_interval(SESSION_EXPIRY_BEFORE_MQTT_5)
-        // Messages do not expire unless their sender asked for it.
+        // Messages do not expire unless the sender sets an expiry.
         .message_expiry_interval(Duration::ZERO)
         .bind()
 }
@@ -115,7 +112,7 @@ pub(super) struct EmbeddedBroker {
 
 impl EmbeddedBroker {
     /// Starts the broker, with the subscriptions of the client in this process. Returns once others can connect.
-    pub(super) fn start(listen: Listen, filters: &[TopicFilter]) -> Result<EmbeddedBroker> {
+    pub(super) fn start(listen: Listen, filters: &[TopicFilter]) -> Result<EmbeddedBroker, DemoError> {
         // One thread keeps publishers from outrunning their subscribers.
         let runtime =
             runtime::Builder::new_multi_thread().worker_threads(1).thread_name("demo-broker").enable_all().build()?;
@@ -126,7 +123,7 @@ impl EmbeddedBroker {
             let (client, messages) = connect_local_client(&context, listener.cfg.clone(), filters).await?;
             let server = MqttServer::new(context.clone()).listener_by_id(listener, LISTENER_ID).build();
             tokio::spawn(server.run());
-            anyhow::Ok((address, context, client, messages))
+            Ok::<_, DemoError>((address, context, client, messages))
         })?;
         Ok(EmbeddedBroker { address, runtime, context, client, messages })
     }
@@ -157,7 +154,10 @@ impl EmbeddedBroker {
     }
 
     /// Returns the next message to the client in this process, or `None` at the deadline.
-    pub(super) fn receive_until(&mut self, deadline: Instant) -> Result<Option<BrokerMessage>> {
+    ///
+    /// # Errors
+    /// If the broker is gone.
+    pub(super) fn receive_until(&mut self, deadline: Instant) -> Result<Option<BrokerMessage>, DemoError> {
         let Self { runtime, messages, .. } = self;
         loop {
             match runtime.block_on(async { timeout_at(deadline.into(), messages.recv()).await }) {
@@ -165,7 +165,7 @@ impl EmbeddedBroker {
                     let topic = publish.topic.to_string();
                     return Ok(Some(BrokerMessage { topic, payload: publish.take_payload().into() }));
                 }
-                Ok(received) => drop(received.context("the embedded MQTT broker is gone")?),
+                Ok(received) => drop(received.map_err(|_| DemoError::BrokerGone)?),
                 Err(_) => return Ok(None),
             }
         }

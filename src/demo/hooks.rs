@@ -197,9 +197,9 @@ async fn prepare_delivery(session: &Session, origin: &Origin, publish: &Publish)
     Some(HookResult::Publish(publish))
 }
 
-/// Reverses the unacknowledged messages of a client that went away.
+/// Reverses the unacknowledged messages of a client that disconnected.
 ///
-/// When it is back, rmqtt sends the last of them first, instead of in the original order [MQTT-4.6.0-1].
+/// When it reconnects, rmqtt sends the last of them first, instead of in the original order [MQTT-4.6.0-1].
 async fn reverse_inflight(session: &Session) {
     let mut inflight = session.out_inflight().write().await;
     for message in inflight.to_inflight_messages().into_iter().rev() {

@@ -2,6 +2,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
+//! | [`error`] | why a demo failed |
 //! | [`embedded_broker`] | starts the MQTT broker rmqtt, and connects the server to it |
 //! | [`hooks`] | what clients may publish and subscribe to |
 //! | [`router`] | the subscriptions, and the receivers of a message |
@@ -10,6 +11,7 @@
 //! | [`simulated_server`] | publishes the simulation, and replies to requests |
 
 mod embedded_broker;
+mod error;
 mod hooks;
 mod retained;
 mod router;
@@ -19,24 +21,22 @@ mod simulation;
 mod tests;
 
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
 use serde_json::json;
 
 use self::embedded_broker::EmbeddedBroker;
 pub(crate) use self::embedded_broker::{DEFAULT_ADDRESS, Listen};
+pub(crate) use self::error::DemoError;
 use self::simulated_server::SimulatedServer;
-use crate::exit::Failure;
 use crate::protocol::topic::{TopicName, Topics};
 
 /// Options of a demo.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct DemoOptions {
     /// Where the broker listens.
     pub(crate) listen: Listen,
     /// Time between two events.
@@ -60,23 +60,6 @@ pub(crate) enum CallBehavior {
     Silent,
     /// Reply according to the simulation, after this time: the callee is slow to answer.
     Delay(Duration),
-}
-
-impl FromStr for CallBehavior {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "answer" => Ok(Self::Answer),
-            "fail" => Ok(Self::Fail),
-            "silent" => Ok(Self::Silent),
-            _ => match text.strip_prefix("delay=").map(humantime::parse_duration) {
-                Some(Ok(delay)) => Ok(Self::Delay(delay)),
-                Some(Err(error)) => Err(format!("invalid duration after 'delay=': {error}; write it as in 'delay=2s'")),
-                None => Err("expected 'answer', 'fail', 'silent' or a delay such as 'delay=2s'".to_owned()),
-            },
-        }
-    }
 }
 
 /// Addresses of ICE servers, as in a real deployment: the second one has credentials.
@@ -104,14 +87,13 @@ fn services(topics: &Topics) -> serde_json::Value {
 }
 
 /// Rejects topics below `$`, which are reserved for brokers [MQTT-4.7.2-1], and topics of too many levels.
-fn check_topics(topics: &Topics) -> Result<(), Failure> {
+fn check_topics(topics: &Topics) -> Result<(), DemoError> {
     let deepest_event = topics.events.child("session").child("started").child("from").child("to");
     let all = [topics.sphere().child("x").to_topic(), deepest_event.to_topic(), topics.calls.clone()];
     let is_supported = |topic: &TopicName| hooks::has_allowed_depth(topic.as_str()) && !topic.as_str().starts_with('$');
-    match all.iter().find(|topic| !is_supported(topic)) {
+    match all.into_iter().find(|topic| !is_supported(topic)) {
         None => Ok(()),
-        Some(topic) => Err(Failure::usage(format!("the demo's broker does not support topics such as '{topic}'"))
-            .hint("use a --root that does not begin with '$' and has at most 100 levels")),
+        Some(topic) => Err(DemoError::UnsupportedTopic(topic)),
     }
 }
 
@@ -120,15 +102,15 @@ fn check_topics(topics: &Topics) -> Result<(), Failure> {
 pub(crate) struct Demo {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
-    server: Option<JoinHandle<Result<()>>>,
+    server: Option<JoinHandle<Result<(), DemoError>>>,
 }
 
 /// Starts a demo, and returns once clients can connect and call.
 ///
 /// # Errors
 /// If the address is in use, or the broker does not support a root.
-pub(crate) fn start(options: Options) -> Result<Demo> {
-    let Options { listen, interval, seed, calls, topics } = options;
+pub(crate) fn start(options: DemoOptions) -> Result<Demo, DemoError> {
+    let DemoOptions { listen, interval, seed, calls, topics } = options;
     check_topics(&topics)?;
     let broker = EmbeddedBroker::start(listen, &[topics.calls.and_below(), topics.management().everything()])?;
     let address = broker.address();
@@ -149,10 +131,8 @@ impl Demo {
     ///
     /// # Errors
     /// If the server failed.
-    pub(crate) fn wait(mut self) -> Result<()> {
-        self.server
-            .take()
-            .map_or(Ok(()), |server| server.join().map_err(|_| anyhow!("the simulated server panicked"))?)
+    pub(crate) fn wait(mut self) -> Result<(), DemoError> {
+        self.server.take().map_or(Ok(()), |server| server.join().map_err(|_| DemoError::ServerPanicked)?)
     }
 }
 

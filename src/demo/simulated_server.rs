@@ -13,16 +13,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::embedded_broker::{BrokerMessage, EmbeddedBroker};
+use super::error::DemoError;
 use super::hooks::has_allowed_depth;
-use super::simulation::{CallRequest, Effect, Presence, RingingCall, SimulatedEvent, Simulation};
+use super::simulation::{CallRequest, Effect, PresenceChange, RingingCall, SimulatedEvent, Simulation};
 use super::{CallBehavior, registered_topic, services};
 use crate::protocol::fields::{Field, Fields};
 use crate::protocol::presence::Document;
 use crate::protocol::topic::{TopicName, Topics};
-use crate::protocol::{VERSION, call, event};
-
-/// The `method` of a query for the services of a server.
-const SERVICE_QUERY: &str = "SERVICE_QUERY";
+use crate::protocol::{VERSION, call, event, service};
 
 /// Maximum wait. The clock may not represent later times.
 const MAX_WAIT: Duration = Duration::from_hours(100 * 365 * 24);
@@ -108,8 +106,8 @@ impl SimulatedServer {
     /// Serves until `stop` is set.
     ///
     /// # Errors
-    /// If the broker is gone.
-    pub(super) fn run(mut self, stop: &AtomicBool) -> Result<()> {
+    /// If the broker is gone, or does not publish a message.
+    pub(super) fn run(mut self, stop: &AtomicBool) -> Result<(), DemoError> {
         let mut next_step = Instant::now() + self.interval;
         while !stop.load(Ordering::Relaxed) {
             let next_reply = self.pending.front().map_or(next_step, |pending| pending.due);
@@ -153,8 +151,8 @@ impl SimulatedServer {
     }
 
     /// Publishes a retained document, or an empty payload, which removes it.
-    fn publish_presence(&mut self, presence: &Presence) -> Result<()> {
-        let &Presence { endpoint, alias, app_context, registration } = presence;
+    fn publish_presence(&mut self, presence: &PresenceChange) -> Result<()> {
+        let &PresenceChange { endpoint, alias, app_context, registration } = presence;
         let document = registration.map_or_else(String::new, |(address, state)| {
             let address_topic = &registered_topic(&self.topics, address);
             Document { address_topic, app_context, state, alias }.payload()
@@ -183,7 +181,7 @@ impl SimulatedServer {
             Ok((mut call, others)) => {
                 self.publish(others)?;
                 if self.calls == CallBehavior::Fail {
-                    call.failure = Some("the demo was started with --calls fail");
+                    call.failure = Some("the demo rejects every call");
                 }
                 Ok(call)
             }
@@ -217,12 +215,12 @@ impl SimulatedServer {
     /// Replies to a service query to any endpoint.
     fn reply_to_query(&mut self, message: &BrokerMessage) -> Result<()> {
         let Ok(fields) = Fields::read(&message.payload) else { return Ok(()) };
-        if !is(fields.method, SERVICE_QUERY) {
+        if !is(fields.method, service::METHOD) {
             return Ok(());
         }
         let Some(reply_to) = ReplyAddress::read(&fields) else { return Ok(()) };
         let services = Some(services(&self.topics));
-        self.reply(&reply_to, &Response { services, ..Response::new(SERVICE_QUERY, &reply_to, "SUCCESS") })
+        self.reply(&reply_to, &Response { services, ..Response::new(service::METHOD, &reply_to, "SUCCESS") })
     }
 
     fn reply(&self, to: &ReplyAddress, response: &Response<'_>) -> Result<()> {

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`json`] | JSON lines |
 //! | [`pretty`] | lines for people |
-//! | [`table`] | the summary of call records for people |
+//! | [`summary_table`] | the summary of call records for people |
 //! | [`presence_table`] | the registered endpoints for people |
 //! | [`clock`] | local times |
 //! | [`color`] | colors |
@@ -38,12 +38,15 @@ pub(crate) mod json;
 pub(crate) mod presence_table;
 pub(crate) mod pretty;
 pub(crate) mod report;
-mod table;
+mod summary_table;
 pub(crate) mod target;
 mod width;
 
 /// Number of buffered bytes at which the printer writes on its own.
 const BUFFER_LIMIT: usize = 64 * 1024;
+
+/// The text of an empty cell in lines and tables for people.
+const EMPTY_CELL: &str = "-";
 
 /// When to use color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
+use super::EMPTY_CELL;
 use super::escape::escaped;
 use super::width::shortened;
 use crate::protocol::credentials::masked;
@@ -21,9 +22,6 @@ const READABLE_WIDTH: usize = 12;
 
 /// Number of columns that are always shown: endpoint, state and application.
 const MIN_COLUMNS: usize = 3;
-
-/// The text of an empty cell.
-const EMPTY_CELL: &str = "-";
 
 /// The cells of a line.
 type Cells = [String; HEADER.len()];

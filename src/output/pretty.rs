@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `row` | the cells of a line |
 //! | `fixed` | the layout in a pipe |
-//! | `fitted`, `cells` | the layout on a terminal |
+//! | `fitted`, `shortening` | the layout on a terminal |
 //! | `call_record` | call records and their summary |
 //! | `presence` | presence documents and absences |
 
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::color::{Palette, Style, painted};
 use super::escape::escaped;
-use super::whole_millis;
+use super::{EMPTY_CELL, whole_millis};
 use crate::protocol::call::{self, CallResult, Outcome, Verdict};
 use crate::protocol::event::Event;
 use crate::protocol::fields::{Field, Fields};
@@ -30,14 +30,14 @@ use crate::protocol::record::{ConnectionChange, ConnectionStatus, Content, Paylo
 use crate::protocol::topic::{Action, Category, Root};
 
 pub(super) mod call_record;
-mod cells;
 mod fitted;
 mod fixed;
 mod presence;
 mod row;
+mod shortening;
 
 use fitted::Fitted;
-use row::{Brief, Detail, EMPTY_CELL, Kind, LineTime, Parties, Row};
+use row::{Brief, Detail, Kind, LineTime, Parties, Row};
 
 /// Where lines are shown.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +117,7 @@ impl Pretty {
                 state: EMPTY_CELL.into(),
                 style: Style::Plain,
                 parties: record.topic.into(),
-                context: text_of(fields.app_context),
+                context: fields.app_context.and_then(Field::non_empty_text),
                 detail: payload_text(record).into(),
             },
         }
@@ -130,10 +130,14 @@ fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
         Some(to) => Parties::FromTo(topic.from.into(), to.into()),
         None => topic.from.into(),
     };
-    let reason = text_of(fields.reason);
+    let reason = fields.reason.and_then(Field::non_empty_text);
     let detail = match topic.category() {
-        Category::Registration => registration_detail(reason, text_of(fields.reg_topic)),
-        Category::Session => Detail { text: reason, id: short_id(fields.sig_sess_id), ..Detail::default() },
+        Category::Registration => registration_detail(reason, fields.reg_topic.and_then(Field::non_empty_text)),
+        Category::Session => Detail {
+            text: reason,
+            id: fields.sig_sess_id.and_then(Field::non_empty_text).map(short_id),
+            ..Detail::default()
+        },
     };
     Row {
         kind: topic.category().into(),
@@ -145,7 +149,7 @@ fn event_row<'a>(event: &Event<'a>) -> Row<'a> {
             Action::Failed => Style::Failure,
         },
         parties,
-        context: text_of(fields.app_context),
+        context: fields.app_context.and_then(Field::non_empty_text),
         detail,
     }
 }
@@ -195,15 +199,16 @@ fn malformed_row<'a>(error: &'a str, record: &Record<'a>) -> Row<'a> {
 }
 
 fn request_row<'a>(fields: &Fields<'a>) -> Row<'a> {
-    let trans_id = short_id(fields.trans_id);
-    let session = text_of(fields.session_id).map(|id| format!(", session {id}")).unwrap_or_default();
+    let trans_id = fields.trans_id.and_then(Field::non_empty_text).map(short_id);
+    let session =
+        fields.session_id.and_then(Field::non_empty_text).map(|id| format!(", session {id}")).unwrap_or_default();
     let id = trans_id.as_deref().unwrap_or(EMPTY_CELL);
     Row {
         kind: Kind::Call,
         state: "request".into(),
         style: Style::Change,
         parties: Parties::FromTo(text_or_dash(fields.caller), text_or_dash(fields.callee)),
-        context: text_of(fields.app_context),
+        context: fields.app_context.and_then(Field::non_empty_text),
         detail: Detail {
             text: Some(format!("{id}, reply to {}{session}", text_or_dash(fields.from_topic)).into()),
             brief: Some(Brief { text: None, id: trans_id }),
@@ -214,9 +219,9 @@ fn request_row<'a>(fields: &Fields<'a>) -> Row<'a> {
 
 fn reply_row<'a>(topic: &'a str, fields: &Fields<'a>) -> Row<'a> {
     let result = text_or_dash(fields.result);
-    let trans_id = short_id(fields.trans_id);
+    let trans_id = fields.trans_id.and_then(Field::non_empty_text).map(short_id);
     let id = trans_id.as_deref().unwrap_or(EMPTY_CELL);
-    let reason = text_of(fields.reason);
+    let reason = fields.reason.and_then(Field::non_empty_text);
     let comma = if reason.is_some() { ", " } else { "" };
     let text =
         format!("{} {id}{comma}{}, on {topic}", text_or_dash(fields.orig), reason.as_deref().unwrap_or_default());
@@ -225,7 +230,7 @@ fn reply_row<'a>(topic: &'a str, fields: &Fields<'a>) -> Row<'a> {
         style: if result == "SUCCESS" { Style::Success } else { Style::Failure },
         state: result,
         parties: EMPTY_CELL.into(),
-        context: text_of(fields.app_context),
+        context: fields.app_context.and_then(Field::non_empty_text),
         detail: Detail {
             text: Some(text.into()),
             brief: Some(Brief { text: reason, id: trans_id }),
@@ -238,23 +243,17 @@ fn last_level(topic: &str) -> &str {
     topic.rsplit('/').next().unwrap_or(topic)
 }
 
-/// Returns a field's text if it is not empty.
-fn text_of(field: Option<Field<'_>>) -> Option<Cow<'_, str>> {
-    field.map(Field::text).filter(|text| !text.is_empty())
-}
-
 fn text_or_dash(field: Option<Field<'_>>) -> Cow<'_, str> {
-    text_of(field).unwrap_or(EMPTY_CELL.into())
+    field.and_then(Field::non_empty_text).unwrap_or(EMPTY_CELL.into())
 }
 
 /// Returns the first group of a UUID, which is enough to distinguish a few, or any other ID as it is.
-fn short_id(field: Option<Field<'_>>) -> Option<Cow<'_, str>> {
-    let id = text_of(field)?;
-    Some(if id.len() == 36 && Uuid::try_parse(&id).is_ok() { shortened(id, 8) } else { id })
+fn short_id(id: Cow<'_, str>) -> Cow<'_, str> {
+    if id.len() == 36 && Uuid::try_parse(&id).is_ok() { prefix_of(id, 8) } else { id }
 }
 
 /// Returns the first bytes of an ASCII text.
-fn shortened(text: Cow<'_, str>, len: usize) -> Cow<'_, str> {
+fn prefix_of(text: Cow<'_, str>, len: usize) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[..len]),
         Cow::Owned(mut text) => {

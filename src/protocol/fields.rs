@@ -38,6 +38,12 @@ impl<'a> Field<'a> {
         serde_json::from_str(self.0).map_or(Cow::Borrowed(self.0), Cow::Owned)
     }
 
+    /// Returns [`Field::text`] if it is not empty.
+    #[must_use]
+    pub fn non_empty_text(self) -> Option<Cow<'a, str>> {
+        Some(self.text()).filter(|text| !text.is_empty())
+    }
+
     /// Returns whether [`Field::text`] equals `text`.
     #[must_use]
     pub fn is(self, text: &str) -> bool {

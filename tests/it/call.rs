@@ -73,7 +73,7 @@ fn the_demo_places_a_call() {
 fn a_failure_exits_with_3_and_the_reason() {
     for version in ["5", "3.1.1"] {
         let outcome = at_demo(version, "--interval 1h --calls fail", "iggy_pop david_bowie").has_status(3);
-        outcome.check(outcome.stdout.contains("failed: the demo was started with --calls fail ("), "the reason");
+        outcome.check(outcome.stdout.contains("failed: the demo rejects every call ("), "the reason");
         let outcome = at_demo(version, "--interval 1h", "iggy_pop nobody --json").has_status(3);
         let line = &outcome.json_lines()[0];
         outcome.check(

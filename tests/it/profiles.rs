@@ -202,7 +202,7 @@ fn an_error_in_a_profile_names_file_and_line_and_no_secret() {
         (format!("RTCOMM_PASSWORD=\"{SECRET}\""), "line 2: the value must not start with a quote"),
         (format!("export RTCOMM_PASSWORD={SECRET}"), "line 2: expected RTCOMM_NAME=value"),
         (format!("{SECRET}="), "line 2: expected RTCOMM_NAME=value"),
-        (format!("RTCOMM_PASSWORD={SECRET} "), "line 2: the value must not start or end with a blank"),
+        (format!("RTCOMM_PASSWORD={SECRET} "), "line 2: the value must not start or end with a space or a tab"),
         (format!("RTCOMM_PASSWORD={SECRET}\\"), "line 2: the value must not contain a backslash"),
         (format!("RTCOMM_PASSWRD={SECRET}"), "a profile cannot set RTCOMM_PASSWRD in "),
         ("RTCOMM_PROFILE=other".to_owned(), "a profile cannot set RTCOMM_PROFILE in "),

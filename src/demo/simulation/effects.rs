@@ -8,7 +8,7 @@ pub(in crate::demo) enum Effect {
     /// An event (protocol, section 3).
     Event(SimulatedEvent),
     /// A changed presence document (protocol, section 6).
-    Presence(Presence),
+    Presence(PresenceChange),
 }
 
 /// The topic of an event, and the variable parts of its payload.
@@ -26,9 +26,9 @@ pub(in crate::demo) struct SimulatedEvent {
     pub(in crate::demo) session_id: Option<String>,
 }
 
-/// The content of an endpoint's presence document.
+/// The new content of an endpoint's presence document, or its removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::demo) struct Presence {
+pub(in crate::demo) struct PresenceChange {
     /// The endpoint.
     pub(in crate::demo) endpoint: &'static str,
     /// The display name.

@@ -18,10 +18,10 @@ mod tests;
 
 use fastrand::Rng;
 
-use self::endpoints::{ALWAYS_IDLE, ENDPOINTS, Profile};
+use self::endpoints::{ALWAYS_IDLE, ENDPOINTS, EndpointProfile};
 use crate::protocol::topic::{Action, EventTopic, Subject};
 
-pub(super) use self::effects::{Effect, Presence, SimulatedEvent};
+pub(super) use self::effects::{Effect, PresenceChange, SimulatedEvent};
 pub(super) use self::placed_calls::{CallRequest, RingingCall};
 
 /// Why a call to an idle endpoint fails.
@@ -37,14 +37,14 @@ struct ActiveCall {
     id: String,
     from: usize,
     to: usize,
-    stage: Stage,
+    state: CallState,
     /// Whether it is a third-party call, which no later call may end.
     is_placed: bool,
 }
 
 /// How far a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum CallState {
     /// The callee has not answered. Steps do not change the call.
     Ringing,
     /// A session, which stops after this number of steps.
@@ -57,7 +57,7 @@ impl ActiveCall {
     }
 
     fn is_session(&self) -> bool {
-        self.stage != Stage::Ringing
+        self.state != CallState::Ringing
     }
 }
 
@@ -91,11 +91,11 @@ impl Simulation {
     /// First, all endpoints register. After that, calls end when their time is up, and other events are random.
     pub(super) fn step(&mut self) -> Vec<Effect> {
         for call in &mut self.calls {
-            if let Stage::Session { steps_left } = &mut call.stage {
+            if let CallState::Session { steps_left } = &mut call.state {
                 *steps_left = steps_left.saturating_sub(1);
             }
         }
-        if let Some(ended) = self.calls.iter().position(|call| call.stage == Stage::Session { steps_left: 0 }) {
+        if let Some(ended) = self.calls.iter().position(|call| call.state == CallState::Session { steps_left: 0 }) {
             return self.stop(ended);
         }
         if self.introduced < ENDPOINTS.len() {
@@ -189,7 +189,7 @@ impl Simulation {
         let to = self.choose_endpoint(|state, it| state.is_idle(it) && is_partner(it))?;
         let steps_left = if from.min(to) < ALWAYS_IDLE { 2 } else { self.rng.u32(3..=7) };
         let id = self.new_session_id();
-        Some(self.start(ActiveCall { id, from, to, stage: Stage::Session { steps_left }, is_placed: false }))
+        Some(self.start(ActiveCall { id, from, to, state: CallState::Session { steps_left }, is_placed: false }))
     }
 
     fn start(&mut self, call: ActiveCall) -> Vec<Effect> {
@@ -220,28 +220,28 @@ impl Simulation {
             (true, Some(_)) => Some("callee is busy"),
             (true, None) => self.rng.choice(CALL_FAILURES),
         };
-        let call = ActiveCall { id: self.new_session_id(), from, to, stage: Stage::Ringing, is_placed: false };
+        let call = ActiveCall { id: self.new_session_id(), from, to, state: CallState::Ringing, is_placed: false };
         Some(vec![session_event(&call, Action::Failed, reason)])
     }
 
     fn registration_event(&self, endpoint: usize, action: Action) -> Effect {
-        let Profile { id, app_context, .. } = ENDPOINTS[endpoint];
+        let EndpointProfile { id, app_context, .. } = ENDPOINTS[endpoint];
         let topic = EventTopic { subject: Subject::Registration, action, from: id };
         let address = self.registrations[endpoint];
         Effect::Event(SimulatedEvent { topic, app_context, reason: None, address, session_id: None })
     }
 
     fn presence_of(&self, endpoint: usize) -> Effect {
-        let Profile { id, alias, app_context } = ENDPOINTS[endpoint];
+        let EndpointProfile { id, alias, app_context } = ENDPOINTS[endpoint];
         let is_busy = self.call_of(endpoint).is_some_and(ActiveCall::is_session);
         let state = if is_busy { "busy" } else { "available" };
         let registration = self.registrations[endpoint].map(|address| (address, state));
-        Effect::Presence(Presence { endpoint: id, alias, app_context, registration })
+        Effect::Presence(PresenceChange { endpoint: id, alias, app_context, registration })
     }
 }
 
 fn session_event(call: &ActiveCall, action: Action, reason: Option<&'static str>) -> Effect {
-    let Profile { id: from, app_context, .. } = ENDPOINTS[call.from];
+    let EndpointProfile { id: from, app_context, .. } = ENDPOINTS[call.from];
     let topic = EventTopic { subject: Subject::Session { to: ENDPOINTS[call.to].id }, action, from };
     Effect::Event(SimulatedEvent { topic, app_context, reason, address: None, session_id: Some(call.id.clone()) })
 }

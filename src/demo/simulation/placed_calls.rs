@@ -1,7 +1,7 @@
 //! Third-party calls: whether a requested call is possible, and what happens until the callee answers.
 
 use super::endpoints::{ALWAYS_IDLE, ENDPOINTS};
-use super::{ActiveCall, CALL_FAILURES, Effect, Simulation, Stage, session_event};
+use super::{ActiveCall, CALL_FAILURES, CallState, Effect, Simulation, session_event};
 use crate::protocol::topic::Action;
 
 /// One in this many third-party calls fails, unless both endpoints are always idle.
@@ -55,20 +55,20 @@ impl Simulation {
         let id = session_id.map_or_else(|| self.new_session_id(), str::to_owned);
         let can_fail = from.max(to) >= ALWAYS_IDLE && self.rng.u32(..PLACED_CALLS_PER_FAILURE) == 0;
         let failure = if can_fail { self.rng.choice(CALL_FAILURES) } else { None };
-        self.calls.push(ActiveCall { id: id.clone(), from, to, stage: Stage::Ringing, is_placed: true });
+        self.calls.push(ActiveCall { id: id.clone(), from, to, state: CallState::Ringing, is_placed: true });
         Ok((RingingCall { session_id: id, failure }, effects))
     }
 
     /// Lets the callee of a third-party call answer, or the call fail.
     pub(in crate::demo) fn end_ringing(&mut self, call: &RingingCall) -> Vec<Effect> {
-        let is_it = |it: &ActiveCall| it.stage == Stage::Ringing && it.id == call.session_id;
+        let is_it = |it: &ActiveCall| it.state == CallState::Ringing && it.id == call.session_id;
         let Some(index) = self.calls.iter().position(is_it) else { return Vec::new() };
         let ended = self.calls.remove(index);
         if let Some(reason) = call.failure {
             return vec![session_event(&ended, Action::Failed, Some(reason))];
         }
         let steps_left = self.rng.u32(2..=3);
-        self.start(ActiveCall { stage: Stage::Session { steps_left }, ..ended })
+        self.start(ActiveCall { state: CallState::Session { steps_left }, ..ended })
     }
 
     /// Returns the endpoint with this name, if it can take a third-party call.

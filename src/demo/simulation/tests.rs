@@ -97,8 +97,8 @@ fn a_session_id_in_use_is_refused() {
 #[test]
 fn an_always_idle_endpoint_ends_its_call_for_a_placed_call_and_others_do_not() {
     let mut simulation = settled(1);
-    let stage = Stage::Session { steps_left: 2 };
-    simulation.start(ActiveCall { id: "ordinary".to_owned(), from: 0, to: 2, stage, is_placed: false });
+    let state = CallState::Session { steps_left: 2 };
+    simulation.start(ActiveCall { id: "ordinary".to_owned(), from: 0, to: 2, state, is_placed: false });
     assert_eq!(simulation.place_call(&request("lemmy", "mick_jagger")), Err("mick_jagger is busy".to_owned()));
     let (call, others) = simulation.place_call(&request("iggy_pop", "david_bowie")).expect("they end their calls");
     assert_eq!(actions(&others), [Action::Stopped]);

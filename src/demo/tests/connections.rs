@@ -1,4 +1,4 @@
-//! Connections: versions, addresses, and clients that violate MQTT or come back.
+//! Connections: versions, addresses, and clients that violate MQTT or reconnect.
 
 use std::io::Write as _;
 use std::net::TcpStream;

@@ -3,7 +3,7 @@
 //! | file | tests |
 //! | --- | --- |
 //! | `start_and_stop` | options, addresses, and the end of a demo |
-//! | `connections` | versions, and clients that violate MQTT or come back |
+//! | `connections` | versions, and clients that violate MQTT or reconnect |
 //! | `topics` | topics and filters that the broker accepts or refuses |
 //! | `messages` | messages and wills: properties, quality of service, retained messages |
 //! | `kept_sessions` | sessions that outlive their connections |
@@ -26,7 +26,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use self::client::TestClient;
-use super::{CallBehavior, Demo, Listen, Options, start};
+use super::{CallBehavior, Demo, DemoOptions, Listen, start};
 use crate::protocol::topic::{Root, Topics};
 use crate::transport::codec::Version;
 
@@ -38,9 +38,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Longer than any step takes.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-fn options(calls: CallBehavior) -> Options {
+fn options(calls: CallBehavior) -> DemoOptions {
     let root: Root = "/rtcomm".parse().expect("a root");
-    Options {
+    DemoOptions {
         listen: Listen::At(([127, 0, 0, 1], 0).into()),
         interval: Duration::from_millis(20),
         seed: 1,
@@ -56,7 +56,7 @@ fn demo(calls: CallBehavior) -> Demo {
 /// A demo in which nothing happens by itself.
 fn idle_demo() -> Demo {
     let interval = Duration::from_hours(1);
-    start(Options { interval, ..options(CallBehavior::Answer) }).expect("a demo on any free port")
+    start(DemoOptions { interval, ..options(CallBehavior::Answer) }).expect("a demo on any free port")
 }
 
 /// Asserts that clients of both versions exchange messages.

@@ -5,12 +5,10 @@
 
 use std::borrow::Cow;
 
-use uuid::Uuid;
-
 use super::fitted::Fitted;
 use super::row::{Brief, Detail, Kind, LineTime, Note, Parties, Row};
-use super::{EMPTY_CELL, Pretty, Style, shortened};
-use crate::output::{duration_text, table};
+use super::{Pretty, Style, short_id};
+use crate::output::{EMPTY_CELL, duration_text, summary_table};
 use crate::protocol::cdr::SummaryRow;
 use crate::protocol::record::{CallClock, CallRecord, Missing, SessionOutcome};
 
@@ -27,7 +25,7 @@ impl Pretty {
     /// Appends a summary as a table.
     pub(crate) fn summary(&mut self, rows: &[SummaryRow], out: &mut Vec<u8>) {
         let room = self.fitted.as_ref().map(Fitted::columns);
-        table::summary(rows, &mut self.clock, room, out);
+        summary_table::write(rows, &mut self.clock, room, out);
     }
 }
 
@@ -69,14 +67,9 @@ fn detail(call: &CallRecord) -> Detail<'_> {
         .chain(missing.map(Cow::Borrowed))
         .collect();
     let joined = |parts: &[Cow<'_, str>]| (!parts.is_empty()).then(|| parts.join(", ").into());
-    let id = call.session_id.as_deref().map(short_session_id);
+    let id = call.session_id.as_deref().map(|id| short_id(id.into()));
     let brief = Some(Brief { text: joined(&main), id: id.clone() });
     Detail { text: joined(&all), id, brief, note: Note::None }
-}
-
-/// Returns the first group of a UUID, or any other ID as it is.
-fn short_session_id(id: &str) -> Cow<'_, str> {
-    if id.len() == 36 && Uuid::try_parse(id).is_ok() { shortened(id.into(), 8) } else { id.into() }
 }
 
 #[cfg(test)]

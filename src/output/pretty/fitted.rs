@@ -1,12 +1,12 @@
 //! The layout of lines on a terminal: each fits the width, from 40 columns on.
 //!
-//! The date has a line of its own where it changes. Each cell has a share of the width, and what it does not use goes to cells
-//! that need more. A text that is still too long loses its middle.
+//! A date that differs from the previous one is on a line of its own. Each cell has a share of the width, and unused width
+//! goes to cells that need more. A text that is still too long is shortened in the middle.
 
 use std::borrow::Cow;
 
-use super::cells::{Ending, Names};
 use super::row::{Brief, Detail, Kind, LineTime, Parties, Row, short_state, shown};
+use super::shortening::{Ending, Names};
 use crate::output::clock::Clock;
 use crate::output::color::{Palette, Style};
 use crate::output::width::{shortened, width, width_up_to};
@@ -119,7 +119,7 @@ impl Line<'_> {
     }
 }
 
-/// The indexes of the last three cells. All but the last include the space behind them.
+/// The indexes of the last three cells. All but the last include the space after them.
 const PARTIES: usize = 0;
 const CONTEXT: usize = 1;
 const DETAIL: usize = 2;
@@ -197,7 +197,7 @@ impl Layout {
         let mut wanted =
             [padded(names.width_up_to(limit)), padded(width_up_to(limit, &context)), ending.width_up_to(limit)];
         if let Parties::Period(..) = row.parties {
-            // Of times without their middle, nothing is left.
+            // A shortened period is unreadable, so the detail is shortened first.
             wanted[DETAIL] = wanted[DETAIL].min(limit.saturating_sub(wanted[PARTIES]));
         }
         let mut widths = self.divide(wanted);
@@ -243,19 +243,19 @@ impl Layout {
         }
     }
 
-    /// Divides the width among the last three cells: each gets its share, and what it does not want goes to others.
+    /// Divides the width among the last three cells: each gets its share, and unused width goes to others.
     ///
-    /// The last cell gives first, because it is not padded: so cells stay aligned with those of other lines as long as
-    /// possible. Names and details are more important than the application.
+    /// Width is taken from the last cell first, because it is not padded: so cells stay aligned with those of other lines as
+    /// long as possible. Names and details are more important than the application.
     fn divide(&self, wanted: [usize; 3]) -> [usize; 3] {
         let mut widths = self.shares;
-        for needy in [PARTIES, DETAIL, CONTEXT] {
-            for donor in [DETAIL, CONTEXT, PARTIES] {
-                let kept = if donor == CONTEXT { wanted[donor].min(MIN_CONTEXT + self.gap) } else { wanted[donor] };
-                let missing = wanted[needy].saturating_sub(widths[needy]);
-                let moved = missing.min(widths[donor].saturating_sub(kept));
-                widths[donor] -= moved;
-                widths[needy] += moved;
+        for to in [PARTIES, DETAIL, CONTEXT] {
+            for from in [DETAIL, CONTEXT, PARTIES] {
+                let kept = if from == CONTEXT { wanted[from].min(MIN_CONTEXT + self.gap) } else { wanted[from] };
+                let missing = wanted[to].saturating_sub(widths[to]);
+                let moved = missing.min(widths[from].saturating_sub(kept));
+                widths[from] -= moved;
+                widths[to] += moved;
             }
         }
         widths
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_date_has_a_line_where_it_changes() {
+    fn a_changed_date_has_a_line_of_its_own() {
         let mut pretty = pretty(|| 80);
         let mut dates = Vec::new();
         for time in ["2026-11-23T23:59:59Z", "2026-11-24T00:00:00Z", "2026-11-24T00:00:01Z", "2026-11-23T00:00:00Z"] {

@@ -3,7 +3,8 @@
 //! The columns are `TIME  KIND  STATE  PARTIES  APPLICATION  DETAIL`. Nothing is cut off: cells are padded to a usual width,
 //! and a longer value moves the rest of its line.
 
-use super::row::{Detail, EMPTY_CELL, LineTime, Parties, Row, shown};
+use super::row::{Detail, LineTime, Parties, Row, shown};
+use crate::output::EMPTY_CELL;
 use crate::output::clock::Clock;
 use crate::output::color::{AnsiPair, Palette, Style};
 use crate::output::escape::escaped;

@@ -1,9 +1,9 @@
 //! Presence documents and absences as lines for people, and the registered endpoints as a table.
 
 use super::row::{Brief, Detail, Kind, Note, Row};
-use super::{Pretty, Style, last_level, text_of, text_or_dash};
+use super::{Pretty, Style, last_level, text_or_dash};
 use crate::output::presence_table::PresenceTable;
-use crate::protocol::fields::Fields;
+use crate::protocol::fields::{Field, Fields};
 use crate::protocol::presence::Presence;
 use crate::protocol::record::{Absence, Content};
 
@@ -44,7 +44,7 @@ pub(super) fn row<'a>(endpoint: &'a str, document: Option<&Fields<'a>>) -> Row<'
             detail: Detail::default(),
         };
     };
-    let alias = text_of(fields.alias);
+    let alias = fields.alias.and_then(Field::non_empty_text);
     let comma = if alias.is_some() { ", " } else { "" };
     let address = text_or_dash(fields.address_topic);
     Row {
@@ -52,7 +52,7 @@ pub(super) fn row<'a>(endpoint: &'a str, document: Option<&Fields<'a>>) -> Row<'
         state: text_or_dash(fields.state),
         style: Style::Success,
         parties: endpoint.into(),
-        context: text_of(fields.app_context),
+        context: fields.app_context.and_then(Field::non_empty_text),
         detail: Detail {
             text: Some(format!("{}{comma}{address}", alias.as_deref().unwrap_or_default()).into()),
             brief: alias.map(|alias| Brief { text: Some(alias), id: None }),

@@ -10,9 +10,6 @@ use crate::output::escape::escaped;
 use crate::protocol::credentials::masked;
 use crate::protocol::topic::Category;
 
-/// The text of an empty cell.
-pub(super) const EMPTY_CELL: &str = "-";
-
 /// The time of a line.
 #[derive(Clone, Copy)]
 pub(super) enum LineTime<'a> {
@@ -113,7 +110,7 @@ pub(super) fn short_state(state: &str) -> &str {
     }
 }
 
-/// The endpoints, or what stands in their place.
+/// The endpoints, or the text that is shown instead of them.
 pub(super) enum Parties<'a> {
     One(Cow<'a, str>),
     FromTo(Cow<'a, str>, Cow<'a, str>),

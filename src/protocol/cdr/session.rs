@@ -256,5 +256,5 @@ fn event_time<'a>(received: Timestamp, event: &Event<'a>) -> EventTime<'a> {
 
 /// Returns a field's text if it is not empty.
 pub(super) fn text_of(field: Option<Field<'_>>) -> Option<Cow<'_, str>> {
-    field.map(Field::text).filter(|text| !text.is_empty())
+    field.and_then(Field::non_empty_text)
 }

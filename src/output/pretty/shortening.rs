@@ -1,4 +1,4 @@
-//! Cells that are shortened to a width without losing what distinguishes them.
+//! Shortens the endpoints and the last cell of a line to a width, without losing what distinguishes them.
 
 use std::borrow::Cow;
 

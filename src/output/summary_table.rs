@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::clock::Clock;
-use super::duration_text;
 use super::escape::escaped;
 use super::width::shortened;
+use super::{EMPTY_CELL, duration_text};
 use crate::protocol::cdr::{SummaryBy, SummaryRow};
 
 /// The header. The last column has the name of what the rows have in common.
@@ -21,14 +21,11 @@ const HEADER: [&str; 14] =
 /// The space between two columns.
 const GAP: &str = "  ";
 
-/// The text of a value that is not defined.
-const UNDEFINED: &str = "-";
-
 /// The cells of a line without its key.
 type Cells = [String; HEADER.len()];
 
 /// Appends the rows as a table, with a header. `room` is the width of the terminal.
-pub(super) fn summary(rows: &[SummaryRow], clock: &mut Clock, room: Option<usize>, out: &mut Vec<u8>) {
+pub(super) fn write(rows: &[SummaryRow], clock: &mut Clock, room: Option<usize>, out: &mut Vec<u8>) {
     let by = rows.first().map_or(SummaryBy::All, |row| row.by);
     let header = if by == SummaryBy::All { String::new() } else { by.as_str().to_uppercase() };
     let mut lines = vec![(HEADER.map(str::to_owned), header)];
@@ -79,9 +76,9 @@ fn cells(row: &SummaryRow, clock: &mut Clock) -> Cells {
     let counters = &row.counters;
     let mut time = |at: Option<Timestamp>| {
         const SECONDS_LEN: usize = "2026-11-23 04:34:12".len();
-        at.map_or(UNDEFINED.to_owned(), |at| clock.time(at).chars().take(SECONDS_LEN).collect())
+        at.map_or(EMPTY_CELL.to_owned(), |at| clock.time(at).chars().take(SECONDS_LEN).collect())
     };
-    let duration = |it: Option<Duration>| it.map_or(UNDEFINED.to_owned(), duration_text);
+    let duration = |it: Option<Duration>| it.map_or(EMPTY_CELL.to_owned(), duration_text);
     let ratio = counters.answer_seizure_ratio().map(|ratio| format!("{:.1}%", ratio * 100.0));
     [
         counters.attempts.to_string(),
@@ -91,7 +88,7 @@ fn cells(row: &SummaryRow, clock: &mut Clock) -> Cells {
         counters.open.to_string(),
         counters.lost.to_string(),
         counters.incomplete.to_string(),
-        ratio.unwrap_or_else(|| UNDEFINED.to_owned()),
+        ratio.unwrap_or_else(|| EMPTY_CELL.to_owned()),
         duration(counters.average_duration()),
         duration(counters.shortest),
         duration(counters.longest),
@@ -105,7 +102,7 @@ fn key(row: &SummaryRow) -> String {
     match (&row.key, row.by) {
         (Some(key), _) => escaped(key).into_owned(),
         (None, SummaryBy::All) => "total".to_owned(),
-        (None, _) => UNDEFINED.to_owned(),
+        (None, _) => EMPTY_CELL.to_owned(),
     }
 }
 
@@ -133,7 +130,7 @@ mod tests {
             summary.add(call);
         }
         let mut out = Vec::new();
-        super::summary(&summary.rows(None, 1), &mut Clock::new(TimeZone::UTC), room, &mut out);
+        write(&summary.rows(None, 1), &mut Clock::new(TimeZone::UTC), room, &mut out);
         String::from_utf8(out).expect("UTF-8")
     }
 
