@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::output::{Output, ReadError};
 use super::skipped::SkippedLines;
+use crate::commands::recording_error::{describe_change, input_failure};
 use crate::output::report::Report;
 use crate::protocol::filter::Prefilter;
 use crate::protocol::record::received_of;
@@ -69,7 +70,7 @@ impl MergeSource for MergeInput {
                 self.reader.set_prefilter(move |lines| prefilter.find(lines));
             }
             let item = self.reader.next_item();
-            match item.map_err(ReadError::Input)? {
+            match item.map_err(|error| ReadError::Input(input_failure(&error)))? {
                 Some(Item::Line(line)) if line.bytes.trim_ascii().is_empty() => {}
                 Some(Item::Line(line)) => {
                     self.line.clear();
@@ -85,13 +86,13 @@ impl MergeSource for MergeInput {
                 }
                 Some(Item::FileChange(FileChange::Nuls { count })) => self.skipped.skip_nuls(count),
                 Some(Item::FileChange(change)) => {
-                    self.report.info(format_args!("{}: {change}", self.skipped.name()));
+                    self.report.info(format_args!("{}: {}", self.skipped.name(), describe_change(&change)));
                 }
                 None if self.stop.is_stopped() => return Ok(None),
                 None => {
                     self.has_ended = true;
                     let end = self.skipped.finish_input();
-                    return end.map(|()| None).map_err(|failure| ReadError::Input(failure.into()));
+                    return end.map(|()| None).map_err(ReadError::Input);
                 }
             }
         }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::selection::Selection;
 use crate::commands::call_records::CallRecords;
+use crate::exit::Failure;
 use crate::output::Printer;
 use crate::output::target::Target;
 use crate::protocol::anonymize::Anonymizer;
@@ -16,7 +17,7 @@ use crate::protocol::record::Entry;
 /// Why reading and printing an input ended early.
 pub(super) enum ReadError {
     /// The input cannot be read. Others may be.
-    Input(anyhow::Error),
+    Input(Failure),
     /// The output cannot be written.
     Output(anyhow::Error),
 }

@@ -17,6 +17,7 @@ use super::selection::Selection;
 use super::worker::{Printed, Worker};
 use crate::cli::{DeliveryArgs, LineCount, TailArgs, WindowArgs};
 use crate::commands::call_records::CallRecords;
+use crate::commands::recording_error::input_failure;
 use crate::commands::ui::{Ui, open_output};
 use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
@@ -24,7 +25,7 @@ use crate::output::Printer;
 use crate::output::target::Target;
 use crate::protocol::anonymize::Anonymizer;
 use crate::protocol::filter::Filter;
-use crate::recording::{Input, Stop};
+use crate::recording::{Input, InputError, InputErrorKind, SourceError, Stop};
 
 /// Number of records printed before following a file, without `--lines`.
 const FOLLOW_RECORDS: u64 = 10;
@@ -135,13 +136,14 @@ fn check(inputs: &[Input], follow: bool, output: Option<&Path>, stop: &Stop) -> 
         return Err(Failure::usage("cannot follow several files").hint("give --follow one FILE").into());
     }
     for input in inputs {
-        input.check(follow, stop)?;
+        input.check(follow, stop).map_err(|error| input_failure(&error))?;
     }
     let output = output.and_then(|path| path.metadata().ok()).filter(Metadata::is_file);
     if let Some(output) = output
         && let Some(input) = inputs.iter().find(|input| input.is_same_file(&output))
     {
-        return Err(Failure::usage(format!("cannot open {input}: it is also the output")).into());
+        let error = InputError { input: input.clone(), kind: InputErrorKind::Open(SourceError::IsOutput) };
+        return Err(input_failure(&error).into());
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use super::merge_input::MergeInput;
 use super::output::{Output, ReadError};
 use super::selection::{RecordSearch, Selection, for_each_entry};
 use super::skipped::SkippedLines;
-use crate::exit::{Status, status_of};
+use crate::commands::recording_error::{describe_change, input_failure};
+use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::protocol::record::Entry;
 use crate::recording::{FileChange, Input, Item, Merge, Reader, Start, Stop};
@@ -67,10 +68,10 @@ impl Worker {
     fn report(&mut self, end: Result<(), ReadError>) -> Result<()> {
         match end {
             Ok(()) => Ok(()),
-            Err(ReadError::Input(error)) => {
+            Err(ReadError::Input(failure)) => {
                 self.output.flush()?;
-                self.report.error(&error);
-                self.failed = self.failed.or(Some(status_of(&error)));
+                self.failed = self.failed.or(Some(failure.status()));
+                self.report.error(&failure.into());
                 Ok(())
             }
             Err(ReadError::Output(error)) => Err(error),
@@ -85,7 +86,8 @@ impl Worker {
             Some(count) => Start::Last(count, &mut search),
             None => Start::Everything,
         };
-        let reader = Reader::open(input, start, self.follow, self.stop.clone()).map_err(ReadError::Input)?;
+        let reader = Reader::open(input, start, self.follow, self.stop.clone());
+        let reader = reader.map_err(|error| ReadError::Input(input_failure(&error)))?;
         Ok((reader, SkippedLines::new(name, self.report, search.has_record())))
     }
 
@@ -175,8 +177,8 @@ impl Worker {
             match reader.next_item() {
                 Ok(Some(item)) => self.take(item, &mut skipped, last.as_deref_mut())?,
                 Ok(None) if self.stop.is_stopped() => break Ok(()),
-                Ok(None) => return skipped.finish_input().map_err(|failure| ReadError::Input(failure.into())),
-                Err(error) => break Err(ReadError::Input(error)),
+                Ok(None) => return skipped.finish_input().map_err(ReadError::Input),
+                Err(error) => break Err(ReadError::Input(input_failure(&error))),
             }
             if self.output.is_full() {
                 break Ok(());
@@ -202,7 +204,9 @@ impl Worker {
                 skipped.on_idle();
             }
             Item::FileChange(FileChange::Nuls { count }) => skipped.skip_nuls(count),
-            Item::FileChange(change) => self.report.info(format_args!("{}: {change}", skipped.name())),
+            Item::FileChange(change) => {
+                self.report.info(format_args!("{}: {}", skipped.name(), describe_change(&change)));
+            }
         }
         Ok(())
     }
@@ -232,7 +236,10 @@ impl Worker {
                     }
                 }
                 (Err(error), _) if skipped.is_reported() => {
-                    let number = number().map_err(|error| ReadError::Input(error.into()))?;
+                    let number = number().map_err(|error| {
+                        let message = format!("cannot read {}: {error}", skipped.name());
+                        ReadError::Input(Failure::new(Status::Failure, message))
+                    })?;
                     skipped.skip_line(number, error);
                 }
                 (Err(_), _) => skipped.skip_unreported(),
