@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::cli::DisplayArgs;
+use crate::event_loop::{EventLoopError, Signal};
 use crate::exit::{Failure, Status};
 use crate::output::pretty::{Medium, Pretty};
 use crate::output::report::{Report, Verbosity};
@@ -33,6 +34,26 @@ pub(super) fn print(text: &str) -> Result<Status> {
 pub(super) fn open_output(path: PathBuf, is_synced: bool) -> Result<Target, Failure> {
     let what = format!("cannot open '{}' for appending", path.display());
     Target::file(path, is_synced).map_err(|error| Failure::cannot_open(what, &error))
+}
+
+impl Signal {
+    /// Returns the exit status of a run that the signal ended.
+    pub(super) fn status(self) -> Status {
+        match self {
+            Self::Interrupt => Status::Interrupted,
+            Self::Terminate => Status::Terminated,
+        }
+    }
+}
+
+impl From<EventLoopError> for anyhow::Error {
+    fn from(error: EventLoopError) -> Self {
+        let (error, context) = match error {
+            EventLoopError::Signals(error) => (error, "cannot handle signals"),
+            EventLoopError::Output(error) => (error, "cannot watch standard output"),
+        };
+        Self::new(error).context(context)
+    }
 }
 
 /// The user interface of a run.
