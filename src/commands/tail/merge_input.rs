@@ -1,6 +1,5 @@
 //! An input among several, which are merged by the times of their records.
 
-use anyhow::Result;
 use jiff::Timestamp;
 
 use super::output::{Output, ReadError};

@@ -21,8 +21,8 @@ use crate::commands::recording_error::input_failure;
 use crate::commands::ui::{Ui, open_output};
 use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
-use crate::output::Printer;
 use crate::output::target::Target;
+use crate::output::{Printer, ignore_broken_pipe};
 use crate::protocol::anonymize::Anonymizer;
 use crate::protocol::filter::Filter;
 use crate::recording::{Input, InputError, InputErrorKind, SourceError, Stop};
@@ -37,8 +37,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 enum TailEvent {
     /// The file that records go to was renamed.
     Rotated,
-    /// The worker has ended. `None` if the reader of standard output is gone.
-    Ended(Result<Option<Printed>>),
+    /// The worker has ended.
+    Ended(io::Result<Printed>),
 }
 
 /// Prints the records of files, merged by time.
@@ -113,7 +113,7 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
     let is_renamed = Arc::new(AtomicBool::new(false));
     let cannot_write = format!("cannot write to {target}");
     let limit = window.count.map(Into::into);
-    let output = Output::new(Printer::new(target, format), mode, limit, is_renamed.clone(), cannot_write);
+    let output = Output::new(Printer::new(target, format), mode, limit, is_renamed.clone());
     let worker = Worker {
         inputs,
         follow,
@@ -126,8 +126,8 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
         failed: None,
     };
     let send = event_loop.sender();
-    thread::spawn(move || send(TailEvent::Ended(ignore_broken_pipe(worker.run()))));
-    wait(&event_loop, &stop, &is_renamed, &window)
+    thread::spawn(move || send(TailEvent::Ended(worker.run())));
+    wait(&event_loop, &stop, &is_renamed, &window).context(cannot_write)
 }
 
 /// Checks all inputs before anything is printed.
@@ -149,19 +149,22 @@ fn check(inputs: &[Input], follow: bool, output: Option<&Path>, stop: &Stop) -> 
 }
 
 /// Waits for the end of the inputs, or for an event that ends the run earlier.
+///
+/// # Errors
+/// If records cannot be written.
 fn wait(
     event_loop: &EventLoop<TailEvent>,
     stop: &Stop,
     is_renamed: &AtomicBool,
     window: &WindowArgs,
-) -> Result<Status> {
+) -> io::Result<Status> {
     let deadline = window.duration.and_then(deadline_in);
     let signal = loop {
         match event_loop.next(deadline) {
             Some(LoopEvent::ReaderGone) => return Ok(Status::Success),
             Some(LoopEvent::Custom(TailEvent::Rotated)) => is_renamed.store(true, Ordering::Relaxed),
             Some(LoopEvent::Custom(TailEvent::Ended(printed))) => {
-                let printed = printed?;
+                let printed = unless_reader_gone(printed)?;
                 let failed = printed.and_then(|printed| printed.failed);
                 return Ok(failed.unwrap_or_else(|| window.at_end(printed.map(|printed| printed.records))));
             }
@@ -171,25 +174,19 @@ fn wait(
     };
     stop.stop();
     // If the worker does not finish in time, the reader of standard output is blocked.
-    let deadline = deadline_in(SHUTDOWN_TIMEOUT);
-    let printed = loop {
-        match event_loop.next(deadline) {
-            Some(LoopEvent::Custom(TailEvent::Rotated)) => {}
-            Some(LoopEvent::Custom(TailEvent::Ended(printed))) => break printed?,
-            _ => break None,
-        }
-    };
+    let end = event_loop.await_shutdown(SHUTDOWN_TIMEOUT, |event| match event {
+        LoopEvent::Custom(TailEvent::Ended(printed)) => Some(unless_reader_gone(printed)),
+        LoopEvent::ReaderGone => Some(Ok(None)),
+        LoopEvent::Custom(TailEvent::Rotated) | LoopEvent::Signal(_) => None,
+    });
+    let printed = end.unwrap_or(Ok(None))?;
     Ok(signal.unwrap_or_else(|| window.at_deadline(printed.map(|printed| printed.records))))
 }
 
-/// Returns `None` if the pipe is closed, which is not an error.
-fn ignore_broken_pipe(printed: Result<Printed>) -> Result<Option<Printed>> {
+/// Returns `None` if the reader of standard output is gone, which is not an error.
+fn unless_reader_gone(printed: io::Result<Printed>) -> io::Result<Option<Printed>> {
     match printed {
-        Err(error)
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
-        {
-            Ok(None)
-        }
-        printed => printed.map(Some),
+        Ok(printed) => Ok(Some(printed)),
+        Err(error) => ignore_broken_pipe(Err(error)).map(|()| None),
     }
 }

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use anyhow::Result;
-
 use super::last_records::LastRecords;
 use super::merge_input::MergeInput;
 use super::output::{Output, ReadError};
@@ -45,7 +43,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the output cannot be written. Errors of inputs are reported.
-    pub(super) fn run(mut self) -> Result<Printed> {
+    pub(super) fn run(mut self) -> io::Result<Printed> {
         let mut inputs = std::mem::take(&mut self.inputs);
         match inputs.pop() {
             Some(input) if inputs.is_empty() => {
@@ -65,7 +63,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the output cannot be written.
-    fn report(&mut self, end: Result<(), ReadError>) -> Result<()> {
+    fn report(&mut self, end: Result<(), ReadError>) -> io::Result<()> {
         match end {
             Ok(()) => Ok(()),
             Err(ReadError::Input(failure)) => {
@@ -112,7 +110,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the output cannot be written. Errors of inputs are reported.
-    fn read_merged(&mut self, inputs: Vec<Input>) -> Result<()> {
+    fn read_merged(&mut self, inputs: Vec<Input>) -> io::Result<()> {
         let mut sources = Vec::new();
         for input in inputs {
             match self.open(input) {
