@@ -18,7 +18,7 @@ use super::worker::{Printed, Worker};
 use crate::cli::{DeliveryArgs, LineCount, TailArgs, WindowArgs};
 use crate::commands::call_records::CallRecords;
 use crate::commands::recording_error::input_failure;
-use crate::commands::ui::{Ui, open_output};
+use crate::commands::ui::{CANNOT_WRITE, Ui, open_output};
 use crate::event_loop::{EventLoop, LoopEvent, deadline_in};
 use crate::exit::{Failure, Status};
 use crate::output::target::Target;
@@ -103,7 +103,7 @@ pub(super) fn run(args: TailArgs, ui: Ui) -> Result<Status> {
     check(&inputs, follow, output.as_deref(), &stop)?;
     let (target, format) = match output {
         Some(path) => (open_output(path, fsync)?, ui.file_format(json, &topics)),
-        None => (Target::stdout()?, ui.format(json, &topics)),
+        None => (Target::stdout().context(CANNOT_WRITE)?, ui.format(json, &topics)),
     };
     let event_loop = EventLoop::new()?;
     match &target {
