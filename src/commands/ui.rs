@@ -85,16 +85,18 @@ impl Ui {
 
     /// Returns the format of records on standard output.
     pub(super) fn format(self, json: bool, topics: &Topics) -> Format {
+        if json {
+            return Format::Json;
+        }
         let medium = if io::stdout().is_terminal() { Medium::Terminal(output::terminal_columns) } else { Medium::Pipe };
-        format(json, medium, self.uses_color(), topics)
+        Format::Pretty(Pretty::new(medium, self.uses_color(), topics.sphere().clone()))
     }
 
     /// Returns the format of records in a file, which is colored only with `--color always`.
     pub(super) fn file_format(self, json: bool, topics: &Topics) -> Format {
-        format(json, Medium::Pipe, self.color == ColorChoice::Always, topics)
+        if json {
+            return Format::Json;
+        }
+        Format::Pretty(Pretty::new(Medium::Pipe, self.color == ColorChoice::Always, topics.sphere().clone()))
     }
-}
-
-fn format(json: bool, medium: Medium, color: bool, topics: &Topics) -> Format {
-    if json { Format::Json } else { Format::Pretty(Pretty::new(medium, color, topics.sphere().clone())) }
 }

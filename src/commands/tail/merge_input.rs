@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::output::{Output, ReadError};
+use super::record_printer::{ReadError, RecordPrinter};
 use super::skipped::SkippedLines;
 use crate::commands::recording_error::{describe_change, input_failure};
 use crate::output::report::Report;
@@ -57,11 +57,11 @@ impl MergeInput {
 }
 
 impl MergeSource for MergeInput {
-    type Context = Output;
+    type Context = RecordPrinter;
     type Error = ReadError;
 
     /// Reads the next line that is not empty.
-    fn advance(&mut self, output: &mut Output) -> Result<Option<Timestamp>, ReadError> {
+    fn advance(&mut self, printer: &mut RecordPrinter) -> Result<Option<Timestamp>, ReadError> {
         loop {
             if self.skipped.has_record()
                 && let Some(prefilter) = self.prefilter.take()
@@ -80,7 +80,7 @@ impl MergeSource for MergeInput {
                 }
                 Some(Item::TooLong { number }) => self.skipped.skip_line(number, "too long"),
                 Some(Item::Idle) => {
-                    output.idle(false).map_err(ReadError::Output)?;
+                    printer.idle(false).map_err(ReadError::Output)?;
                     self.skipped.on_idle();
                 }
                 Some(Item::FileChange(FileChange::Nuls { count })) => self.skipped.skip_nuls(count),

@@ -4,7 +4,7 @@ use std::io;
 
 use super::last_records::LastRecords;
 use super::merge_input::MergeInput;
-use super::output::{Output, ReadError};
+use super::record_printer::{ReadError, RecordPrinter};
 use super::selection::{RecordSearch, Selection, for_each_entry};
 use super::skipped::SkippedLines;
 use crate::commands::recording_error::{describe_change, input_failure};
@@ -14,7 +14,7 @@ use crate::protocol::record::Entry;
 use crate::recording::{FileChange, Input, Item, Merge, Reader, Start, Stop};
 
 /// Reads inputs, merged by time, and prints their records.
-pub(super) struct Worker {
+pub(super) struct RecordingWorker {
     pub(super) inputs: Vec<Input>,
     pub(super) follow: bool,
     /// Number of records to start with, the last ones, or `None` for all.
@@ -22,7 +22,7 @@ pub(super) struct Worker {
     /// Number of records to leave out before the first: the line of the first of the last records contains more.
     pub(super) surplus: u64,
     pub(super) selection: Selection,
-    pub(super) output: Output,
+    pub(super) printer: RecordPrinter,
     pub(super) report: Report,
     pub(super) stop: Stop,
     /// The status of the first error of an input.
@@ -38,7 +38,7 @@ pub(super) struct Printed {
     pub(super) failed: Option<Status>,
 }
 
-impl Worker {
+impl RecordingWorker {
     /// Prints until the inputs end, a stop is requested or the limit is reached.
     ///
     /// # Errors
@@ -55,8 +55,8 @@ impl Worker {
                 self.read_merged(inputs)?;
             }
         }
-        self.output.finish()?;
-        Ok(Printed { records: self.output.printed(), failed: self.failed })
+        self.printer.finish()?;
+        Ok(Printed { records: self.printer.printed(), failed: self.failed })
     }
 
     /// Reports the error of an input.
@@ -67,7 +67,7 @@ impl Worker {
         match end {
             Ok(()) => Ok(()),
             Err(ReadError::Input(failure)) => {
-                self.output.flush()?;
+                self.printer.flush()?;
                 self.failed = self.failed.or(Some(failure.status()));
                 self.report.error(&failure.into());
                 Ok(())
@@ -123,8 +123,8 @@ impl Worker {
         }
         let mut last = self.last.map(LastRecords::new);
         let mut merge = Merge::new(sources);
-        while !self.output.is_full() {
-            let end = match merge.next_source(&mut self.output) {
+        while !self.printer.is_full() {
+            let end = match merge.next_source(&mut self.printer) {
                 Ok(None) => break,
                 Ok(Some(MergeInput { reader, skipped, line, place, .. })) => {
                     self.take_line(line, || reader.line_number(*place), skipped, last.as_mut())
@@ -154,7 +154,7 @@ impl Worker {
             self.surplus -= 1;
             return Ok(());
         }
-        self.output.print(line, entry).map_err(ReadError::Output)
+        self.printer.print(line, entry).map_err(ReadError::Output)
     }
 
     /// Reads an input to its end, and prints its records, or keeps them in `last`.
@@ -178,7 +178,7 @@ impl Worker {
                 Ok(None) => return skipped.finish_input().map_err(ReadError::Input),
                 Err(error) => break Err(ReadError::Input(input_failure(&error))),
             }
-            if self.output.is_full() {
+            if self.printer.is_full() {
                 break Ok(());
             }
         };
@@ -198,7 +198,7 @@ impl Worker {
             Item::Line(line) => self.take_line(line.bytes, || line.number(), skipped, last)?,
             Item::TooLong { number } => skipped.skip_line(number, "too long"),
             Item::Idle => {
-                self.output.idle(self.follow).map_err(ReadError::Output)?;
+                self.printer.idle(self.follow).map_err(ReadError::Output)?;
                 skipped.on_idle();
             }
             Item::FileChange(FileChange::Nuls { count }) => skipped.skip_nuls(count),
@@ -217,7 +217,7 @@ impl Worker {
         skipped: &mut SkippedLines,
         mut last: Option<&mut LastRecords>,
     ) -> Result<(), ReadError> {
-        if skipped.has_record() && self.output.pass(line, &self.selection).map_err(ReadError::Output)? {
+        if skipped.has_record() && self.printer.pass(line, &self.selection).map_err(ReadError::Output)? {
             return Ok(());
         }
         for_each_entry(line, |bytes, entry| {
@@ -225,9 +225,9 @@ impl Worker {
                 (Ok(entry), last) => {
                     skipped.on_record();
                     match last {
-                        _ if !self.selection.includes(entry) => self.output.read_unprinted(bytes),
+                        _ if !self.selection.includes(entry) => self.printer.read_unprinted(bytes),
                         Some(last) => {
-                            self.output.read_unprinted(bytes);
+                            self.printer.read_unprinted(bytes);
                             last.push(bytes, self.selection.counts(entry));
                         }
                         None => self.print_entry(bytes, entry)?,

@@ -1,4 +1,4 @@
-//! Where records are printed, and as what: as they are, without names, or as call records.
+//! Prints selected records: as they are, with pseudonyms, or as call records.
 
 use std::io;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub(super) enum ReadError {
     Output(io::Error),
 }
 
-/// Prints records.
-pub(super) struct Output {
+/// Prints selected records.
+pub(super) struct RecordPrinter {
     printer: Printer<Target>,
     mode: Mode,
     /// Number of printed records. Connection changes do not count.
@@ -42,7 +42,7 @@ pub(super) enum Mode {
     Calls(Box<CallRecords>),
 }
 
-impl Output {
+impl RecordPrinter {
     /// Prints at most `limit` records. If `is_renamed` is set, the file is opened again before the next record.
     pub(super) fn new(printer: Printer<Target>, mode: Mode, limit: Option<u64>, is_renamed: Arc<AtomicBool>) -> Self {
         Self { printer, mode, printed: 0, limit, is_renamed }
