@@ -1,4 +1,6 @@
 //! What every command needs to talk to the user: text on standard output, messages on standard error, and color.
+//!
+//! Also what signals and errors of the event loop mean to the user.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -98,5 +100,21 @@ impl Ui {
             return Format::Json;
         }
         Format::Pretty(Pretty::new(Medium::Pipe, self.color == ColorChoice::Always, topics.sphere().clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_loop_that_cannot_be_set_up_is_an_error_with_its_reason() {
+        for (error, message) in [
+            (EventLoopError::Signals as fn(io::Error) -> _, "cannot handle signals: some reason"),
+            (EventLoopError::Output, "cannot watch standard output: some reason"),
+        ] {
+            let error = anyhow::Error::from(error(io::Error::other("some reason")));
+            assert_eq!(format!("{error:#}"), message);
+        }
     }
 }
