@@ -5,20 +5,27 @@
 
 use std::ffi::c_int;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::exit::Status;
-
 /// Time left for shutdown after a second signal. Enough to finish everything that is not blocked.
 pub(crate) const FORCED_EXIT_GRACE: Duration = Duration::from_millis(50);
+
+/// Why an event loop cannot be set up. `commands` makes the message.
+#[derive(Debug)]
+pub(crate) enum EventLoopError {
+    /// Signals cannot be handled.
+    Signals(io::Error),
+    /// The reader of the output cannot be watched.
+    Output(io::Error),
+}
 
 /// A signal that ends the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +34,6 @@ pub(crate) enum Signal {
     Interrupt,
     /// SIGTERM: `kill`, or a service manager.
     Terminate,
-}
-
-impl Signal {
-    /// Returns the exit status of a run that the signal ended.
-    pub(crate) fn status(self) -> Status {
-        match self {
-            Self::Interrupt => Status::Interrupted,
-            Self::Terminate => Status::Terminated,
-        }
-    }
 }
 
 /// An event of an [`EventLoop`].
@@ -61,7 +58,7 @@ impl<T: Send + 'static> EventLoop<T> {
     ///
     /// # Errors
     /// If the signal handlers cannot be installed.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self, EventLoopError> {
         let (sender, receiver) = channel();
         let events = Self { sender, receiver };
         events.on_signals(&[SIGINT, SIGTERM], |signal| {
@@ -74,12 +71,16 @@ impl<T: Send + 'static> EventLoop<T> {
     ///
     /// # Errors
     /// See [`EventLoop::new`].
-    pub(crate) fn on_hangup(&self, event: fn() -> T) -> Result<()> {
+    pub(crate) fn on_hangup(&self, event: fn() -> T) -> Result<(), EventLoopError> {
         self.on_signals(&[SIGHUP], move |_| LoopEvent::Custom(event()))
     }
 
-    fn on_signals(&self, signals: &[c_int], event: impl Fn(c_int) -> LoopEvent<T> + Send + 'static) -> Result<()> {
-        let mut signals = Signals::new(signals).context("cannot handle signals")?;
+    fn on_signals(
+        &self,
+        signals: &[c_int],
+        event: impl Fn(c_int) -> LoopEvent<T> + Send + 'static,
+    ) -> Result<(), EventLoopError> {
+        let mut signals = Signals::new(signals).map_err(EventLoopError::Signals)?;
         let sender = self.sender.clone();
         thread::spawn(move || {
             for signal in signals.forever() {
@@ -95,8 +96,8 @@ impl<T: Send + 'static> EventLoop<T> {
     ///
     /// # Errors
     /// If `output` cannot be watched.
-    pub(crate) fn watch_reader(&self, output: &File) -> Result<()> {
-        let output = output.try_clone().context("cannot watch standard output")?;
+    pub(crate) fn watch_reader(&self, output: &File) -> Result<(), EventLoopError> {
+        let output = output.try_clone().map_err(EventLoopError::Output)?;
         let sender = self.sender.clone();
         thread::spawn(move || {
             // Without requested events, poll returns only for a hangup or an error of the other end.
@@ -145,8 +146,8 @@ impl<T: Send + 'static> EventLoop<T> {
 ///
 /// # Errors
 /// If the signal handler cannot be installed.
-pub(crate) fn ignore_hangup() -> Result<()> {
-    signal_hook::flag::register(SIGHUP, Arc::default()).context("cannot handle signals")?;
+pub(crate) fn ignore_hangup() -> Result<(), EventLoopError> {
+    signal_hook::flag::register(SIGHUP, Arc::default()).map_err(EventLoopError::Signals)?;
     Ok(())
 }
 

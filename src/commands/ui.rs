@@ -1,4 +1,6 @@
 //! What every command needs to talk to the user: text on standard output, messages on standard error, and color.
+//!
+//! Also what signals and errors of the event loop mean to the user.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -6,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::cli::DisplayArgs;
+use crate::event_loop::{EventLoopError, Signal};
 use crate::exit::{Failure, Status};
 use crate::output::pretty::{Medium, Pretty};
 use crate::output::report::{Report, Verbosity};
@@ -33,6 +36,26 @@ pub(super) fn print(text: &str) -> Result<Status> {
 pub(super) fn open_output(path: PathBuf, is_synced: bool) -> Result<Target, Failure> {
     let what = format!("cannot open '{}' for appending", path.display());
     Target::file(path, is_synced).map_err(|error| Failure::cannot_open(what, &error))
+}
+
+impl Signal {
+    /// Returns the exit status of a run that the signal ended.
+    pub(super) fn status(self) -> Status {
+        match self {
+            Self::Interrupt => Status::Interrupted,
+            Self::Terminate => Status::Terminated,
+        }
+    }
+}
+
+impl From<EventLoopError> for anyhow::Error {
+    fn from(error: EventLoopError) -> Self {
+        let (error, context) = match error {
+            EventLoopError::Signals(error) => (error, "cannot handle signals"),
+            EventLoopError::Output(error) => (error, "cannot watch standard output"),
+        };
+        Self::new(error).context(context)
+    }
 }
 
 /// The user interface of a run.
@@ -64,16 +87,34 @@ impl Ui {
 
     /// Returns the format of records on standard output.
     pub(super) fn format(self, json: bool, topics: &Topics) -> Format {
+        if json {
+            return Format::Json;
+        }
         let medium = if io::stdout().is_terminal() { Medium::Terminal(output::terminal_columns) } else { Medium::Pipe };
-        format(json, medium, self.uses_color(), topics)
+        Format::Pretty(Pretty::new(medium, self.uses_color(), topics.sphere().clone()))
     }
 
     /// Returns the format of records in a file, which is colored only with `--color always`.
     pub(super) fn file_format(self, json: bool, topics: &Topics) -> Format {
-        format(json, Medium::Pipe, self.color == ColorChoice::Always, topics)
+        if json {
+            return Format::Json;
+        }
+        Format::Pretty(Pretty::new(Medium::Pipe, self.color == ColorChoice::Always, topics.sphere().clone()))
     }
 }
 
-fn format(json: bool, medium: Medium, color: bool, topics: &Topics) -> Format {
-    if json { Format::Json } else { Format::Pretty(Pretty::new(medium, color, topics.sphere().clone())) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_loop_that_cannot_be_set_up_is_an_error_with_its_reason() {
+        for (error, message) in [
+            (EventLoopError::Signals as fn(io::Error) -> _, "cannot handle signals: some reason"),
+            (EventLoopError::Output, "cannot watch standard output: some reason"),
+        ] {
+            let error = anyhow::Error::from(error(io::Error::other("some reason")));
+            assert_eq!(format!("{error:#}"), message);
+        }
+    }
 }

@@ -20,7 +20,6 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rustix::termios::tcgetwinsize;

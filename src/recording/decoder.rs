@@ -1,12 +1,13 @@
 //! Decompresses recordings as `gzip -dc` and `zstd -dc` do.
 
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, Read as _};
 use std::mem;
 
 use flate2::bufread::GzDecoder;
 use zstd::stream::raw::{Decoder as ZstdContext, InBuffer, Operation as _, OutBuffer};
 
 use super::encoding::{GZIP, ZSTANDARD, ZSTANDARD_SKIPPABLE};
+use super::error::SourceError;
 
 /// Decompresses members of gzip and frames of Zstandard, one after another.
 ///
@@ -30,12 +31,12 @@ impl<R: BufRead> Decoder<R> {
     }
 
     /// Starts the next member, and returns `false` at the end of the input.
-    fn start_member(&mut self) -> io::Result<bool> {
+    fn start_member(&mut self) -> Result<bool, SourceError> {
         let State::Between(input) = &mut self.state else { return Ok(false) };
         let Some(first) = first_after_padding(input)? else { return Ok(false) };
         let is_gzip = first == GZIP[0];
         if !is_gzip && first != ZSTANDARD[0] && !ZSTANDARD_SKIPPABLE.contains(&first) {
-            return Err(io::Error::new(ErrorKind::InvalidData, "after the compressed data, there is other data"));
+            return Err(SourceError::TrailingData);
         }
         let State::Between(input) = mem::replace(&mut self.state, State::None) else { return Ok(false) };
         self.state = if is_gzip {
@@ -53,11 +54,12 @@ impl<R: BufRead> Decoder<R> {
             state => state,
         };
     }
-}
 
-impl<R: BufRead> Read for Decoder<R> {
-    /// Reads decompressed bytes. After [`ErrorKind::WouldBlock`], call again once the input has more.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads decompressed bytes. After [`io::ErrorKind::WouldBlock`], call again once the input has more.
+    ///
+    /// # Errors
+    /// If the input cannot be read or decompressed.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
         loop {
             let read = match &mut self.state {
                 State::Gzip(member) => member.read(buffer)?,
@@ -104,14 +106,12 @@ impl<R: BufRead> ZstdFrame<R> {
     fn new(input: R) -> io::Result<Self> {
         Ok(Self { input, context: ZstdContext::new()?, has_output: false, is_finished: false })
     }
-}
 
-impl<R: BufRead> Read for ZstdFrame<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
         while !self.is_finished {
             let bytes = if self.has_output { &[] } else { self.input.fill_buf()? };
             if bytes.is_empty() && !self.has_output {
-                return Err(io::Error::new(ErrorKind::UnexpectedEof, "the compressed data is cut off"));
+                return Err(SourceError::CutOff);
             }
             let (mut input, mut output) = (InBuffer::around(bytes), OutBuffer::around(&mut *buffer));
             self.is_finished = self.context.run(&mut input, &mut output)? == 0;
@@ -128,7 +128,7 @@ impl<R: BufRead> Read for ZstdFrame<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufReader, Write as _};
+    use std::io::{BufReader, ErrorKind, Write as _};
 
     use proptest::prelude::*;
 
@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// Returns all bytes of `compressed` before an error, read in blocks of these sizes.
-    fn decoded(compressed: &[u8], input_block: usize, output_block: usize) -> (Vec<u8>, io::Result<()>) {
+    fn decoded(compressed: &[u8], input_block: usize, output_block: usize) -> (Vec<u8>, Result<(), SourceError>) {
         let mut decoder = Decoder::new(BufReader::with_capacity(input_block, compressed));
         let (mut all, mut block) = (Vec::new(), vec![0; output_block]);
         loop {
@@ -207,10 +207,12 @@ mod tests {
             let whole = compress(b"content");
             let (content, end) = decoded(&[&whole[..], b"\0\0plain\n"].concat(), 10, 10);
             assert_eq!(content, b"content");
-            assert_eq!(end.expect_err("an error").to_string(), "after the compressed data, there is other data");
+            assert!(matches!(end, Err(SourceError::TrailingData)), "{end:?}");
             for cut in 1..whole.len() {
                 let (_, end) = decoded(&whole[..cut], 10, 10);
-                assert_eq!(end.expect_err("an error").kind(), ErrorKind::UnexpectedEof, "{cut} bytes");
+                let error = end.expect_err("an error");
+                let is_cut_off = matches!(error, SourceError::CutOff);
+                assert!(is_cut_off || error.io_kind() == Some(ErrorKind::UnexpectedEof), "{cut} bytes: {error:?}");
             }
         }
     }

@@ -165,8 +165,16 @@ impl LineBuffer {
     /// # Errors
     /// If the read fails. The buffer stays valid.
     pub(super) fn fill(&mut self, input: &mut impl Read) -> io::Result<usize> {
+        self.fill_with(|buffer| input.read(buffer))
+    }
+
+    /// Reads once as [`Self::fill`] does, with a function that reads into a buffer.
+    ///
+    /// # Errors
+    /// The error of `read`. The buffer stays valid.
+    pub(super) fn fill_with<E>(&mut self, read: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<usize, E> {
         self.make_room();
-        let read = input.read(&mut self.buffer[self.end..])?;
+        let read = read(&mut self.buffer[self.end..])?;
         self.end += read;
         Ok(read)
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io, mem};
 
+use super::error::SourceError;
 use super::line_buffer::{FoundLine, LineBuffer};
 use super::source::{Source, is_same_file};
 use super::stop::Stop;
@@ -20,7 +21,7 @@ pub(super) struct LineStream {
     prefilter: Option<FindFn>,
     state: State,
     /// A read error, kept until all lines before it have been returned.
-    error: Option<io::Error>,
+    error: Option<SourceError>,
     stop: Stop,
 }
 
@@ -30,13 +31,13 @@ pub(super) type FindFn = Box<dyn Fn(&[u8]) -> Option<usize> + Send>;
 #[derive(Debug)]
 enum State {
     Reading,
-    /// [`Item::Idle`] was returned, so the next step may wait.
+    /// [`Item::Idle`] was returned, so the next read may wait.
     Waiting,
     Ended,
 }
 
-/// The result of one step.
-enum Step {
+/// What one attempt to get the next item gave.
+enum ReadResult {
     Again,
     Line(FoundLine),
     Idle,
@@ -65,14 +66,14 @@ impl LineStream {
     }
 
     /// Returns the next item, or `None` at the end. [`Item::Idle`] comes before a wait and before an error.
-    pub(super) fn next_item(&mut self) -> io::Result<Option<Item<'_>>> {
+    pub(super) fn next_item(&mut self) -> Result<Option<Item<'_>>, SourceError> {
         loop {
-            match self.step()? {
-                Step::Again => {}
-                Step::Line(found) => return self.item(found).map(Some),
-                Step::Idle => return Ok(Some(Item::Idle)),
-                Step::FileChange(notice) => return Ok(Some(Item::FileChange(notice))),
-                Step::End => return Ok(None),
+            match self.advance()? {
+                ReadResult::Again => {}
+                ReadResult::Line(found) => return Ok(Some(self.item(found)?)),
+                ReadResult::Idle => return Ok(Some(Item::Idle)),
+                ReadResult::FileChange(change) => return Ok(Some(Item::FileChange(change))),
+                ReadResult::End => return Ok(None),
             }
         }
     }
@@ -91,25 +92,25 @@ impl LineStream {
         })
     }
 
-    fn step(&mut self) -> io::Result<Step> {
+    fn advance(&mut self) -> Result<ReadResult, SourceError> {
         if self.stop.is_stopped() {
-            return Ok(Step::End);
+            return Ok(ReadResult::End);
         }
         if let Some(find) = &self.prefilter {
             self.source.skip_lines(self.lines.skip_unmatched(PREFILTER_CHUNK, find));
         }
         if let Some(found) = self.lines.next() {
-            return Ok(Step::Line(found));
+            return Ok(ReadResult::Line(found));
         }
         match self.state {
             State::Reading => self.read(),
             State::Waiting => self.wait(),
-            State::Ended => Ok(Step::End),
+            State::Ended => Ok(ReadResult::End),
         }
     }
 
     /// Reads a block if that does not wait.
-    fn read(&mut self) -> io::Result<Step> {
+    fn read(&mut self) -> Result<ReadResult, SourceError> {
         if self.error.is_some() {
             return Ok(self.idle());
         }
@@ -117,26 +118,26 @@ impl LineStream {
         if !self.source.is_compressed() && !self.stop.await_input(self.source.file(), Some(Duration::ZERO))? {
             return Ok(self.idle());
         }
-        match self.lines.fill(&mut self.source) {
+        match self.lines.fill_with(|buffer| self.source.read(buffer)) {
             Ok(0) => self.at_end(),
-            Ok(_) => Ok(Step::Again),
+            Ok(_) => Ok(ReadResult::Again),
             // The decoder needs more bytes, or another reader of the pipe was faster.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(self.idle()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Step::Again),
+            Err(error) if error.io_kind() == Some(io::ErrorKind::WouldBlock) => Ok(self.idle()),
+            Err(error) if error.io_kind() == Some(io::ErrorKind::Interrupted) => Ok(ReadResult::Again),
             Err(error) => {
                 self.error = Some(error);
-                Ok(self.lines.finish().map_or(Step::Idle, Step::Line))
+                Ok(self.lines.finish().map_or(ReadResult::Idle, ReadResult::Line))
             }
         }
     }
 
-    fn idle(&mut self) -> Step {
+    fn idle(&mut self) -> ReadResult {
         self.state = State::Waiting;
-        Step::Idle
+        ReadResult::Idle
     }
 
     /// Waits for input of a pipe, or until the next check of a followed file.
-    fn wait(&mut self) -> io::Result<Step> {
+    fn wait(&mut self) -> Result<ReadResult, SourceError> {
         if let Some(error) = self.error.take() {
             self.state = State::Ended;
             return Err(error);
@@ -147,34 +148,34 @@ impl LineStream {
             self.stop.await_input(self.source.file(), None)?;
         }
         self.state = State::Reading;
-        Ok(Step::Again)
+        Ok(ReadResult::Again)
     }
 
-    fn at_end(&mut self) -> io::Result<Step> {
+    fn at_end(&mut self) -> Result<ReadResult, SourceError> {
         let Some(follow) = &mut self.follow else {
             self.state = State::Ended;
-            return Ok(self.lines.finish().map_or(Step::End, Step::Line));
+            return Ok(self.lines.finish().map_or(ReadResult::End, ReadResult::Line));
         };
         if follow.successor.is_some()
             && let Some(rest) = self.lines.finish()
         {
-            return Ok(Step::Line(rest));
+            return Ok(ReadResult::Line(rest));
         }
         // The old file was read to its end after the successor appeared, so no line of it is lost.
         if let Some(mut successor) = follow.successor.take() {
             successor.watch_content()?;
             self.source = successor;
-            return Ok(Step::FileChange(FileChange::Replaced));
+            return Ok(ReadResult::FileChange(FileChange::Replaced));
         }
         if self.source.is_truncated()? {
             self.source.rewind()?;
             self.lines.clear();
-            return Ok(Step::FileChange(FileChange::Truncated));
+            return Ok(ReadResult::FileChange(FileChange::Truncated));
         }
         Ok(match follow.check(&self.source) {
             PathState::Unchanged => self.idle(),
-            PathState::Lost(error) => Step::FileChange(FileChange::Lost(error)),
-            PathState::Replaced => Step::Again,
+            PathState::Lost(error) => ReadResult::FileChange(FileChange::Lost(error)),
+            PathState::Replaced => ReadResult::Again,
         })
     }
 }
@@ -193,7 +194,7 @@ pub(super) struct PathWatcher {
 enum PathState {
     Unchanged,
     /// No readable file. Returned once, until there is one again.
-    Lost(io::Error),
+    Lost(SourceError),
     /// Another file, which is open now.
     Replaced,
 }
@@ -218,7 +219,7 @@ impl PathWatcher {
     /// Opens the file at the path if it is another file and not empty.
     ///
     /// While it is empty, the writer may still be writing to the old file.
-    fn open_successor(&self, current: &Source) -> io::Result<Option<Source>> {
+    fn open_successor(&self, current: &Source) -> Result<Option<Source>, SourceError> {
         let current = current.metadata()?;
         if is_same_file(&fs::metadata(&self.path)?, &current) {
             return Ok(None);
@@ -226,7 +227,7 @@ impl PathWatcher {
         let successor = Source::open_path(&self.path)?;
         let metadata = successor.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::other("not a regular file"));
+            return Err(SourceError::NotAFile);
         }
         let has_successor = metadata.len() > 0 && !is_same_file(&metadata, &current);
         Ok(has_successor.then_some(successor))

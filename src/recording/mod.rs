@@ -12,9 +12,11 @@
 //! | `merge` | several sources as one, by time |
 //! | `last_lines` | the last lines that match, found from the end of a file |
 //! | `stop` | ends reading from another thread |
+//! | `error` | why an input cannot be opened or read |
 
 mod decoder;
 mod encoding;
+mod error;
 mod last_lines;
 mod line_buffer;
 mod line_stream;
@@ -28,13 +30,12 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use encoding::UnsupportedEncoding;
 use line_buffer::LineBuffer;
 use line_stream::{LineStream, PathWatcher};
 use source::Source;
 
-use crate::exit::{Failure, Status};
-
+pub(crate) use encoding::UnsupportedEncoding;
+pub(crate) use error::{InputError, InputErrorKind, SourceError};
 pub(crate) use last_lines::{LineClass, LineSearch};
 pub(crate) use merge::{Merge, MergeSource};
 pub(crate) use stop::Stop;
@@ -80,7 +81,7 @@ impl Input {
     ///
     /// # Errors
     /// See [`Reader::open`].
-    pub(crate) fn check(&self, follow: bool, stop: &Stop) -> anyhow::Result<()> {
+    pub(crate) fn check(&self, follow: bool, stop: &Stop) -> Result<(), InputError> {
         match self {
             Self::File(path) if path.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir()) => Ok(()),
             _ => Reader::open(self.clone(), Start::Everything, follow, stop.clone()).map(drop),
@@ -96,26 +97,8 @@ impl Input {
         metadata.is_ok_and(|metadata| source::is_same_file(&metadata, other))
     }
 
-    /// Returns the error of opening this input.
-    fn open_failure(&self, error: &io::Error) -> Failure {
-        self.encoding_failure(error).unwrap_or_else(|| Failure::cannot_open(format!("cannot open {self}"), error))
-    }
-
-    /// Returns the error of reading this input.
-    fn read_failure(&self, error: &io::Error) -> Failure {
-        self.encoding_failure(error)
-            .unwrap_or_else(|| Failure::new(Status::Failure, format!("cannot read {self}: {error}")))
-    }
-
-    /// Returns the error of an encoding that only other programs can read, and names one.
-    fn encoding_failure(&self, error: &io::Error) -> Option<Failure> {
-        let encoding: &UnsupportedEncoding = error.get_ref()?.downcast_ref()?;
-        let command = encoding.command();
-        let hint = match self {
-            Self::Stdin => format!("convert it with {command}"),
-            Self::File(path) => format!("convert it with {command} {}", path.display()),
-        };
-        Some(Failure::new(Status::Failure, format!("cannot read {self}: {encoding}")).hint(hint))
+    fn error(&self, kind: InputErrorKind) -> InputError {
+        InputError { input: self.clone(), kind }
     }
 }
 
@@ -177,7 +160,7 @@ impl Line<'_> {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LinePlace(u64);
 
-/// A change of a followed file, or a trace of one. The text is meant to follow the file's name and a colon.
+/// A change of a followed file, or a trace of one.
 #[derive(Debug)]
 pub(crate) enum FileChange {
     /// The part already read is gone: the file became shorter, and may have grown again.
@@ -190,21 +173,7 @@ pub(crate) enum FileChange {
     /// Another file is at the path now, and all lines of the old one have been returned.
     Replaced,
     /// There is no readable file at the path.
-    Lost(io::Error),
-}
-
-impl fmt::Display for FileChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated => f.write_str("truncated; reading it again from the start"),
-            Self::Nuls { count } => write!(f, "skipped {count} NUL bytes"),
-            Self::Replaced => f.write_str("replaced; reading the new file from the start"),
-            Self::Lost(error) if error.kind() == io::ErrorKind::NotFound => {
-                f.write_str("removed; waiting for a new file")
-            }
-            Self::Lost(error) => write!(f, "{error}; waiting for a new file"),
-        }
-    }
+    Lost(SourceError),
 }
 
 /// Reads an input line by line.
@@ -223,20 +192,19 @@ impl Reader {
     /// # Errors
     /// If the input does not exist, is not readable, is a directory or is also standard output, or with `follow` if it is
     /// compressed.
-    pub(crate) fn open(input: Input, start: Start<'_>, follow: bool, stop: Stop) -> anyhow::Result<Self> {
+    pub(crate) fn open(input: Input, start: Start<'_>, follow: bool, stop: Stop) -> Result<Self, InputError> {
         match Source::open(&input) {
             Ok(source) => Self::new(input, source, start, follow, stop),
-            Err(error) => Err(input.open_failure(&error).into()),
+            Err(error) => Err(input.error(InputErrorKind::Open(error))),
         }
     }
 
-    fn new(input: Input, mut source: Source, start: Start<'_>, follow: bool, stop: Stop) -> anyhow::Result<Self> {
+    fn new(input: Input, mut source: Source, start: Start<'_>, follow: bool, stop: Stop) -> Result<Self, InputError> {
         if follow && source.is_compressed() {
-            let failure = Failure::usage(format!("cannot follow {input}: the file is compressed"));
-            return Err(failure.hint("leave out --follow").into());
+            return Err(input.error(InputErrorKind::FollowCompressed));
         }
-        let (follow, last_count) =
-            prepare(&input, &mut source, start, follow, &stop).map_err(|error| input.read_failure(&error))?;
+        let (follow, last_count) = prepare(&input, &mut source, start, follow, &stop)
+            .map_err(|error| input.error(InputErrorKind::Read(error.into())))?;
         let stream = LineStream::new(source, LineBuffer::new(BLOCK_SIZE, MAX_LINE), follow, stop);
         Ok(Self { input, stream, last_count })
     }
@@ -272,8 +240,8 @@ impl Reader {
     ///
     /// # Errors
     /// If reading fails. All lines before the failure are returned first.
-    pub(crate) fn next_item(&mut self) -> anyhow::Result<Option<Item<'_>>> {
-        self.stream.next_item().map_err(|error| self.input.read_failure(&error).into())
+    pub(crate) fn next_item(&mut self) -> Result<Option<Item<'_>>, InputError> {
+        self.stream.next_item().map_err(|error| self.input.error(InputErrorKind::Read(error)))
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::decoder::Decoder;
 use super::encoding::{Encoding, SIGNATURE_LEN};
+use super::error::SourceError;
 use super::last_lines::{FoundLines, LineSearch, end_of_last_line, find_last};
 use super::stop::{Stop, is_readable};
 use super::{BLOCK_SIZE, Input};
@@ -62,7 +63,7 @@ impl Source {
     ///
     /// # Errors
     /// If it does not exist, is not readable, is a directory, or is the file that standard output is written to.
-    pub(super) fn open(input: &Input) -> io::Result<Self> {
+    pub(super) fn open(input: &Input) -> Result<Self, SourceError> {
         match input {
             Input::Stdin => Self::new(stdin()?),
             Input::File(path) => Self::open_path(path),
@@ -72,19 +73,20 @@ impl Source {
     /// Opens the file at `path`.
     ///
     /// Does not block on a FIFO without a writer. The wait for its bytes comes later, and can be stopped.
-    pub(super) fn open_path(path: &Path) -> io::Result<Self> {
+    pub(super) fn open_path(path: &Path) -> Result<Self, SourceError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Self::new(rustix::fs::open(path, flags, Mode::empty())?.into())
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
+        Self::new(file.into())
     }
 
     /// Reads `file` from its current position on.
-    pub(super) fn new(mut file: File) -> io::Result<Self> {
+    pub(super) fn new(mut file: File) -> Result<Self, SourceError> {
         let metadata = file.metadata()?;
         if metadata.is_dir() {
-            return Err(ErrorKind::IsADirectory.into());
+            return Err(io::Error::from(ErrorKind::IsADirectory).into());
         }
         if metadata.is_file() && is_stdout(&metadata)? {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "it is also the output"));
+            return Err(SourceError::IsOutput);
         }
         let offset = if metadata.is_file() { file.stream_position()? } else { 0 };
         let content = match offset {
@@ -199,14 +201,14 @@ impl Source {
     }
 
     /// Reads the first bytes of a pipe until its encoding is known, and then reads on with these bytes included.
-    fn read_beginning(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_beginning(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
         let Content::Unknown(beginning) = &mut self.content else { return Ok(0) };
         let mut bytes = [0; SIGNATURE_LEN];
         let read = self.file.read(&mut bytes[..SIGNATURE_LEN - beginning.len()])?;
         beginning.extend_from_slice(&bytes[..read]);
         let encoding = match Encoding::of(beginning) {
             Some(encoding) => encoding,
-            None if read > 0 => return Err(ErrorKind::WouldBlock.into()),
+            None if read > 0 => return Err(io::Error::from(ErrorKind::WouldBlock).into()),
             None => Encoding::Plain,
         };
         let beginning = mem::take(beginning);
@@ -225,11 +227,12 @@ impl Source {
         self.lines_before.set(None);
         if self.recent.is_some() { self.watch_content() } else { Ok(()) }
     }
-}
 
-impl Read for Source {
     /// Reads bytes, decompressed. Returns 0 at the end, and if [`Source::is_truncated`] is true.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// If a system call fails, also because the read would wait, or the data cannot be decoded.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
         let read = match &mut self.content {
             Content::Plain => self.read_plain(buffer)?,
             Content::Compressed(decoder) => {
@@ -243,21 +246,21 @@ impl Read for Source {
     }
 }
 
-fn content_of_file(file: &File) -> io::Result<Content> {
+fn content_of_file(file: &File) -> Result<Content, SourceError> {
     let mut beginning = [0; SIGNATURE_LEN];
     let read = file.read_at(&mut beginning, 0)?;
     content(Encoding::of_all(&beginning[..read]), Vec::new(), file)
 }
 
 /// Returns how to read `file`, of which `beginning` has already been read.
-fn content(encoding: Encoding, beginning: Vec<u8>, file: &File) -> io::Result<Content> {
+fn content(encoding: Encoding, beginning: Vec<u8>, file: &File) -> Result<Content, SourceError> {
     match encoding {
         Encoding::Plain => Ok(Content::Plain),
         Encoding::Compressed => {
             let input = Cursor::new(beginning).chain(NonBlockingFile(file.try_clone()?));
             Ok(Content::Compressed(Decoder::new(BufReader::with_capacity(BLOCK_SIZE, input))))
         }
-        Encoding::Unsupported(encoding) => Err(encoding.into()),
+        Encoding::Unsupported(encoding) => Err(SourceError::Unsupported(encoding)),
     }
 }
 

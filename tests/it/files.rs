@@ -140,6 +140,19 @@ fn recorded_lines_are_appended_to_the_file_of_output() {
 }
 
 #[test]
+fn standard_output_on_a_full_disk_is_named_in_the_error() {
+    let (recording, incomplete) = (line("1"), "x".repeat(4_096));
+    for command in [
+        "rtcomm tail f > /dev/full",
+        // A limit on the size of files fails the line end that completes the last line.
+        "trap '' XFSZ; ulimit -f 1; rtcomm tail f >> g",
+    ] {
+        let (_directory, outcome) = in_directory(&[("f", recording.as_bytes()), ("g", incomplete.as_bytes())], command);
+        outcome.has_status(1).says("rtcomm: error: cannot write to standard output: ");
+    }
+}
+
+#[test]
 fn output_is_json_unless_pretty_is_given() {
     let broker = Broker::mosquitto();
     let directory = TempDir::new().expect("a temporary directory");

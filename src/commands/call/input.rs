@@ -9,6 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::incoming::Waker;
+use crate::commands::recording_error::input_failure;
 use crate::output::report::Report;
 use crate::protocol::call::Request;
 use crate::protocol::topic::{EndpointId, TopicName};
@@ -101,7 +102,8 @@ impl Parser {
 /// If the input cannot be opened.
 pub(super) fn open(input: &Input) -> Result<(Stop, Reader)> {
     let stop = Stop::new().context("cannot set up reading")?;
-    let reader = Reader::open(input.clone(), Start::Everything, false, stop.clone())?;
+    let reader = Reader::open(input.clone(), Start::Everything, false, stop.clone());
+    let reader = reader.map_err(|error| input_failure(&error))?;
     Ok((stop, reader))
 }
 
@@ -185,7 +187,7 @@ pub(super) fn warn_of_skip(skip: u64, lines: u64, report: Report) {
 /// If reading fails.
 pub(super) fn next_line(reader: &mut Reader) -> Result<Option<InputLine>> {
     loop {
-        match reader.next_item()? {
+        match reader.next_item().map_err(|error| input_failure(&error))? {
             None => return Ok(None),
             Some(Item::Line(line)) => return Ok(Some(InputLine::Complete(line.bytes.to_vec()))),
             Some(Item::TooLong { .. }) => return Ok(Some(InputLine::TooLong)),

@@ -1,10 +1,10 @@
 //! An input among several, which are merged by the times of their records.
 
-use anyhow::Result;
 use jiff::Timestamp;
 
-use super::output::{Output, ReadError};
+use super::record_printer::{ReadError, RecordPrinter};
 use super::skipped::SkippedLines;
+use crate::commands::recording_error::{describe_change, input_failure};
 use crate::output::report::Report;
 use crate::protocol::filter::Prefilter;
 use crate::protocol::record::received_of;
@@ -57,11 +57,11 @@ impl MergeInput {
 }
 
 impl MergeSource for MergeInput {
-    type Context = Output;
+    type Context = RecordPrinter;
     type Error = ReadError;
 
     /// Reads the next line that is not empty.
-    fn advance(&mut self, output: &mut Output) -> Result<Option<Timestamp>, ReadError> {
+    fn advance(&mut self, printer: &mut RecordPrinter) -> Result<Option<Timestamp>, ReadError> {
         loop {
             if self.skipped.has_record()
                 && let Some(prefilter) = self.prefilter.take()
@@ -69,7 +69,7 @@ impl MergeSource for MergeInput {
                 self.reader.set_prefilter(move |lines| prefilter.find(lines));
             }
             let item = self.reader.next_item();
-            match item.map_err(ReadError::Input)? {
+            match item.map_err(|error| ReadError::Input(input_failure(&error)))? {
                 Some(Item::Line(line)) if line.bytes.trim_ascii().is_empty() => {}
                 Some(Item::Line(line)) => {
                     self.line.clear();
@@ -80,18 +80,18 @@ impl MergeSource for MergeInput {
                 }
                 Some(Item::TooLong { number }) => self.skipped.skip_line(number, "too long"),
                 Some(Item::Idle) => {
-                    output.idle(false).map_err(ReadError::Output)?;
+                    printer.idle(false).map_err(ReadError::Output)?;
                     self.skipped.on_idle();
                 }
                 Some(Item::FileChange(FileChange::Nuls { count })) => self.skipped.skip_nuls(count),
                 Some(Item::FileChange(change)) => {
-                    self.report.info(format_args!("{}: {change}", self.skipped.name()));
+                    self.report.info(format_args!("{}: {}", self.skipped.name(), describe_change(&change)));
                 }
                 None if self.stop.is_stopped() => return Ok(None),
                 None => {
                     self.has_ended = true;
                     let end = self.skipped.finish_input();
-                    return end.map(|()| None).map_err(|failure| ReadError::Input(failure.into()));
+                    return end.map(|()| None).map_err(ReadError::Input);
                 }
             }
         }

@@ -3,10 +3,10 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | live messages |
-//! | `recorded` | recorded lines: what the flags mean, and the end of the run |
+//! | `recorded` | recorded lines: turns flags into a worker, and waits for its end |
 //! | `worker` | the thread that reads and prints |
 //! | `merge_input` | an input among several, which are merged by time |
-//! | `output` | where records are printed, and as what |
+//! | `record_printer` | prints selected records, as what the flags request |
 //! | `selection` | which records are printed, and how the last of them are found |
 //! | `last_records` | the last records of a pipe |
 //! | `skipped` | warnings about lines that are not records |
@@ -31,7 +31,7 @@ use crate::output::report::Report;
 
 mod last_records;
 mod merge_input;
-mod output;
+mod record_printer;
 mod recorded;
 mod selection;
 mod skipped;

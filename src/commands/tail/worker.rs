@@ -2,20 +2,19 @@
 
 use std::io;
 
-use anyhow::Result;
-
 use super::last_records::LastRecords;
 use super::merge_input::MergeInput;
-use super::output::{Output, ReadError};
+use super::record_printer::{ReadError, RecordPrinter};
 use super::selection::{RecordSearch, Selection, for_each_entry};
 use super::skipped::SkippedLines;
-use crate::exit::{Status, status_of};
+use crate::commands::recording_error::{describe_change, input_failure};
+use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::protocol::record::Entry;
 use crate::recording::{FileChange, Input, Item, Merge, Reader, Start, Stop};
 
 /// Reads inputs, merged by time, and prints their records.
-pub(super) struct Worker {
+pub(super) struct RecordingWorker {
     pub(super) inputs: Vec<Input>,
     pub(super) follow: bool,
     /// Number of records to start with, the last ones, or `None` for all.
@@ -23,7 +22,7 @@ pub(super) struct Worker {
     /// Number of records to leave out before the first: the line of the first of the last records contains more.
     pub(super) surplus: u64,
     pub(super) selection: Selection,
-    pub(super) output: Output,
+    pub(super) printer: RecordPrinter,
     pub(super) report: Report,
     pub(super) stop: Stop,
     /// The status of the first error of an input.
@@ -39,12 +38,12 @@ pub(super) struct Printed {
     pub(super) failed: Option<Status>,
 }
 
-impl Worker {
+impl RecordingWorker {
     /// Prints until the inputs end, a stop is requested or the limit is reached.
     ///
     /// # Errors
     /// If the output cannot be written. Errors of inputs are reported.
-    pub(super) fn run(mut self) -> Result<Printed> {
+    pub(super) fn run(mut self) -> io::Result<Printed> {
         let mut inputs = std::mem::take(&mut self.inputs);
         match inputs.pop() {
             Some(input) if inputs.is_empty() => {
@@ -56,21 +55,21 @@ impl Worker {
                 self.read_merged(inputs)?;
             }
         }
-        self.output.finish()?;
-        Ok(Printed { records: self.output.printed(), failed: self.failed })
+        self.printer.finish()?;
+        Ok(Printed { records: self.printer.printed(), failed: self.failed })
     }
 
     /// Reports the error of an input.
     ///
     /// # Errors
     /// If the output cannot be written.
-    fn report(&mut self, end: Result<(), ReadError>) -> Result<()> {
+    fn report(&mut self, end: Result<(), ReadError>) -> io::Result<()> {
         match end {
             Ok(()) => Ok(()),
-            Err(ReadError::Input(error)) => {
-                self.output.flush()?;
-                self.report.error(&error);
-                self.failed = self.failed.or(Some(status_of(&error)));
+            Err(ReadError::Input(failure)) => {
+                self.printer.flush()?;
+                self.failed = self.failed.or(Some(failure.status()));
+                self.report.error(&failure.into());
                 Ok(())
             }
             Err(ReadError::Output(error)) => Err(error),
@@ -85,7 +84,8 @@ impl Worker {
             Some(count) => Start::Last(count, &mut search),
             None => Start::Everything,
         };
-        let reader = Reader::open(input, start, self.follow, self.stop.clone()).map_err(ReadError::Input)?;
+        let reader = Reader::open(input, start, self.follow, self.stop.clone());
+        let reader = reader.map_err(|error| ReadError::Input(input_failure(&error)))?;
         Ok((reader, SkippedLines::new(name, self.report, search.has_record())))
     }
 
@@ -110,7 +110,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the output cannot be written. Errors of inputs are reported.
-    fn read_merged(&mut self, inputs: Vec<Input>) -> Result<()> {
+    fn read_merged(&mut self, inputs: Vec<Input>) -> io::Result<()> {
         let mut sources = Vec::new();
         for input in inputs {
             match self.open(input) {
@@ -123,8 +123,8 @@ impl Worker {
         }
         let mut last = self.last.map(LastRecords::new);
         let mut merge = Merge::new(sources);
-        while !self.output.is_full() {
-            let end = match merge.next_source(&mut self.output) {
+        while !self.printer.is_full() {
+            let end = match merge.next_source(&mut self.printer) {
                 Ok(None) => break,
                 Ok(Some(MergeInput { reader, skipped, line, place, .. })) => {
                     self.take_line(line, || reader.line_number(*place), skipped, last.as_mut())
@@ -154,7 +154,7 @@ impl Worker {
             self.surplus -= 1;
             return Ok(());
         }
-        self.output.print(line, entry).map_err(ReadError::Output)
+        self.printer.print(line, entry).map_err(ReadError::Output)
     }
 
     /// Reads an input to its end, and prints its records, or keeps them in `last`.
@@ -175,10 +175,10 @@ impl Worker {
             match reader.next_item() {
                 Ok(Some(item)) => self.take(item, &mut skipped, last.as_deref_mut())?,
                 Ok(None) if self.stop.is_stopped() => break Ok(()),
-                Ok(None) => return skipped.finish_input().map_err(|failure| ReadError::Input(failure.into())),
-                Err(error) => break Err(ReadError::Input(error)),
+                Ok(None) => return skipped.finish_input().map_err(ReadError::Input),
+                Err(error) => break Err(ReadError::Input(input_failure(&error))),
             }
-            if self.output.is_full() {
+            if self.printer.is_full() {
                 break Ok(());
             }
         };
@@ -198,11 +198,13 @@ impl Worker {
             Item::Line(line) => self.take_line(line.bytes, || line.number(), skipped, last)?,
             Item::TooLong { number } => skipped.skip_line(number, "too long"),
             Item::Idle => {
-                self.output.idle(self.follow).map_err(ReadError::Output)?;
+                self.printer.idle(self.follow).map_err(ReadError::Output)?;
                 skipped.on_idle();
             }
             Item::FileChange(FileChange::Nuls { count }) => skipped.skip_nuls(count),
-            Item::FileChange(change) => self.report.info(format_args!("{}: {change}", skipped.name())),
+            Item::FileChange(change) => {
+                self.report.info(format_args!("{}: {}", skipped.name(), describe_change(&change)));
+            }
         }
         Ok(())
     }
@@ -215,7 +217,7 @@ impl Worker {
         skipped: &mut SkippedLines,
         mut last: Option<&mut LastRecords>,
     ) -> Result<(), ReadError> {
-        if skipped.has_record() && self.output.pass(line, &self.selection).map_err(ReadError::Output)? {
+        if skipped.has_record() && self.printer.pass(line, &self.selection).map_err(ReadError::Output)? {
             return Ok(());
         }
         for_each_entry(line, |bytes, entry| {
@@ -223,16 +225,19 @@ impl Worker {
                 (Ok(entry), last) => {
                     skipped.on_record();
                     match last {
-                        _ if !self.selection.includes(entry) => self.output.read_unprinted(bytes),
+                        _ if !self.selection.includes(entry) => self.printer.read_unprinted(bytes),
                         Some(last) => {
-                            self.output.read_unprinted(bytes);
+                            self.printer.read_unprinted(bytes);
                             last.push(bytes, self.selection.counts(entry));
                         }
                         None => self.print_entry(bytes, entry)?,
                     }
                 }
                 (Err(error), _) if skipped.is_reported() => {
-                    let number = number().map_err(|error| ReadError::Input(error.into()))?;
+                    let number = number().map_err(|error| {
+                        let message = format!("cannot read {}: {error}", skipped.name());
+                        ReadError::Input(Failure::new(Status::Failure, message))
+                    })?;
                     skipped.skip_line(number, error);
                 }
                 (Err(_), _) => skipped.skip_unreported(),

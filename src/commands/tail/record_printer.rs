@@ -1,13 +1,12 @@
-//! Where records are printed, and as what: as they are, without names, or as call records.
+//! Prints selected records: as they are, with pseudonyms, or as call records.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, Result};
-
 use super::selection::Selection;
 use crate::commands::call_records::CallRecords;
+use crate::exit::Failure;
 use crate::output::Printer;
 use crate::output::target::Target;
 use crate::protocol::anonymize::Anonymizer;
@@ -16,13 +15,13 @@ use crate::protocol::record::Entry;
 /// Why reading and printing an input ended early.
 pub(super) enum ReadError {
     /// The input cannot be read. Others may be.
-    Input(anyhow::Error),
+    Input(Failure),
     /// The output cannot be written.
-    Output(anyhow::Error),
+    Output(io::Error),
 }
 
-/// Prints records.
-pub(super) struct Output {
+/// Prints selected records.
+pub(super) struct RecordPrinter {
     printer: Printer<Target>,
     mode: Mode,
     /// Number of printed records. Connection changes do not count.
@@ -31,7 +30,6 @@ pub(super) struct Output {
     limit: Option<u64>,
     /// Whether the file is to be opened again, because it was renamed.
     is_renamed: Arc<AtomicBool>,
-    cannot_write: String,
 }
 
 /// What is printed.
@@ -44,16 +42,10 @@ pub(super) enum Mode {
     Calls(Box<CallRecords>),
 }
 
-impl Output {
+impl RecordPrinter {
     /// Prints at most `limit` records. If `is_renamed` is set, the file is opened again before the next record.
-    pub(super) fn new(
-        printer: Printer<Target>,
-        mode: Mode,
-        limit: Option<u64>,
-        is_renamed: Arc<AtomicBool>,
-        cannot_write: String,
-    ) -> Self {
-        Self { printer, mode, printed: 0, limit, is_renamed, cannot_write }
+    pub(super) fn new(printer: Printer<Target>, mode: Mode, limit: Option<u64>, is_renamed: Arc<AtomicBool>) -> Self {
+        Self { printer, mode, printed: 0, limit, is_renamed }
     }
 
     /// Returns the number of printed records.
@@ -74,14 +66,10 @@ impl Output {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub(super) fn print(&mut self, line: &[u8], entry: &Entry<'_>) -> Result<()> {
+    pub(super) fn print(&mut self, line: &[u8], entry: &Entry<'_>) -> io::Result<()> {
         if self.is_full() {
             return Ok(());
         }
-        self.try_print(line, entry).with_context(|| self.cannot_write.clone())
-    }
-
-    fn try_print(&mut self, line: &[u8], entry: &Entry<'_>) -> io::Result<()> {
         self.reopen_if_renamed()?;
         let left = self.left();
         self.printed += match &mut self.mode {
@@ -105,14 +93,13 @@ impl Output {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub(super) fn pass(&mut self, line: &[u8], selection: &Selection) -> Result<bool> {
+    pub(super) fn pass(&mut self, line: &[u8], selection: &Selection) -> io::Result<bool> {
         let left = self.left();
         let Mode::Calls(calls) = &mut self.mode else { return Ok(false) };
         let Some(received) = calls.time_of_other_line(line) else { return Ok(false) };
         if selection.includes_time(received) {
             calls.pass(received);
-            let printed = calls.print(&mut self.printer, left);
-            self.printed += printed.with_context(|| self.cannot_write.clone())?;
+            self.printed += calls.print(&mut self.printer, left)?;
         }
         Ok(true)
     }
@@ -128,11 +115,10 @@ impl Output {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub(super) fn idle(&mut self, is_at_end: bool) -> Result<()> {
+    pub(super) fn idle(&mut self, is_at_end: bool) -> io::Result<()> {
         let left = self.left();
         if let (Mode::Calls(calls), true) = (&mut self.mode, is_at_end) {
-            let printed = calls.release(&mut self.printer, left);
-            self.printed += printed.with_context(|| self.cannot_write.clone())?;
+            self.printed += calls.release(&mut self.printer, left)?;
         }
         self.flush()
     }
@@ -141,11 +127,10 @@ impl Output {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> io::Result<()> {
         let left = self.left();
         if let Mode::Calls(calls) = &mut self.mode {
-            let printed = calls.finish(&mut self.printer, left);
-            self.printed += printed.with_context(|| self.cannot_write.clone())?;
+            self.printed += calls.finish(&mut self.printer, left)?;
         }
         self.flush()
     }
@@ -154,9 +139,9 @@ impl Output {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub(super) fn flush(&mut self) -> Result<()> {
-        let written = self.reopen_if_renamed().and_then(|()| self.printer.flush());
-        written.with_context(|| self.cannot_write.clone())
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.reopen_if_renamed()?;
+        self.printer.flush()
     }
 
     fn reopen_if_renamed(&mut self) -> io::Result<()> {
