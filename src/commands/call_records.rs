@@ -57,6 +57,7 @@ impl CallRecords {
     /// Leaves out the calls that ended before this time. Returns the time from which on the input is to be read.
     pub(crate) fn since(&mut self, since: Timestamp) -> Timestamp {
         self.since = Some(since);
+        self.recorder.count_gaps_since(since);
         since.checked_sub(self.max_age).unwrap_or(Timestamp::MIN)
     }
 
@@ -98,6 +99,16 @@ impl CallRecords {
     /// Notes that the input goes on at this time.
     pub(crate) fn pass(&mut self, received: Timestamp) {
         self.recorder.pass(received);
+    }
+
+    /// Notes that the input reaches back to this time, although its first entries are not read.
+    pub(crate) fn reach_back(&mut self, received: Timestamp) {
+        self.recorder.reach_back(received);
+    }
+
+    /// Chooses the source of the next entries among several that are merged, by its number.
+    pub(crate) fn select_source(&mut self, number: usize) {
+        self.recorder.select_source(number);
     }
 
     /// Reads a recorded entry.

@@ -70,6 +70,10 @@ fn distinct(endpoints: &[EndpointId]) -> Vec<EndpointId> {
 
 /// Rejects delivery that gives incomplete call records. `flag` is the one that requests them.
 fn check_delivery(flag: &str, delivery: &DeliveryArgs) -> Result<(), Failure> {
+    if delivery.durable_delete.is_some() {
+        let failure = Failure::usage(format!("{flag} cannot be combined with --durable-delete, which prints nothing"));
+        return Err(failure.hint("rtcomm watch --durable-delete NAME deletes the session"));
+    }
     let (other, why) = match delivery {
         DeliveryArgs { share: Some(_), .. } => ("share", "the members of a group get different events of a call"),
         DeliveryArgs { durable: Some(_), .. } => {

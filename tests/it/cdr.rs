@@ -277,6 +277,23 @@ fn call_records_are_input_too() {
 }
 
 #[test]
+fn since_leaves_out_calls_but_not_what_is_known_of_the_time_before() {
+    let gap = r#"{"received":"2026-10-25T07:00:00Z","status":"gap","from":"2026-10-25T06:58:00Z","until":"2026-10-25T07:00:00Z"}"#;
+    let lines = [
+        line("00:00:00 started a b id=s1"),
+        gap.to_owned() + "\n",
+        line("21:00:00 started a b id=s2"),
+        line("21:05:00 failed a c id=s3"),
+    ];
+    let files = Recordings::of(&[("a.jsonl", lines.concat())]);
+    let since = "--json --max-age 1h --since 2026-10-25T21:01:00Z";
+    let records = files.tail(&format!("--cdr {since}")).run().has_status(0);
+    records.check(records.json_lines()[0]["incomplete"] == json!([]), "the input reaches back over the maximum age");
+    let summary = files.tail(&format!("--summary {since}")).run().has_status(0);
+    summary.check(summary.json_lines()[0]["gaps"] == 0, "the gap was before");
+}
+
+#[test]
 fn a_followed_file_gives_a_record_when_a_call_ends() {
     let recorded: String = (10..30).map(|n| line(&format!("00:{n}:00 stopped a b id=s{n}"))).collect();
     let files = Recordings::of(&[("a.jsonl", recorded + &line("00:40:00 started a b id=s40"))]);
@@ -331,6 +348,10 @@ fn flags_that_do_not_select_whole_calls_are_usage_errors() {
             "--cdr cannot be combined with --share: the members of a group get different events",
         ),
         ("watch --cdr --durable name", "--cdr cannot be combined with --durable: events are acknowledged before"),
+        (
+            "watch --cdr --durable-delete name",
+            "--cdr cannot be combined with --durable-delete, which prints nothing\n  hint: rtcomm watch --durable-delete NAME deletes",
+        ),
         ("tail --cdr", "--cdr needs a FILE\n  hint: for live calls, use: rtcomm watch --cdr"),
         ("watch --max-age 1h", "--max-age is for call records\n  hint: add --cdr or --summary"),
         ("watch --cdr --top 3", "--summary"),

@@ -12,6 +12,8 @@ use crate::recording::{FileChange, Item, LinePlace, MergeSource, Reader, Stop};
 
 /// An input, and the line that comes next from it.
 pub(super) struct MergeInput {
+    /// The input's number among all.
+    pub(super) number: usize,
     pub(super) reader: Reader,
     prefilter: Option<Prefilter>,
     report: Report,
@@ -29,6 +31,7 @@ pub(super) struct MergeInput {
 
 impl MergeInput {
     pub(super) fn new(
+        number: usize,
         reader: Reader,
         prefilter: Option<Prefilter>,
         skipped: SkippedLines,
@@ -36,6 +39,7 @@ impl MergeInput {
         stop: Stop,
     ) -> Self {
         Self {
+            number,
             reader,
             prefilter,
             report,

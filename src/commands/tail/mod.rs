@@ -81,7 +81,7 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         ControlFlow::Continue(topics) => topics,
         ControlFlow::Break(status) => return Ok(status),
     };
-    let filters = if filters.is_empty() { vec![topics.root.everything()] } else { filters };
+    let filters = if filters.is_empty() { topics.everything() } else { filters };
     if dry_run {
         return stream::print_filters(&filters, delivery.share.as_deref());
     }

@@ -97,7 +97,9 @@ impl RecordPrinter {
         let left = self.left();
         let Mode::Calls(calls) = &mut self.mode else { return Ok(false) };
         let Some(received) = calls.time_of_other_line(line) else { return Ok(false) };
-        if selection.includes_time(received) {
+        if selection.begins_after(received) {
+            calls.reach_back(received);
+        } else if selection.includes_time(received) {
             calls.pass(received);
             self.printed += calls.print(&mut self.printer, left)?;
         }
@@ -105,9 +107,26 @@ impl RecordPrinter {
     }
 
     /// Reads a record that is not printed, or not yet.
-    pub(super) fn read_unprinted(&mut self, line: &[u8]) {
-        if let (Mode::Anonymized(anonymizer), Ok(line)) = (&mut self.mode, std::str::from_utf8(line)) {
-            anonymizer.collect(line);
+    pub(super) fn read_unprinted(&mut self, line: &[u8], entry: &Entry<'_>, selection: &Selection) {
+        match &mut self.mode {
+            Mode::Records => {}
+            Mode::Anonymized(anonymizer) => {
+                if let Ok(line) = std::str::from_utf8(line) {
+                    anonymizer.collect(line);
+                }
+            }
+            Mode::Calls(calls) => {
+                if let Some(received) = entry.received().filter(|received| selection.begins_after(*received)) {
+                    calls.reach_back(received);
+                }
+            }
+        }
+    }
+
+    /// Chooses the input that the next records come from, by its number.
+    pub(super) fn select_source(&mut self, number: usize) {
+        if let Mode::Calls(calls) = &mut self.mode {
+            calls.select_source(number);
         }
     }
 

@@ -53,6 +53,11 @@ impl Selection {
         self.since.is_none_or(|since| received >= since) && self.until.is_none_or(|until| received <= until)
     }
 
+    /// Returns whether a time is before the period.
+    pub(super) fn begins_after(&self, received: Timestamp) -> bool {
+        self.since.is_some_and(|since| received < since)
+    }
+
     /// Returns whether an entry that is printed counts as one of the last. With a filter, connection changes do not.
     pub(super) fn counts(&self, entry: &Entry<'_>) -> bool {
         !matches!(entry, Entry::Connection(_)) || self.filter.matches_everything()

@@ -116,7 +116,8 @@ impl RecordingWorker {
             match self.open(input) {
                 Ok((reader, skipped)) => {
                     let prefilter = self.selection.prefilter().cloned();
-                    sources.push(MergeInput::new(reader, prefilter, skipped, self.report, self.stop.clone()));
+                    let stop = self.stop.clone();
+                    sources.push(MergeInput::new(sources.len(), reader, prefilter, skipped, self.report, stop));
                 }
                 Err(error) => self.report(Err(error))?,
             }
@@ -126,7 +127,8 @@ impl RecordingWorker {
         while !self.printer.is_full() {
             let end = match merge.next_source(&mut self.printer) {
                 Ok(None) => break,
-                Ok(Some(MergeInput { reader, skipped, line, place, .. })) => {
+                Ok(Some(MergeInput { number, reader, skipped, line, place, .. })) => {
+                    self.printer.select_source(*number);
                     self.take_line(line, || reader.line_number(*place), skipped, last.as_mut())
                 }
                 Err(error) => Err(error),
@@ -225,9 +227,11 @@ impl RecordingWorker {
                 (Ok(entry), last) => {
                     skipped.on_record();
                     match last {
-                        _ if !self.selection.includes(entry) => self.printer.read_unprinted(bytes),
+                        _ if !self.selection.includes(entry) => {
+                            self.printer.read_unprinted(bytes, entry, &self.selection);
+                        }
                         Some(last) => {
-                            self.printer.read_unprinted(bytes);
+                            self.printer.read_unprinted(bytes, entry, &self.selection);
                             last.push(bytes, self.selection.counts(entry));
                         }
                         None => self.print_entry(bytes, entry)?,

@@ -33,8 +33,10 @@ pub struct CallRecorder {
     next_number: u64,
     /// The time since which the input has no gap.
     complete_since: Option<Timestamp>,
-    /// A loss of the connection whose gap is not known yet. Events can come before the record of the gap.
-    outage: Option<Outage>,
+    /// The number of the source of the next entries.
+    source: usize,
+    /// For each source, a loss of the connection whose gap is not known yet. Events can come before the record of the gap.
+    outages: Vec<Option<Outage>>,
     /// Records that were not returned yet.
     records: VecDeque<CallRecord>,
     /// Whether the input has ended, so that open sessions become records.
@@ -96,7 +98,8 @@ impl CallRecorder {
             hashing: RandomState::new(),
             next_number: 0,
             complete_since: None,
-            outage: None,
+            source: 0,
+            outages: vec![None],
             records: VecDeque::new(),
             is_finished: false,
             gaps: 0,
@@ -137,20 +140,21 @@ impl CallRecorder {
     pub fn connection(&mut self, status: &ConnectionStatus<'_>) {
         let received = whole_micros(status.received);
         self.advance(received);
+        let outage = &mut self.outages[self.source];
         match status.change {
             ConnectionChange::Settled => {}
-            ConnectionChange::Disconnected => self.outage = Some(Outage { until: None }),
+            ConnectionChange::Disconnected => *outage = Some(Outage { until: None }),
             ConnectionChange::Connected => {
-                if let Some(outage) = &mut self.outage {
+                if let Some(outage) = outage {
                     outage.until = Some(received);
                 }
             }
             ConnectionChange::Ready => {
-                self.outage = None;
+                *outage = None;
                 self.begin(received);
             }
             ConnectionChange::Gap { until, .. } => {
-                self.outage = None;
+                *outage = None;
                 self.gaps += u64::from(until >= self.gaps_since);
                 self.complete_since = self.complete_since.max(Some(until));
                 let gap = Outage { until: Some(until) };
@@ -172,6 +176,14 @@ impl CallRecorder {
                 }
             }
         }
+    }
+
+    /// Chooses the source of the next entries among several that are merged, by its number. Without this, there is one.
+    pub fn select_source(&mut self, number: usize) {
+        if self.outages.len() <= number {
+            self.outages.resize(number + 1, None);
+        }
+        self.source = number;
     }
 
     /// Notes that the input reaches back to this time, although its first entries are not read.
@@ -308,7 +320,7 @@ impl CallRecorder {
         } else {
             session.hashes().for_each(|hash| self.ended.insert(hash));
         }
-        if self.outage.is_some_and(|outage| outage.affects(&session)) {
+        if self.outages.iter().flatten().any(|outage| outage.affects(&session)) {
             session.add_gap();
         }
         self.records.push_back(record(session));
@@ -316,7 +328,7 @@ impl CallRecorder {
 
     /// Returns whether the input reaches back over the maximum age without a gap.
     fn covers_max_age(&self, now: Timestamp) -> bool {
-        let is_complete = self.outage.is_none();
+        let is_complete = self.outages.iter().all(Option::is_none);
         is_complete && self.complete_since.is_some_and(|since| now.duration_since(since) >= self.max_age)
     }
 

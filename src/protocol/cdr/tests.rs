@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::record::{CallClock, ConnectionChange, ConnectionStatus, Entry, Message, Record};
+use crate::protocol::record::{CallClock, ConnectionChange, ConnectionStatus, Entry, Message, Missing, Record};
 use crate::protocol::topic::{Root, Topics};
 
 const MAX_AGE: Duration = Duration::from_hours(12);
@@ -400,6 +400,23 @@ fn during_an_outage_every_session_of_another_recorder_is_marked() {
             "completed s4 a b 1 0 0 -"
         ]
     );
+}
+
+#[test]
+fn a_source_that_is_ready_does_not_end_the_outage_of_another() {
+    let change = |received, change| Input::Connection { received: time(received), change };
+    let mut recorder = CallRecorder::new(MAX_AGE);
+    for (source, entry) in [
+        (0, event("10:00:00 started a b id=s1")),
+        (0, change("10:01:00", ConnectionChange::Disconnected)),
+        (1, change("10:01:30", ConnectionChange::Connected)),
+        (1, change("10:01:30", ConnectionChange::Ready)),
+        (1, event("10:02:00 stopped a b id=s1")),
+    ] {
+        recorder.select_source(source);
+        recorder.entry(&Entry::parse(&entry.line()).expect("a line"));
+    }
+    assert_eq!(recorder.next_record().map(|record| record.incomplete), Some(vec![Missing::Gap]));
 }
 
 #[test]

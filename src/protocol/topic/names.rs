@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::filter::TopicFilter;
+use super::filter::{TopicFilter, disjoint};
 use super::syntax::{SyntaxError, check_text};
 
 /// Checks a topic name: the rules of [`check_text`], and no wildcards.
@@ -161,6 +161,13 @@ impl Topics {
     /// Sets the root of the presence documents, `ROOT/sphere` by default.
     pub fn set_sphere(&mut self, sphere: Root) {
         self.sphere = sphere;
+    }
+
+    /// Returns filters that match all topics of the deployment. No two of them match the same topic.
+    #[must_use]
+    pub fn everything(&self) -> Vec<TopicFilter> {
+        let Self { root, events, calls, sphere } = self;
+        disjoint(&[root.everything(), events.everything(), calls.and_below(), sphere.everything()])
     }
 
     /// Returns the root of the service queries (protocol, section 7).
