@@ -1,4 +1,4 @@
-//! Compares the keys of JSON lines with the tables in docs/json-lines.md: names, order and types.
+//! Reads the tables of docs/json-lines.md, and compares them with JSON lines: names, order and types of the keys.
 
 use jiff::Timestamp;
 use rtcomm::protocol::record::{Absence, ConnectionChange, ConnectionStatus, Content, Message, Payload, Record};
@@ -11,33 +11,61 @@ use crate::support::{Broker, rtcomm};
 
 const DOCUMENT: &str = "docs/json-lines.md";
 
-/// A row of a table.
-struct Key {
-    name: String,
+/// A row of a table of keys. Texts are Markdown.
+pub(super) struct Key {
+    pub(super) name: String,
     kind: String,
+    /// When the key is present.
+    pub(super) present: String,
+    pub(super) meaning: String,
 }
 
-fn document() -> String {
+/// A row of the table of outcomes.
+pub(super) struct DocumentedOutcome {
+    pub(super) name: String,
+    /// The exit status of `rtcomm call`.
+    pub(super) status: String,
+    pub(super) meaning: String,
+}
+
+pub(super) fn document() -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{DOCUMENT}: {error}"))
 }
 
 /// The text below a heading.
-fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+pub(super) fn section<'a>(document: &'a str, heading: &str) -> &'a str {
     let text = document.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
     text.split("\n## ").next().unwrap_or_default()
 }
 
+/// The cells of the table whose first column has this title.
+fn rows<'a, const COLUMNS: usize>(section: &'a str, title: &str) -> impl Iterator<Item = [&'a str; COLUMNS]> {
+    let rows = section.lines().skip_while(move |line| !line.starts_with(&format!("| {title} "))).skip(2);
+    rows.take_while(|line| line.starts_with('|')).map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        cells.try_into().unwrap_or_else(|_| panic!("a row with other than {COLUMNS} cells: {row}"))
+    })
+}
+
 /// The keys of a section's table, in order. Checks that each example has its type.
-fn documented(section: &str) -> Vec<Key> {
-    let rows = section.lines().skip_while(|line| !line.starts_with("| key ")).skip(2);
-    rows.take_while(|line| line.starts_with('|'))
-        .map(|row| {
-            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-            let [name, kind, _, _, example] = cells[..] else { panic!("a row with other than five cells: {row}") };
-            let example: Value = serde_json::from_str(example.trim_matches('`')).expect("an example is JSON");
-            assert!(has_type(&example, kind), "the example is not of the type: {row}");
-            Key { name: name.trim_matches('`').to_owned(), kind: kind.to_owned() }
+pub(super) fn documented(section: &str) -> Vec<Key> {
+    rows(section, "key")
+        .map(|[name, kind, present, meaning, example]| {
+            let value: Value = serde_json::from_str(example.trim_matches('`')).expect("an example is JSON");
+            assert!(has_type(&value, kind), "the example of {name} is not of the type {kind}: {example}");
+            let [name, kind, present, meaning] = [name.trim_matches('`'), kind, present, meaning].map(str::to_owned);
+            Key { name, kind, present, meaning }
+        })
+        .collect()
+}
+
+/// The outcomes of calls, in order.
+pub(super) fn documented_outcomes(section: &str) -> Vec<DocumentedOutcome> {
+    rows(section, "outcome")
+        .map(|cells: [&str; 3]| {
+            let [name, status, meaning] = cells.map(str::to_owned);
+            DocumentedOutcome { name: name.trim_matches('`').to_owned(), status, meaning }
         })
         .collect()
 }
