@@ -1,6 +1,8 @@
 //! Reads the tables of docs/json-lines.md, and compares them with JSON lines: names, order and types of the keys.
 
 use jiff::Timestamp;
+use rtcomm::Status;
+use rtcomm::protocol::call::{INVALID, NoReplyCause, Outcome, Verdict};
 use rtcomm::protocol::record::{Absence, ConnectionChange, ConnectionStatus, Content, Message, Payload, Record};
 use rtcomm::protocol::topic::{Root, Topics};
 use serde_json::{Map, Value, json};
@@ -263,18 +265,35 @@ fn result_with_a_lone_surrogate() -> String {
 
 #[test]
 fn every_outcome_is_documented_with_its_status() {
-    let document = document();
-    for (outcome, status) in [
-        ("success", 0),
-        ("failure", 3),
-        ("timeout", 124),
-        ("no_responder", 6),
-        ("denied", 4),
-        ("unreachable", 5),
-        ("unknown", 1),
-        (rtcomm::protocol::call::INVALID, 1),
-    ] {
-        let row = format!("| `{outcome}` | {status} |");
-        assert!(section(&document, "Call results").contains(&row), "{row} is not in {DOCUMENT}");
+    let answered = |verdict| Outcome::Answered { verdict, response: String::new() };
+    let unanswered = |cause| Outcome::Unanswered(cause, String::new());
+    let outcomes = [
+        (answered(Verdict::Success), Status::Success),
+        (answered(Verdict::Failure(None)), Status::ServiceFailure),
+        (unanswered(NoReplyCause::Timeout), Status::Deadline),
+        (unanswered(NoReplyCause::NoResponder), Status::NoResponder),
+        (unanswered(NoReplyCause::Denied), Status::Refused),
+        (unanswered(NoReplyCause::Unreachable), Status::Unreachable),
+        (unanswered(NoReplyCause::Unknown), Status::Failure),
+    ];
+    // If a variant is added, add a row above.
+    for (outcome, _) in &outcomes {
+        match outcome {
+            Outcome::Answered { verdict: Verdict::Success | Verdict::Failure(_), .. } => {}
+            Outcome::Unanswered(cause, _) => match cause {
+                NoReplyCause::Timeout
+                | NoReplyCause::NoResponder
+                | NoReplyCause::Denied
+                | NoReplyCause::Unreachable
+                | NoReplyCause::Unknown => {}
+            },
+        }
     }
+    let expected = outcomes.iter().map(|(outcome, status)| (outcome.name(), *status));
+    let expected: Vec<_> = expected.chain([(INVALID, Status::Failure)]).collect();
+    let expected: Vec<_> = expected.iter().map(|(name, status)| format!("{name} {}", status.code())).collect();
+    let document = document();
+    let documented = documented_outcomes(section(&document, "Call results"));
+    let documented: Vec<_> = documented.iter().map(|row| format!("{} {}", row.name, row.status)).collect();
+    assert_eq!(documented, expected, "update the table of outcomes in {DOCUMENT}");
 }
