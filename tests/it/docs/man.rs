@@ -107,7 +107,7 @@ const PAGES: [Prose; 8] = [
         description: &[
             "The request is published once, to `ROOT/callControl` (see `--call-topic`), after the broker has granted the \
              subscription to the reply topic. It is never repeated, because a repeated request places a second call. If the \
-             outcome is unknown, the error says so and names the transID.",
+             outcome is unknown, the error reports it and names the transID.",
             "A service replies when the session is up or has failed: SUCCESS means that the callee has answered, and the \
              time until then is the set-up time. `--follow` waits for the end of the session.",
             "The reply topic ends in a random UUID. A message there is the reply if it is not retained, is not larger than \
