@@ -3,18 +3,7 @@
 //! [`protocol`] is the public API: pure types for topics, events, filters, third-party calls and recorded lines. Everything
 //! else is the tool, behind [`run`].
 //!
-//! The path of a message: MQTT packet → `protocol::record` (decode) → `protocol::filter` (select) → `output` → standard
-//! output. The path of a call: request → publish → packet → `protocol::call` (match the reply) → result.
-//!
-//! | layer, from the top | contents |
-//! | --- | --- |
-//! | `commands` | one module per command |
-//! | `cli`, `event_loop` | flags, and waiting for signals and events |
-//! | `demo` | embedded broker and simulated server |
-//! | `output`, `recording`, `transport` | input and output |
-//! | `protocol`, `exit`, `sync` | message formats, exit statuses, locking |
-//!
-//! A module imports only lower layers; ARCHITECTURE.md has the details.
+//! ARCHITECTURE.md describes the modules, and the path of a message and of a call.
 
 use std::ffi::OsString;
 

@@ -90,8 +90,10 @@ impl FilterArgs {
     /// If nothing can match.
     pub(crate) fn filter(self) -> Result<Filter, Failure> {
         Filter::new(self.spec()).map_err(|error| match error {
-            FilterError::ToOfRegistration => Failure::usage(format!("--to with --registration alone: {error}"))
-                .hint("add --session, or name the registering endpoint with --from"),
+            FilterError::ToOfRegistration => {
+                Failure::usage(format!("--to cannot be combined with only --registration: {error}"))
+                    .hint("add --session, or name the registering endpoint with --from")
+            }
             FilterError::EventPart(part) => {
                 let flag = match part {
                     EventPart::Action(action) => action.as_str(),

@@ -72,7 +72,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Parser)]
 #[command(name = "rtcomm", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Run `rtcomm demo` to try it without a server. Each command has its own --help and man page.\n\
-                        The flags of a command may also stand before its name: rtcomm -b mqtt://HOST watch")]
+                        The flags of a command may also come before its name: rtcomm -b mqtt://HOST watch")]
 struct Tool {
     #[command(subcommand)]
     command: Command,

@@ -18,6 +18,9 @@
 //! | [`credentials`] | hides user names and passwords in URLs |
 //! | [`text_pattern`] | regular expressions |
 //! | [`cdr`] | call records from events, and their summary |
+//! | `ijson` | checks that every JSON parser can read a text |
+//! | `scan` | a fast scanner for usual JSON objects |
+//! | `timestamp` | times of JSON lines |
 
 pub mod anonymize;
 pub mod call;

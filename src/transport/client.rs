@@ -5,6 +5,10 @@
 //!
 //! [`connect`] establishes a connection. This file has the client and what it does with the connection: it subscribes,
 //! publishes, waits and disconnects.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `connect` | chooses the broker, its address and the MQTT version |
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,6 +13,7 @@
 //! | `codec` | MQTT packets |
 //! | `dedup` `subscription` | which filters to subscribe to, and which copy of a message to handle |
 //! | `dial` | opens the connection to the broker; uses `proxy`, `tls`, `websocket` and `stream`, which use `deadline` |
+//! | `http` | the responses of proxies and WebSocket servers |
 //! | `options` `url` `no_proxy` | brokers and connection settings |
 //! | `error` `dial_error` | typed errors |
 

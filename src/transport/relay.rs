@@ -16,6 +16,11 @@
 //! whatever happens to the broker. A new connection to the broker begins with the CONNECT that the library sent. A failing
 //! connection would expose defects of the library: it frees memory twice after a failed write, closes a refused socket
 //! twice, notices a new socket only after up to a second, and uses a whole core while it has no socket.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `reader` | the reader's thread |
+//! | `forwarder` | the forwarder's thread |
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;

@@ -9,14 +9,15 @@ use crate::rig::{LONG, Load, Mosquitto, Recording, figures, name, wait_on};
 
 const MANY: u64 = 20_000;
 
-struct Loss {
+/// What arrived in spite of the restarts, in numbers of events.
+struct RestartResult {
     missing: usize,
     duplicates: u64,
     again: u64,
 }
 
 /// Publishes events with QoS 1, ends and restarts the broker several times meanwhile, and counts the events that arrive.
-fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
+fn while_messages_come(times: u64, signal: Signal, config: &str) -> RestartResult {
     let mut broker = Mosquitto::unlimited_with(&format!("allow_anonymous true\n{config}"));
     let mut recording = Recording::of(MANY);
     let process =
@@ -48,21 +49,21 @@ fn while_messages_come(times: u64, signal: Signal, config: &str) -> Loss {
         (times, times, times + 1),
         "each loss is reported"
     );
-    let loss = Loss { missing: counts.missing().len(), duplicates: counts.duplicates(), again: sent.again };
-    let Loss { missing, duplicates, again } = loss;
+    let result = RestartResult { missing: counts.missing().len(), duplicates: counts.duplicates(), again: sent.again };
+    let RestartResult { missing, duplicates, again } = result;
     figures(format_args!(
         "the broker ended {times} times with {} during {MANY} messages: {missing} missing, {duplicates} duplicates \
          ({again} were published again)",
         name(signal)
     ));
-    loss
+    result
 }
 
 #[test]
 #[ignore = "takes 10 s; make test-faults"]
 fn five_restarts_of_the_broker_lose_nothing() {
-    let loss = while_messages_come(5, Signal::TERM, PERSISTENT);
-    assert_eq!(loss.missing, 0);
+    let result = while_messages_come(5, Signal::TERM, PERSISTENT);
+    assert_eq!(result.missing, 0);
 }
 
 /// mosquitto acknowledges before it writes to its disk, so it can lose what it acknowledged in the last second. The loss is

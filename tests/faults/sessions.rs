@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::rig::{EventCounts, LONG, Mosquitto, Recording, figures, wait_on};
+use crate::rig::{EventCounts, LONG, Mosquitto, Recording, figures, wait_on, wait_until};
 use crate::support::Outcome;
 use crate::support::client::Client;
 use crate::support::events::event;
@@ -125,8 +125,9 @@ fn a_session_ends_at_its_expiry() {
     let command = "watch --json --durable archive --durable-expiry 1s --status-events";
     broker.rtcomm(command).start().until_ready().terminate();
     broker.publish(10);
-    // mosquitto checks for expired sessions at intervals, so this test needs real time.
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    // mosquitto checks for expired sessions at intervals.
+    let is_expired = || broker.log().contains("Expiring client archive due to timeout");
+    wait_until("the expiry of the session", LONG, || broker.log(), is_expired);
     let process = broker.rtcomm(command).arg("-c").arg("1").start().until_ready();
     let mut client = crate::support::client::Client::connect(broker.port());
     client.publish("/rtcomm/event/session/started/a/b", r#"{"method":"RTCOMM_EVENT_FIRED","n":77}"#);

@@ -68,7 +68,7 @@ fn a_topic_name_must_not_have_a_wildcard() {
 }
 
 #[test]
-fn an_invalid_duration() {
+fn an_invalid_duration_is_a_usage_error() {
     for duration in ["0s", "0", "-5s", "5", "soon", "", "1e9", "99999999999999999999s", "300000000000y", "11y", "1M"] {
         refused(rtcomm("watch --for").arg(duration), 2, &["--for"]);
         refused(rtcomm("call a b --timeout").arg(duration), 2, &["--timeout"]);
@@ -82,14 +82,14 @@ fn an_invalid_duration() {
 }
 
 #[test]
-fn an_invalid_number() {
+fn an_invalid_number_is_a_usage_error() {
     for count in ["0", "-1", "many", "99999999999999999999"] {
         refused(rtcomm("watch --count").arg(count), 2, &["--count"]);
     }
 }
 
 #[test]
-fn an_invalid_session_id() {
+fn an_invalid_session_id_is_a_usage_error() {
     for id in ["100", "", "6a1", "busy", "6a1f-9f3e"] {
         refused(rtcomm("call a b --session-id").arg(id), 2, &["--session-id"]);
         refused(rtcomm("watch --session-id").arg(id), 2, &["--session-id", "first 4 hexadecimal digits"]);
@@ -104,7 +104,7 @@ fn an_invalid_regular_expression_is_a_usage_error() {
 }
 
 #[test]
-fn an_invalid_broker_url() {
+fn an_invalid_broker_url_is_a_usage_error() {
     const ANY: &str = "mqtt://HOST:1883";
     for (url, hint) in [
         ("http://localhost", "did you mean ws://localhost?"),
@@ -170,7 +170,7 @@ fn a_port_without_a_broker_exits_with_5() {
 }
 
 #[test]
-fn an_unknown_host() {
+fn an_unknown_host_is_unreachable() {
     for command in ["watch", "call a b"] {
         let command = rtcomm(command).arg("--broker").arg("mqtt://no-such-host.invalid");
         refused(command, 5, &["no-such-host.invalid", "hint: "]);
@@ -178,7 +178,7 @@ fn an_unknown_host() {
 }
 
 #[test]
-fn wrong_credentials() {
+fn wrong_credentials_are_refused() {
     let dir = TempDir::new().expect("a temporary directory");
     let users = password_file(dir.path(), "iggy", "right");
     let broker = Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));

@@ -180,7 +180,7 @@ fn dry_run_prints_the_request_of_the_protocol() {
     let is_uuid = |text: &str| text.len() == 36 && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
     outcome.check(is_uuid(&text("transID")), "a UUID for the transaction");
     outcome.check(text("fromTopic").strip_prefix("my/replies/").is_some_and(is_uuid), "PREFIX/UUID for the reply");
-    outcome.check(outcome.stderr.is_empty(), "no word about a run that is none");
+    outcome.check(outcome.stderr.is_empty(), "a dry run prints no messages");
 
     let plain = rtcomm("call a b --dry-run --root other").run().has_status(0).json_lines().remove(0);
     let again = rtcomm("call a b --dry-run").run().has_status(0).json_lines().remove(0);
@@ -355,8 +355,10 @@ fn a_cancelled_call_is_either_not_sent_or_reported() {
         let outcome = call.end().has_status(status).prints("");
         gate.wait_for_end();
         // The reply may come first on a slow machine.
-        outcome
-            .check(peer.published().is_empty() || outcome.stderr.contains("transID"), "nothing sent, or a word of it");
+        outcome.check(
+            peer.published().is_empty() || outcome.stderr.contains("transID"),
+            "nothing is sent, or the call is reported",
+        );
     }
 }
 

@@ -368,7 +368,7 @@ fn another_process_at_the_local_endpoint_is_disconnected() {
             let outcome = process.end().has_status(0);
             is_over.store(true, Ordering::SeqCst);
             let answers = intruder.join().expect("an intruder does not panic");
-            outcome.check(answers.is_empty(), &format!("a stranger is turned away, not {answers:?}"));
+            outcome.check(answers.is_empty(), &format!("another process is disconnected, not {answers:?}"));
             outcome.check(outcome.json_lines().len() == 1, "the event");
             let connects: Vec<_> = peer.seen_of(CONNECT).iter().map(Connect::parse).collect();
             assert!(connects.iter().all(|connect| connect.client_id != "stranger"), "{connects:?}");

@@ -35,7 +35,7 @@ fn watch_uses_the_event_root_of_the_server() {
 }
 
 #[test]
-fn typed_topics_win() {
+fn typed_topics_override_discovered_ones() {
     let broker = other_topics();
     for typed in [true, false] {
         let watch = rtcomm("watch --discover --json -c 1").at(&broker);

@@ -12,6 +12,7 @@ mod chapters;
 mod completions;
 mod generated;
 mod json_keys;
+mod json_lines;
 mod language;
 mod man;
 mod package;

@@ -23,7 +23,7 @@ const PARALLEL: usize = 8;
 
 /// When the packet is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Phase {
     InsteadOfConnack,
     /// After the client's SUBSCRIBE, which is not answered.
     InsteadOfSuback,
@@ -53,22 +53,22 @@ fn raw(first: u8, body: impl Into<Vec<u8>>) -> Vec<u8> {
 }
 
 /// Starts a run with a peer that sends the row's packet.
-fn start(command: &str, stage: Stage, version: Version, row: Row) -> (Process, Peer) {
+fn start(command: &str, phase: Phase, version: Version, row: Row) -> (Process, Peer) {
     let send = move |connection: &Connection, id| connection.send_bytes(&(row.encode)(version, id));
     let peer = Peer::start(move |connection| {
         let connect = connection.wait_for(CONNECT)?;
-        if stage == Stage::InsteadOfConnack {
+        if phase == Phase::InsteadOfConnack {
             send(connection, [0, 1])?;
             return connection.read_to_end();
         }
         connection.answer(&connect, &crate::support::peer::Script::default())?;
-        if stage == Stage::InsteadOfSuback {
+        if phase == Phase::InsteadOfSuback {
             let id = connection.wait_for(SUBSCRIBE)?.id();
             send(connection, id)?;
             return connection.read_to_end();
         }
         connection.grant()?;
-        let id = if stage == Stage::InsteadOfPuback {
+        let id = if phase == Phase::InsteadOfPuback {
             let request = connection.wait_for(PUBLISH)?;
             Message::parse(version, &request).1.expect("requests have QoS 1")
         } else {
@@ -82,11 +82,11 @@ fn start(command: &str, stage: Stage, version: Version, row: Row) -> (Process, P
 }
 
 /// Runs the command against every row, and fails with the list of all unexpected results.
-fn check(command: &str, stage: Stage, status: i32, rows: &[Row]) {
+fn check(command: &str, phase: Phase, status: i32, rows: &[Row]) {
     let cases: Vec<_> = rows.iter().flat_map(|row| row.versions.iter().map(move |version| (*row, *version))).collect();
     let mut failures = Vec::new();
     for cases in cases.chunks(PARALLEL) {
-        let running: Vec<_> = cases.iter().map(|(row, version)| start(command, stage, *version, *row)).collect();
+        let running: Vec<_> = cases.iter().map(|(row, version)| start(command, phase, *version, *row)).collect();
         for ((process, _peer), (row, version)) in running.into_iter().zip(cases) {
             let outcome = process.end();
             let errors: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("the broker sent")).collect();
@@ -101,7 +101,7 @@ fn check(command: &str, stage: Stage, status: i32, rows: &[Row]) {
             } else {
                 continue;
             };
-            failures.push(format!("{} {stage:?}, MQTT {version}: {}", row.what, outcome.explain(&expected)));
+            failures.push(format!("{} {phase:?}, MQTT {version}: {}", row.what, outcome.explain(&expected)));
         }
     }
     assert!(failures.is_empty(), "{} of {} fail:\n{}", failures.len(), cases.len(), failures.join("\n"));
@@ -111,10 +111,10 @@ const WATCH: &str = "watch --no-reconnect --json";
 const CALL: &str = "call a b --timeout 60s";
 
 /// Checks rows that precede the publication: the call was certainly not placed.
-fn check_in_every_command(stage: Stage, rows: &[Row]) {
-    check(WATCH, stage, 5, rows);
-    check("tail --no-reconnect --json", stage, 5, &rows[..1]);
-    check(CALL, stage, 5, rows);
+fn check_in_every_command(phase: Phase, rows: &[Row]) {
+    check(WATCH, phase, 5, rows);
+    check("tail --no-reconnect --json", phase, 5, &rows[..1]);
+    check(CALL, phase, 5, rows);
 }
 
 const CONNACKS: [Row; 13] = [
@@ -143,7 +143,7 @@ const CONNACKS: [Row; 13] = [
 
 #[test]
 fn a_malformed_connack_is_a_protocol_error() {
-    check_in_every_command(Stage::InsteadOfConnack, &CONNACKS);
+    check_in_every_command(Phase::InsteadOfConnack, &CONNACKS);
 }
 
 /// A second CONNACK after a complete one.
@@ -165,7 +165,7 @@ const BEFORE_CONNACK: [Row; 8] = [
 
 #[test]
 fn no_packet_but_connack_comes_first() {
-    check_in_every_command(Stage::InsteadOfConnack, &BEFORE_CONNACK);
+    check_in_every_command(Phase::InsteadOfConnack, &BEFORE_CONNACK);
 }
 
 const SUBACKS: [Row; 12] = [
@@ -205,7 +205,7 @@ const SUBACKS: [Row; 12] = [
 
 #[test]
 fn a_malformed_suback_is_a_protocol_error() {
-    check_in_every_command(Stage::InsteadOfSuback, &SUBACKS);
+    check_in_every_command(Phase::InsteadOfSuback, &SUBACKS);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_second_suback_is_a_protocol_error() {
     let second = row(BOTH, "SUBACK", "a second SUBACK", |version, id| {
         Packet::suback(version, id, &[1], &Properties::none()).encode()
     });
-    check(WATCH, Stage::AfterSuback, 5, &[second]);
+    check(WATCH, Phase::AfterSuback, 5, &[second]);
 }
 
 /// The topic of an event.
@@ -308,14 +308,14 @@ const PUBLISH_PROPERTIES: [Row; 18] = [
 
 #[test]
 fn a_malformed_publish_is_a_protocol_error() {
-    check(WATCH, Stage::AfterSuback, 5, &PUBLISHES);
-    check(CALL, Stage::InsteadOfSuback, 5, &PUBLISHES);
+    check(WATCH, Phase::AfterSuback, 5, &PUBLISHES);
+    check(CALL, Phase::InsteadOfSuback, 5, &PUBLISHES);
 }
 
 #[test]
 fn malformed_properties_are_a_protocol_error() {
-    check(WATCH, Stage::AfterSuback, 5, &PUBLISH_PROPERTIES);
-    check(CALL, Stage::InsteadOfSuback, 5, &PUBLISH_PROPERTIES);
+    check(WATCH, Phase::AfterSuback, 5, &PUBLISH_PROPERTIES);
+    check(CALL, Phase::InsteadOfSuback, 5, &PUBLISH_PROPERTIES);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_topic_alias_in_place_of_a_topic_is_a_protocol_error() {
     let alias = row(V5, "PUBLISH", "an alias alone", |_, _| {
         publish(Version::V5, 0, b"", &Properties::none().two_bytes(TOPIC_ALIAS, 1).encode(Version::V5), b"{}")
     });
-    check(WATCH, Stage::AfterSuback, 5, &[alias]);
+    check(WATCH, Phase::AfterSuback, 5, &[alias]);
 }
 
 const ACKNOWLEDGEMENTS: [Row; 16] = [
@@ -354,8 +354,8 @@ const ACKNOWLEDGEMENTS: [Row; 16] = [
 
 #[test]
 fn a_malformed_acknowledgement_is_a_protocol_error() {
-    check(WATCH, Stage::AfterSuback, 5, &ACKNOWLEDGEMENTS);
-    check(CALL, Stage::InsteadOfSuback, 5, &ACKNOWLEDGEMENTS);
+    check(WATCH, Phase::AfterSuback, 5, &ACKNOWLEDGEMENTS);
+    check(CALL, Phase::InsteadOfSuback, 5, &ACKNOWLEDGEMENTS);
 }
 
 const PUBACKS: [Row; 6] = [
@@ -374,7 +374,7 @@ const PUBACKS: [Row; 6] = [
 /// The request was sent before, so the call may have been placed.
 #[test]
 fn a_malformed_result_of_a_publication_leaves_a_call_unknown() {
-    check(CALL, Stage::InsteadOfPuback, 1, &PUBACKS);
+    check(CALL, Phase::InsteadOfPuback, 1, &PUBACKS);
 }
 
 const FORBIDDEN: [Row; 9] = [
@@ -400,8 +400,8 @@ const FORBIDDEN: [Row; 9] = [
 
 #[test]
 fn a_packet_that_no_server_may_send_is_a_protocol_error() {
-    check(WATCH, Stage::AfterSuback, 5, &FORBIDDEN);
-    check(CALL, Stage::InsteadOfSuback, 5, &FORBIDDEN);
+    check(WATCH, Phase::AfterSuback, 5, &FORBIDDEN);
+    check(CALL, Phase::InsteadOfSuback, 5, &FORBIDDEN);
 }
 
 #[test]

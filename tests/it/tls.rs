@@ -471,7 +471,7 @@ fn an_unusable_proxy_of_the_environment_is_an_error() {
     succeeds(run(format!("127.0.0.1:{}", proxy.port())));
     assert_eq!(proxy.heads().len(), 1, "without a scheme it is an HTTP proxy");
     succeeds(run(String::new()));
-    assert_eq!(proxy.heads().len(), 1, "nothing is no proxy");
+    assert_eq!(proxy.heads().len(), 1, "an empty https_proxy is ignored");
 }
 
 #[test]

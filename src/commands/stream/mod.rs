@@ -3,6 +3,12 @@
 //! The relay's reader thread decodes and prints each message ([`recorder`]). It acknowledges a message to the broker after its
 //! record is written. If the output blocks, that thread stops reading, and the broker waits. The session's thread keeps the
 //! connection alive and reports its changes ([`reporter`]). The command's thread waits for the end of the run.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | flags to configuration, and the wait for the end |
+//! | `recorder` | handles messages |
+//! | `reporter` | reports connection changes |
 
 use std::io;
 use std::sync::{Arc, Mutex};

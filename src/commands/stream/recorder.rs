@@ -2,6 +2,10 @@
 //!
 //! The relay's reader thread prints the messages of one read into memory. Then it writes them all at once, and only then
 //! acknowledges them.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `presence` | presence documents: which are known, and which are printed |
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};

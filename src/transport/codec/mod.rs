@@ -3,7 +3,7 @@
 //! The broker is not trusted: a packet that [`decode`] accepts is well-formed, is one that a server may send, and is safe
 //! for a library that does not validate.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
 //! | `mod` | fixed header, packets of a server, our acknowledgements |
 //! | `properties` | MQTT 5 properties (MQTT 5, 2.2.2) |

@@ -1,4 +1,9 @@
 //! Reads from the broker: decodes and checks packets, passes messages to the handler, and acknowledges them.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `moderation` | pauses between reads, so that several messages share the system calls |
+//! | `replay` | feeds arbitrary bytes to the reader, for tests |
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Checks the imports of `src/` against the layers in ARCHITECTURE.md.
+//! Checks the imports of `src/` against the layers in ARCHITECTURE.md, and that module files list the files of their folders.
 //!
 //! A module imports only modules of lower layers. Within a folder, files form no cycle; a subfolder counts as one file.
 //! Imports between a folder's `mod.rs` and its own files are not restricted.
@@ -159,6 +159,24 @@ fn the_files_of_a_folder_form_no_cycle() {
         }
         assert!(graph.is_empty(), "a cycle in src/{}: {graph:?}", folder.join("/"));
     }
+}
+
+#[test]
+fn the_module_file_of_a_folder_lists_its_files() {
+    let mut sources = BTreeMap::new();
+    add_sources(&Path::new(ROOT).join("src"), &[], &mut sources);
+    let mut faults = Vec::new();
+    for (module, source) in sources.iter().filter(|(module, _)| !module.is_empty()) {
+        let head: String = source.lines().take_while(|line| line.starts_with("//!")).collect();
+        let files = sources.keys().filter(|file| file.len() == module.len() + 1 && file.starts_with(module));
+        for name in files.filter_map(|file| file.last()) {
+            let is_for_tests = source.contains(&format!("#[cfg(test)]\nmod {name};"));
+            if !is_for_tests && !head.contains(&format!("`{name}`")) {
+                faults.push(format!("the head of {} does not list {name}", module.join("::")));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 /// Libraries that one file of `src/` names.

@@ -39,7 +39,7 @@ const CHAPTERS: &[Chapter] = &[
             ),
             Paragraph(
                 "In a pipe or a file, lines are complete and always the same. On a terminal, each fits the width, from 40 \
-                 columns on, also after a resize: the date has a line of its own where it changes, categories are short \
+                 columns on, also after a resize: the date is printed on its own line when it changes, categories are short \
                  (`reg`, `ses`, `call`, `rep`ly, `pre`sence, `con`nection, `msg` for other messages, `bad` for malformed \
                  events), long texts have an ellipsis in the middle, and below 72 columns `(r)` means retained, `(d)` while \
                  disconnected.",
@@ -81,7 +81,7 @@ const CHAPTERS: &[Chapter] = &[
                 (
                     "long lists",
                     "Documents are always requested with QoS 0: some brokers end a list after about 1000 documents, and sooner \
-                     with a higher QoS. From 1000 documents on, a warning says so.",
+                     with a higher QoS. From 1000 documents on, the program warns.",
                 ),
                 (
                     "`--durable`, `--share`",
@@ -211,7 +211,7 @@ const CHAPTERS: &[Chapter] = &[
             Paragraph(
                 "After each interruption, the period whose messages may be missing is reported on standard error, and with \
                  `--status-events` also as a `gap` record. If the broker kept the session, only messages with QoS 0 and \
-                 messages beyond the broker's limits may be missing, and the gap says so.",
+                 messages beyond the broker's limits may be missing, and the gap reports it.",
             ),
             Entries(&[
                 (
@@ -281,9 +281,9 @@ const CHAPTERS: &[Chapter] = &[
             ]),
             Paragraph(
                 "Blank lines and lines that start with `#` are ignored. There is no other syntax, so that `EnvironmentFile=` of \
-                 systemd reads the same file: quotes at the start of a value, backslashes, blanks around a value and `export` \
-                 are errors. Other users must not be able to read a profile with `RTCOMM_PASSWORD`. A profile cannot contain \
-                 `RTCOMM_PROFILE`. Errors in a profile have status 2, and name its line.",
+                 systemd reads the same file: quotes at the start of a value, backslashes, a space or a tab before or after a \
+                 value, and `export` are errors. Other users must not be able to read a profile with `RTCOMM_PASSWORD`. A \
+                 profile cannot contain `RTCOMM_PROFILE`. Errors in a profile have status 2, and name its line.",
             ),
             Paragraph(
                 "A typed flag overrides a typed profile, which overrides the environment, which overrides the profile of \

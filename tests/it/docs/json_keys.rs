@@ -1,6 +1,8 @@
-//! Compares the keys of JSON lines with the tables in docs/json-lines.md: names, order and types.
+//! Reads the tables of docs/json-lines.md, and compares them with JSON lines: names, order and types of the keys.
 
 use jiff::Timestamp;
+use rtcomm::Status;
+use rtcomm::protocol::call::{INVALID, NoReplyCause, Outcome, Verdict};
 use rtcomm::protocol::record::{Absence, ConnectionChange, ConnectionStatus, Content, Message, Payload, Record};
 use rtcomm::protocol::topic::{Root, Topics};
 use serde_json::{Map, Value, json};
@@ -11,33 +13,61 @@ use crate::support::{Broker, rtcomm};
 
 const DOCUMENT: &str = "docs/json-lines.md";
 
-/// A row of a table.
-struct Key {
-    name: String,
+/// A row of a table of keys. Texts are Markdown.
+pub(super) struct Key {
+    pub(super) name: String,
     kind: String,
+    /// When the key is present.
+    pub(super) present: String,
+    pub(super) meaning: String,
 }
 
-fn document() -> String {
+/// A row of the table of outcomes.
+pub(super) struct DocumentedOutcome {
+    pub(super) name: String,
+    /// The exit status of `rtcomm call`.
+    pub(super) status: String,
+    pub(super) meaning: String,
+}
+
+pub(super) fn document() -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{DOCUMENT}: {error}"))
 }
 
 /// The text below a heading.
-fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+pub(super) fn section<'a>(document: &'a str, heading: &str) -> &'a str {
     let text = document.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
     text.split("\n## ").next().unwrap_or_default()
 }
 
+/// The cells of the table whose first column has this title.
+fn rows<'a, const COLUMNS: usize>(section: &'a str, title: &str) -> impl Iterator<Item = [&'a str; COLUMNS]> {
+    let rows = section.lines().skip_while(move |line| !line.starts_with(&format!("| {title} "))).skip(2);
+    rows.take_while(|line| line.starts_with('|')).map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        cells.try_into().unwrap_or_else(|_| panic!("a row with other than {COLUMNS} cells: {row}"))
+    })
+}
+
 /// The keys of a section's table, in order. Checks that each example has its type.
-fn documented(section: &str) -> Vec<Key> {
-    let rows = section.lines().skip_while(|line| !line.starts_with("| key ")).skip(2);
-    rows.take_while(|line| line.starts_with('|'))
-        .map(|row| {
-            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-            let [name, kind, _, _, example] = cells[..] else { panic!("a row with other than five cells: {row}") };
-            let example: Value = serde_json::from_str(example.trim_matches('`')).expect("an example is JSON");
-            assert!(has_type(&example, kind), "the example is not of the type: {row}");
-            Key { name: name.trim_matches('`').to_owned(), kind: kind.to_owned() }
+pub(super) fn documented(section: &str) -> Vec<Key> {
+    rows(section, "key")
+        .map(|[name, kind, present, meaning, example]| {
+            let value: Value = serde_json::from_str(example.trim_matches('`')).expect("an example is JSON");
+            assert!(has_type(&value, kind), "the example of {name} is not of the type {kind}: {example}");
+            let [name, kind, present, meaning] = [name.trim_matches('`'), kind, present, meaning].map(str::to_owned);
+            Key { name, kind, present, meaning }
+        })
+        .collect()
+}
+
+/// The outcomes of calls, in order.
+pub(super) fn documented_outcomes(section: &str) -> Vec<DocumentedOutcome> {
+    rows(section, "outcome")
+        .map(|cells: [&str; 3]| {
+            let [name, status, meaning] = cells.map(str::to_owned);
+            DocumentedOutcome { name: name.trim_matches('`').to_owned(), status, meaning }
         })
         .collect()
 }
@@ -235,18 +265,35 @@ fn result_with_a_lone_surrogate() -> String {
 
 #[test]
 fn every_outcome_is_documented_with_its_status() {
-    let document = document();
-    for (outcome, status) in [
-        ("success", 0),
-        ("failure", 3),
-        ("timeout", 124),
-        ("no_responder", 6),
-        ("denied", 4),
-        ("unreachable", 5),
-        ("unknown", 1),
-        (rtcomm::protocol::call::INVALID, 1),
-    ] {
-        let row = format!("| `{outcome}` | {status} |");
-        assert!(section(&document, "Call results").contains(&row), "{row} is not in {DOCUMENT}");
+    let answered = |verdict| Outcome::Answered { verdict, response: String::new() };
+    let unanswered = |cause| Outcome::Unanswered(cause, String::new());
+    let outcomes = [
+        (answered(Verdict::Success), Status::Success),
+        (answered(Verdict::Failure(None)), Status::ServiceFailure),
+        (unanswered(NoReplyCause::Timeout), Status::Deadline),
+        (unanswered(NoReplyCause::NoResponder), Status::NoResponder),
+        (unanswered(NoReplyCause::Denied), Status::Refused),
+        (unanswered(NoReplyCause::Unreachable), Status::Unreachable),
+        (unanswered(NoReplyCause::Unknown), Status::Failure),
+    ];
+    // If a variant is added, add a row above.
+    for (outcome, _) in &outcomes {
+        match outcome {
+            Outcome::Answered { verdict: Verdict::Success | Verdict::Failure(_), .. } => {}
+            Outcome::Unanswered(cause, _) => match cause {
+                NoReplyCause::Timeout
+                | NoReplyCause::NoResponder
+                | NoReplyCause::Denied
+                | NoReplyCause::Unreachable
+                | NoReplyCause::Unknown => {}
+            },
+        }
     }
+    let expected = outcomes.iter().map(|(outcome, status)| (outcome.name(), *status));
+    let expected: Vec<_> = expected.chain([(INVALID, Status::Failure)]).collect();
+    let expected: Vec<_> = expected.iter().map(|(name, status)| format!("{name} {}", status.code())).collect();
+    let document = document();
+    let documented = documented_outcomes(section(&document, "Call results"));
+    let documented: Vec<_> = documented.iter().map(|row| format!("{} {}", row.name, row.status)).collect();
+    assert_eq!(documented, expected, "update the table of outcomes in {DOCUMENT}");
 }

@@ -14,6 +14,7 @@ const NAMES: &[&str] = &[
     "suspect_a_namesake|write_what_waits|way_to_broker|pass_over_all_but|take_answers",
     "GOODBYE|HURRY|PATIENCE|SOON|APART|CAST|STARS|LOOK_AGAIN|UNCHECKED",
     "unheard|untold|namesake|logfile|canvas|wishes",
+    "stands_still|typed_topics_win",
     "Tap|Refusal|Fate|Tell|Told|Asking|Tone|Paint|Tape|Story|for_end|complaint|mend|vitals|mischief|hear",
 ];
 
@@ -22,6 +23,9 @@ const PHRASES: &[&str] = &[
     "goodbye|whoever|so-manieth|told|tells|for ever|colour|colours|coloured|licence|licences",
     "where (nobody|there is|it is|they are)",
     "is none (from|of|that)",
+    "that (is|are) none|nothing is no|is no proxy",
+    "a word of|no word about|turned away|gives? something back",
+    "(error|gap|hint|warning|reason|reply) says so",
     "(it|that|which|what|line|message|payload|input|output|answer) is no (JSON|event|request|reply|record|number|topic|UTF-8|URL|file)",
     "tell of",
     "says of",

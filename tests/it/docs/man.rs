@@ -11,6 +11,7 @@ use clap_mangen::roff::{Inline, Roff, bold, roman};
 use rtcomm::CheckStatus;
 
 use super::chapters::{self, Chapter, Part};
+use super::json_lines;
 use super::{STATUSES, check_meaning, meaning};
 
 /// The prose of a page.
@@ -23,23 +24,8 @@ struct Prose {
     files: &'static [(&'static str, &'static str)],
     /// Goals and the commands for them. A test runs them, one after another in one directory.
     examples: &'static [(&'static str, &'static str)],
-    /// The JSON lines that the command writes or reads.
-    json: &'static [Json],
-}
-
-/// A kind of JSON line.
-#[derive(Clone, Copy)]
-enum Json {
-    /// A message: `watch`, `tail`, `demo`.
-    Records,
-    /// A connection record: `watch`, `tail`.
-    Statuses,
-    /// The result of a call.
-    Outcomes,
-    /// The result of a check.
-    Checks,
-    /// `tail` reads its own output.
-    Reading,
+    /// The JSON lines that the command writes or reads: sections of docs/json-lines.md.
+    json: &'static [&'static str],
 }
 
 const PASSWORD_FILE: (&str, &str) =
@@ -79,7 +65,7 @@ const PAGES: [Prose; 8] = [
             ("Record a failure, and read the recording", "rtcomm watch --failed --json -c 1 > failed.jsonl"),
             ("", "rtcomm tail failed.jsonl"),
         ],
-        json: &[Json::Records, Json::Statuses, Json::Outcomes],
+        json: &["Messages", "Connection records", "Call results"],
     },
     Prose {
         command: "watch",
@@ -114,14 +100,14 @@ const PAGES: [Prose; 8] = [
             ("Delete its session, with the stored messages", "rtcomm watch --durable-delete archive"),
             ("Only the reasons", "rtcomm watch --failed --json -c 3 | jq -r .payload.reason"),
         ],
-        json: &[Json::Records, Json::Statuses],
+        json: &["Messages", "Connection records", "Absences", "Call records", "Summaries"],
     },
     Prose {
         command: "call",
         description: &[
             "The request is published once, to `ROOT/callControl` (see `--call-topic`), after the broker has granted the \
              subscription to the reply topic. It is never repeated, because a repeated request places a second call. If the \
-             outcome is unknown, the error says so and names the transID.",
+             outcome is unknown, the error reports it and names the transID.",
             "A service replies when the session is up or has failed: SUCCESS means that the callee has answered, and the \
              time until then is the set-up time. `--follow` waits for the end of the session.",
             "The reply topic ends in a random UUID. A message there is the reply if it is not retained, is not larger than \
@@ -150,7 +136,7 @@ const PAGES: [Prose; 8] = [
                 "rtcomm call iggy_pop david_bowie --session-id 0f6c9f3e-3d53-4f0b-9f4c-0d9a3b1d7a55 --dry-run",
             ),
         ],
-        json: &[Json::Outcomes],
+        json: &["Call results", "Call records"],
     },
     Prose {
         command: "tail",
@@ -178,7 +164,7 @@ const PAGES: [Prose; 8] = [
             ("Follow a file that another process writes", "rtcomm tail -f messages.jsonl"),
             ("Record and show at the same time", "rtcomm watch --json -c 5 | tee events.jsonl | rtcomm tail -"),
         ],
-        json: &[Json::Records, Json::Statuses, Json::Reading],
+        json: &["Messages", "Connection records", "Absences", "Call records", "Summaries"],
     },
     Prose {
         command: "check",
@@ -201,7 +187,7 @@ const PAGES: [Prose; 8] = [
             ("The first service with its topics", "rtcomm check --json | jq '.services[0]'"),
             ("Use the topics of the server in this shell", "eval \"$(rtcomm check --env)\""),
         ],
-        json: &[Json::Checks],
+        json: &["Checks"],
     },
     Prose {
         command: "demo",
@@ -223,7 +209,7 @@ const PAGES: [Prose; 8] = [
             ("A broker for scripts to use", "rtcomm demo --serve --listen 127.0.0.1:0 --interval 100ms > address"),
             ("A call service that never answers", "rtcomm demo --calls silent"),
         ],
-        json: &[Json::Records],
+        json: &["Messages"],
     },
     Prose {
         command: "completions",
@@ -313,7 +299,7 @@ fn page(tool: &Command, mut command: Command) -> (String, String) {
         environment,
         list("FILES", prose.files),
         examples_section(prose.examples),
-        json_lines(prose.json),
+        json_lines::chapter(prose.json),
         hostile_input(prose.command),
         see_also(tool, &full_name),
     ];
@@ -472,177 +458,6 @@ fn examples_section(examples: &[(&str, &str)]) -> Roff {
     roff
 }
 
-fn json_lines(kinds: &[Json]) -> Roff {
-    let mut roff = Roff::new();
-    if kinds.is_empty() {
-        return roff;
-    }
-    roff.control("SH", ["JSON LINES"]);
-    paragraph(
-        &mut roff,
-        "With `--json`, standard output is one JSON object per line, in UTF-8, the same on a terminal and in a pipe. The file \
-         docs/json-lines.md of the source documents every key.",
-    );
-    for kind in kinds {
-        match kind {
-            Json::Records => records(&mut roff),
-            Json::Statuses => statuses(&mut roff),
-            Json::Outcomes => outcomes(&mut roff),
-            Json::Checks => checks(&mut roff),
-            Json::Reading => paragraph(
-                &mut roff,
-                "`rtcomm tail FILE` reads such lines, and with `--json` prints them again byte for byte.",
-            ),
-        }
-    }
-    roff
-}
-
-fn records(roff: &mut Roff) {
-    paragraph(roff, "A message (wrapped here; one line in the output):");
-    verbatim(
-        roff,
-        &[
-            r#"{"received":"2026-11-23T03:34:12.798558Z","#,
-            r#" "category":"session","action":"failed","#,
-            r#" "from":"iggy_pop","to":"david_bowie","#,
-            r#" "topic":"/rtcomm/event/session/failed/iggy_pop/david_bowie","#,
-            r#" "qos":1,"retain":false,"#,
-            r#" "payload":{"method":"RTCOMM_EVENT_FIRED","reason":"busy"}}"#,
-        ],
-    );
-    entries(
-        roff,
-        &[
-            ("received", "When this client received it, in UTC."),
-            (
-                "category",
-                "`registration`, `session` or `presence`; other messages do not have it and the next three keys.",
-            ),
-            ("action", "`started`, `modified`, `stopped` or `failed`; of presence `present` or `gone`."),
-            ("from", "Endpoint that registers, or that starts the session."),
-            ("to", "Endpoint that is called. Only sessions have it."),
-            (
-                "error",
-                "Instead of these four, for a message below the event root that is not a valid event: the reason.",
-            ),
-            ("topic", "Topic of the message."),
-            ("qos", "Quality of service of the delivery."),
-            ("retain", "Whether it is a retained message from before the subscription."),
-            ("payload", "The payload if it is JSON, byte for byte: numbers, key order and escapes are kept."),
-            (
-                "payload_text",
-                "The payload if it is other UTF-8, or JSON that some parsers reject. See MALICIOUS INPUT.",
-            ),
-            ("payload_base64", "The payload if it is not UTF-8, in Base64."),
-        ],
-    );
-}
-
-fn statuses(roff: &mut Roff) {
-    paragraph(roff, "With `--status-events`, connection records are printed between messages:");
-    verbatim(
-        roff,
-        &[
-            r#"{"received":"2026-11-23T03:34:12.101245Z","status":"connected"}"#,
-            r#"{"received":"2026-11-23T03:34:12.102317Z","status":"ready"}"#,
-            r#"{"received":"2026-11-23T03:34:14.400102Z","status":"disconnected","reason":"the connection broke"}"#,
-        ],
-    );
-    paragraph(roff, "A gap (wrapped here; one line in the output):");
-    verbatim(
-        roff,
-        &[
-            r#"{"received":"2026-11-23T03:34:15.718023Z","status":"gap","#,
-            r#" "from":"2026-11-23T03:34:12.798558Z","until":"2026-11-23T03:34:15.718009Z","#,
-            r#" "reason":"the connection broke"}"#,
-        ],
-    );
-    entries(
-        roff,
-        &[
-            ("received", "When this client noticed it."),
-            (
-                "status",
-                "`connected`: the broker accepted the client. `ready`: it granted the subscriptions. `settled`: all retained \
-                 presence documents have been printed. `disconnected`: the connection was lost. `gap`: messages of a period \
-                 may be missing; between `connected` and `ready`.",
-            ),
-            ("from", "For `gap`: the last time at which the stream is known to be complete. See GAPS."),
-            ("until", "For `gap`: when the subscriptions were granted again."),
-            ("reason", "For `disconnected` and `gap`: why."),
-        ],
-    );
-}
-
-fn outcomes(roff: &mut Roff) {
-    paragraph(roff, "The result of a call (wrapped here; one line in the output):");
-    verbatim(
-        roff,
-        &[
-            r#"{"outcome":"failure","reason":"david_bowie is busy","#,
-            r#" "caller":"iggy_pop","callee":"david_bowie","#,
-            r#" "transID":"61d6a7a3-9d5b-4a31-8f1f-0d0a35a3f6a4","#,
-            r#" "elapsed_ms":12.3,"response":{"method":"RESPONSE","result":"FAILURE"}}"#,
-        ],
-    );
-    entries(
-        roff,
-        &[
-            (
-                "outcome",
-                "`success` (status 0); `failure` (3): the service did not place the call; `timeout` (124): no reply in time; \
-                 `no_responder` (6): nobody subscribes to the call topic; `denied` (4): by the broker; `unreachable` (5): \
-                 nothing was sent; `unknown` (1): the connection or the run ended before the reply, so the call may have \
-                 been placed; `invalid` (1): a line of a batch is not a request.",
-            ),
-            ("reason", "Why it is not a success, if known."),
-            ("caller", "Endpoint that places the call."),
-            ("callee", "Endpoint that is called."),
-            ("appContext", "Application of the request, if any."),
-            ("transID", "Transaction ID of the request."),
-            ("sessionID", "Requested ID of the session, if any."),
-            ("elapsed_ms", "Milliseconds from the start of the command, or of a batch from the request."),
-            ("response", "The service's reply, byte for byte, if there is one."),
-            (
-                "response_text",
-                "Instead of `response`, if some JSON parsers reject the reply, such as one with a lone surrogate.",
-            ),
-            (
-                "session",
-                "With `--follow`: the call record of the session, as far as its events were seen, as `rtcomm watch --cdr` \
-                 prints it. Its key `cdr` is `completed`, `failed`, `dropped` or `open`.",
-            ),
-            ("line", "For `invalid`, which has no other key but `reason`: the number of the input line, from 1."),
-        ],
-    );
-}
-
-fn checks(roff: &mut Roff) {
-    paragraph(roff, "The result of a check (wrapped here; one line in the output):");
-    verbatim(
-        roff,
-        &[
-            r#"{"check":"ok","message":"connected to mqtt://localhost:1883 in 4ms, …","#,
-            r#" "broker":"mqtt://localhost:1883","connect_s":0.004153,"query_s":0.00125,"#,
-            r#" "servers":1,"registered":9,"services":[{"RTCOMM_CALL_CONTROL_SERVICE":{…}}]}"#,
-        ],
-    );
-    entries(
-        roff,
-        &[
-            ("check", "`ok`, `warning`, `critical` or `unknown`."),
-            ("message", "The text of the line."),
-            ("broker", "URL of the broker that accepted the connection."),
-            ("connect_s", "Seconds to connect."),
-            ("query_s", "Seconds from the query to the first answer."),
-            ("servers", "Number of servers that answered."),
-            ("registered", "Number of registered endpoints."),
-            ("services", "The services, topics and call queues of each answer that differs, with credentials masked."),
-        ],
-    );
-}
-
 /// How malicious messages are handled. Tests send all of them.
 fn hostile_input(command: &str) -> Roff {
     let mut roff = Roff::new();
@@ -693,25 +508,17 @@ fn hostile_input(command: &str) -> Roff {
     roff
 }
 
-fn entries(roff: &mut Roff, entries: &[(&str, &str)]) {
-    for (term, text) in entries {
-        roff.control("TP", []);
-        roff.text([bold(*term)]);
-        roff.text(marked(text));
-    }
-}
-
-fn paragraph(roff: &mut Roff, text: &str) {
+pub(super) fn paragraph(roff: &mut Roff, text: &str) {
     roff.control("PP", []);
     roff.text(marked(text));
 }
 
-fn verbatim(roff: &mut Roff, lines: &[&str]) {
+pub(super) fn verbatim(roff: &mut Roff, lines: &[impl AsRef<str>]) {
     roff.control("PP", []);
     roff.control("RS", ["4"]);
     roff.control("nf", []);
     for line in lines {
-        roff.text([roman(*line)]);
+        roff.text([roman(line.as_ref())]);
     }
     roff.control("fi", []);
     roff.control("RE", []);
@@ -732,7 +539,7 @@ fn see_also(tool: &Command, full_name: &str) -> Roff {
 }
 
 /// Shows text between backquotes in bold.
-fn marked(text: &str) -> Vec<Inline> {
+pub(super) fn marked(text: &str) -> Vec<Inline> {
     let parts = text.split('`').enumerate();
     parts.map(|(n, part)| if n % 2 == 0 { roman(part) } else { bold(part) }).collect()
 }
