@@ -101,7 +101,7 @@ impl FilterArgs {
                     EventPart::SessionId => "session-id",
                     EventPart::Reason => "reason",
                 };
-                Failure::usage(format!("--{flag} with --presence alone: {error}"))
+                Failure::usage(format!("--{flag} cannot be combined with only --presence: {error}"))
                     .hint("select documents with --from, --endpoint, --app-context and --state")
             }
             FilterError::StateOfEvent => Failure::usage(format!("--state selects nothing here: {error}"))
