@@ -8,12 +8,16 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::cancellation::{Cancellation, DISCONNECT_TIMEOUT};
-use super::transport_error::{connect_failures, describe_end, describe_refusal, subscribe_failure};
+use super::transport_error::{
+    connect_failures, denies_connection, denies_subscription, describe_end, describe_refusal, is_misconfigured,
+    subscribe_failure,
+};
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::protocol::service::{ServiceAnswer, ServiceQuery, Services};
 use crate::protocol::topic::{EndpointId, TopicName, Topics};
 use crate::transport::client::{Client, Purpose};
+use crate::transport::error::{ConnectFailures, SubscribeError};
 use crate::transport::options::Options;
 use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish, Published};
 use crate::transport::subscription::Subscription;
@@ -38,7 +42,52 @@ pub(super) struct Queried {
     /// How long it took to connect.
     pub(super) connected_in: Duration,
     /// The answers, or the reason why no answer came.
-    pub(super) answers: Result<Answers, Failure>,
+    pub(super) answers: Result<Answers, QueryError>,
+}
+
+/// Why a query failed, and the error for the user.
+pub(super) struct QueryError {
+    pub(super) cause: QueryErrorCause,
+    pub(super) failure: Failure,
+}
+
+/// Why a query failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QueryErrorCause {
+    /// The options are wrong, such as a file without a certificate.
+    Configuration,
+    /// There is no connection to the broker, or it was lost.
+    Unreachable,
+    /// The broker refuses the client, a subscription or the query, or a server refuses the query.
+    Refused,
+    /// No server answers.
+    NoAnswer,
+    /// A signal or a deadline ended the query.
+    Cancelled,
+}
+
+impl QueryError {
+    /// Makes the error.
+    pub(super) fn new(cause: QueryErrorCause, failure: Failure) -> Self {
+        Self { cause, failure }
+    }
+
+    /// Makes the error of a connection that no broker accepts. Warns of the brokers that were tried before the last.
+    pub(super) fn of_connecting(failures: &ConnectFailures, options: &Options, report: Report) -> Self {
+        let cause = match &failures.last.error {
+            error if is_misconfigured(error) => QueryErrorCause::Configuration,
+            error if denies_connection(error) => QueryErrorCause::Refused,
+            _ => QueryErrorCause::Unreachable,
+        };
+        Self::new(cause, connect_failures(failures, options, report))
+    }
+
+    /// Makes the error of a subscription.
+    pub(super) fn of_subscribing(error: &SubscribeError, broker: &BrokerUrl) -> Self {
+        let is_denied = denies_subscription(error);
+        let cause = if is_denied { QueryErrorCause::Refused } else { QueryErrorCause::Unreachable };
+        Self::new(cause, subscribe_failure(error, broker))
+    }
 }
 
 /// The answers to a query: at least one.
@@ -80,7 +129,7 @@ pub(super) fn query(
     topics: &Topics,
     report: Report,
     cancellation: &Cancellation,
-) -> Result<Queried, Failure> {
+) -> Result<Queried, QueryError> {
     let (sender, incoming) = channel();
     let reply_topic = topics.root.child("reply").child(&Uuid::new_v4().to_string()).to_topic();
     let query = ServiceQuery { trans_id: Uuid::new_v4(), from_topic: reply_topic };
@@ -99,7 +148,7 @@ pub(super) fn query(
     );
     cancellation.watch(client.canceller());
     let began = Instant::now();
-    let connected = client.connect().map_err(|failures| connect_failures(&failures, options, report))?;
+    let connected = client.connect().map_err(|failures| QueryError::of_connecting(&failures, options, report))?;
     let connected_in = began.elapsed();
     let answers = match client.subscribe() {
         Ok(_) => {
@@ -108,7 +157,7 @@ pub(super) fn query(
             let wait = Wait { broker: &connected.broker, topic: &topic, incoming, cancellation };
             wait.run()
         }
-        Err(error) => Err(subscribe_failure(&error, &connected.broker)),
+        Err(error) => Err(QueryError::of_subscribing(&error, &connected.broker)),
     };
     client.disconnect(DISCONNECT_TIMEOUT);
     Ok(Queried { broker: connected.broker, connected_in, answers })
@@ -158,7 +207,7 @@ struct Wait<'a> {
 
 impl Wait<'_> {
     /// Waits for the first answer and then for those of other servers.
-    fn run(self) -> Result<Answers, Failure> {
+    fn run(self) -> Result<Answers, QueryError> {
         let asked = Instant::now();
         let mut deadline = asked + ANSWER_TIMEOUT;
         let mut answers: Option<Answers> = None;
@@ -174,14 +223,14 @@ impl Wait<'_> {
                     }
                 }
                 Incoming::Answer(ServiceAnswer::Refused(why)) => {
-                    return Err(Failure::new(
-                        Status::ServiceFailure,
-                        format!("a server refuses the service query on {}: {why}", self.topic),
-                    ));
+                    let message = format!("a server refuses the service query on {}: {why}", self.topic);
+                    let failure = Failure::new(Status::ServiceFailure, message);
+                    return Err(QueryError::new(QueryErrorCause::Refused, failure));
                 }
                 Incoming::Published(published) => self.check_published(published)?,
                 Incoming::Lost(reason) if answers.is_none() => {
-                    return Err(Failure::unreachable(format!("lost {}: {reason}", self.broker)));
+                    let failure = Failure::unreachable(format!("lost {}: {reason}", self.broker));
+                    return Err(QueryError::new(QueryErrorCause::Unreachable, failure));
                 }
                 Incoming::Lost(_) => break,
             }
@@ -190,10 +239,11 @@ impl Wait<'_> {
     }
 
     /// Returns the next message, or `None` at the deadline.
-    fn next(&self, deadline: Instant) -> Result<Option<Incoming>, Failure> {
+    fn next(&self, deadline: Instant) -> Result<Option<Incoming>, QueryError> {
         loop {
             if self.cancellation.is_cancelled() {
-                return Err(Failure::new(Status::Failure, "the service query was cancelled"));
+                let failure = Failure::new(Status::Failure, "the service query was cancelled");
+                return Err(QueryError::new(QueryErrorCause::Cancelled, failure));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.incoming.recv_timeout(left.min(POLL_INTERVAL)) {
@@ -204,8 +254,9 @@ impl Wait<'_> {
         }
     }
 
-    fn check_published(&self, published: Published) -> Result<(), Failure> {
+    fn check_published(&self, published: Published) -> Result<(), QueryError> {
         let Self { broker, topic, .. } = self;
+        let refused = |failure| Err(QueryError::new(QueryErrorCause::Refused, failure));
         match published {
             // Incoming::Lost follows those that were not sent.
             Published::Accepted | Published::Lost | Published::NotSent => Ok(()),
@@ -214,18 +265,21 @@ impl Wait<'_> {
             }
             Published::Denied(reason) => {
                 let reason = describe_refusal(&reason);
-                Err(Failure::refused(format!("{broker} refuses the publication to {topic}: {reason}"))
-                    .hint("check the broker's access list for this user and client identifier"))
+                refused(
+                    Failure::refused(format!("{broker} refuses the publication to {topic}: {reason}"))
+                        .hint("check the broker's access list for this user and client identifier"),
+                )
             }
-            Published::TooLarge { size, largest } => Err(Failure::refused(format!(
+            Published::TooLarge { size, largest } => refused(Failure::refused(format!(
                 "{broker} accepts no publication of {size} bytes to {topic}: its maximum packet size is {largest}"
             ))),
         }
     }
 
-    fn no_answer(&self, what: &str) -> Failure {
+    fn no_answer(&self, what: &str) -> QueryError {
         let message = format!("{what} on {} at {}", self.topic, self.broker);
-        Failure::new(Status::Deadline, message)
-            .hint("check that the server is running, and --root; or name the topics: --event-root, --call-topic")
+        let failure = Failure::new(Status::Deadline, message)
+            .hint("check that the server is running, and --root; or name the topics: --event-root, --call-topic");
+        QueryError::new(QueryErrorCause::NoAnswer, failure)
     }
 }

@@ -9,7 +9,8 @@ use crate::output::whole_millis;
 use crate::transport::client::Connected;
 use crate::transport::codec::{ReasonCode, Version};
 use crate::transport::error::{
-    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, Feature, SubscribeError,
+    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, DialError, Feature, SubscribeError,
+    TlsError,
 };
 use crate::transport::options::{MqttVersion, Options};
 use crate::transport::session::SessionError;
@@ -126,6 +127,15 @@ fn not_mqtt_hint(broker: &BrokerUrl, options: &Options) -> &'static str {
     } else {
         "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"
     }
+}
+
+/// Returns whether the options are wrong, which was only found while connecting.
+pub(super) fn is_misconfigured(error: &ConnectError) -> bool {
+    matches!(
+        error,
+        ConnectError::Dial(DialError::Tls(TlsError::UnreadableFile { .. } | TlsError::InvalidFile { .. }))
+            | ConnectError::PasswordNeedsUserName
+    )
 }
 
 /// Returns whether the broker denies this client a connection, rather than being unreachable.
@@ -348,6 +358,7 @@ pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::error::TlsFile;
 
     const CODES: [ReasonCode; 8] = [
         ReasonCode::NOT_AUTHORIZED,
@@ -361,19 +372,23 @@ mod tests {
     ];
 
     #[test]
-    fn a_denial_has_the_status_for_it_and_nothing_else_has() {
+    fn denials_and_wrong_options_have_their_own_statuses() {
         let broker: BrokerUrl = "mqtt://h".parse().expect("a URL");
         let options = Options::for_local(([127, 0, 0, 1], 1).into());
         let refused = |code: ReasonCode| ConnectError::Ended(ConnectionEnd::Refused(code.into()));
         let others = [
             ConnectError::UnsupportedVersion(Version::V5),
             ConnectError::Ended(ConnectionEnd::Closed),
+            ConnectError::Dial(DialError::Tls(TlsError::InvalidFile { file: TlsFile::CaFile, path: "ca".into() })),
+            ConnectError::Dial(DialError::Tls(TlsError::Expired)),
+            ConnectError::PasswordNeedsUserName,
             ConnectError::Cancelled,
         ];
         for error in CODES.map(refused).into_iter().chain(others) {
             let failure = ConnectFailure { broker: broker.clone(), error };
             let status = connect_failure(&failure, &options).status();
             assert_eq!(denies_connection(&failure.error), status == Status::Refused, "{failure:?}");
+            assert_eq!(is_misconfigured(&failure.error), status == Status::Usage, "{failure:?}");
         }
         let denied = |code: ReasonCode| SubscribeError::Refused {
             denied: vec![("a".parse().expect("a topic filter"), code.into())],
