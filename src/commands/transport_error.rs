@@ -175,7 +175,10 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
                 (None, Some(_)) => "this password without a user name".to_owned(),
                 (None, None) => "anonymous clients".to_owned(),
             };
-            Failure::refused(format!("{broker} refuses {user}: {}", not_authorized(&said)))
+            // Name a lack of rights in the same way, whatever the broker calls it.
+            let said =
+                if reason.code == ReasonCode::NOT_AUTHORIZED { said } else { format!("not authorized ({said})") };
+            Failure::refused(format!("{broker} refuses {user}: {said}"))
                 .hint("check --username, and --password-file or RTCOMM_PASSWORD")
         }
         ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => {
@@ -201,11 +204,6 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
         _ => Failure::unreachable(format!("{broker} is not available: {said}"))
             .hint("ask the broker's operator what its log says"),
     }
-}
-
-/// The name of a refusal for lack of rights, whatever the broker calls it.
-fn not_authorized(said: &str) -> String {
-    if said.contains("not authorized") { said.to_owned() } else { format!("not authorized ({said})") }
 }
 
 /// The failure of a subscription.
