@@ -9,8 +9,8 @@ use crate::output::whole_millis;
 use crate::transport::client::Connected;
 use crate::transport::codec::{ReasonCode, Version};
 use crate::transport::error::{
-    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, DialError, Feature, SubscribeError,
-    TlsError,
+    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, DialError, Feature, FrameError,
+    SubscribeError, TlsError,
 };
 use crate::transport::options::{MqttVersion, Options};
 use crate::transport::session::SessionError;
@@ -37,11 +37,26 @@ pub(super) fn describe_end(end: &ConnectionEnd) -> String {
             format!("the broker closed the connection: {}", describe_refusal(reason))
         }
         ConnectionEnd::Protocol(error) => format!("protocol error: the broker sent {error}"),
+        ConnectionEnd::WebSocket(error) => format!("protocol error: the broker sent {}", describe_frame(*error)),
         ConnectionEnd::Silent(duration) => {
             format!("the broker has been silent for {}", humantime::format_duration(whole_millis(*duration)))
         }
         ConnectionEnd::Tls(_) => "the broker ended the TLS connection".to_owned(),
+        ConnectionEnd::NotReading => "the broker does not read what is sent to it".to_owned(),
         ConnectionEnd::Broken(reason) => format!("the connection broke ({reason})"),
+    }
+}
+
+/// An invalid WebSocket frame, to follow "the broker sent ".
+fn describe_frame(error: FrameError) -> &'static str {
+    match error {
+        FrameError::Extension => "a WebSocket frame that uses an extension",
+        FrameError::Masked => "a masked WebSocket frame",
+        FrameError::OutOfSequence => "a WebSocket frame that does not continue its message",
+        FrameError::Text => "a WebSocket text frame instead of a binary one",
+        FrameError::InvalidControlFrame => "a WebSocket control frame that is fragmented or too long",
+        FrameError::UnknownOpcode => "a WebSocket frame with an unknown opcode",
+        FrameError::InvalidLength => "a WebSocket frame with an invalid length",
     }
 }
 
@@ -52,10 +67,7 @@ pub(super) fn session_failure(error: &SessionError, options: &Options, report: R
         SessionError::Subscribe(error) => subscribe_failure(error, &options.brokers[0]),
         SessionError::Lost(end) => {
             let failure = Failure::unreachable(format!("lost the broker: {}", describe_end(end)));
-            match end {
-                ConnectionEnd::Protocol(_) => failure.hint(PROTOCOL_HINT),
-                _ => failure,
-            }
+            if end.is_violation() { failure.hint(PROTOCOL_HINT) } else { failure }
         }
     }
 }
@@ -89,6 +101,10 @@ fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
             "{broker} sent what is not an answer: protocol error: the broker sent {error}"
         ))
         .hint(not_mqtt_hint(broker, options)),
+        ConnectError::Ended(ConnectionEnd::WebSocket(error)) => {
+            Failure::unreachable(format!("{broker} answered CONNECT with an invalid frame: {}", describe_frame(*error)))
+                .hint(not_mqtt_hint(broker, options))
+        }
         ConnectError::Ended(ConnectionEnd::Tls(error)) => tls_failure(error, broker),
         ConnectError::Ended(end) => {
             Failure::unreachable(format!("{broker} closed the connection instead of answering ({})", describe_end(end)))
@@ -111,6 +127,9 @@ fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
             "there is a password, but no user name: {broker} does not speak MQTT 5, which allows that"
         ))
         .hint("name the user with --username"),
+        ConnectError::LibraryTimeout => {
+            Failure::unreachable(format!("cannot set up a connection to {broker}: the MQTT library does not connect"))
+        }
         ConnectError::Local(reason) => {
             Failure::unreachable(format!("cannot set up a connection to {broker}: {reason}"))
         }
@@ -219,8 +238,8 @@ pub(super) fn subscribe_failure(error: &SubscribeError, broker: &BrokerUrl) -> F
             );
             failure.hint(subscribe_hint(reason.code))
         }
-        SubscribeError::Ended(ConnectionEnd::Protocol(error)) => {
-            Failure::unreachable(format!("lost {broker}: protocol error: the broker sent {error}")).hint(PROTOCOL_HINT)
+        SubscribeError::Ended(end) if end.is_violation() => {
+            Failure::unreachable(format!("lost {broker}: {}", describe_end(end))).hint(PROTOCOL_HINT)
         }
         SubscribeError::Ended(end) => {
             Failure::unreachable(format!("{broker} broke off the subscription ({})", describe_end(end)))
@@ -356,7 +375,10 @@ pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::hint_of;
+    use crate::output::report::Verbosity;
     use crate::transport::error::TlsFile;
+    use std::collections::HashSet;
 
     const CODES: [ReasonCode; 8] = [
         ReasonCode::NOT_AUTHORIZED,
@@ -368,6 +390,39 @@ mod tests {
         ReasonCode::QUOTA_EXCEEDED,
         ReasonCode::UNSPECIFIED,
     ];
+
+    #[test]
+    fn each_invalid_websocket_frame_has_its_own_message_and_a_hint() {
+        let broker: BrokerUrl = "ws://h".parse().expect("a URL");
+        let options = Options::for_local(([127, 0, 0, 1], 1).into());
+        let mut messages = HashSet::new();
+        for error in [
+            FrameError::Extension,
+            FrameError::Masked,
+            FrameError::OutOfSequence,
+            FrameError::Text,
+            FrameError::InvalidControlFrame,
+            FrameError::UnknownOpcode,
+            FrameError::InvalidLength,
+        ] {
+            let end = || ConnectionEnd::WebSocket(error);
+            let failure = ConnectFailure { broker: broker.clone(), error: ConnectError::Ended(end()) };
+            let failures = [
+                connect_failure(&failure, &options),
+                subscribe_failure(&SubscribeError::Ended(end()), &broker),
+                session_failure(&SessionError::Lost(end()), &options, Report::new(Verbosity::Quiet, false)),
+            ];
+            for failure in failures {
+                let message = failure.to_string();
+                assert!(message.contains("WebSocket") && !message.contains("broke ("), "{message}");
+                assert_eq!(failure.status(), Status::Unreachable, "{message}");
+                let failure = anyhow::Error::new(failure);
+                let hint = hint_of(&failure).unwrap_or_default();
+                assert!(hint.contains("MQTT broker"), "{message}: {hint}");
+                assert!(messages.insert(message), "two errors have the same message: {error:?}");
+            }
+        }
+    }
 
     #[test]
     fn denials_and_wrong_options_have_their_own_statuses() {

@@ -166,7 +166,7 @@ impl Client {
         if self.libraries.get_mut(version).is_some_and(|library| library.await_connected(deadline)) {
             Ok(())
         } else {
-            Err(ConnectError::Local("the MQTT library does not connect".to_owned()))
+            Err(ConnectError::LibraryTimeout)
         }
     }
 

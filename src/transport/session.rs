@@ -47,8 +47,8 @@ pub(crate) enum SessionEvent {
         complete_until: Option<Moment>,
         /// The number of preceding connections that ended early for the same reason.
         repetitions: u32,
-        /// Whether the connection delivered no message, or ended with a protocol error, which the same message may cause
-        /// again.
+        /// Whether the connection delivered no message, or ended because the broker violated a protocol, which the same
+        /// message may cause again.
         was_useless: bool,
         /// Whether the session ends, because no reconnect is allowed.
         is_final: bool,
@@ -213,13 +213,13 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
 
     /// Reconnects until the subscription is granted again.
     fn recover(&mut self, end: ConnectionEnd, complete_until: Option<Moment>) -> Result<Granted, SessionEnd> {
-        let is_protocol_error = matches!(end, ConnectionEnd::Protocol(_));
-        let was_useless = is_protocol_error || self.client.messages() == 0;
+        let is_violation = end.is_violation();
+        let was_useless = is_violation || self.client.messages() == 0;
         let repetitions = match &self.short_lived {
             Some((before, count)) if *before == end => count + 1,
             _ => 0,
         };
-        if !is_protocol_error || repetitions == 0 {
+        if !is_violation || repetitions == 0 {
             self.tries = 0;
         }
         self.short_lived = Some((end.clone(), repetitions));

@@ -207,6 +207,7 @@ fn may_be_the_version(error: &ConnectError) -> bool {
         ConnectError::Ended(end) => !matches!(end, ConnectionEnd::Refused(_) | ConnectionEnd::Tls(_)),
         ConnectError::Dial(_)
         | ConnectError::PasswordNeedsUserName
+        | ConnectError::LibraryTimeout
         | ConnectError::Local(_)
         | ConnectError::Cancelled => false,
     }

@@ -131,7 +131,7 @@ impl Reader {
             self.connection.gate.leave();
             handled?;
             if self.connection.writer.unsent() > MAX_UNSENT {
-                return Err(ConnectionEnd::Broken("it does not read what it is sent".to_owned()));
+                return Err(ConnectionEnd::NotReading);
             }
         }
     }
@@ -154,7 +154,7 @@ impl Reader {
             let read = self.stream.read(room, slice);
             self.received = Timestamp::now();
             let after = Moment::now();
-            match read.map_err(|error| ConnectionEnd::from_io(&error))? {
+            match read? {
                 Some(0) => return Err(ConnectionEnd::Closed),
                 Some(count) => {
                     buffer.fill(count);

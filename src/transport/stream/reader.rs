@@ -11,6 +11,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::state::{TlsBlock, into_io_error};
 use super::writer::BrokerWriter;
+use crate::transport::error::ReadError;
 use crate::transport::tls::is_end_of_stream;
 use crate::transport::websocket::Decoder;
 
@@ -44,9 +45,9 @@ impl BrokerReader {
     ///
     /// # Errors
     /// If the connection has failed, or the peer violates TLS or WebSocket.
-    pub(in crate::transport) fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
+    pub(in crate::transport) fn read(&mut self, buffer: &mut [u8], wait: Duration) -> Result<Option<usize>, ReadError> {
         if self.websocket.is_none() {
-            return self.read_bytes(buffer, wait);
+            return Ok(self.read_bytes(buffer, wait)?);
         }
         let start = Instant::now();
         loop {
