@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::cancellation::{Cancellation, DISCONNECT_TIMEOUT};
 use super::transport_error::{
-    connect_failures, denies_connection, denies_subscription, describe_end, describe_refusal, is_misconfigured,
+    connect_failures, denies_connection, denies_subscription, describe_end, is_misconfigured, publish_failure,
     subscribe_failure,
 };
 use crate::exit::{Failure, Status};
@@ -227,7 +227,7 @@ impl Wait<'_> {
                     let failure = Failure::new(Status::ServiceFailure, message);
                     return Err(QueryError::new(QueryErrorCause::Refused, failure));
                 }
-                Incoming::Published(published) => self.check_published(published)?,
+                Incoming::Published(published) => self.check_published(&published)?,
                 Incoming::Lost(reason) if answers.is_none() => {
                     let failure = Failure::unreachable(format!("lost {}: {reason}", self.broker));
                     return Err(QueryError::new(QueryErrorCause::Unreachable, failure));
@@ -254,25 +254,19 @@ impl Wait<'_> {
         }
     }
 
-    fn check_published(&self, published: Published) -> Result<(), QueryError> {
+    fn check_published(&self, published: &Published) -> Result<(), QueryError> {
         let Self { broker, topic, .. } = self;
-        let refused = |failure| Err(QueryError::new(QueryErrorCause::Refused, failure));
         match published {
             // Incoming::Lost follows those that were not sent.
             Published::Accepted | Published::Lost | Published::NotSent => Ok(()),
             Published::NoMatchingSubscribers => {
                 Err(self.no_answer("no server answers the service query: nobody subscribes"))
             }
-            Published::Denied(reason) => {
-                let reason = describe_refusal(&reason);
-                refused(
-                    Failure::refused(format!("{broker} refuses the publication to {topic}: {reason}"))
-                        .hint("check the broker's access list for this user and client identifier"),
-                )
+            Published::Denied(_) | Published::TooLarge { .. } => {
+                let access_hint = "check the broker's access list for this user and client identifier";
+                let failure = publish_failure(published, broker, topic, access_hint);
+                failure.map_or(Ok(()), |failure| Err(QueryError::new(QueryErrorCause::Refused, failure)))
             }
-            Published::TooLarge { size, largest } => refused(Failure::refused(format!(
-                "{broker} accepts no publication of {size} bytes to {topic}: its maximum packet size is {largest}"
-            ))),
         }
     }
 

@@ -6,6 +6,7 @@ use super::connect_error::{INSECURE_WARNING, dial_failure, tls_failure};
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::output::whole_millis;
+use crate::protocol::topic::{TopicFilter, TopicName};
 use crate::transport::client::Connected;
 use crate::transport::codec::{ReasonCode, Version};
 use crate::transport::error::{
@@ -13,6 +14,7 @@ use crate::transport::error::{
     SubscribeError, TlsError,
 };
 use crate::transport::options::{MqttVersion, Options};
+use crate::transport::relay::Published;
 use crate::transport::session::SessionError;
 use crate::transport::url::BrokerUrl;
 
@@ -214,14 +216,38 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
             };
             Failure::unreachable(format!("{broker} does not serve this client: {said}")).hint(hint)
         }
-        ReasonCode::SERVER_UNAVAILABLE | ReasonCode::SERVER_BUSY | ReasonCode::QUOTA_EXCEEDED => {
-            Failure::unreachable(format!("{broker} is not available: {said}")).hint("try again later")
-        }
-        ReasonCode::CONNECTION_RATE_EXCEEDED => {
+        ReasonCode::SERVER_UNAVAILABLE
+        | ReasonCode::SERVER_BUSY
+        | ReasonCode::QUOTA_EXCEEDED
+        | ReasonCode::CONNECTION_RATE_EXCEEDED => {
             Failure::unreachable(format!("{broker} is not available: {said}")).hint("try again later")
         }
         _ => Failure::unreachable(format!("{broker} is not available: {said}"))
             .hint("ask the broker's operator what its log says"),
+    }
+}
+
+/// The failure of a publication that the broker does not accept, or `None` if it is another outcome. `access_hint` is the
+/// hint if the broker denies it.
+pub(super) fn publish_failure(
+    published: &Published,
+    broker: &BrokerUrl,
+    topic: &TopicName,
+    access_hint: &str,
+) -> Option<Failure> {
+    match published {
+        Published::Denied(reason) => {
+            let reason = describe_refusal(reason);
+            let message = format!("{broker} refuses the publication to '{topic}': {reason}");
+            Some(Failure::refused(message).hint(access_hint))
+        }
+        Published::TooLarge { size, largest } => {
+            let message = format!(
+                "{broker} accepts no publication of {size} bytes to '{topic}': its maximum packet size is {largest}"
+            );
+            Some(Failure::refused(message).hint("ask the broker's operator to raise the limit"))
+        }
+        Published::Accepted | Published::NoMatchingSubscribers | Published::NotSent | Published::Lost => None,
     }
 }
 
@@ -253,11 +279,7 @@ pub(super) fn subscribe_failure(error: &SubscribeError, broker: &BrokerUrl) -> F
     }
 }
 
-fn subscription_refused(
-    denied: &[(crate::protocol::topic::TopicFilter, BrokerReason)],
-    of: usize,
-    broker: &BrokerUrl,
-) -> Failure {
+fn subscription_refused(denied: &[(TopicFilter, BrokerReason)], of: usize, broker: &BrokerUrl) -> Failure {
     let names: Vec<String> = denied.iter().map(|(filter, _)| format!("'{filter}'")).collect();
     let plural = if names.len() == 1 { "" } else { "s" };
     let reason = denied.first().map_or_else(|| ReasonCode::UNSPECIFIED.into(), |(_, reason)| reason.clone());

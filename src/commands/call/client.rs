@@ -14,6 +14,7 @@ use super::followed::{FollowedCall, Progress};
 use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
 use super::reconnect::{Link, Outage, ReconnectContext, reconnect};
 use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
+use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::transport_error::{
     connect_failures, denies_connection, denies_subscription, describe_end, session_failure, subscribe_failure,
     warn_if_insecure, warn_of_failures, warn_of_limits,
@@ -33,9 +34,6 @@ use crate::transport::relay::Published;
 use crate::transport::session::Recovery;
 use crate::transport::subscription::Subscription;
 use crate::transport::url::BrokerUrl;
-
-/// Maximum time to disconnect.
-pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The quality of service of the subscriptions.
 const QOS: u8 = 1;

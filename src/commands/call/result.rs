@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::commands::transport_error::describe_refusal;
+use crate::commands::transport_error::publish_failure;
 use crate::exit::{Failure, Status};
 use crate::protocol::call::{self, Answer, NoReplyCause, Request, Verdict};
 use crate::protocol::record::SessionOutcome;
@@ -176,18 +176,9 @@ pub(super) fn unpublished(published: &Published, broker: &BrokerUrl, call_topic:
             let failure = Failure::unreachable(format!("lost {broker} before the request was sent"));
             (NoReplyCause::Unreachable, failure)
         }
-        Published::Denied(reason) => {
-            let reason = describe_refusal(reason);
-            let failure = Failure::refused(format!("{broker} refuses the publication to '{call_topic}': {reason}"))
-                .hint("check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT");
-            (NoReplyCause::Denied, failure)
-        }
-        Published::TooLarge { size, largest } => {
-            let failure = Failure::refused(format!(
-                "{broker} accepts no publication of {size} bytes to {call_topic}: its maximum packet size is {largest}"
-            ))
-            .hint("ask the broker's operator to raise the limit");
-            (NoReplyCause::Denied, failure)
+        Published::Denied(_) | Published::TooLarge { .. } => {
+            let access_hint = "check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT";
+            (NoReplyCause::Denied, publish_failure(published, broker, call_topic, access_hint)?)
         }
         Published::NoMatchingSubscribers => {
             let message = format!("nobody subscribes to {call_topic} at {broker}");

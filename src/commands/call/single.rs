@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::client::{CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, Stage};
+use super::client::{CallClient, CallConfig, CallEvent, Stage};
 use super::incoming::{EventReceiver, Waker};
 use super::indicator::Spinner;
 use super::printer::CallPrinter;
 use super::result::{CallResult, FollowTimes, Outcome, followed_end, lost_session, status_of, timed_out, unknown};
+use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::ui::CANNOT_WRITE;
 use crate::event_loop::{EventLoop, LoopEvent, Signal};
 use crate::exit::Status;

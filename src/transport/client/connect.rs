@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Client, Connected, Connection, Message, Purpose};
 use crate::transport::codec::{ReasonCode, Version};
-use crate::transport::dial::Dialer;
+use crate::transport::dial::{Dialer, share_of};
 use crate::transport::error::{ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, DialError};
 use crate::transport::library::LIBRARY_TIMEOUT;
 use crate::transport::options::MqttVersion;
@@ -211,10 +211,4 @@ fn may_be_the_version(error: &ConnectError) -> bool {
         | ConnectError::Local(_)
         | ConnectError::Cancelled => false,
     }
-}
-
-/// Returns the deadline of the first of `steps` steps that share the time until `deadline`.
-fn share_of(deadline: Instant, steps: usize) -> Instant {
-    let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / u32::try_from(steps).unwrap_or(u32::MAX)
 }
