@@ -112,8 +112,8 @@ impl Answers {
     }
 }
 
-/// What other threads send to the one that waits.
-enum Incoming {
+/// Events for the thread that waits.
+enum QueryEvent {
     Answer(ServiceAnswer),
     Published(Published),
     /// The connection was lost, with the reason.
@@ -130,12 +130,12 @@ pub(super) fn query(
     report: Report,
     cancellation: &Cancellation,
 ) -> Result<Queried, QueryError> {
-    let (sender, incoming) = channel();
+    let (sender, events) = channel();
     let reply_topic = topics.root.child("reply").child(&Uuid::new_v4().to_string()).to_topic();
     let query = ServiceQuery { trans_id: Uuid::new_v4(), from_topic: reply_topic };
     let filters = vec![query.from_topic.and_below()];
     let subscription = Subscription { filters, qos: ANSWER_QOS, listing: None, group: None, allow_partial: false };
-    let handler = AnswerHandler { query: query.clone(), incoming: sender.clone() };
+    let handler = AnswerHandler { query: query.clone(), events: sender.clone() };
     let lost = sender.clone();
     let mut client = Client::new(
         options.clone(),
@@ -144,7 +144,7 @@ pub(super) fn query(
         Arc::new(Mutex::new(handler)),
         Arc::default(),
         // Ignore a closed channel: the query has ended.
-        Arc::new(move |end| drop(lost.send(Incoming::Lost(describe_end(end))))),
+        Arc::new(move |end| drop(lost.send(QueryEvent::Lost(describe_end(end))))),
     );
     cancellation.watch(client.canceller());
     let began = Instant::now();
@@ -153,8 +153,9 @@ pub(super) fn query(
     let answers = match client.subscribe() {
         Ok(_) => {
             let topic = topics.management().child(sender_of(options).as_str()).to_topic();
-            client.publish(&topic, query.payload(), move |published| drop(sender.send(Incoming::Published(published))));
-            let wait = Wait { broker: &connected.broker, topic: &topic, incoming, cancellation };
+            client
+                .publish(&topic, query.payload(), move |published| drop(sender.send(QueryEvent::Published(published))));
+            let wait = Wait { broker: &connected.broker, topic: &topic, events, cancellation };
             wait.run()
         }
         Err(error) => Err(QueryError::of_subscribing(&error, &connected.broker)),
@@ -172,14 +173,14 @@ fn sender_of(options: &Options) -> EndpointId {
 /// Sends the answers to the thread that waits.
 struct AnswerHandler {
     query: ServiceQuery,
-    incoming: Sender<Incoming>,
+    events: Sender<QueryEvent>,
 }
 
 impl MessageHandler for AnswerHandler {
     fn message(&mut self, message: &Publish<'_>, _: Timestamp) -> Ack {
         if let Some(answer) = self.query.answer(message.payload, message.retain) {
             // Ignore a closed channel: the query has ended.
-            let _ = self.incoming.send(Incoming::Answer(answer));
+            let _ = self.events.send(QueryEvent::Answer(answer));
         }
         Ack::Send
     }
@@ -187,7 +188,7 @@ impl MessageHandler for AnswerHandler {
     fn oversized(&mut self, _: &Publish<'_>, size: PacketSize, _: Timestamp) -> Ack {
         let PacketSize { packet, limit } = size;
         let why = format!("the answer takes {packet} bytes, and --max-packet-size accepts {limit}");
-        let _ = self.incoming.send(Incoming::Answer(ServiceAnswer::Refused(why)));
+        let _ = self.events.send(QueryEvent::Answer(ServiceAnswer::Refused(why)));
         Ack::Send
     }
 
@@ -201,7 +202,7 @@ struct Wait<'a> {
     broker: &'a BrokerUrl,
     /// The topic of the query.
     topic: &'a TopicName,
-    incoming: Receiver<Incoming>,
+    events: Receiver<QueryEvent>,
     cancellation: &'a Cancellation,
 }
 
@@ -211,9 +212,9 @@ impl Wait<'_> {
         let asked = Instant::now();
         let mut deadline = asked + ANSWER_TIMEOUT;
         let mut answers: Option<Answers> = None;
-        while let Some(incoming) = self.next(deadline)? {
-            match incoming {
-                Incoming::Answer(ServiceAnswer::Services(services)) => {
+        while let Some(event) = self.next(deadline)? {
+            match event {
+                QueryEvent::Answer(ServiceAnswer::Services(services)) => {
                     if let Some(answers) = &mut answers {
                         answers.add(services);
                     } else {
@@ -222,32 +223,32 @@ impl Wait<'_> {
                             Some(Answers { first: services, elapsed: asked.elapsed(), count: 1, different: None });
                     }
                 }
-                Incoming::Answer(ServiceAnswer::Refused(why)) => {
+                QueryEvent::Answer(ServiceAnswer::Refused(why)) => {
                     let message = format!("a server refuses the service query on {}: {why}", self.topic);
                     let failure = Failure::new(Status::ServiceFailure, message);
                     return Err(QueryError::new(QueryErrorCause::Refused, failure));
                 }
-                Incoming::Published(published) => self.check_published(&published)?,
-                Incoming::Lost(reason) if answers.is_none() => {
+                QueryEvent::Published(published) => self.check_published(&published)?,
+                QueryEvent::Lost(reason) if answers.is_none() => {
                     let failure = Failure::unreachable(format!("lost {}: {reason}", self.broker));
                     return Err(QueryError::new(QueryErrorCause::Unreachable, failure));
                 }
-                Incoming::Lost(_) => break,
+                QueryEvent::Lost(_) => break,
             }
         }
         answers.ok_or_else(|| self.no_answer("no server answers the service query"))
     }
 
-    /// Returns the next message, or `None` at the deadline.
-    fn next(&self, deadline: Instant) -> Result<Option<Incoming>, QueryError> {
+    /// Returns the next event, or `None` at the deadline.
+    fn next(&self, deadline: Instant) -> Result<Option<QueryEvent>, QueryError> {
         loop {
             if self.cancellation.is_cancelled() {
                 let failure = Failure::new(Status::Failure, "the service query was cancelled");
                 return Err(QueryError::new(QueryErrorCause::Cancelled, failure));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.incoming.recv_timeout(left.min(POLL_INTERVAL)) {
-                Ok(incoming) => return Ok(Some(incoming)),
+            match self.events.recv_timeout(left.min(POLL_INTERVAL)) {
+                Ok(event) => return Ok(Some(event)),
                 Err(RecvTimeoutError::Timeout) if left > POLL_INTERVAL => {}
                 Err(_) => return Ok(None),
             }
@@ -257,7 +258,7 @@ impl Wait<'_> {
     fn check_published(&self, published: &Published) -> Result<(), QueryError> {
         let Self { broker, topic, .. } = self;
         match published {
-            // Incoming::Lost follows those that were not sent.
+            // QueryEvent::Lost follows those that were not sent.
             Published::Accepted | Published::Lost | Published::NotSent => Ok(()),
             Published::NoMatchingSubscribers => {
                 Err(self.no_answer("no server answers the service query: nobody subscribes"))

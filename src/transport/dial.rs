@@ -205,8 +205,8 @@ fn race(
         };
         match finish(attempt.socket) {
             Ok(socket) => {
-                for loser in attempts.into_iter().rev() {
-                    addresses.push_front(loser.address);
+                for pending in attempts.into_iter().rev() {
+                    addresses.push_front(pending.address);
                 }
                 return Ok((attempt.address, socket));
             }

@@ -159,7 +159,7 @@ impl From<DialError> for ConnectError {
 
 impl ConnectError {
     /// Returns whether connecting to another address or broker may succeed.
-    pub(crate) fn may_differ_elsewhere(&self) -> bool {
+    pub(crate) fn may_succeed_elsewhere(&self) -> bool {
         match self {
             Self::Dial(error) => !error.is_usage(),
             Self::Ended(ConnectionEnd::Refused(reason)) => {

@@ -10,7 +10,7 @@ use openssl::rand::rand_bytes;
 use openssl::sha::sha1;
 
 use super::error::{DialError, DialStep, FrameError, Peer, ReadError, WebSocketError};
-use super::http::{Head, HeadError, shown};
+use super::http::{Head, HeadError, sanitized};
 use super::tls::{is_end_of_stream, late_tls_error};
 use super::url::BrokerUrl;
 
@@ -102,7 +102,7 @@ fn check_answer(head: &Head, key: &str) -> Result<(), WebSocketError> {
     match head.header("Sec-WebSocket-Protocol") {
         // Some servers send no subprotocol, or the name that was usual before MQTT 3.1.1.
         None | Some("mqtt" | "mqttv3.1") => Ok(()),
-        Some(name) => Err(WebSocketError::BadProtocol { name: shown(name) }),
+        Some(name) => Err(WebSocketError::BadProtocol { name: sanitized(name) }),
     }
 }
 
@@ -144,7 +144,7 @@ fn append_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) -> io::Result<()>
 
 /// Decodes a server's frames.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(super) struct FrameDecoder {
     /// The received part of the next frame's header, which has 2, 4 or 10 bytes.
     header: Vec<u8>,
     /// The frame whose payload is being received.
@@ -165,7 +165,7 @@ struct Frame {
     left: u64,
 }
 
-impl Decoder {
+impl FrameDecoder {
     /// Decodes bytes from the server in place. Returns the number of payload bytes, which are at the start of the buffer.
     ///
     /// # Errors
@@ -294,7 +294,7 @@ mod tests {
         frames
     }
 
-    fn decoded(decoder: &mut Decoder, stream: &[u8], cut: usize) -> Result<Vec<u8>, ReadError> {
+    fn decoded(decoder: &mut FrameDecoder, stream: &[u8], cut: usize) -> Result<Vec<u8>, ReadError> {
         let mut payload = Vec::new();
         for piece in stream.chunks(cut) {
             let mut buffer = piece.to_vec();
@@ -421,7 +421,7 @@ mod tests {
             (vec![0x82, 0x82, 1, 2, 3, 4, 0xd1, 2], Some(Masked)),
             (endless, Some(InvalidLength)),
         ] {
-            let error = match decoded(&mut Decoder::default(), &bytes, 3) {
+            let error = match decoded(&mut FrameDecoder::default(), &bytes, 3) {
                 Ok(_) => None,
                 Err(ReadError::Frame(error)) => Some(error),
                 Err(ReadError::Io(error)) => panic!("{error}"),
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn a_close_frame_is_answered_and_ends_the_stream() {
         for (payload, answer) in [(b"".as_slice(), b"".as_slice()), (b"\x03\xe8bye", b"\x03\xe8"), (b"\x03", b"")] {
-            let mut decoder = Decoder::default();
+            let mut decoder = FrameDecoder::default();
             let stream = [frame(0x82, b"last"), frame(0x88, payload), frame(0x82, b"ignored")].concat();
             assert_eq!(decoded(&mut decoder, &stream, 100).expect("valid frames"), b"last");
             assert!(decoder.is_closed());
@@ -455,7 +455,7 @@ mod tests {
                 stream.extend([frame(0x02, first), frame(0x89, b"ping"), frame(0x8a, b"x"), frame(0x80, second)].concat());
                 rest = after;
             }
-            let mut decoder = Decoder::default();
+            let mut decoder = FrameDecoder::default();
             prop_assert_eq!(decoded(&mut decoder, &stream, cut).expect("valid frames"), content);
             prop_assert_eq!(unmasked(decoder.replies()), vec![(0x8a, b"ping".to_vec()); sizes.len()]);
         }
@@ -474,7 +474,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 1..50_usize) {
-            let mut decoder = Decoder::default();
+            let mut decoder = FrameDecoder::default();
             let outcome = decoded(&mut decoder, &bytes, cut);
             prop_assert!(outcome.is_err() || outcome.is_ok_and(|payload| payload.len() <= bytes.len()));
         }

@@ -1,4 +1,4 @@
-//! What other threads send to the thread of a [`CallClient`](super::client::CallClient).
+//! Events for the client's thread: from the broker's reader, the input thread and signals.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
