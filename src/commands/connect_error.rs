@@ -153,7 +153,7 @@ pub(super) fn tls_failure(error: &TlsError, broker: &BrokerUrl) -> Failure {
                 .hint("it must be PEM; if it is encrypted, name its passphrase with --key-password-file");
         }
         TlsError::InvalidFile { file, path } => {
-            return Failure::usage(format!("'{}' ({}) holds no certificate", path.display(), flag(*file)))
+            return Failure::usage(format!("'{}' ({}) contains no certificate", path.display(), flag(*file)))
                 .hint("it must be PEM: -----BEGIN CERTIFICATE-----");
         }
         TlsError::KeyMismatch { key, cert } => {
@@ -163,9 +163,10 @@ pub(super) fn tls_failure(error: &TlsError, broker: &BrokerUrl) -> Failure {
             ))
             .hint("check --key and --cert");
         }
-        TlsError::UnknownCa { reason } => {
-            (format!("unknown CA: {reason}"), "--cafile must hold the authority that signed the broker's certificate")
-        }
+        TlsError::UnknownCa { reason } => (
+            format!("unknown CA: {reason}"),
+            "--cafile must contain the authority that signed the broker's certificate",
+        ),
         TlsError::HostMismatch { host } => (
             format!("host name mismatch: the broker's certificate is not for {host}"),
             "check the host in --broker; it must be one that the certificate names",
@@ -318,10 +319,10 @@ mod tests {
             ),
             file(
                 TlsError::InvalidFile { file: TlsFile::CaFile, path: path() },
-                "'/f' (--cafile) holds no certificate",
+                "'/f' (--cafile) contains no certificate",
                 "PEM",
             ),
-            file(TlsError::InvalidFile { file: TlsFile::Certificate, path: path() }, "'/f' (--cert) holds no", "PEM"),
+            file(TlsError::InvalidFile { file: TlsFile::Certificate, path: path() }, "'/f' (--cert) contains", "PEM"),
             file(
                 TlsError::InvalidFile { file: TlsFile::Key, path: path() },
                 "private key in '/f'",

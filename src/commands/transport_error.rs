@@ -74,8 +74,7 @@ pub(super) fn session_failure(error: &SessionError, options: &Options, report: R
     }
 }
 
-const PROTOCOL_HINT: &str =
-    "is it an MQTT broker? if it is, it does not keep to the protocol: report it to its operator";
+const PROTOCOL_HINT: &str = "is it an MQTT broker? if it is, it violates the protocol: report this to its operator";
 
 /// The failure of a connection; warns of the brokers that were tried before the last.
 pub(super) fn connect_failures(failures: &ConnectFailures, options: &Options, report: Report) -> Failure {
@@ -99,10 +98,10 @@ fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
         ConnectError::Ended(ConnectionEnd::Disconnected(reason)) => {
             Failure::unreachable(format!("{broker} closed the connection: {}", describe_refusal(reason)))
         }
-        ConnectError::Ended(ConnectionEnd::Protocol(error)) => Failure::unreachable(format!(
-            "{broker} sent what is not an answer: protocol error: the broker sent {error}"
-        ))
-        .hint(not_mqtt_hint(broker, options)),
+        ConnectError::Ended(ConnectionEnd::Protocol(error)) => {
+            Failure::unreachable(format!("{broker} answered CONNECT with an invalid packet: {error}"))
+                .hint(not_mqtt_hint(broker, options))
+        }
         ConnectError::Ended(ConnectionEnd::WebSocket(error)) => {
             Failure::unreachable(format!("{broker} answered CONNECT with an invalid frame: {}", describe_frame(*error)))
                 .hint(not_mqtt_hint(broker, options))
@@ -125,24 +124,24 @@ fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
                 _ => failure.hint("check --mqtt-version"),
             }
         }
-        ConnectError::PasswordNeedsUserName => Failure::usage(format!(
-            "there is a password, but no user name: {broker} does not speak MQTT 5, which allows that"
-        ))
-        .hint("name the user with --username"),
+        ConnectError::PasswordNeedsUserName => {
+            Failure::usage(format!("{broker} does not speak MQTT 5 and requires a user name with the password"))
+                .hint("name the user with --username")
+        }
         ConnectError::LibraryTimeout => {
             Failure::unreachable(format!("cannot set up a connection to {broker}: the MQTT library does not connect"))
         }
         ConnectError::Local(reason) => {
             Failure::unreachable(format!("cannot set up a connection to {broker}: {reason}"))
         }
-        ConnectError::Cancelled => Failure::unreachable(format!("the connection to {broker} was given up")),
+        ConnectError::Cancelled => Failure::unreachable(format!("the connection to {broker} was cancelled")),
     }
 }
 
 fn not_mqtt_hint(broker: &BrokerUrl, options: &Options) -> &'static str {
     if options.version == MqttVersion::V5 && !broker.scheme.is_websocket() {
-        "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://, and a broker that speaks MQTT 3.1.1 \
-         alone --mqtt-version 3.1.1"
+        "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://; a broker that speaks only MQTT \
+         3.1.1 needs --mqtt-version 3.1.1"
     } else if broker.scheme.is_websocket() {
         "does an MQTT broker speak WebSockets at this port and path?"
     } else {
@@ -223,7 +222,7 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
             Failure::unreachable(format!("{broker} is not available: {said}")).hint("try again later")
         }
         _ => Failure::unreachable(format!("{broker} is not available: {said}"))
-            .hint("ask the broker's operator what its log says"),
+            .hint("ask the broker's operator to check its log"),
     }
 }
 
@@ -267,15 +266,16 @@ pub(super) fn subscribe_failure(error: &SubscribeError, broker: &BrokerUrl) -> F
         SubscribeError::Ended(end) if end.is_violation() => {
             Failure::unreachable(format!("lost {broker}: {}", describe_end(end))).hint(PROTOCOL_HINT)
         }
-        SubscribeError::Ended(end) => {
-            Failure::unreachable(format!("{broker} broke off the subscription ({})", describe_end(end)))
-                .hint("a broker that refuses a subscription may close the connection: check its access list")
-        }
+        SubscribeError::Ended(end) => Failure::unreachable(format!(
+            "{broker} closed the connection instead of granting the subscription ({})",
+            describe_end(end)
+        ))
+        .hint("a broker that refuses a subscription may close the connection: check its access list"),
         SubscribeError::Unanswered(duration) => Failure::unreachable(format!(
             "{broker} does not answer the subscription within {}",
             humantime::format_duration(*duration)
         )),
-        SubscribeError::Cancelled => Failure::unreachable(format!("the subscription at {broker} was given up")),
+        SubscribeError::Cancelled => Failure::unreachable(format!("the subscription at {broker} was cancelled")),
     }
 }
 
@@ -327,7 +327,7 @@ fn subscribe_hint(code: ReasonCode) -> &'static str {
         ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED => "leave out --share",
         ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => "name one topic without wildcards with tail --topic",
         ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED => "try --mqtt-version 3.1.1",
-        ReasonCode::IMPLEMENTATION_SPECIFIC => "the broker does not say more: look into its log",
+        ReasonCode::IMPLEMENTATION_SPECIFIC => "the broker gives no further reason: check its log",
         ReasonCode::SERVER_BUSY | ReasonCode::SERVER_UNAVAILABLE | ReasonCode::SERVER_SHUTTING_DOWN => {
             "try again later"
         }
@@ -346,7 +346,7 @@ fn unsupported(feature: Feature, broker: &BrokerUrl) -> Failure {
             ("wildcard subscriptions", subscribe_hint(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED))
         }
     };
-    Failure::refused(format!("{broker} does not support {what}: it says so when it accepts the connection")).hint(hint)
+    Failure::refused(format!("{broker} does not support {what}, as its CONNACK reports")).hint(hint)
 }
 
 /// Warns if the broker's certificate is not verified.
@@ -366,8 +366,8 @@ pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: R
         let kept = humantime::format_duration(kept);
         let requested = humantime::format_duration(requested);
         report.warn(format_args!(
-            "{broker} keeps the session for {kept} instead of {requested}: what is published while we are away for longer \
-             is lost"
+            "{broker} keeps the session for {kept} instead of {requested}: messages published later than that after a \
+             disconnect are lost"
         ));
     }
     if limits.maximum_qos < 2 {
