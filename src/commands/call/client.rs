@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::followed::{CallState, FollowedCall};
 use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
-use super::reconnect::{CallOutage, ConnectionState, ReconnectContext, reconnect};
+use super::reconnect::{CallOutage, ConnectedClient, ConnectionState, ReconnectContext, reconnect};
 use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
 use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::transport_error::{
@@ -180,7 +180,7 @@ impl CallClient {
         // Ignore a closed channel: the client has ended.
         let then = move |published| drop(incoming.send(Incoming::Published(id, published)));
         match &self.connection {
-            ConnectionState::Connected(client) => client.0.publish(call_topic, payload, then),
+            ConnectionState::Connected(connected) => connected.client.publish(call_topic, payload, then),
             ConnectionState::Lost(_) => then(Published::NotSent),
         }
     }
@@ -231,7 +231,7 @@ impl CallClient {
     /// Disconnects from the broker.
     pub(super) fn close(self) {
         match self.connection {
-            ConnectionState::Connected(mut client) => client.0.disconnect(DISCONNECT_TIMEOUT),
+            ConnectionState::Connected(mut connected) => connected.client.disconnect(DISCONNECT_TIMEOUT),
             ConnectionState::Lost(_) => self.receiver.waker.cancel(),
         }
     }
@@ -390,7 +390,7 @@ impl CallClient {
         let outage = CallOutage { from, reason, until: Instant::now().checked_add(self.config.timeout) };
         if let ConnectionState::Connected(lost) = std::mem::replace(&mut self.connection, ConnectionState::Lost(outage))
         {
-            let (client, recovery) = *lost;
+            let ConnectedClient { client, recovery } = *lost;
             self.reconnect(client, recovery, end);
         }
     }
@@ -415,7 +415,7 @@ impl CallClient {
             Ok(_) if !client.is_connected() => self.reconnect(client, recovery, ConnectionEnd::Closed),
             Ok(broker) => {
                 let until = client.read_at().map_or_else(Timestamp::now, Moment::to_wall).max(from);
-                self.connection = ConnectionState::Connected(Box::new((client, recovery)));
+                self.connection = ConnectionState::Connected(Box::new(ConnectedClient { client, recovery }));
                 self.broker = broker;
                 self.config.report.warn(format_args!(
                     "connected to {} again; replies and events from {} to {} may be missing",

@@ -21,9 +21,16 @@ use crate::transport::url::BrokerUrl;
 
 /// Whether the client is connected.
 pub(super) enum ConnectionState {
-    Connected(Box<(Client, Recovery)>),
+    Connected(Box<ConnectedClient>),
     /// Another thread reconnects.
     Lost(CallOutage),
+}
+
+/// A client that is connected and subscribed.
+pub(super) struct ConnectedClient {
+    pub(super) client: Client,
+    /// How it reconnects.
+    pub(super) recovery: Recovery,
 }
 
 /// A time without a connection.
@@ -38,13 +45,15 @@ pub(super) struct CallOutage {
 impl ConnectionState {
     /// Makes the state of a client that is connected and subscribed now.
     pub(super) fn connected(client: Client) -> Self {
-        Self::Connected(Box::new((client, Recovery::new())))
+        Self::Connected(Box::new(ConnectedClient { client, recovery: Recovery::new() }))
     }
 
     /// Returns the time up to which all published messages have arrived, or `None` without a connection.
     pub(super) fn complete_until(&self) -> Option<Timestamp> {
         match self {
-            Self::Connected(client) => Some(client.0.complete_until().map_or_else(Timestamp::now, Moment::to_wall)),
+            Self::Connected(connected) => {
+                Some(connected.client.complete_until().map_or_else(Timestamp::now, Moment::to_wall))
+            }
             Self::Lost(_) => None,
         }
     }
