@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::commands::broker_url_failure;
 use crate::output::escape::escaped;
 use crate::output::pretty;
 use crate::protocol::record::{Absence, CallRecord, ConnectionStatus, Record};
@@ -22,7 +23,7 @@ pub fn command() -> clap::Command {
 /// # Errors
 /// If the URL is invalid; returns the message.
 pub fn broker_url(url: &str) -> Result<String, String> {
-    url.parse::<BrokerUrl>().map(|broker| broker.to_string()).map_err(|error| error.to_string())
+    url.parse::<BrokerUrl>().map(|broker| broker.to_string()).map_err(|error| broker_url_failure(&error).to_string())
 }
 
 /// Escapes a text as in messages on standard error.

@@ -34,7 +34,8 @@ impl Cancellation {
         state.canceller = Some(canceller);
     }
 
-    fn cancel(&self) {
+    /// Cancels the work.
+    pub(super) fn cancel(&self) {
         let mut state = lock(&self.0);
         state.is_cancelled = true;
         if let Some(canceller) = &state.canceller {

@@ -3,7 +3,7 @@
 use crate::exit::Failure;
 use crate::transport::error::{DialError, DialStep, Peer, ProxyError, TlsError, TlsFile, WebSocketError};
 use crate::transport::options::Options;
-use crate::transport::url::{BrokerUrl, UrlError};
+use crate::transport::url::{BrokerUrl, UrlError, UrlProblem};
 
 const CHECK_BROKER: &str = "check --broker or RTCOMM_BROKER";
 const CHECK_PROXY: &str = "check --proxy, or https_proxy in the environment";
@@ -13,14 +13,38 @@ pub(super) const INSECURE_WARNING: &str =
     "the broker's certificate is not checked (--insecure): anyone can pose as the broker";
 
 /// The failure of a text that is not a broker URL.
-pub(super) fn broker_url_failure(error: &UrlError) -> Failure {
-    Failure::usage(error.to_string()).hint(match error.suggestion() {
+pub(crate) fn broker_url_failure(error: &UrlError) -> Failure {
+    let problem = url_problem(error.problem());
+    let message = match error.url() {
+        Some(url) => format!("'{url}' is not a valid broker URL: {problem}"),
+        None => format!("the broker URL {problem}"),
+    };
+    Failure::usage(message).hint(match error.suggestion() {
         Some(url) => format!("did you mean {url}?"),
-        None if error.has_credentials() => {
+        None if error.problem() == UrlProblem::Credentials => {
             "give the name with --username, and the password with --password-file or RTCOMM_PASSWORD".to_owned()
         }
         None => "write --broker (or RTCOMM_BROKER) as mqtt://HOST:1883 or mqtts://HOST:8883".to_owned(),
     })
+}
+
+/// What is wrong with a broker URL, to follow the URL and a colon. To follow "the broker URL", if it has credentials.
+fn url_problem(problem: UrlProblem) -> &'static str {
+    match problem {
+        UrlProblem::Empty => "it is empty",
+        UrlProblem::Credentials => "contains a user name or a password, which every user of this machine can read",
+        UrlProblem::NoScheme => "it has no scheme",
+        UrlProblem::UnknownScheme => "scheme must be mqtt, mqtts, ws or wss",
+        UrlProblem::NoHost => "it has no host",
+        UrlProblem::InvalidHost => "host must be a DNS name or an IP address",
+        UrlProblem::NonAsciiHost => "host must be ASCII: write an internationalized name in its xn-- form",
+        UrlProblem::MissingBrackets => "an IPv6 address must be in brackets",
+        UrlProblem::InvalidBrackets => "host must be an IPv6 address in brackets",
+        UrlProblem::NoZone => "a link-local address needs a zone, as in [fe80::1%eth0]",
+        UrlProblem::InvalidPort => "port must be 1-65535",
+        UrlProblem::UnexpectedPath => "only ws:// and wss:// have a path",
+        UrlProblem::InvalidPath => "path must be printable ASCII without spaces or '#'",
+    }
 }
 
 /// The failure of a connection to this broker.
@@ -129,7 +153,7 @@ pub(super) fn tls_failure(error: &TlsError, broker: &BrokerUrl) -> Failure {
                 .hint("it must be PEM; if it is encrypted, name its passphrase with --key-password-file");
         }
         TlsError::InvalidFile { file, path } => {
-            return Failure::usage(format!("'{}' ({}) holds no certificate", path.display(), flag(*file)))
+            return Failure::usage(format!("'{}' ({}) contains no certificate", path.display(), flag(*file)))
                 .hint("it must be PEM: -----BEGIN CERTIFICATE-----");
         }
         TlsError::KeyMismatch { key, cert } => {
@@ -139,9 +163,10 @@ pub(super) fn tls_failure(error: &TlsError, broker: &BrokerUrl) -> Failure {
             ))
             .hint("check --key and --cert");
         }
-        TlsError::UnknownCa { reason } => {
-            (format!("unknown CA: {reason}"), "--cafile must hold the authority that signed the broker's certificate")
-        }
+        TlsError::UnknownCa { reason } => (
+            format!("unknown CA: {reason}"),
+            "--cafile must contain the authority that signed the broker's certificate",
+        ),
         TlsError::HostMismatch { host } => (
             format!("host name mismatch: the broker's certificate is not for {host}"),
             "check the host in --broker; it must be one that the certificate names",
@@ -294,10 +319,10 @@ mod tests {
             ),
             file(
                 TlsError::InvalidFile { file: TlsFile::CaFile, path: path() },
-                "'/f' (--cafile) holds no certificate",
+                "'/f' (--cafile) contains no certificate",
                 "PEM",
             ),
-            file(TlsError::InvalidFile { file: TlsFile::Certificate, path: path() }, "'/f' (--cert) holds no", "PEM"),
+            file(TlsError::InvalidFile { file: TlsFile::Certificate, path: path() }, "'/f' (--cert) contains", "PEM"),
             file(
                 TlsError::InvalidFile { file: TlsFile::Key, path: path() },
                 "private key in '/f'",
@@ -343,10 +368,22 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_broker_url_has_a_hint_that_fits() {
-        for (url, hint) in [("mqtt://u:p@h", "--username"), ("h", "did you mean mqtt://h?"), ("mqtt://", "--broker")] {
+    fn an_invalid_broker_url_has_a_message_and_a_hint_that_fits() {
+        let credentials =
+            "the broker URL contains a user name or a password, which every user of this machine can read";
+        for (url, message, hint) in [
+            ("mqtt://user:hunter2@h", credentials, "--username"),
+            ("h", "'h' is not a valid broker URL: it has no scheme", "did you mean mqtt://h?"),
+            ("mqtt://", "'mqtt://' is not a valid broker URL: it has no host", "--broker"),
+            (
+                "mqtt://h]",
+                "'mqtt://h]' is not a valid broker URL: host must be an IPv6 address in brackets",
+                "--broker",
+            ),
+        ] {
             let failure = broker_url_failure(&url.parse::<BrokerUrl>().expect_err("not a broker URL"));
             assert_eq!(failure.status(), Status::Usage);
+            assert_eq!(failure.to_string(), message);
             let failure = anyhow::Error::new(failure);
             assert!(hint_of(&failure).is_some_and(|it| it.contains(hint)), "{url}");
         }

@@ -30,7 +30,8 @@ pub(super) fn topics(
     }
     let (options, defaults) = (options.clone(), args.clone().topics());
     let ended = cancellation::run(deadline, move |cancellation| {
-        query(&options, &defaults, report, cancellation).and_then(|queried| queried.answers)
+        let queried = query(&options, &defaults, report, cancellation);
+        queried.and_then(|queried| queried.answers).map_err(|error| error.failure)
     })?;
     let Answers { first, different, .. } = match ended {
         WorkEnd::Done(answers) => answers?,

@@ -44,6 +44,7 @@ mod ui;
 mod usage_error;
 mod watch;
 
+pub(crate) use connect_error::broker_url_failure;
 pub(crate) use profile::read as read_profile;
 pub(crate) use ui::Ui;
 pub(crate) use usage_error::print_read_error;

@@ -8,12 +8,16 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::cancellation::{Cancellation, DISCONNECT_TIMEOUT};
-use super::transport_error::{connect_failures, describe_end, describe_refusal, subscribe_failure};
+use super::transport_error::{
+    connect_failures, denies_connection, denies_subscription, describe_end, is_misconfigured, publish_failure,
+    subscribe_failure,
+};
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::protocol::service::{ServiceAnswer, ServiceQuery, Services};
 use crate::protocol::topic::{EndpointId, TopicName, Topics};
 use crate::transport::client::{Client, Purpose};
+use crate::transport::error::{ConnectFailures, SubscribeError};
 use crate::transport::options::Options;
 use crate::transport::relay::{Ack, MessageHandler, PacketSize, Publish, Published};
 use crate::transport::subscription::Subscription;
@@ -38,7 +42,52 @@ pub(super) struct Queried {
     /// How long it took to connect.
     pub(super) connected_in: Duration,
     /// The answers, or the reason why no answer came.
-    pub(super) answers: Result<Answers, Failure>,
+    pub(super) answers: Result<Answers, QueryError>,
+}
+
+/// Why a query failed, and the error for the user.
+pub(super) struct QueryError {
+    pub(super) cause: QueryErrorCause,
+    pub(super) failure: Failure,
+}
+
+/// Why a query failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QueryErrorCause {
+    /// The options are wrong, such as a file without a certificate.
+    Configuration,
+    /// There is no connection to the broker, or it was lost.
+    Unreachable,
+    /// The broker refuses the client, a subscription or the query, or a server refuses the query.
+    Refused,
+    /// No server answers.
+    NoAnswer,
+    /// A signal or a deadline ended the query.
+    Cancelled,
+}
+
+impl QueryError {
+    /// Makes the error.
+    pub(super) fn new(cause: QueryErrorCause, failure: Failure) -> Self {
+        Self { cause, failure }
+    }
+
+    /// Makes the error of a connection that no broker accepts. Warns of the brokers that were tried before the last.
+    pub(super) fn of_connecting(failures: &ConnectFailures, options: &Options, report: Report) -> Self {
+        let cause = match &failures.last.error {
+            error if is_misconfigured(error) => QueryErrorCause::Configuration,
+            error if denies_connection(error) => QueryErrorCause::Refused,
+            _ => QueryErrorCause::Unreachable,
+        };
+        Self::new(cause, connect_failures(failures, options, report))
+    }
+
+    /// Makes the error of a subscription.
+    pub(super) fn of_subscribing(error: &SubscribeError, broker: &BrokerUrl) -> Self {
+        let is_denied = denies_subscription(error);
+        let cause = if is_denied { QueryErrorCause::Refused } else { QueryErrorCause::Unreachable };
+        Self::new(cause, subscribe_failure(error, broker))
+    }
 }
 
 /// The answers to a query: at least one.
@@ -63,8 +112,8 @@ impl Answers {
     }
 }
 
-/// What other threads send to the one that waits.
-enum Incoming {
+/// Events for the thread that waits.
+enum QueryEvent {
     Answer(ServiceAnswer),
     Published(Published),
     /// The connection was lost, with the reason.
@@ -80,13 +129,13 @@ pub(super) fn query(
     topics: &Topics,
     report: Report,
     cancellation: &Cancellation,
-) -> Result<Queried, Failure> {
-    let (sender, incoming) = channel();
+) -> Result<Queried, QueryError> {
+    let (sender, events) = channel();
     let reply_topic = topics.root.child("reply").child(&Uuid::new_v4().to_string()).to_topic();
     let query = ServiceQuery { trans_id: Uuid::new_v4(), from_topic: reply_topic };
     let filters = vec![query.from_topic.and_below()];
     let subscription = Subscription { filters, qos: ANSWER_QOS, listing: None, group: None, allow_partial: false };
-    let handler = AnswerHandler { query: query.clone(), incoming: sender.clone() };
+    let handler = AnswerHandler { query: query.clone(), events: sender.clone() };
     let lost = sender.clone();
     let mut client = Client::new(
         options.clone(),
@@ -95,20 +144,21 @@ pub(super) fn query(
         Arc::new(Mutex::new(handler)),
         Arc::default(),
         // Ignore a closed channel: the query has ended.
-        Arc::new(move |end| drop(lost.send(Incoming::Lost(describe_end(end))))),
+        Arc::new(move |end| drop(lost.send(QueryEvent::Lost(describe_end(end))))),
     );
     cancellation.watch(client.canceller());
     let began = Instant::now();
-    let connected = client.connect().map_err(|failures| connect_failures(&failures, options, report))?;
+    let connected = client.connect().map_err(|failures| QueryError::of_connecting(&failures, options, report))?;
     let connected_in = began.elapsed();
     let answers = match client.subscribe() {
         Ok(_) => {
             let topic = topics.management().child(sender_of(options).as_str()).to_topic();
-            client.publish(&topic, query.payload(), move |published| drop(sender.send(Incoming::Published(published))));
-            let wait = Wait { broker: &connected.broker, topic: &topic, incoming, cancellation };
+            client
+                .publish(&topic, query.payload(), move |published| drop(sender.send(QueryEvent::Published(published))));
+            let wait = Wait { broker: &connected.broker, topic: &topic, events, cancellation };
             wait.run()
         }
-        Err(error) => Err(subscribe_failure(&error, &connected.broker)),
+        Err(error) => Err(QueryError::of_subscribing(&error, &connected.broker)),
     };
     client.disconnect(DISCONNECT_TIMEOUT);
     Ok(Queried { broker: connected.broker, connected_in, answers })
@@ -123,14 +173,14 @@ fn sender_of(options: &Options) -> EndpointId {
 /// Sends the answers to the thread that waits.
 struct AnswerHandler {
     query: ServiceQuery,
-    incoming: Sender<Incoming>,
+    events: Sender<QueryEvent>,
 }
 
 impl MessageHandler for AnswerHandler {
     fn message(&mut self, message: &Publish<'_>, _: Timestamp) -> Ack {
         if let Some(answer) = self.query.answer(message.payload, message.retain) {
             // Ignore a closed channel: the query has ended.
-            let _ = self.incoming.send(Incoming::Answer(answer));
+            let _ = self.events.send(QueryEvent::Answer(answer));
         }
         Ack::Send
     }
@@ -138,7 +188,7 @@ impl MessageHandler for AnswerHandler {
     fn oversized(&mut self, _: &Publish<'_>, size: PacketSize, _: Timestamp) -> Ack {
         let PacketSize { packet, limit } = size;
         let why = format!("the answer takes {packet} bytes, and --max-packet-size accepts {limit}");
-        let _ = self.incoming.send(Incoming::Answer(ServiceAnswer::Refused(why)));
+        let _ = self.events.send(QueryEvent::Answer(ServiceAnswer::Refused(why)));
         Ack::Send
     }
 
@@ -152,19 +202,19 @@ struct Wait<'a> {
     broker: &'a BrokerUrl,
     /// The topic of the query.
     topic: &'a TopicName,
-    incoming: Receiver<Incoming>,
+    events: Receiver<QueryEvent>,
     cancellation: &'a Cancellation,
 }
 
 impl Wait<'_> {
     /// Waits for the first answer and then for those of other servers.
-    fn run(self) -> Result<Answers, Failure> {
+    fn run(self) -> Result<Answers, QueryError> {
         let asked = Instant::now();
         let mut deadline = asked + ANSWER_TIMEOUT;
         let mut answers: Option<Answers> = None;
-        while let Some(incoming) = self.next(deadline)? {
-            match incoming {
-                Incoming::Answer(ServiceAnswer::Services(services)) => {
+        while let Some(event) = self.next(deadline)? {
+            match event {
+                QueryEvent::Answer(ServiceAnswer::Services(services)) => {
                     if let Some(answers) = &mut answers {
                         answers.add(services);
                     } else {
@@ -173,59 +223,58 @@ impl Wait<'_> {
                             Some(Answers { first: services, elapsed: asked.elapsed(), count: 1, different: None });
                     }
                 }
-                Incoming::Answer(ServiceAnswer::Refused(why)) => {
-                    return Err(Failure::new(
-                        Status::ServiceFailure,
-                        format!("a server refuses the service query on {}: {why}", self.topic),
-                    ));
+                QueryEvent::Answer(ServiceAnswer::Refused(why)) => {
+                    let message = format!("a server refuses the service query on {}: {why}", self.topic);
+                    let failure = Failure::new(Status::ServiceFailure, message);
+                    return Err(QueryError::new(QueryErrorCause::Refused, failure));
                 }
-                Incoming::Published(published) => self.check_published(published)?,
-                Incoming::Lost(reason) if answers.is_none() => {
-                    return Err(Failure::unreachable(format!("lost {}: {reason}", self.broker)));
+                QueryEvent::Published(published) => self.check_published(&published)?,
+                QueryEvent::Lost(reason) if answers.is_none() => {
+                    let failure = Failure::unreachable(format!("lost {}: {reason}", self.broker));
+                    return Err(QueryError::new(QueryErrorCause::Unreachable, failure));
                 }
-                Incoming::Lost(_) => break,
+                QueryEvent::Lost(_) => break,
             }
         }
         answers.ok_or_else(|| self.no_answer("no server answers the service query"))
     }
 
-    /// Returns the next message, or `None` at the deadline.
-    fn next(&self, deadline: Instant) -> Result<Option<Incoming>, Failure> {
+    /// Returns the next event, or `None` at the deadline.
+    fn next(&self, deadline: Instant) -> Result<Option<QueryEvent>, QueryError> {
         loop {
             if self.cancellation.is_cancelled() {
-                return Err(Failure::new(Status::Failure, "the service query was cancelled"));
+                let failure = Failure::new(Status::Failure, "the service query was cancelled");
+                return Err(QueryError::new(QueryErrorCause::Cancelled, failure));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.incoming.recv_timeout(left.min(POLL_INTERVAL)) {
-                Ok(incoming) => return Ok(Some(incoming)),
+            match self.events.recv_timeout(left.min(POLL_INTERVAL)) {
+                Ok(event) => return Ok(Some(event)),
                 Err(RecvTimeoutError::Timeout) if left > POLL_INTERVAL => {}
                 Err(_) => return Ok(None),
             }
         }
     }
 
-    fn check_published(&self, published: Published) -> Result<(), Failure> {
+    fn check_published(&self, published: &Published) -> Result<(), QueryError> {
         let Self { broker, topic, .. } = self;
         match published {
-            // Incoming::Lost follows those that were not sent.
+            // QueryEvent::Lost follows those that were not sent.
             Published::Accepted | Published::Lost | Published::NotSent => Ok(()),
             Published::NoMatchingSubscribers => {
                 Err(self.no_answer("no server answers the service query: nobody subscribes"))
             }
-            Published::Denied(reason) => {
-                let reason = describe_refusal(&reason);
-                Err(Failure::refused(format!("{broker} refuses the publication to {topic}: {reason}"))
-                    .hint("check the broker's access list for this user and client identifier"))
+            Published::Denied(_) | Published::TooLarge { .. } => {
+                let access_hint = "check the broker's access list for this user and client identifier";
+                let failure = publish_failure(published, broker, topic, access_hint);
+                failure.map_or(Ok(()), |failure| Err(QueryError::new(QueryErrorCause::Refused, failure)))
             }
-            Published::TooLarge { size, largest } => Err(Failure::refused(format!(
-                "{broker} accepts no publication of {size} bytes to {topic}: its maximum packet size is {largest}"
-            ))),
         }
     }
 
-    fn no_answer(&self, what: &str) -> Failure {
+    fn no_answer(&self, what: &str) -> QueryError {
         let message = format!("{what} on {} at {}", self.topic, self.broker);
-        Failure::new(Status::Deadline, message)
-            .hint("check that the server is running, and --root; or name the topics: --event-root, --call-topic")
+        let failure = Failure::new(Status::Deadline, message)
+            .hint("check that the server is running, and --root; or name the topics: --event-root, --call-topic");
+        QueryError::new(QueryErrorCause::NoAnswer, failure)
     }
 }

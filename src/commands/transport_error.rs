@@ -6,12 +6,15 @@ use super::connect_error::{INSECURE_WARNING, dial_failure, tls_failure};
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::output::whole_millis;
+use crate::protocol::topic::{TopicFilter, TopicName};
 use crate::transport::client::Connected;
 use crate::transport::codec::{ReasonCode, Version};
 use crate::transport::error::{
-    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, Feature, SubscribeError,
+    BrokerReason, ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, DialError, Feature, FrameError,
+    SubscribeError, TlsError,
 };
 use crate::transport::options::{MqttVersion, Options};
+use crate::transport::relay::Published;
 use crate::transport::session::SessionError;
 use crate::transport::url::BrokerUrl;
 
@@ -36,11 +39,26 @@ pub(super) fn describe_end(end: &ConnectionEnd) -> String {
             format!("the broker closed the connection: {}", describe_refusal(reason))
         }
         ConnectionEnd::Protocol(error) => format!("protocol error: the broker sent {error}"),
+        ConnectionEnd::WebSocket(error) => format!("protocol error: the broker sent {}", describe_frame(*error)),
         ConnectionEnd::Silent(duration) => {
             format!("the broker has been silent for {}", humantime::format_duration(whole_millis(*duration)))
         }
         ConnectionEnd::Tls(_) => "the broker ended the TLS connection".to_owned(),
+        ConnectionEnd::NotReading => "the broker does not read what is sent to it".to_owned(),
         ConnectionEnd::Broken(reason) => format!("the connection broke ({reason})"),
+    }
+}
+
+/// An invalid WebSocket frame, to follow "the broker sent ".
+fn describe_frame(error: FrameError) -> &'static str {
+    match error {
+        FrameError::Extension => "a WebSocket frame that uses an extension",
+        FrameError::Masked => "a masked WebSocket frame",
+        FrameError::OutOfSequence => "a WebSocket frame that does not continue its message",
+        FrameError::Text => "a WebSocket text frame instead of a binary one",
+        FrameError::InvalidControlFrame => "a WebSocket control frame that is fragmented or too long",
+        FrameError::UnknownOpcode => "a WebSocket frame with an unknown opcode",
+        FrameError::InvalidLength => "a WebSocket frame with an invalid length",
     }
 }
 
@@ -51,16 +69,12 @@ pub(super) fn session_failure(error: &SessionError, options: &Options, report: R
         SessionError::Subscribe(error) => subscribe_failure(error, &options.brokers[0]),
         SessionError::Lost(end) => {
             let failure = Failure::unreachable(format!("lost the broker: {}", describe_end(end)));
-            match end {
-                ConnectionEnd::Protocol(_) => failure.hint(PROTOCOL_HINT),
-                _ => failure,
-            }
+            if end.is_violation() { failure.hint(PROTOCOL_HINT) } else { failure }
         }
     }
 }
 
-const PROTOCOL_HINT: &str =
-    "is it an MQTT broker? if it is, it does not keep to the protocol: report it to its operator";
+const PROTOCOL_HINT: &str = "is it an MQTT broker? if it is, it violates the protocol: report this to its operator";
 
 /// The failure of a connection; warns of the brokers that were tried before the last.
 pub(super) fn connect_failures(failures: &ConnectFailures, options: &Options, report: Report) -> Failure {
@@ -84,10 +98,14 @@ fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
         ConnectError::Ended(ConnectionEnd::Disconnected(reason)) => {
             Failure::unreachable(format!("{broker} closed the connection: {}", describe_refusal(reason)))
         }
-        ConnectError::Ended(ConnectionEnd::Protocol(error)) => Failure::unreachable(format!(
-            "{broker} sent what is not an answer: protocol error: the broker sent {error}"
-        ))
-        .hint(not_mqtt_hint(broker, options)),
+        ConnectError::Ended(ConnectionEnd::Protocol(error)) => {
+            Failure::unreachable(format!("{broker} answered CONNECT with an invalid packet: {error}"))
+                .hint(not_mqtt_hint(broker, options))
+        }
+        ConnectError::Ended(ConnectionEnd::WebSocket(error)) => {
+            Failure::unreachable(format!("{broker} answered CONNECT with an invalid frame: {}", describe_frame(*error)))
+                .hint(not_mqtt_hint(broker, options))
+        }
         ConnectError::Ended(ConnectionEnd::Tls(error)) => tls_failure(error, broker),
         ConnectError::Ended(end) => {
             Failure::unreachable(format!("{broker} closed the connection instead of answering ({})", describe_end(end)))
@@ -106,26 +124,38 @@ fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
                 _ => failure.hint("check --mqtt-version"),
             }
         }
-        ConnectError::PasswordNeedsUserName => Failure::usage(format!(
-            "there is a password, but no user name: {broker} does not speak MQTT 5, which allows that"
-        ))
-        .hint("name the user with --username"),
+        ConnectError::PasswordNeedsUserName => {
+            Failure::usage(format!("{broker} does not speak MQTT 5 and requires a user name with the password"))
+                .hint("name the user with --username")
+        }
+        ConnectError::LibraryTimeout => {
+            Failure::unreachable(format!("cannot set up a connection to {broker}: the MQTT library does not connect"))
+        }
         ConnectError::Local(reason) => {
             Failure::unreachable(format!("cannot set up a connection to {broker}: {reason}"))
         }
-        ConnectError::Cancelled => Failure::unreachable(format!("the connection to {broker} was given up")),
+        ConnectError::Cancelled => Failure::unreachable(format!("the connection to {broker} was cancelled")),
     }
 }
 
 fn not_mqtt_hint(broker: &BrokerUrl, options: &Options) -> &'static str {
     if options.version == MqttVersion::V5 && !broker.scheme.is_websocket() {
-        "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://, and a broker that speaks MQTT 3.1.1 \
-         alone --mqtt-version 3.1.1"
+        "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://; a broker that speaks only MQTT \
+         3.1.1 needs --mqtt-version 3.1.1"
     } else if broker.scheme.is_websocket() {
         "does an MQTT broker speak WebSockets at this port and path?"
     } else {
         "is it an MQTT broker, and is this its MQTT port? a port for TLS needs mqtts://"
     }
+}
+
+/// Returns whether the options are wrong, which was only found while connecting.
+pub(super) fn is_misconfigured(error: &ConnectError) -> bool {
+    matches!(
+        error,
+        ConnectError::Dial(DialError::Tls(TlsError::UnreadableFile { .. } | TlsError::InvalidFile { .. }))
+            | ConnectError::PasswordNeedsUserName
+    )
 }
 
 /// Returns whether the broker denies this client a connection, rather than being unreachable.
@@ -165,7 +195,10 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
                 (None, Some(_)) => "this password without a user name".to_owned(),
                 (None, None) => "anonymous clients".to_owned(),
             };
-            Failure::refused(format!("{broker} refuses {user}: {}", not_authorized(&said)))
+            // Name a lack of rights in the same way, whatever the broker calls it.
+            let said =
+                if reason.code == ReasonCode::NOT_AUTHORIZED { said } else { format!("not authorized ({said})") };
+            Failure::refused(format!("{broker} refuses {user}: {said}"))
                 .hint("check --username, and --password-file or RTCOMM_PASSWORD")
         }
         ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => {
@@ -182,20 +215,39 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
             };
             Failure::unreachable(format!("{broker} does not serve this client: {said}")).hint(hint)
         }
-        ReasonCode::SERVER_UNAVAILABLE | ReasonCode::SERVER_BUSY | ReasonCode::QUOTA_EXCEEDED => {
-            Failure::unreachable(format!("{broker} is not available: {said}")).hint("try again later")
-        }
-        ReasonCode::CONNECTION_RATE_EXCEEDED => {
+        ReasonCode::SERVER_UNAVAILABLE
+        | ReasonCode::SERVER_BUSY
+        | ReasonCode::QUOTA_EXCEEDED
+        | ReasonCode::CONNECTION_RATE_EXCEEDED => {
             Failure::unreachable(format!("{broker} is not available: {said}")).hint("try again later")
         }
         _ => Failure::unreachable(format!("{broker} is not available: {said}"))
-            .hint("ask the broker's operator what its log says"),
+            .hint("ask the broker's operator to check its log"),
     }
 }
 
-/// The name of a refusal for lack of rights, whatever the broker calls it.
-fn not_authorized(said: &str) -> String {
-    if said.contains("not authorized") { said.to_owned() } else { format!("not authorized ({said})") }
+/// The failure of a publication that the broker does not accept, or `None` if it is another outcome. `access_hint` is the
+/// hint if the broker denies it.
+pub(super) fn publish_failure(
+    published: &Published,
+    broker: &BrokerUrl,
+    topic: &TopicName,
+    access_hint: &str,
+) -> Option<Failure> {
+    match published {
+        Published::Denied(reason) => {
+            let reason = describe_refusal(reason);
+            let message = format!("{broker} refuses the publication to '{topic}': {reason}");
+            Some(Failure::refused(message).hint(access_hint))
+        }
+        Published::TooLarge { size, largest } => {
+            let message = format!(
+                "{broker} accepts no publication of {size} bytes to '{topic}': its maximum packet size is {largest}"
+            );
+            Some(Failure::refused(message).hint("ask the broker's operator to raise the limit"))
+        }
+        Published::Accepted | Published::NoMatchingSubscribers | Published::NotSent | Published::Lost => None,
+    }
 }
 
 /// The failure of a subscription.
@@ -211,26 +263,23 @@ pub(super) fn subscribe_failure(error: &SubscribeError, broker: &BrokerUrl) -> F
             );
             failure.hint(subscribe_hint(reason.code))
         }
-        SubscribeError::Ended(ConnectionEnd::Protocol(error)) => {
-            Failure::unreachable(format!("lost {broker}: protocol error: the broker sent {error}")).hint(PROTOCOL_HINT)
+        SubscribeError::Ended(end) if end.is_violation() => {
+            Failure::unreachable(format!("lost {broker}: {}", describe_end(end))).hint(PROTOCOL_HINT)
         }
-        SubscribeError::Ended(end) => {
-            Failure::unreachable(format!("{broker} broke off the subscription ({})", describe_end(end)))
-                .hint("a broker that refuses a subscription may close the connection: check its access list")
-        }
+        SubscribeError::Ended(end) => Failure::unreachable(format!(
+            "{broker} closed the connection instead of granting the subscription ({})",
+            describe_end(end)
+        ))
+        .hint("a broker that refuses a subscription may close the connection: check its access list"),
         SubscribeError::Unanswered(duration) => Failure::unreachable(format!(
             "{broker} does not answer the subscription within {}",
             humantime::format_duration(*duration)
         )),
-        SubscribeError::Cancelled => Failure::unreachable(format!("the subscription at {broker} was given up")),
+        SubscribeError::Cancelled => Failure::unreachable(format!("the subscription at {broker} was cancelled")),
     }
 }
 
-fn subscription_refused(
-    denied: &[(crate::protocol::topic::TopicFilter, BrokerReason)],
-    of: usize,
-    broker: &BrokerUrl,
-) -> Failure {
+fn subscription_refused(denied: &[(TopicFilter, BrokerReason)], of: usize, broker: &BrokerUrl) -> Failure {
     let names: Vec<String> = denied.iter().map(|(filter, _)| format!("'{filter}'")).collect();
     let plural = if names.len() == 1 { "" } else { "s" };
     let reason = denied.first().map_or_else(|| ReasonCode::UNSPECIFIED.into(), |(_, reason)| reason.clone());
@@ -278,7 +327,7 @@ fn subscribe_hint(code: ReasonCode) -> &'static str {
         ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED => "leave out --share",
         ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => "name one topic without wildcards with tail --topic",
         ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED => "try --mqtt-version 3.1.1",
-        ReasonCode::IMPLEMENTATION_SPECIFIC => "the broker does not say more: look into its log",
+        ReasonCode::IMPLEMENTATION_SPECIFIC => "the broker gives no further reason: check its log",
         ReasonCode::SERVER_BUSY | ReasonCode::SERVER_UNAVAILABLE | ReasonCode::SERVER_SHUTTING_DOWN => {
             "try again later"
         }
@@ -297,7 +346,7 @@ fn unsupported(feature: Feature, broker: &BrokerUrl) -> Failure {
             ("wildcard subscriptions", subscribe_hint(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED))
         }
     };
-    Failure::refused(format!("{broker} does not support {what}: it says so when it accepts the connection")).hint(hint)
+    Failure::refused(format!("{broker} does not support {what}, as its CONNACK reports")).hint(hint)
 }
 
 /// Warns if the broker's certificate is not verified.
@@ -317,8 +366,8 @@ pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: R
         let kept = humantime::format_duration(kept);
         let requested = humantime::format_duration(requested);
         report.warn(format_args!(
-            "{broker} keeps the session for {kept} instead of {requested}: what is published while we are away for longer \
-             is lost"
+            "{broker} keeps the session for {kept} instead of {requested}: messages published later than that after a \
+             disconnect are lost"
         ));
     }
     if limits.maximum_qos < 2 {
@@ -348,6 +397,10 @@ pub(super) fn warn_of_limits(options: &Options, connected: &Connected, report: R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::hint_of;
+    use crate::output::report::Verbosity;
+    use crate::transport::error::TlsFile;
+    use std::collections::HashSet;
 
     const CODES: [ReasonCode; 8] = [
         ReasonCode::NOT_AUTHORIZED,
@@ -361,19 +414,56 @@ mod tests {
     ];
 
     #[test]
-    fn a_denial_has_the_status_for_it_and_nothing_else_has() {
+    fn each_invalid_websocket_frame_has_its_own_message_and_a_hint() {
+        let broker: BrokerUrl = "ws://h".parse().expect("a URL");
+        let options = Options::for_local(([127, 0, 0, 1], 1).into());
+        let mut messages = HashSet::new();
+        for error in [
+            FrameError::Extension,
+            FrameError::Masked,
+            FrameError::OutOfSequence,
+            FrameError::Text,
+            FrameError::InvalidControlFrame,
+            FrameError::UnknownOpcode,
+            FrameError::InvalidLength,
+        ] {
+            let end = || ConnectionEnd::WebSocket(error);
+            let failure = ConnectFailure { broker: broker.clone(), error: ConnectError::Ended(end()) };
+            let failures = [
+                connect_failure(&failure, &options),
+                subscribe_failure(&SubscribeError::Ended(end()), &broker),
+                session_failure(&SessionError::Lost(end()), &options, Report::new(Verbosity::Quiet, false)),
+            ];
+            for failure in failures {
+                let message = failure.to_string();
+                assert!(message.contains("WebSocket") && !message.contains("broke ("), "{message}");
+                assert_eq!(failure.status(), Status::Unreachable, "{message}");
+                let failure = anyhow::Error::new(failure);
+                let hint = hint_of(&failure).unwrap_or_default();
+                assert!(hint.contains("MQTT broker"), "{message}: {hint}");
+                assert!(messages.insert(message), "two errors have the same message: {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn denials_and_wrong_options_have_their_own_statuses() {
         let broker: BrokerUrl = "mqtt://h".parse().expect("a URL");
         let options = Options::for_local(([127, 0, 0, 1], 1).into());
         let refused = |code: ReasonCode| ConnectError::Ended(ConnectionEnd::Refused(code.into()));
         let others = [
             ConnectError::UnsupportedVersion(Version::V5),
             ConnectError::Ended(ConnectionEnd::Closed),
+            ConnectError::Dial(DialError::Tls(TlsError::InvalidFile { file: TlsFile::CaFile, path: "ca".into() })),
+            ConnectError::Dial(DialError::Tls(TlsError::Expired)),
+            ConnectError::PasswordNeedsUserName,
             ConnectError::Cancelled,
         ];
         for error in CODES.map(refused).into_iter().chain(others) {
             let failure = ConnectFailure { broker: broker.clone(), error };
             let status = connect_failure(&failure, &options).status();
             assert_eq!(denies_connection(&failure.error), status == Status::Refused, "{failure:?}");
+            assert_eq!(is_misconfigured(&failure.error), status == Status::Usage, "{failure:?}");
         }
         let denied = |code: ReasonCode| SubscribeError::Refused {
             denied: vec![("a".parse().expect("a topic filter"), code.into())],

@@ -46,6 +46,9 @@ fn print_help(error: &clap::Error, report: Report) -> Option<Status> {
 }
 
 /// Converts clap's message to an error with a hint: the first paragraph, and the tips or the usage.
+///
+/// It splits the rendered text, because clap's context lacks the message, the wording of tips, and the usage of errors that
+/// this tool makes.
 fn usage_failure(text: &str) -> Failure {
     let (message, rest) = text.trim().split_once("\n\n").unwrap_or((text, ""));
     let message: Vec<&str> = message.trim_start_matches("error: ").split_whitespace().collect();

@@ -60,7 +60,7 @@ pub(crate) enum ClientEvent {
 }
 
 /// The messages of the client's channel.
-enum Message {
+enum ClientMessage {
     Relay(RelayEvent),
     Cancelled,
 }
@@ -69,7 +69,7 @@ enum Message {
 #[derive(Clone)]
 pub(crate) struct Canceller {
     is_cancelled: Arc<AtomicBool>,
-    messages: Sender<Message>,
+    messages: Sender<ClientMessage>,
 }
 
 impl Canceller {
@@ -77,7 +77,7 @@ impl Canceller {
     pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::SeqCst);
         // Ignore errors: the client is gone.
-        let _ = self.messages.send(Message::Cancelled);
+        let _ = self.messages.send(ClientMessage::Cancelled);
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct Client {
     on_ended: OnEnded,
     unreleased: Arc<Mutex<HashSet<u16>>>,
     canceller: Canceller,
-    messages: Receiver<Message>,
+    messages: Receiver<ClientMessage>,
     /// The index of the broker to try first.
     first_broker: usize,
     libraries: LibraryClients,
@@ -170,14 +170,14 @@ impl Client {
         if self.libraries.get_mut(version).is_some_and(|library| library.await_connected(deadline)) {
             Ok(())
         } else {
-            Err(ConnectError::Local("the MQTT library does not connect".to_owned()))
+            Err(ConnectError::LibraryTimeout)
         }
     }
 
     /// Receives the next message; `None` at the deadline.
-    fn receive(&self, deadline: Option<Instant>) -> Option<Message> {
+    fn receive(&self, deadline: Option<Instant>) -> Option<ClientMessage> {
         if self.is_cancelled() {
-            return Some(Message::Cancelled);
+            return Some(ClientMessage::Cancelled);
         }
         let received = match deadline {
             None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -194,9 +194,9 @@ impl Client {
     pub(crate) fn await_end(&self, deadline: Option<Instant>) -> Option<ClientEvent> {
         loop {
             match self.receive(deadline)? {
-                Message::Relay(RelayEvent::Ended(end)) => return Some(ClientEvent::Ended(end)),
-                Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_) | RelayEvent::Answered) => {}
-                Message::Cancelled => return Some(ClientEvent::Cancelled),
+                ClientMessage::Relay(RelayEvent::Ended(end)) => return Some(ClientEvent::Ended(end)),
+                ClientMessage::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_) | RelayEvent::Answered) => {}
+                ClientMessage::Cancelled => return Some(ClientEvent::Cancelled),
             }
         }
     }
@@ -233,10 +233,10 @@ impl Client {
         let mut asked = Moment::now();
         loop {
             match self.receive(Some(Instant::now() + POLL_INTERVAL)) {
-                Some(Message::Relay(RelayEvent::Answered)) => return None,
-                Some(Message::Relay(RelayEvent::Ended(end))) => return Some(ClientEvent::Ended(end)),
-                Some(Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_))) => {}
-                Some(Message::Cancelled) => return Some(ClientEvent::Cancelled),
+                Some(ClientMessage::Relay(RelayEvent::Answered)) => return None,
+                Some(ClientMessage::Relay(RelayEvent::Ended(end))) => return Some(ClientEvent::Ended(end)),
+                Some(ClientMessage::Relay(RelayEvent::Accepted(_) | RelayEvent::Subscribed(_))) => {}
+                Some(ClientMessage::Cancelled) => return Some(ClientEvent::Cancelled),
                 None if asked.max(relay.waiting_since()).elapsed() >= POLL_INTERVAL => {
                     relay.ping();
                     asked = Moment::now();
@@ -252,8 +252,8 @@ impl Client {
         loop {
             match self.receive(Some(until)) {
                 None => return false,
-                Some(Message::Cancelled) => return true,
-                Some(Message::Relay(_)) => {}
+                Some(ClientMessage::Cancelled) => return true,
+                Some(ClientMessage::Relay(_)) => {}
             }
         }
     }
@@ -308,14 +308,14 @@ impl Client {
         let subscribed_at = Moment::now();
         while !filters.is_empty() {
             match self.receive(Some(Instant::now() + POLL_INTERVAL)) {
-                Some(Message::Relay(RelayEvent::Subscribed(Subscribed { filter: sent, granted }))) => {
+                Some(ClientMessage::Relay(RelayEvent::Subscribed(Subscribed { filter: sent, granted }))) => {
                     if let Some(at) = filters.iter().position(|filter| self.as_sent(filter).as_str() == sent) {
                         outcomes.push((filters.remove(at), granted));
                     }
                 }
-                Some(Message::Relay(RelayEvent::Ended(end))) => return Err(SubscribeError::Ended(end)),
-                Some(Message::Relay(RelayEvent::Accepted(_) | RelayEvent::Answered)) => {}
-                Some(Message::Cancelled) => return Err(SubscribeError::Cancelled),
+                Some(ClientMessage::Relay(RelayEvent::Ended(end))) => return Err(SubscribeError::Ended(end)),
+                Some(ClientMessage::Relay(RelayEvent::Accepted(_) | RelayEvent::Answered)) => {}
+                Some(ClientMessage::Cancelled) => return Err(SubscribeError::Cancelled),
                 None => {
                     let waiting_since = self.connection.as_ref().map_or(subscribed_at, |it| it.relay.waiting_since());
                     if subscribed_at.max(waiting_since).elapsed() >= SUBSCRIBE_TIMEOUT {

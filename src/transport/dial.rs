@@ -65,9 +65,7 @@ impl Dialer {
         let peer = self.peer();
         Some(race(&mut self.addresses, peer, deadline).and_then(|(address, socket)| {
             // Leave time for the other addresses, in case this server accepts connections but does not answer.
-            let shares = u32::try_from(self.addresses.len() + 1).unwrap_or(u32::MAX);
-            let now = Instant::now();
-            let limit = now + deadline.saturating_duration_since(now) / shares;
+            let limit = share_of(deadline, self.addresses.len() + 1);
             Ok((address, self.complete(socket, limit)?))
         }))
     }
@@ -116,6 +114,12 @@ impl Dialer {
             Ok(BrokerStream::plain(stream.into_socket(), received))
         }
     }
+}
+
+/// Returns the deadline of the first of `steps` steps that share the time until `deadline`.
+pub(super) fn share_of(deadline: Instant, steps: usize) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 /// Resolves a name in a thread, because the resolver has no timeout. After a timeout the thread ends on its own.
@@ -201,8 +205,8 @@ fn race(
         };
         match finish(attempt.socket) {
             Ok(socket) => {
-                for loser in attempts.into_iter().rev() {
-                    addresses.push_front(loser.address);
+                for pending in attempts.into_iter().rev() {
+                    addresses.push_front(pending.address);
                 }
                 return Ok((attempt.address, socket));
             }

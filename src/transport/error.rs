@@ -45,20 +45,55 @@ pub(crate) enum ConnectionEnd {
     Refused(BrokerReason),
     /// The broker sent a DISCONNECT.
     Disconnected(BrokerReason),
-    /// The broker violated the protocol.
+    /// The broker violated MQTT.
     Protocol(ProtocolError),
+    /// The broker violated WebSocket.
+    WebSocket(FrameError),
     /// The broker sent nothing for this long, although it was pinged.
     Silent(Duration),
     /// The broker ended the TLS session with an alert.
     Tls(TlsError),
+    /// The broker did not read what was sent to it.
+    NotReading,
     /// Reading failed, for the given reason.
     Broken(String),
 }
 
 impl ConnectionEnd {
-    /// Converts the error of a failed read.
-    pub(super) fn from_io(error: &io::Error) -> Self {
-        match late_tls_error(error) {
+    /// Returns whether the broker violated a protocol. The same message may cause that again.
+    pub(crate) fn is_violation(&self) -> bool {
+        matches!(self, Self::Protocol(_) | Self::WebSocket(_))
+    }
+}
+
+/// Why the broker's bytes could not be read.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// The connection failed, or the peer violated TLS.
+    Io(io::Error),
+    /// The peer violated WebSocket.
+    Frame(FrameError),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<FrameError> for ReadError {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
+    }
+}
+
+impl From<ReadError> for ConnectionEnd {
+    fn from(error: ReadError) -> Self {
+        let error = match error {
+            ReadError::Frame(error) => return Self::WebSocket(error),
+            ReadError::Io(error) => error,
+        };
+        match late_tls_error(&error) {
             Some(error) => Self::Tls(error),
             None => match error.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
@@ -68,6 +103,25 @@ impl ConnectionEnd {
             },
         }
     }
+}
+
+/// What is wrong with a WebSocket frame of the broker [RFC 6455, 5].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrameError {
+    /// It uses an extension, which was not negotiated.
+    Extension,
+    /// It is masked, but only clients mask frames.
+    Masked,
+    /// It does not continue the message that has begun, or continues none.
+    OutOfSequence,
+    /// It contains text, but MQTT uses binary frames [MQTT-6.0.0-1].
+    Text,
+    /// It is a control frame that is fragmented or too long.
+    InvalidControlFrame,
+    /// Its opcode is reserved.
+    UnknownOpcode,
+    /// Its length exceeds 63 bits.
+    InvalidLength,
 }
 
 impl From<ProtocolError> for ConnectionEnd {
@@ -89,6 +143,8 @@ pub(crate) enum ConnectError {
     UnsupportedVersion(Version),
     /// The broker supports only MQTT 3.1.1, where a password needs a user name [MQTT-3.1.2-22].
     PasswordNeedsUserName,
+    /// The MQTT library did not connect to the relay in time.
+    LibraryTimeout,
     /// A local error, for the given reason.
     Local(String),
     /// The client was cancelled.
@@ -103,7 +159,7 @@ impl From<DialError> for ConnectError {
 
 impl ConnectError {
     /// Returns whether connecting to another address or broker may succeed.
-    pub(crate) fn may_differ_elsewhere(&self) -> bool {
+    pub(crate) fn may_succeed_elsewhere(&self) -> bool {
         match self {
             Self::Dial(error) => !error.is_usage(),
             Self::Ended(ConnectionEnd::Refused(reason)) => {
@@ -116,7 +172,7 @@ impl ConnectError {
                     )
             }
             Self::Ended(_) | Self::Unanswered(_) | Self::UnsupportedVersion(_) => true,
-            Self::PasswordNeedsUserName | Self::Local(_) | Self::Cancelled => false,
+            Self::PasswordNeedsUserName | Self::LibraryTimeout | Self::Local(_) | Self::Cancelled => false,
         }
     }
 }

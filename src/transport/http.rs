@@ -6,7 +6,7 @@ use std::io::{self, Read};
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Longer lines are cut to this many characters in messages.
-const MAX_SHOWN: usize = 256;
+const MAX_LINE_CHARS: usize = 256;
 
 /// The first bytes of every HTTP response.
 const PREFIX: &[u8] = b"HTTP/";
@@ -68,7 +68,7 @@ impl Head {
         let status = status.parse().ok().filter(|_| status.len() == 3)?;
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-        Some(Self { status, status_line: shown(status_line), rest, headers })
+        Some(Self { status, status_line: sanitized(status_line), rest, headers })
     }
 
     /// Returns the value of the first header of this name.
@@ -84,10 +84,10 @@ impl Head {
 }
 
 /// Prepares a text from the network for messages: cuts it, and replaces control characters.
-pub(super) fn shown(text: &str) -> String {
+pub(super) fn sanitized(text: &str) -> String {
     text.trim_end()
         .chars()
-        .take(MAX_SHOWN)
+        .take(MAX_LINE_CHARS)
         .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
         .collect()
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use paho_mqtt as mqtt;
 
 use super::codec::Version;
-use super::endpoint::Endpoint;
+use super::loopback::LoopbackListener;
 use super::options::Options;
 use super::relay::LibraryLink;
 use crate::protocol::topic::{TopicFilter, TopicName};
@@ -81,9 +81,9 @@ impl LibraryClient {
     /// Creates a client that connects to a free port of `address`, and returns when its CONNECT has arrived there.
     fn connect(version: Version, options: &Options, address: IpAddr) -> Result<Self, String> {
         let local = |error: std::io::Error| error.to_string();
-        let endpoint = Endpoint::open(address).map_err(local)?;
-        let uri = endpoint.uri().map_err(local)?;
-        let inner = create(&uri, endpoint.secret(), version).map_err(|error| error.to_string())?;
+        let listener = LoopbackListener::open(address).map_err(local)?;
+        let uri = listener.uri().map_err(local)?;
+        let inner = create(&uri, listener.secret(), version).map_err(|error| error.to_string())?;
         let inner = ManuallyDrop::new(inner);
         let (succeeded, connected) = channel();
         let failed = succeeded.clone();
@@ -95,7 +95,7 @@ impl LibraryClient {
         );
         let has_failed = || matches!(connected.try_recv(), Ok(false) | Err(TryRecvError::Disconnected));
         let deadline = Instant::now() + LIBRARY_TIMEOUT;
-        let (socket, connect) = endpoint.accept(&options.client_id, deadline, has_failed).map_err(local)?;
+        let (socket, connect) = listener.accept(&options.client_id, deadline, has_failed).map_err(local)?;
         let link = LibraryLink::start(socket, connect, version).map_err(local)?;
         Ok(Self { inner, version, link, connected, is_connected: false })
     }

@@ -6,7 +6,7 @@
 //! | `client` | CONNECT, SUBSCRIBE, PUBLISH, DISCONNECT with one of several brokers |
 //! | `library` | sends packets with the MQTT library; the only file that names its crate |
 //! | `relay` | owns the connection to the broker: handles messages, checks and forwards all other packets |
-//! | `endpoint` | the loopback port where the library connects to the relay |
+//! | `loopback` | the loopback port where the library connects to the relay |
 //! | `gate` | decides whether messages are still handled |
 //! | `buffer` | bytes that are read, but not handled yet |
 //! | `moment` | points in time that do not depend on the wall clock |
@@ -24,11 +24,11 @@ mod deadline;
 mod dedup;
 mod dial;
 mod dial_error;
-mod endpoint;
 pub(crate) mod error;
 mod gate;
 mod http;
 mod library;
+mod loopback;
 pub(crate) mod moment;
 pub(crate) mod no_proxy;
 pub(crate) mod options;

@@ -153,13 +153,13 @@ pub(super) enum RelayEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub(crate) session_present: bool,
-    pub(crate) limits: Limits,
+    pub(crate) limits: BrokerLimits,
 }
 
 /// Limits and settings that the broker imposes (MQTT 5, 3.2.2.3). MQTT 3.1.1 has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each property")]
-pub(crate) struct Limits {
+pub(crate) struct BrokerLimits {
     /// Replaces the requested session expiry interval.
     pub(crate) session_expiry: Option<Duration>,
     /// The number of publications that may be unacknowledged at a time.
@@ -178,7 +178,7 @@ pub(crate) struct Limits {
     pub(crate) server_keep_alive: Option<Duration>,
 }
 
-impl Default for Limits {
+impl Default for BrokerLimits {
     /// Returns the limits that apply if the CONNACK has no properties.
     fn default() -> Self {
         Self {
@@ -217,15 +217,15 @@ pub(super) struct RelayOptions {
 /// A connection to the broker, relayed to the library.
 #[derive(Debug)]
 pub(super) struct Relay {
-    connection: Arc<Connection>,
-    reader: Worker,
+    connection: Arc<RelayedConnection>,
+    reader: JoinableThread,
 }
 
 /// A thread whose end can be awaited.
 #[derive(Debug)]
-struct Worker(Receiver<Infallible>);
+struct JoinableThread(Receiver<Infallible>);
 
-impl Worker {
+impl JoinableThread {
     fn start(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
         let (alive, end) = channel::<Infallible>();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -245,13 +245,13 @@ impl Worker {
 type OnOutcome = Box<dyn FnOnce(Published) + Send>;
 
 /// The state that reader, forwarder and client share.
-struct Connection {
+struct RelayedConnection {
     writer: Arc<BrokerWriter>,
     requests: Mutex<Requests>,
     /// The unanswered PINGREQs, oldest first.
     pings: Mutex<VecDeque<Ping>>,
     gate: Arc<Gate>,
-    times: Times,
+    times: ActivityTimes,
     /// The number of handled messages.
     messages: AtomicU64,
     /// The number of handled retained messages.
@@ -281,7 +281,7 @@ struct Requests {
 
 /// The times of the connection's last activities, as [`Moment::to_nanos`].
 #[derive(Debug, Default)]
-struct Times {
+struct ActivityTimes {
     sent: AtomicU64,
     read: AtomicU64,
     /// When the last PINGREQ was sent.
@@ -292,7 +292,7 @@ struct Times {
     keepalive: AtomicU64,
 }
 
-impl Times {
+impl ActivityTimes {
     fn set(slot: &AtomicU64, moment: Moment) {
         slot.store(moment.to_nanos(), Ordering::Relaxed);
     }
@@ -317,9 +317,9 @@ impl Relay {
     /// If the thread cannot be started.
     pub(super) fn start(stream: BrokerStream, library: &LibraryLink, options: RelayOptions) -> std::io::Result<Self> {
         let (from_broker, writer) = stream.split();
-        let connection = Arc::new(Connection::new(writer, &options));
+        let connection = Arc::new(RelayedConnection::new(writer, &options));
         let reader = Reader::new(connection.clone(), library.answers(), from_broker, options);
-        let reader = Worker::start("mqtt-reader", move || reader.run())?;
+        let reader = JoinableThread::start("mqtt-reader", move || reader.run())?;
         library.attach(connection.clone());
         Ok(Self { connection, reader })
     }
@@ -345,12 +345,12 @@ impl Relay {
 
     /// Returns the time of the last read.
     pub(super) fn read_at(&self) -> Moment {
-        Times::get(&self.connection.times.read)
+        ActivityTimes::get(&self.connection.times.read)
     }
 
     /// Returns the time up to which all published messages have arrived.
     pub(super) fn complete_until(&self) -> Moment {
-        Times::get(&self.connection.times.complete_until)
+        ActivityTimes::get(&self.connection.times.complete_until)
     }
 
     /// Returns the number of handled messages.
@@ -370,7 +370,7 @@ impl Relay {
 
     /// Returns the time of the last read, or the current time while messages are being handled.
     pub(super) fn waiting_since(&self) -> Moment {
-        if self.connection.gate.is_busy() { Moment::now() } else { Times::get(&self.connection.times.read) }
+        if self.connection.gate.is_busy() { Moment::now() } else { ActivityTimes::get(&self.connection.times.read) }
     }
 
     /// Closes the connection to the broker.
@@ -384,12 +384,12 @@ impl Relay {
     }
 }
 
-impl Connection {
+impl RelayedConnection {
     fn new(writer: Arc<BrokerWriter>, options: &RelayOptions) -> Self {
         let now = Moment::now();
-        let times = Times::default();
+        let times = ActivityTimes::default();
         for slot in [&times.sent, &times.read, &times.complete_until] {
-            Times::set(slot, now);
+            ActivityTimes::set(slot, now);
         }
         times.set_keepalive(options.keepalive);
         Self {
@@ -409,7 +409,7 @@ impl Connection {
         let mut pings = lock(&self.pings);
         let now = Moment::now();
         pings.push_back(Ping { sent: now, is_reported });
-        Times::set(&self.times.pinged, now);
+        ActivityTimes::set(&self.times.pinged, now);
         self.send(&codec::PINGREQ);
     }
 
@@ -420,7 +420,7 @@ impl Connection {
     /// Sends to the broker. Ignores errors: the reader finds the connection ended.
     fn send(&self, packets: &[u8]) {
         if self.writer.send(packets).is_ok() {
-            Times::set(&self.times.sent, Moment::now());
+            ActivityTimes::set(&self.times.sent, Moment::now());
         }
     }
 
@@ -445,8 +445,8 @@ impl Connection {
     }
 }
 
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for RelayedConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").finish_non_exhaustive()
+        f.debug_struct("RelayedConnection").finish_non_exhaustive()
     }
 }

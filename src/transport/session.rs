@@ -47,8 +47,8 @@ pub(crate) enum SessionEvent {
         complete_until: Option<Moment>,
         /// The number of preceding connections that ended early for the same reason.
         repetitions: u32,
-        /// Whether the connection delivered no message, or ended with a protocol error, which the same message may cause
-        /// again.
+        /// Whether the connection delivered no message, or ended because the broker violated a protocol, which the same
+        /// message may cause again.
         was_useless: bool,
         /// Whether the session ends, because no reconnect is allowed.
         is_final: bool,
@@ -108,7 +108,7 @@ impl Session {
         let has_listing = subscription.listing.is_some();
         let client = Client::new(options, Purpose::Receive, subscription, handler, gate.clone(), on_ended);
         let canceller = client.canceller();
-        let worker = Worker {
+        let worker = SessionWorker {
             client,
             has_listing,
             retries,
@@ -132,7 +132,7 @@ impl Session {
 }
 
 /// The session's thread.
-struct Worker<R> {
+struct SessionWorker<R> {
     client: Client,
     /// Whether there is a filter whose retained messages are listed.
     has_listing: bool,
@@ -151,7 +151,7 @@ struct Worker<R> {
 /// How the session ends: with an error, or with `Ok` if it was stopped.
 type SessionEnd = Result<(), SessionError>;
 
-impl<R: FnMut(SessionEvent)> Worker<R> {
+impl<R: FnMut(SessionEvent)> SessionWorker<R> {
     fn run(mut self) -> Result<(), SessionError> {
         let Err(end) = self.run_connections();
         self.client.disconnect(DISCONNECT_TIMEOUT);
@@ -213,13 +213,13 @@ impl<R: FnMut(SessionEvent)> Worker<R> {
 
     /// Reconnects until the subscription is granted again.
     fn recover(&mut self, end: ConnectionEnd, complete_until: Option<Moment>) -> Result<Granted, SessionEnd> {
-        let is_protocol_error = matches!(end, ConnectionEnd::Protocol(_));
-        let was_useless = is_protocol_error || self.client.messages() == 0;
+        let is_violation = end.is_violation();
+        let was_useless = is_violation || self.client.messages() == 0;
         let repetitions = match &self.short_lived {
             Some((before, count)) if *before == end => count + 1,
             _ => 0,
         };
-        if !is_protocol_error || repetitions == 0 {
+        if !is_violation || repetitions == 0 {
             self.tries = 0;
         }
         self.short_lived = Some((end.clone(), repetitions));
@@ -273,7 +273,7 @@ fn session_end(error: SessionError) -> SessionEnd {
 /// Returns whether another attempt may succeed later.
 fn may_succeed_later(error: &SessionError) -> bool {
     match error {
-        SessionError::Connect(failures) => failures.last.error.may_differ_elsewhere(),
+        SessionError::Connect(failures) => failures.last.error.may_succeed_elsewhere(),
         SessionError::Subscribe(SubscribeError::Refused { denied, .. }) => {
             denied.iter().all(|(_, reason)| reason.code.is_transient())
         }
@@ -329,7 +329,7 @@ impl Recovery {
             self.pauses = Pauses::new();
         }
         let retries = Retries::Unlimited;
-        let mut worker = Worker {
+        let mut worker = SessionWorker {
             client,
             retries,
             report,
@@ -340,7 +340,7 @@ impl Recovery {
             has_listing: false,
         };
         let result = worker.recover(end, None).map_err(Result::err);
-        let Worker { client, pauses, .. } = worker;
+        let SessionWorker { client, pauses, .. } = worker;
         (client, Self { pauses, ready: Instant::now() }, result)
     }
 }

@@ -28,6 +28,17 @@ const CIPHERS: &str = "TLSv1.2+HIGH:!aNULL:!eNULL";
 /// OpenSSL adds this offset to the number of an alert (SSL_AD_REASON_OFFSET).
 const ALERT_OFFSET: i32 = 1000;
 
+/// The library number of libssl in OpenSSL's errors (ERR_LIB_SSL). Reason codes are unique only within a library.
+const ERR_LIB_SSL: i32 = 20;
+
+// libssl's reason codes (sslerr.h).
+const SSL_R_HTTP_REQUEST: i32 = 156;
+const SSL_R_PACKET_LENGTH_TOO_LONG: i32 = 198;
+const SSL_R_UNSUPPORTED_PROTOCOL: i32 = 258;
+const SSL_R_WRONG_VERSION_NUMBER: i32 = 267;
+const SSL_R_UNEXPECTED_EOF_WHILE_READING: i32 = 294;
+const SSL_R_RECORD_TOO_SMALL: i32 = 298;
+
 /// Makes TLS handshakes with one broker.
 pub(super) struct TlsDialer {
     context: SslContext,
@@ -169,9 +180,15 @@ pub(super) fn late_tls_error(error: &io::Error) -> Option<TlsError> {
     alert(error).is_some().then(|| handshake_error(error))
 }
 
+/// Returns libssl's code for the reason of an error, if it has one.
+fn reason_code(error: &ssl::Error) -> Option<i32> {
+    let last = error.ssl_error()?.errors().last()?;
+    (last.library_code() == ERR_LIB_SSL).then(|| last.reason_code())
+}
+
 /// Returns the number of the alert that the peer sent [RFC 8446, 6].
 fn alert(error: &ssl::Error) -> Option<i32> {
-    let code = error.ssl_error()?.errors().last()?.reason_code() - ALERT_OFFSET;
+    let code = reason_code(error)? - ALERT_OFFSET;
     (0..256).contains(&code).then_some(code)
 }
 
@@ -181,7 +198,6 @@ fn handshake_error(error: &ssl::Error) -> TlsError {
     let last = error.ssl_error().and_then(|stack| stack.errors().last()?.reason());
     let reason = last.map_or_else(|| error.to_string(), str::to_owned);
     let io_error = error.io_error().map(io::Error::kind);
-    let has = |text: &str| reason.contains(text);
     match alert(error) {
         Some(40) => TlsError::HandshakeRefused { reason },
         // bad_certificate, unsupported_certificate, certificate_revoked, certificate_expired, certificate_unknown,
@@ -191,14 +207,17 @@ fn handshake_error(error: &ssl::Error) -> TlsError {
         Some(116) => TlsError::ClientCertificateRequired,
         Some(120) => TlsError::NoApplicationProtocol,
         Some(_) => TlsError::Other { reason },
-        None if has("unsupported protocol") => TlsError::ProtocolVersion,
-        None if has("wrong version number") || has("packet length too long") => TlsError::NotTls,
-        None if has("http request") || has("record too small") => TlsError::NotTls,
-        None if has_no_end(error) => TlsError::Closed,
-        None if matches!(io_error, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)) => {
-            TlsError::Closed
-        }
-        None => TlsError::Other { reason },
+        None => match reason_code(error) {
+            Some(SSL_R_UNSUPPORTED_PROTOCOL) => TlsError::ProtocolVersion,
+            Some(
+                SSL_R_WRONG_VERSION_NUMBER | SSL_R_PACKET_LENGTH_TOO_LONG | SSL_R_HTTP_REQUEST | SSL_R_RECORD_TOO_SMALL,
+            ) => TlsError::NotTls,
+            _ if has_no_end(error) => TlsError::Closed,
+            _ if matches!(io_error, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)) => {
+                TlsError::Closed
+            }
+            _ => TlsError::Other { reason },
+        },
     }
 }
 
@@ -210,8 +229,7 @@ pub(super) fn is_end_of_stream(error: &io::Error) -> bool {
 fn has_no_end(error: &ssl::Error) -> bool {
     // OpenSSL 1.1 reports a system error without a number, OpenSSL 3 its own error.
     let is_bare = error.code() == ssl::ErrorCode::SYSCALL && error.io_error().is_none();
-    let last = error.ssl_error().and_then(|stack| stack.errors().last()?.reason());
-    is_bare || last.is_some_and(|reason| reason.eq_ignore_ascii_case("unexpected EOF while reading"))
+    is_bare || reason_code(error) == Some(SSL_R_UNEXPECTED_EOF_WHILE_READING)
 }
 
 fn other(error: &ErrorStack) -> TlsError {

@@ -12,8 +12,6 @@ use zeroize::Zeroizing;
 /// The default port of a proxy.
 const DEFAULT_PROXY_PORT: u16 = 8080;
 
-const BRACKETS: &str = "brackets must hold an IPv6 address, and the whole host";
-
 /// The protocols of a connection, as the URL's scheme selects them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
@@ -99,28 +97,28 @@ pub(super) struct HostPort {
 
 impl HostPort {
     /// Parses `HOST[:PORT]`. An IPv6 address is in brackets.
-    fn parse(authority: &str, default_port: u16) -> Result<Self, &'static str> {
+    fn parse(authority: &str, default_port: u16) -> Result<Self, UrlProblem> {
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
-                let (host, after) = rest.split_once(']').ok_or(BRACKETS)?;
+                let (host, after) = rest.split_once(']').ok_or(UrlProblem::InvalidBrackets)?;
                 let port = after.strip_prefix(':');
                 if port.is_none() && !after.is_empty() {
-                    return Err(BRACKETS);
+                    return Err(UrlProblem::InvalidBrackets);
                 }
                 (host, port)
             }
-            None if authority.contains(['[', ']']) => return Err(BRACKETS),
+            None if authority.contains(['[', ']']) => return Err(UrlProblem::InvalidBrackets),
             None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
         };
         if port.is_some_and(|port| port.contains(':')) {
-            return Err("an IPv6 address must be in brackets");
+            return Err(UrlProblem::MissingBrackets);
         }
         // A URI has %25 before a zone ID [RFC 6874]; people type % [RFC 9844].
         let host = if authority.starts_with('[') { host.replacen("%25", "%", 1) } else { host.to_owned() };
         let name = if authority.starts_with('[') { ipv6_name(&host)? } else { server_name(&host)? };
         let port = match port {
             None => default_port,
-            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or("port must be 1-65535")?,
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(UrlProblem::InvalidPort)?,
         };
         Ok(Self { host, name, port })
     }
@@ -150,31 +148,32 @@ impl HostPort {
 }
 
 /// Parses an IPv6 address with an optional zone ID after a `%`. Returns the canonical form.
-fn ipv6_name(host: &str) -> Result<ServerName, &'static str> {
+fn ipv6_name(host: &str) -> Result<ServerName, UrlProblem> {
     let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
     let is_zone = |zone: &str| !zone.is_empty() && zone.chars().all(|c| c.is_ascii_graphic());
-    let address: Ipv6Addr = address.parse().ok().filter(|_| zone.is_none_or(is_zone)).ok_or(BRACKETS)?;
+    let address = address.parse().ok().filter(|_| zone.is_none_or(is_zone));
+    let address: Ipv6Addr = address.ok_or(UrlProblem::InvalidBrackets)?;
     if zone.is_none() && address.is_unicast_link_local() {
-        return Err("a link-local address needs a zone, as in [fe80::1%eth0]");
+        return Err(UrlProblem::NoZone);
     }
     Ok(ServerName::Ip(address.into()))
 }
 
 /// Parses an IPv4 address or a DNS name. Returns the canonical form.
-fn server_name(host: &str) -> Result<ServerName, &'static str> {
+fn server_name(host: &str) -> Result<ServerName, UrlProblem> {
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     if name.is_empty() {
-        return Err("it has no host");
+        return Err(UrlProblem::NoHost);
     }
     if !name.is_ascii() {
-        return Err("host must be ASCII: write an internationalized name in its xn-- form");
+        return Err(UrlProblem::NonAsciiHost);
     }
     // Host names must not contain underscores, but names in container networks do.
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     if !name.split('.').all(is_label) {
-        return Err("host must be a DNS name or an IP address");
+        return Err(UrlProblem::InvalidHost);
     }
     Ok(name.parse().map_or(ServerName::Dns(name), ServerName::Ip))
 }
@@ -241,45 +240,80 @@ impl FromStr for BrokerUrl {
     fn from_str(url: &str) -> Result<Self, UrlError> {
         // Never quote a URL with an '@', because the text before it can be a secret.
         if url.contains('@') {
-            let problem = "holds a user name or a password, which every user of this machine can read";
-            return Err(UrlError { url: None, problem });
+            return Err(UrlError { url: None, problem: UrlProblem::Credentials });
         }
         parse_broker(url).map_err(|problem| UrlError { url: Some(url.to_owned()), problem })
     }
 }
 
-fn parse_broker(url: &str) -> Result<BrokerUrl, &'static str> {
+fn parse_broker(url: &str) -> Result<BrokerUrl, UrlProblem> {
     if url.is_empty() {
-        return Err("it is empty");
+        return Err(UrlProblem::Empty);
     }
-    let (scheme, rest) = url.split_once("://").ok_or("it has no scheme")?;
+    let (scheme, rest) = url.split_once("://").ok_or(UrlProblem::NoScheme)?;
     let scheme = Scheme::ALL.into_iter().find(|it| it.as_str().eq_ignore_ascii_case(scheme));
-    let scheme = scheme.ok_or("scheme must be mqtt, mqtts, ws or wss")?;
+    let scheme = scheme.ok_or(UrlProblem::UnknownScheme)?;
     let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
     if !scheme.is_websocket() && !matches!(path, "" | "/") {
-        return Err("only ws:// and wss:// have a path");
+        return Err(UrlProblem::UnexpectedPath);
     }
     // The path becomes part of an HTTP request line, where a blank or a line end would start something else.
     if path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
-        return Err("path must be printable ASCII without blanks and '#'");
+        return Err(UrlProblem::InvalidPath);
     }
     let address = HostPort::parse(authority, scheme.default_port())?;
     let path = if scheme.is_websocket() { path.to_owned() } else { String::new() };
     Ok(BrokerUrl { scheme, address, path })
 }
 
-/// An error about a broker URL. Its message is a whole sentence.
+/// What is wrong with a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UrlProblem {
+    /// The URL is empty.
+    Empty,
+    /// It contains a user name or a password, which every user of this machine can read.
+    Credentials,
+    /// It has no scheme.
+    NoScheme,
+    /// The scheme is not one of [`Scheme`].
+    UnknownScheme,
+    /// It has no host.
+    NoHost,
+    /// The host is neither a DNS name nor an IP address.
+    InvalidHost,
+    /// The host is an internationalized name that is not encoded.
+    NonAsciiHost,
+    /// An IPv6 address is not in brackets.
+    MissingBrackets,
+    /// The brackets do not contain an IPv6 address, or not the whole host.
+    InvalidBrackets,
+    /// A link-local address has no zone.
+    NoZone,
+    /// The port is not a number from 1 to 65535.
+    InvalidPort,
+    /// It has a path, but the scheme is not that of WebSocket.
+    UnexpectedPath,
+    /// The path contains characters that an HTTP request line does not allow.
+    InvalidPath,
+}
+
+/// An error about a broker URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UrlError {
     /// `None` if the URL may contain a password.
     url: Option<String>,
-    problem: &'static str,
+    problem: UrlProblem,
 }
 
 impl UrlError {
-    /// Returns whether the URL was refused because it contains a user name or a password.
-    pub(crate) fn has_credentials(&self) -> bool {
-        self.url.is_none()
+    /// Returns the URL, or `None` if it may contain a password.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
+    /// Returns what is wrong with the URL.
+    pub(crate) fn problem(&self) -> UrlProblem {
+        self.problem
     }
 
     /// Returns the URL that was probably meant, if the scheme is missing or that of another program.
@@ -298,18 +332,6 @@ impl UrlError {
         parse_broker(&suggestion).is_ok().then_some(suggestion)
     }
 }
-
-impl fmt::Display for UrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, problem } = self;
-        match url {
-            Some(url) => write!(f, "'{url}' is not a valid broker URL: {problem}"),
-            None => write!(f, "the broker URL {problem}"),
-        }
-    }
-}
-
-impl std::error::Error for UrlError {}
 
 /// The URL of an HTTP proxy: `http://[USER:PASSWORD@]HOST[:PORT]`. Debug omits the credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -363,14 +385,6 @@ impl FromStr for ProxyUrl {
 /// An error about a proxy URL. It omits the URL, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProxyUrlError;
-
-impl fmt::Display for ProxyUrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the proxy URL is not valid")
-    }
-}
-
-impl std::error::Error for ProxyUrlError {}
 
 /// Decodes `%XX` [RFC 3986, 2.1]. A percent sign that does not begin an escape is kept.
 fn percent_decoded(text: &str) -> Zeroizing<Vec<u8>> {
@@ -434,45 +448,47 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_url_has_a_reason() {
-        for (url, why) in [
-            ("", "it is empty"),
-            ("localhost:1883", "it has no scheme"),
-            ("http://localhost", "scheme must be mqtt, mqtts, ws or wss"),
-            ("mqtt://", "it has no host"),
-            ("mqtt://:1883", "it has no host"),
-            ("mqtt://.", "it has no host"),
-            ("mqtt://[fe80::1]", "a link-local address needs a zone, as in [fe80::1%eth0]"),
-            ("mqtt://[fe80::1%]", BRACKETS),
-            ("mqtt://a..b", "host must be a DNS name or an IP address"),
-            ("mqtt://a b", "host must be a DNS name or an IP address"),
-            ("ws://h?x", "host must be a DNS name or an IP address"),
-            ("mqtt://bücher.example", "host must be ASCII: write an internationalized name in its xn-- form"),
-            ("mqtt://h:0", "port must be 1-65535"),
-            ("mqtt://h:99999", "port must be 1-65535"),
-            ("mqtt://h:", "port must be 1-65535"),
-            ("mqtt://::1", "an IPv6 address must be in brackets"),
-            ("mqtt://fe80::1:1883", "an IPv6 address must be in brackets"),
-            ("mqtt://h/path", "only ws:// and wss:// have a path"),
-            ("ws://h/a b", "path must be printable ASCII without blanks and '#'"),
-            ("ws://h/a\r\nHost: x", "path must be printable ASCII without blanks and '#'"),
-            ("mqtt://[::1", "brackets must hold an IPv6 address, and the whole host"),
-            ("mqtt://[fe80::1%]", "brackets must hold an IPv6 address, and the whole host"),
-            ("ws://[[]", "brackets must hold an IPv6 address, and the whole host"),
-            ("mqtt://[::1]x:1883", "brackets must hold an IPv6 address, and the whole host"),
-            ("mqtt://h]:1883", "brackets must hold an IPv6 address, and the whole host"),
+    fn each_mistake_in_a_url_has_its_own_error() {
+        use UrlProblem::{
+            Empty, InvalidBrackets, InvalidHost, InvalidPath, InvalidPort, MissingBrackets, NoHost, NoScheme, NoZone,
+            NonAsciiHost, UnexpectedPath, UnknownScheme,
+        };
+        for (url, problem) in [
+            ("", Empty),
+            ("localhost:1883", NoScheme),
+            ("http://localhost", UnknownScheme),
+            ("mqtt://", NoHost),
+            ("mqtt://:1883", NoHost),
+            ("mqtt://.", NoHost),
+            ("mqtt://[fe80::1]", NoZone),
+            ("mqtt://a..b", InvalidHost),
+            ("mqtt://a b", InvalidHost),
+            ("ws://h?x", InvalidHost),
+            ("mqtt://bücher.example", NonAsciiHost),
+            ("mqtt://h:0", InvalidPort),
+            ("mqtt://h:99999", InvalidPort),
+            ("mqtt://h:", InvalidPort),
+            ("mqtt://::1", MissingBrackets),
+            ("mqtt://fe80::1:1883", MissingBrackets),
+            ("mqtt://h/path", UnexpectedPath),
+            ("ws://h/a b", InvalidPath),
+            ("ws://h/a\r\nHost: x", InvalidPath),
+            ("mqtt://[::1", InvalidBrackets),
+            ("mqtt://[fe80::1%]", InvalidBrackets),
+            ("ws://[[]", InvalidBrackets),
+            ("mqtt://[::1]x:1883", InvalidBrackets),
+            ("mqtt://h]:1883", InvalidBrackets),
         ] {
-            let error = url.parse::<BrokerUrl>().expect_err(url).to_string();
-            assert_eq!(error, format!("'{url}' is not a valid broker URL: {why}"));
+            let error = url.parse::<BrokerUrl>().expect_err(url);
+            assert_eq!((error.url(), error.problem()), (Some(url), problem));
         }
     }
 
     #[test]
     fn a_password_in_a_url_is_never_shown() {
         let error = "mqtt://user:hunter2@host".parse::<BrokerUrl>().expect_err("refused");
-        assert!(!format!("{error} {error:?}").contains("hunter2"));
-        assert!(error.has_credentials());
-        assert!(error.to_string().starts_with("the broker URL holds a user name or a password"));
+        assert!(!format!("{error:?}").contains("hunter2"));
+        assert_eq!((error.url(), error.problem()), (None, UrlProblem::Credentials));
         let proxy = "http://user:hunter2@host".parse::<ProxyUrl>().expect("a proxy URL");
         assert!(!format!("{proxy:?} {}", proxy.authority()).contains("hunter2"));
     }

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use openssl::rand::rand_bytes;
 use openssl::sha::sha1;
 
-use super::error::{DialError, DialStep, Peer, WebSocketError};
-use super::http::{Head, HeadError, shown};
+use super::error::{DialError, DialStep, FrameError, Peer, ReadError, WebSocketError};
+use super::http::{Head, HeadError, sanitized};
 use super::tls::{is_end_of_stream, late_tls_error};
 use super::url::BrokerUrl;
 
@@ -102,7 +102,7 @@ fn check_answer(head: &Head, key: &str) -> Result<(), WebSocketError> {
     match head.header("Sec-WebSocket-Protocol") {
         // Some servers send no subprotocol, or the name that was usual before MQTT 3.1.1.
         None | Some("mqtt" | "mqttv3.1") => Ok(()),
-        Some(name) => Err(WebSocketError::BadProtocol { name: shown(name) }),
+        Some(name) => Err(WebSocketError::BadProtocol { name: sanitized(name) }),
     }
 }
 
@@ -144,7 +144,7 @@ fn append_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) -> io::Result<()>
 
 /// Decodes a server's frames.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(super) struct FrameDecoder {
     /// The received part of the next frame's header, which has 2, 4 or 10 bytes.
     header: Vec<u8>,
     /// The frame whose payload is being received.
@@ -165,12 +165,12 @@ struct Frame {
     left: u64,
 }
 
-impl Decoder {
+impl FrameDecoder {
     /// Decodes bytes from the server in place. Returns the number of payload bytes, which are at the start of the buffer.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidData`] if a server must not send these bytes.
-    pub(super) fn decode(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// If a server must not send these bytes, or if an answer cannot be masked.
+    pub(super) fn decode(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let (mut from, mut to) = (0, 0);
         while from < buffer.len() && !self.is_closed {
             let Some(frame) = &mut self.frame else {
@@ -206,32 +206,31 @@ impl Decoder {
     }
 
     /// Validates a complete header.
-    fn begin_frame(&mut self, length: u64) -> io::Result<()> {
+    fn begin_frame(&mut self, length: u64) -> Result<(), ReadError> {
         let (first, second) = (self.header[0], self.header[1]);
         self.header.clear();
         let (is_final, opcode) = (first & FINAL != 0, first & 0xf);
         if first & RESERVED != 0 {
-            return Err(invalid("it uses an extension"));
+            return Err(FrameError::Extension.into());
         }
         if second & MASKED != 0 {
-            return Err(invalid("a server's frame is masked"));
+            return Err(FrameError::Masked.into());
         }
         match opcode {
             CONTINUATION if self.is_in_message => self.is_in_message = !is_final,
             BINARY if !self.is_in_message => self.is_in_message = !is_final,
-            CONTINUATION | BINARY => return Err(invalid("a message is not continued as it began")),
-            // [MQTT-6.0.0-1]
-            TEXT => return Err(invalid("MQTT is not in binary messages")),
+            CONTINUATION | BINARY => return Err(FrameError::OutOfSequence.into()),
+            TEXT => return Err(FrameError::Text.into()),
             CLOSE | PING | PONG if is_final && length <= MAX_CONTROL_PAYLOAD => {}
-            CLOSE | PING | PONG => return Err(invalid("a control frame is fragmented or too long")),
-            _ => return Err(invalid("it has an unknown opcode")),
+            CLOSE | PING | PONG => return Err(FrameError::InvalidControlFrame.into()),
+            _ => return Err(FrameError::UnknownOpcode.into()),
         }
         // The most significant bit must be 0 [RFC 6455, 5.2].
         if i64::try_from(length).is_err() {
-            return Err(invalid("its length is not valid"));
+            return Err(FrameError::InvalidLength.into());
         }
         self.frame = Some(Frame { opcode, left: length });
-        self.end_frame()
+        Ok(self.end_frame()?)
     }
 
     /// Answers a control frame that is complete.
@@ -250,10 +249,6 @@ impl Decoder {
         self.control.clear();
         Ok(())
     }
-}
-
-fn invalid(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("WebSocket frame refused: {what}"))
 }
 
 /// Returns the payload's length if the header is complete.
@@ -299,7 +294,7 @@ mod tests {
         frames
     }
 
-    fn decoded(decoder: &mut Decoder, stream: &[u8], cut: usize) -> io::Result<Vec<u8>> {
+    fn decoded(decoder: &mut FrameDecoder, stream: &[u8], cut: usize) -> Result<Vec<u8>, ReadError> {
         let mut payload = Vec::new();
         for piece in stream.chunks(cut) {
             let mut buffer = piece.to_vec();
@@ -400,41 +395,45 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_no_server_may_send_is_an_error() {
+    fn each_frame_that_no_server_may_send_has_its_own_error() {
+        use FrameError::{Extension, InvalidControlFrame, InvalidLength, Masked, OutOfSequence, Text, UnknownOpcode};
         let mut endless = frame(0x82, b"");
         endless[1] = 127;
         endless.extend([0xff; 8]);
-        for (bytes, is_valid) in [
-            (frame(0x82, b"x"), true),
-            (frame(0x81, b"x"), false),
-            (frame(0x01, b"x"), false),
-            (frame(0x80, b"x"), false),
-            ([frame(0x02, b"x"), frame(0x82, b"x")].concat(), false),
+        for (bytes, expected) in [
+            (frame(0x82, b"x"), None),
+            (frame(0x81, b"x"), Some(Text)),
+            (frame(0x01, b"x"), Some(Text)),
+            (frame(0x80, b"x"), Some(OutOfSequence)),
+            ([frame(0x02, b"x"), frame(0x82, b"x")].concat(), Some(OutOfSequence)),
             (
                 [frame(0x02, b"x"), frame(0x00, b"x"), frame(0x89, b"x"), frame(0x80, b""), frame(0x82, b"")].concat(),
-                true,
+                None,
             ),
-            ([frame(0x02, b"x"), frame(0x80, b"x"), frame(0x80, b"x")].concat(), false),
-            (frame(0xc2, b"x"), false),
-            (frame(0x83, b"x"), false),
-            (frame(0x8b, b"x"), false),
-            (frame(0x89, &[0; 125]), true),
-            (frame(0x89, &[0; 126]), false),
-            (frame(0x09, b""), false),
-            (frame(0x08, b""), false),
-            (vec![0x82, 0x82, 1, 2, 3, 4, 0xd1, 2], false),
-            (endless, false),
+            ([frame(0x02, b"x"), frame(0x80, b"x"), frame(0x80, b"x")].concat(), Some(OutOfSequence)),
+            (frame(0xc2, b"x"), Some(Extension)),
+            (frame(0x83, b"x"), Some(UnknownOpcode)),
+            (frame(0x8b, b"x"), Some(UnknownOpcode)),
+            (frame(0x89, &[0; 125]), None),
+            (frame(0x89, &[0; 126]), Some(InvalidControlFrame)),
+            (frame(0x09, b""), Some(InvalidControlFrame)),
+            (frame(0x08, b""), Some(InvalidControlFrame)),
+            (vec![0x82, 0x82, 1, 2, 3, 4, 0xd1, 2], Some(Masked)),
+            (endless, Some(InvalidLength)),
         ] {
-            let outcome = decoded(&mut Decoder::default(), &bytes, 3);
-            assert_eq!(outcome.is_ok(), is_valid, "{bytes:?}");
-            assert!(outcome.err().is_none_or(|error| error.kind() == io::ErrorKind::InvalidData));
+            let error = match decoded(&mut FrameDecoder::default(), &bytes, 3) {
+                Ok(_) => None,
+                Err(ReadError::Frame(error)) => Some(error),
+                Err(ReadError::Io(error)) => panic!("{error}"),
+            };
+            assert_eq!(error, expected, "{bytes:?}");
         }
     }
 
     #[test]
     fn a_close_frame_is_answered_and_ends_the_stream() {
         for (payload, answer) in [(b"".as_slice(), b"".as_slice()), (b"\x03\xe8bye", b"\x03\xe8"), (b"\x03", b"")] {
-            let mut decoder = Decoder::default();
+            let mut decoder = FrameDecoder::default();
             let stream = [frame(0x82, b"last"), frame(0x88, payload), frame(0x82, b"ignored")].concat();
             assert_eq!(decoded(&mut decoder, &stream, 100).expect("valid frames"), b"last");
             assert!(decoder.is_closed());
@@ -456,7 +455,7 @@ mod tests {
                 stream.extend([frame(0x02, first), frame(0x89, b"ping"), frame(0x8a, b"x"), frame(0x80, second)].concat());
                 rest = after;
             }
-            let mut decoder = Decoder::default();
+            let mut decoder = FrameDecoder::default();
             prop_assert_eq!(decoded(&mut decoder, &stream, cut).expect("valid frames"), content);
             prop_assert_eq!(unmasked(decoder.replies()), vec![(0x8a, b"ping".to_vec()); sizes.len()]);
         }
@@ -475,7 +474,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 1..50_usize) {
-            let mut decoder = Decoder::default();
+            let mut decoder = FrameDecoder::default();
             let outcome = decoded(&mut decoder, &bytes, cut);
             prop_assert!(outcome.is_err() || outcome.is_ok_and(|payload| payload.len() <= bytes.len()));
         }

@@ -181,7 +181,7 @@ fn wrong_usage_is_unknown() {
     let junk = directory.path().join("ca.pem");
     std::fs::write(&junk, "junk").expect("it can be written");
     let outcome = rtcomm("check --broker mqtts://127.0.0.1:1 --cafile").arg(junk).run().has_status(3);
-    outcome.check(line(&outcome, "UNKNOWN").0.contains("holds no certificate"), "why");
+    outcome.check(line(&outcome, "UNKNOWN").0.contains("contains no certificate"), "why");
     let environment = rtcomm("check").env("RTCOMM_KEEPALIVE", "abc").run().has_status(3);
     line(&environment, "UNKNOWN");
     rtcomm("call check bob --bogus").run().has_status(2).prints("");

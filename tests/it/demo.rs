@@ -168,7 +168,7 @@ fn a_closed_connection_instead_of_a_suback_is_not_awaited() {
         connection.wait_for(SUBSCRIBE).map(drop)
     });
     let outcome = rtcomm("watch --broker").arg(peer.url()).run().has_status(5).prints("");
-    outcome.says("broke off the subscription").says("hint: ");
+    outcome.says("instead of granting the subscription").says("hint: ");
 }
 
 fn a_message_keeps_its_qos(setup: &Setup) {

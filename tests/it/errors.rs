@@ -110,7 +110,7 @@ fn full_port() -> (u16, TcpListener, Vec<TcpStream>) {
 }
 
 #[test]
-fn errors_of_connecting() {
+fn each_failure_to_connect_has_its_own_message() {
     let refused = format!("mqtt://127.0.0.1:{}", free_port());
     let (full, _listener, _waiting) = full_port();
     let silent = Peer::silent();
@@ -156,7 +156,7 @@ fn a_duration_that_ends_before_the_subscription_is_a_failure() {
 }
 
 #[test]
-fn errors_of_tls() {
+fn each_failure_of_tls_has_its_own_message() {
     let ours = Authority::new("our CA");
     let other = Authority::new("another CA");
     let good = Broker::mosquitto_with(&ours.server().mosquitto());
@@ -206,7 +206,7 @@ fn errors_of_tls() {
 }
 
 #[test]
-fn errors_of_connack() {
+fn each_reason_in_a_connack_has_its_own_message() {
     let dir = tempfile::TempDir::new().expect("a temporary directory");
     let users = password_file(dir.path(), "iggy", "right");
     let guarded = Broker::mosquitto_with(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
@@ -244,7 +244,7 @@ fn errors_of_connack() {
 }
 
 #[test]
-fn errors_of_access() {
+fn a_denied_subscription_or_publication_names_its_topic() {
     let guarded = Guarded::new();
     guarded.grant("nothing", &[]);
     guarded.grant("replies", &[("subscribePattern", "/rtcomm/reply/#")]);

@@ -89,7 +89,10 @@ fn check(command: &str, phase: Phase, status: i32, rows: &[Row]) {
         let running: Vec<_> = cases.iter().map(|(row, version)| start(command, phase, *version, *row)).collect();
         for ((process, _peer), (row, version)) in running.into_iter().zip(cases) {
             let outcome = process.end();
-            let errors: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("the broker sent")).collect();
+            let says_what_was_sent = |line: &&str| {
+                ["the broker sent ", "answered CONNECT with an invalid packet: "].iter().any(|it| line.contains(it))
+            };
+            let errors: Vec<&str> = outcome.stderr.lines().filter(says_what_was_sent).collect();
             let expected = if outcome.status_code() != Some(status) {
                 format!("status {status}")
             } else if outcome.stderr.contains("panicked") {

@@ -69,7 +69,7 @@ impl Batch {
 
 /// How fast calls are placed.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct BatchLimits {
     /// Maximum number of calls that are not over.
     pub(super) jobs: usize,
     pub(super) rate: Option<Rate>,
@@ -80,9 +80,9 @@ pub(super) struct Limits {
 /// # Errors
 /// If the input cannot be read, the broker is unreachable, refuses the client or is lost, or standard output cannot be
 /// written to.
-pub(super) fn run(batch: Batch, config: CallConfig, limits: Limits) -> Result<Status> {
+pub(super) fn run(batch: Batch, config: CallConfig, limits: BatchLimits) -> Result<Status> {
     let Batch { input, skip, parser } = batch;
-    let Limits { jobs, rate } = limits;
+    let BatchLimits { jobs, rate } = limits;
     let report = config.report;
     let (stop, reader) = input::open(&input)?;
     let bar = batch_bar(report, || Some(input::count_lines(&input)?.saturating_sub(skip)));
@@ -273,7 +273,7 @@ impl BatchWorker {
                     self.abandon_all(client, &format!("lost the broker ({reason})"))?;
                     return Err(Abort::Lost(failure.hint(self.resume_hint())));
                 }
-                CallEvent::Stage(_) | CallEvent::Woken | CallEvent::Timeout => {}
+                CallEvent::Update(_) | CallEvent::Woken | CallEvent::Timeout => {}
             }
         }
         Ok(())

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::followed::{FollowedCall, Progress};
+use super::followed::{CallState, FollowedCall};
 use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
-use super::reconnect::{Link, Outage, ReconnectContext, reconnect};
+use super::reconnect::{CallOutage, ConnectedClient, ConnectionState, ReconnectContext, reconnect};
 use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
+use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::transport_error::{
     connect_failures, denies_connection, denies_subscription, describe_end, session_failure, subscribe_failure,
     warn_if_insecure, warn_of_failures, warn_of_limits,
@@ -33,9 +34,6 @@ use crate::transport::relay::Published;
 use crate::transport::session::Recovery;
 use crate::transport::subscription::Subscription;
 use crate::transport::url::BrokerUrl;
-
-/// Maximum time to disconnect.
-pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The quality of service of the subscriptions.
 const QOS: u8 = 1;
@@ -70,7 +68,7 @@ pub(super) struct FollowConfig {
 /// What [`CallClient::next_event`] returns.
 pub(super) enum CallEvent {
     /// The service replied to a followed call, or an event of its session arrived. [`CallEvent::Finished`] may follow.
-    Stage(Stage),
+    Update(CallUpdate),
     /// A call has finished.
     Finished(Box<CallResult>),
     /// The connection was lost for good, with the reason. Pending calls will get no reply.
@@ -81,8 +79,8 @@ pub(super) enum CallEvent {
     Timeout,
 }
 
-/// A step of a followed call.
-pub(super) enum Stage {
+/// An update of a followed call.
+pub(super) enum CallUpdate {
     /// The reply.
     Reply(Box<CallResult>),
     /// An event of the session.
@@ -100,7 +98,7 @@ struct PendingCall {
 
 /// A connection for calls.
 pub(super) struct CallClient {
-    link: Link,
+    connection: ConnectionState,
     config: CallConfig,
     broker: BrokerUrl,
     receiver: EventReceiver,
@@ -135,7 +133,7 @@ impl CallClient {
         let CallConfig { from_topic, call_topic, report, .. } = &config;
         report.debug(format_args!("subscribed to '{}', publishing to '{call_topic}'", from_topic.and_below()));
         Ok(Self {
-            link: Link::up(client),
+            connection: ConnectionState::connected(client),
             config,
             broker,
             receiver,
@@ -163,7 +161,7 @@ impl CallClient {
 
     /// Returns whether requests can be published now.
     pub(super) fn is_connected(&self) -> bool {
-        matches!(self.link, Link::Up(_))
+        matches!(self.connection, ConnectionState::Connected(_))
     }
 
     /// Publishes a request. All times count from `began`.
@@ -181,9 +179,9 @@ impl CallClient {
         let incoming = self.receiver.waker.incoming();
         // Ignore a closed channel: the client has ended.
         let then = move |published| drop(incoming.send(Incoming::Published(id, published)));
-        match &self.link {
-            Link::Up(link) => link.0.publish(call_topic, payload, then),
-            Link::Down(_) => then(Published::NotSent),
+        match &self.connection {
+            ConnectionState::Connected(connected) => connected.client.publish(call_topic, payload, then),
+            ConnectionState::Lost(_) => then(Published::NotSent),
         }
     }
 
@@ -223,7 +221,7 @@ impl CallClient {
     pub(super) fn abandon_all(&mut self, event: &str) -> Vec<CallResult> {
         let finished = std::mem::take(&mut self.events).into_iter().filter_map(|event| match event {
             CallEvent::Finished(result) => Some(result),
-            CallEvent::Stage(_) | CallEvent::Lost(_) | CallEvent::Woken | CallEvent::Timeout => None,
+            CallEvent::Update(_) | CallEvent::Lost(_) | CallEvent::Woken | CallEvent::Timeout => None,
         });
         let ids: Vec<Uuid> = self.pending.keys().copied().collect();
         let abandoned = ids.into_iter().filter_map(|id| self.finish(id, |request| unknown(request, event)));
@@ -232,9 +230,9 @@ impl CallClient {
 
     /// Disconnects from the broker.
     pub(super) fn close(self) {
-        match self.link {
-            Link::Up(mut link) => link.0.disconnect(DISCONNECT_TIMEOUT),
-            Link::Down(_) => self.receiver.waker.cancel(),
+        match self.connection {
+            ConnectionState::Connected(mut connected) => connected.client.disconnect(DISCONNECT_TIMEOUT),
+            ConnectionState::Lost(_) => self.receiver.waker.cancel(),
         }
     }
 
@@ -279,9 +277,9 @@ impl CallClient {
             let followed = self.pending.get_mut(&id).and_then(|call| call.followed.as_mut());
             changed.extend(followed.map(|followed| (id, followed.event(Instant::now(), &record))));
         }
-        self.events.push_back(CallEvent::Stage(Stage::Event(event)));
-        for (id, progress) in changed {
-            self.update(id, progress);
+        self.events.push_back(CallEvent::Update(CallUpdate::Event(event)));
+        for (id, state) in changed {
+            self.update(id, state);
         }
     }
 
@@ -312,16 +310,16 @@ impl CallClient {
         }
         let elapsed = began.elapsed();
         let reply = CallResult { request: request.clone(), outcome: outcome.clone(), elapsed, session: None };
-        let progress = followed.reply(Instant::now(), outcome, elapsed);
+        let state = followed.reply(Instant::now(), outcome, elapsed);
         if matches!(reply.outcome, Outcome::Answered { .. }) {
-            self.events.push_back(CallEvent::Stage(Stage::Reply(Box::new(reply))));
+            self.events.push_back(CallEvent::Update(CallUpdate::Reply(Box::new(reply))));
         }
-        self.update(id, progress);
+        self.update(id, state);
     }
 
     /// Ends a followed call that is over, or sets its next deadline.
-    fn update(&mut self, id: Uuid, progress: Progress) {
-        if progress == Progress::Over {
+    fn update(&mut self, id: Uuid, state: CallState) {
+        if state == CallState::Over {
             let broker = self.broker.to_string();
             let result = self.finish(id, |request| timed_out(request, &broker, true));
             self.events.extend(result.map(CallEvent::Finished));
@@ -360,7 +358,7 @@ impl CallClient {
 
     fn next_deadline(&self) -> Option<Instant> {
         let of_calls = self.deadlines.first().map(|(deadline, _)| *deadline);
-        [self.link.deadline(), of_calls].into_iter().flatten().min()
+        [self.connection.deadline(), of_calls].into_iter().flatten().min()
     }
 
     /// Handles the deadlines that have passed.
@@ -372,10 +370,10 @@ impl CallClient {
                 self.events.extend(result.map(CallEvent::Finished));
                 continue;
             };
-            let progress = followed.expire(now, || timed_out(request, &broker, true), began.elapsed());
-            self.update(id, progress);
+            let state = followed.expire(now, || timed_out(request, &broker, true), began.elapsed());
+            self.update(id, state);
         }
-        self.events.extend(self.link.expire(now).map(CallEvent::Lost));
+        self.events.extend(self.connection.expire(now).map(CallEvent::Lost));
     }
 
     /// Reconnects if calls are followed.
@@ -386,12 +384,13 @@ impl CallClient {
             return;
         }
         // Without a connection, this is the end of a failed attempt to reconnect.
-        let Some(from) = self.link.complete_until() else { return };
+        let Some(from) = self.connection.complete_until() else { return };
         self.config.report.warn(format_args!("lost {}: {reason}; reconnecting", self.broker));
         self.report_to_calls(ConnectionChange::Disconnected);
-        let outage = Outage { from, reason, until: Instant::now().checked_add(self.config.timeout) };
-        if let Link::Up(link) = std::mem::replace(&mut self.link, Link::Down(outage)) {
-            let (client, recovery) = *link;
+        let outage = CallOutage { from, reason, until: Instant::now().checked_add(self.config.timeout) };
+        if let ConnectionState::Connected(lost) = std::mem::replace(&mut self.connection, ConnectionState::Lost(outage))
+        {
+            let ConnectedClient { client, recovery } = *lost;
             self.reconnect(client, recovery, end);
         }
     }
@@ -409,14 +408,14 @@ impl CallClient {
 
     fn handle_recovery(&mut self, recovered: Recovered) {
         let Recovered { client, recovery, result } = recovered;
-        let Link::Down(Outage { from, .. }) = &self.link else { return };
+        let ConnectionState::Lost(CallOutage { from, .. }) = &self.connection else { return };
         let from = *from;
         match result {
             // It was lost again, perhaps before this thread knew of the connection.
             Ok(_) if !client.is_connected() => self.reconnect(client, recovery, ConnectionEnd::Closed),
             Ok(broker) => {
                 let until = client.read_at().map_or_else(Timestamp::now, Moment::to_wall).max(from);
-                self.link = Link::Up(Box::new((client, recovery)));
+                self.connection = ConnectionState::Connected(Box::new(ConnectedClient { client, recovery }));
                 self.broker = broker;
                 self.config.report.warn(format_args!(
                     "connected to {} again; replies and events from {} to {} may be missing",

@@ -48,8 +48,8 @@ struct Reply {
 
 /// Whether a call is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    Waiting,
+pub(super) enum CallState {
+    Pending,
     Over,
 }
 
@@ -81,21 +81,21 @@ impl FollowedCall {
     }
 
     /// Adds the reply, or the reason why no reply comes.
-    pub(super) fn reply(&mut self, now: Instant, outcome: Outcome, elapsed: Duration) -> Progress {
+    pub(super) fn reply(&mut self, now: Instant, outcome: Outcome, elapsed: Duration) -> CallState {
         let is_accepted = matches!(outcome, Outcome::Answered { verdict: Verdict::Success, .. });
         self.reply = Some(Reply { outcome, elapsed });
         self.next_until = match self.session {
             SessionState::Silent if is_accepted => now.checked_add(self.timeout),
             SessionState::Open if is_accepted => None,
-            SessionState::Silent | SessionState::Open | SessionState::Ended(_) => return Progress::Over,
+            SessionState::Silent | SessionState::Open | SessionState::Ended(_) => return CallState::Over,
         };
-        Progress::Waiting
+        CallState::Pending
     }
 
     /// Adds an event of the session.
-    pub(super) fn event(&mut self, now: Instant, event: &Record<'_>) -> Progress {
+    pub(super) fn event(&mut self, now: Instant, event: &Record<'_>) -> CallState {
         if matches!(self.session, SessionState::Ended(_)) {
-            return Progress::Waiting;
+            return CallState::Pending;
         }
         self.recorder.message(event);
         self.session = match self.recorder.next_record() {
@@ -103,7 +103,7 @@ impl FollowedCall {
             None => SessionState::Open,
         };
         match (&self.session, &self.reply) {
-            (SessionState::Ended(_), Some(_)) => return Progress::Over,
+            (SessionState::Ended(_), Some(_)) => return CallState::Over,
             (SessionState::Ended(_), None) => {
                 let grace = now.checked_add(REPLY_GRACE);
                 self.next_until = [self.next_until, grace].into_iter().flatten().min();
@@ -111,7 +111,7 @@ impl FollowedCall {
             (_, Some(_)) => self.next_until = None,
             (_, None) => {}
         }
-        Progress::Waiting
+        CallState::Pending
     }
 
     /// Adds a change of the connection.
@@ -120,7 +120,7 @@ impl FollowedCall {
     }
 
     /// Handles a deadline that has passed. `missing` is the outcome without a reply.
-    pub(super) fn expire(&mut self, now: Instant, missing: impl FnOnce() -> Outcome, elapsed: Duration) -> Progress {
+    pub(super) fn expire(&mut self, now: Instant, missing: impl FnOnce() -> Outcome, elapsed: Duration) -> CallState {
         let is_at_limit = self.limit.is_some_and(|limit| limit <= now);
         let lacks_reply = self.reply.is_none();
         if lacks_reply {
@@ -129,9 +129,9 @@ impl FollowedCall {
         // An open session shows that the call was placed, although there is no reply.
         if lacks_reply && !is_at_limit && matches!(self.session, SessionState::Open) {
             self.next_until = None;
-            return Progress::Waiting;
+            return CallState::Pending;
         }
-        Progress::Over
+        CallState::Over
     }
 
     /// Returns the outcome, when it was known, and the session as far as it was seen. `missing` is the outcome without a

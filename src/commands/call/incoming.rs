@@ -1,4 +1,4 @@
-//! What other threads send to the thread of a [`CallClient`](super::client::CallClient).
+//! Events for the client's thread: from the broker's reader, the input thread and signals.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::commands::cancellation::Cancellation;
 use crate::protocol::event::Event;
 use crate::protocol::fields::Field;
 use crate::protocol::record::{Message, Record};
@@ -67,14 +68,7 @@ impl EventMessage {
 #[derive(Clone)]
 pub(super) struct Waker {
     incoming: Sender<Incoming>,
-    connect: Arc<Mutex<ConnectState>>,
-}
-
-/// What is needed to cancel a connection attempt.
-#[derive(Default)]
-struct ConnectState {
-    is_cancelled: bool,
-    canceller: Option<Canceller>,
+    cancellation: Cancellation,
 }
 
 impl Waker {
@@ -86,22 +80,13 @@ impl Waker {
 
     /// Wakes the client's thread, and cancels its connection attempt, if any.
     pub(super) fn cancel(&self) {
-        let mut connect = lock(&self.connect);
-        connect.is_cancelled = true;
-        if let Some(canceller) = &connect.canceller {
-            canceller.cancel();
-        }
-        drop(connect);
+        self.cancellation.cancel();
         self.wake();
     }
 
     /// Makes [`Waker::cancel`] cancel this connection attempt, also if it was called before.
     pub(super) fn watch(&self, canceller: Canceller) {
-        let mut connect = lock(&self.connect);
-        if connect.is_cancelled {
-            canceller.cancel();
-        }
-        connect.canceller = Some(canceller);
+        self.cancellation.watch(canceller);
     }
 
     /// Returns the sending end of the channel.
@@ -120,7 +105,7 @@ impl EventReceiver {
     /// Makes a receiver and its waker.
     pub(super) fn new() -> Self {
         let (sender, incoming) = channel();
-        Self { waker: Waker { incoming: sender, connect: Arc::default() }, incoming }
+        Self { waker: Waker { incoming: sender, cancellation: Cancellation::default() }, incoming }
     }
 
     /// Returns the waker.

@@ -6,11 +6,11 @@
 //! | `single` | one call |
 //! | `batch` | many calls over one connection |
 //! | `client` | the connection: publishes requests, matches replies and events |
-//! | `incoming` | what other threads send to it |
+//! | `incoming` | events for its thread |
 //! | `reconnect` | whether it is connected, and the thread that reconnects |
 //! | `followed` | a call that is followed to the end of its session |
 //! | `input` | the lines of a batch |
-//! | `printer` | the result and the steps of one call |
+//! | `printer` | the result and the updates of one call |
 //! | `ordered_writer` | the results of a batch, in the order of the input |
 //! | `rate_limiter` | `--rate` |
 //! | `indicator` | spinner and progress bar |
@@ -47,7 +47,7 @@ mod reconnect;
 mod result;
 mod single;
 
-use batch::{Batch, Limits};
+use batch::{Batch, BatchLimits};
 use client::{CallConfig, FollowConfig};
 use input::Parser;
 use printer::CallPrinter;
@@ -132,7 +132,7 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
     let config = CallConfig { options, call_topic, from_topic, max_payload, timeout, follow, report: ui.report };
     match calls {
         Calls::Single(request) => single::run(config, &request, CallPrinter::new(json, ui, topics)?),
-        Calls::Many(calls) => batch::run(calls, config, Limits { jobs: batch.jobs, rate: batch.rate }),
+        Calls::Many(calls) => batch::run(calls, config, BatchLimits { jobs: batch.jobs, rate: batch.rate }),
     }
 }
 

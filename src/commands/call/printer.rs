@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 
 use anyhow::{Context as _, Result};
 
-use super::client::Stage;
+use super::client::CallUpdate;
 use super::result::{CallResult, Outcome};
 use crate::commands::ui::{self, CANNOT_WRITE, Ui};
 use crate::output::{self, Printer, ignore_broken_pipe, json, pretty};
@@ -41,15 +41,15 @@ impl CallPrinter {
         Ok(Self::Lines(Box::new(lines)))
     }
 
-    /// Prints a step of a followed call.
+    /// Prints an update of a followed call.
     ///
     /// # Errors
     /// If standard output cannot be written to.
-    pub(super) fn stage(&mut self, stage: &Stage) -> Result<()> {
-        match (self, stage) {
+    pub(super) fn update(&mut self, update: &CallUpdate) -> Result<()> {
+        match (self, update) {
             (Self::Json, _) => Ok(()),
-            (Self::Lines(lines), Stage::Reply(reply)) => lines.reply(reply),
-            (Self::Lines(lines), Stage::Event(event)) => {
+            (Self::Lines(lines), CallUpdate::Reply(reply)) => lines.reply(reply),
+            (Self::Lines(lines), CallUpdate::Event(event)) => {
                 lines.records(|records, topics| records.record(&event.record(topics)))
             }
         }

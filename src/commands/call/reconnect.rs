@@ -19,15 +19,22 @@ use crate::transport::options::Options;
 use crate::transport::session::{Recovery, SessionEvent};
 use crate::transport::url::BrokerUrl;
 
-/// The connection.
-pub(super) enum Link {
-    Up(Box<(Client, Recovery)>),
+/// Whether the client is connected.
+pub(super) enum ConnectionState {
+    Connected(Box<ConnectedClient>),
     /// Another thread reconnects.
-    Down(Outage),
+    Lost(CallOutage),
+}
+
+/// A client that is connected and subscribed.
+pub(super) struct ConnectedClient {
+    pub(super) client: Client,
+    /// How it reconnects.
+    pub(super) recovery: Recovery,
 }
 
 /// A time without a connection.
-pub(super) struct Outage {
+pub(super) struct CallOutage {
     /// No event is missing that was published before.
     pub(super) from: Timestamp,
     pub(super) reason: String,
@@ -35,31 +42,33 @@ pub(super) struct Outage {
     pub(super) until: Option<Instant>,
 }
 
-impl Link {
+impl ConnectionState {
     /// Makes the state of a client that is connected and subscribed now.
-    pub(super) fn up(client: Client) -> Self {
-        Self::Up(Box::new((client, Recovery::new())))
+    pub(super) fn connected(client: Client) -> Self {
+        Self::Connected(Box::new(ConnectedClient { client, recovery: Recovery::new() }))
     }
 
     /// Returns the time up to which all published messages have arrived, or `None` without a connection.
     pub(super) fn complete_until(&self) -> Option<Timestamp> {
         match self {
-            Self::Up(link) => Some(link.0.complete_until().map_or_else(Timestamp::now, Moment::to_wall)),
-            Self::Down(_) => None,
+            Self::Connected(connected) => {
+                Some(connected.client.complete_until().map_or_else(Timestamp::now, Moment::to_wall))
+            }
+            Self::Lost(_) => None,
         }
     }
 
     /// Returns when to give up reconnecting.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Up(_) => None,
-            Self::Down(outage) => outage.until,
+            Self::Connected(_) => None,
+            Self::Lost(outage) => outage.until,
         }
     }
 
     /// Returns why the connection was lost, if it is time to give up. Does so once for an outage.
     pub(super) fn expire(&mut self, now: Instant) -> Option<String> {
-        let Self::Down(Outage { reason, until, .. }) = self else { return None };
+        let Self::Lost(CallOutage { reason, until, .. }) = self else { return None };
         until.take_if(|until| *until <= now).map(|_| std::mem::take(reason))
     }
 }

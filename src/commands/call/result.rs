@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::commands::transport_error::describe_refusal;
+use crate::commands::transport_error::publish_failure;
 use crate::exit::{Failure, Status};
 use crate::protocol::call::{self, Answer, NoReplyCause, Request, Verdict};
 use crate::protocol::record::SessionOutcome;
@@ -45,15 +45,35 @@ pub(super) fn status_of(outcome: &Outcome) -> Status {
     }
 }
 
+/// How a followed call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FollowedEnd {
+    /// Its session was stopped.
+    Stopped,
+    /// The service refused the call, or the session failed.
+    Failed,
+    /// The end of its session was not seen.
+    NotSeen,
+}
+
+impl FollowedEnd {
+    fn of(CallResult { outcome, session, .. }: &CallResult) -> Self {
+        match (outcome, session.as_ref().map(|session| session.outcome)) {
+            (Outcome::Answered { verdict: Verdict::Failure(_), .. }, _) => Self::Failed,
+            (_, Some(SessionOutcome::Completed)) => Self::Stopped,
+            (_, Some(SessionOutcome::Failed | SessionOutcome::Dropped)) => Self::Failed,
+            (_, Some(SessionOutcome::Open | SessionOutcome::Lost) | None) => Self::NotSeen,
+        }
+    }
+}
+
 /// Returns the exit status of a followed call: that of its session, if its end was seen.
 pub(super) fn followed_status_of(result: &CallResult) -> Status {
-    let session = result.session.as_ref().map(|session| session.outcome);
-    match (&result.outcome, session) {
-        (Outcome::Answered { verdict: Verdict::Failure(_), .. }, _) => Status::ServiceFailure,
-        (_, Some(SessionOutcome::Completed)) => Status::Success,
-        (_, Some(SessionOutcome::Failed | SessionOutcome::Dropped)) => Status::ServiceFailure,
-        (Outcome::Unanswered(_, failure), _) => failure.status(),
-        (Outcome::Answered { .. }, _) => Status::Deadline,
+    match (FollowedEnd::of(result), &result.outcome) {
+        (FollowedEnd::Stopped, _) => Status::Success,
+        (FollowedEnd::Failed, _) => Status::ServiceFailure,
+        (FollowedEnd::NotSeen, Outcome::Unanswered(_, failure)) => failure.status(),
+        (FollowedEnd::NotSeen, Outcome::Answered { .. }) => Status::Deadline,
     }
 }
 
@@ -71,11 +91,15 @@ pub(super) struct FollowTimes {
 /// # Errors
 /// If the end of the session was not seen in time.
 pub(super) fn followed_end(result: CallResult, times: FollowTimes) -> Result<Status, Failure> {
-    let status = followed_status_of(&result);
+    let end = FollowedEnd::of(&result);
     let CallResult { request, outcome, session, .. } = result;
     let id = request.session_id.unwrap_or_default();
+    match end {
+        FollowedEnd::Stopped => return Ok(Status::Success),
+        FollowedEnd::Failed => return Ok(Status::ServiceFailure),
+        FollowedEnd::NotSeen => {}
+    }
     match (outcome, session, times.limit) {
-        _ if matches!(status, Status::Success | Status::ServiceFailure) => Ok(status),
         (_, Some(_), Some(limit)) => {
             let limit = humantime::format_duration(limit);
             Err(Failure::new(Status::Deadline, format!("session {id} has not ended within {limit}"))
@@ -152,18 +176,9 @@ pub(super) fn unpublished(published: &Published, broker: &BrokerUrl, call_topic:
             let failure = Failure::unreachable(format!("lost {broker} before the request was sent"));
             (NoReplyCause::Unreachable, failure)
         }
-        Published::Denied(reason) => {
-            let reason = describe_refusal(reason);
-            let failure = Failure::refused(format!("{broker} refuses the publication to '{call_topic}': {reason}"))
-                .hint("check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT");
-            (NoReplyCause::Denied, failure)
-        }
-        Published::TooLarge { size, largest } => {
-            let failure = Failure::refused(format!(
-                "{broker} accepts no publication of {size} bytes to {call_topic}: its maximum packet size is {largest}"
-            ))
-            .hint("ask the broker's operator to raise the limit");
-            (NoReplyCause::Denied, failure)
+        Published::Denied(_) | Published::TooLarge { .. } => {
+            let access_hint = "check the broker's access list for this user; --as publishes to TOPIC/ENDPOINT";
+            (NoReplyCause::Denied, publish_failure(published, broker, call_topic, access_hint)?)
         }
         Published::NoMatchingSubscribers => {
             let message = format!("nobody subscribes to {call_topic} at {broker}");

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::client::{CallClient, CallConfig, CallEvent, DISCONNECT_TIMEOUT, Stage};
+use super::client::{CallClient, CallConfig, CallEvent, CallUpdate};
 use super::incoming::{EventReceiver, Waker};
 use super::indicator::Spinner;
 use super::printer::CallPrinter;
 use super::result::{CallResult, FollowTimes, Outcome, followed_end, lost_session, status_of, timed_out, unknown};
+use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::ui::CANNOT_WRITE;
 use crate::event_loop::{EventLoop, LoopEvent, Signal};
 use crate::exit::Status;
@@ -73,13 +74,13 @@ enum End {
     NotSent(Signal),
     /// With a signal after it, and what is known until then.
     Interrupted(Signal, Box<CallResult>),
-    /// The reader of the steps closed the pipe.
+    /// The reader of the updates closed the pipe.
     ReaderGone,
 }
 
-/// What the thread that places the call sends. Each but a stage is the last, after the connection is closed.
+/// What the thread that places the call sends. Each but an update is the last, after the connection is closed.
 enum ThreadEvent {
-    Stage(Stage),
+    Update(CallUpdate),
     Finished(Box<CallResult>),
     Lost(String, Box<CallResult>),
     /// Cancelled, with what is known if the request was sent.
@@ -128,9 +129,9 @@ impl Wait {
         let mut deadline = began.checked_add(timeout);
         let signal = loop {
             match event_loop.next(deadline) {
-                Some(LoopEvent::Custom(ThreadEvent::Stage(stage))) => {
+                Some(LoopEvent::Custom(ThreadEvent::Update(update))) => {
                     spinner = None;
-                    printer.stage(&stage)?;
+                    printer.update(&update)?;
                 }
                 Some(LoopEvent::Custom(ThreadEvent::Finished(result))) => return Ok(End::Finished(result)),
                 Some(LoopEvent::Custom(ThreadEvent::Lost(why, result))) => return Ok(End::Lost(why, result)),
@@ -160,13 +161,13 @@ impl Wait {
 fn cancel_and_wait(waker: &Waker, event_loop: &EventLoop<ThreadEvent>) -> Option<Box<CallResult>> {
     waker.cancel();
     let end = event_loop.await_shutdown(DISCONNECT_TIMEOUT, |event| match event {
-        LoopEvent::Custom(ThreadEvent::Stage(_)) | LoopEvent::ReaderGone | LoopEvent::Signal(_) => None,
+        LoopEvent::Custom(ThreadEvent::Update(_)) | LoopEvent::ReaderGone | LoopEvent::Signal(_) => None,
         LoopEvent::Custom(end) => Some(end),
     });
     match end? {
         ThreadEvent::Cancelled(result) => result,
         ThreadEvent::Finished(result) | ThreadEvent::Lost(_, result) => Some(result),
-        ThreadEvent::Stage(_) => None,
+        ThreadEvent::Update(_) => None,
     }
 }
 
@@ -193,7 +194,7 @@ fn connect_and_place(
     client.place(request, began);
     let end = loop {
         match client.next_event(None) {
-            CallEvent::Stage(stage) => send(ThreadEvent::Stage(stage)),
+            CallEvent::Update(update) => send(ThreadEvent::Update(update)),
             CallEvent::Finished(result) => break ThreadEvent::Finished(result),
             CallEvent::Lost(reason) => {
                 let why = format!("lost {} ({reason})", client.broker());

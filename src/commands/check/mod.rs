@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::cancellation::{self, Cancellation, WorkEnd};
 use super::connection::{self, Prompt};
-use super::service_query::{Answers, Queried, query};
+use super::service_query::{Answers, Queried, QueryErrorCause, query};
 use super::ui::{self, Ui};
 use crate::cli::{CheckArgs, Metric, Threshold};
 use crate::event_loop::{deadline_in, ignore_hangup};
@@ -120,36 +120,43 @@ fn print_text(text: &str, status: CheckStatus, report: Report) -> Status {
 fn examine(options: &Options, topics: &Topics, report: Report, cancellation: &Cancellation) -> CheckResult {
     let queried = match query(options, topics, report, cancellation) {
         Ok(queried) => queried,
-        Err(failure) => {
+        Err(error) => {
             // Some mistakes in the configuration are only found while connecting, such as a file without a certificate.
-            let is_usage = failure.status() == Status::Usage;
-            let status = if is_usage { CheckStatus::Unknown } else { CheckStatus::Critical };
-            return CheckResult::of_problem(status, failure.to_string());
+            let is_misconfigured = error.cause == QueryErrorCause::Configuration;
+            let status = if is_misconfigured { CheckStatus::Unknown } else { CheckStatus::Critical };
+            return CheckResult::of_problem(status, error.failure.to_string());
         }
     };
     let Queried { broker, connected_in, answers } = queried;
     let mut result = CheckResult::of_connection(broker, connected_in);
     match answers {
         Ok(answers) => result.add_answers(answers),
-        Err(failure) => {
+        Err(error) => {
             // Nobody has answered. If the query was not sent, it is not known whether anybody would.
-            result.servers = (failure.status() == Status::Deadline).then_some(0);
-            result.add_problem(severity(&failure), failure.to_string());
+            result.servers = (error.cause == QueryErrorCause::NoAnswer).then_some(0);
+            result.add_problem(severity(error.cause), error.failure.to_string());
         }
     }
     let sphere = result.services.first().and_then(Services::sphere);
     match registered::count(options, sphere.as_ref().unwrap_or(topics.sphere()), report, cancellation) {
         Ok(count) => result.registered = Some(count),
-        Err(failure) => {
-            result.add_problem(severity(&failure), format!("registered endpoints are not known: {failure}"));
+        Err(error) => {
+            let problem = format!("registered endpoints are not known: {}", error.failure);
+            result.add_problem(severity(error.cause), problem);
         }
     }
     result
 }
 
 /// Returns how bad it is that something is not answered or not permitted, rather than unreachable.
-fn severity(failure: &Failure) -> CheckStatus {
-    if failure.status() == Status::Unreachable { CheckStatus::Critical } else { CheckStatus::Warning }
+fn severity(cause: QueryErrorCause) -> CheckStatus {
+    match cause {
+        QueryErrorCause::Unreachable => CheckStatus::Critical,
+        QueryErrorCause::Configuration
+        | QueryErrorCause::Refused
+        | QueryErrorCause::NoAnswer
+        | QueryErrorCause::Cancelled => CheckStatus::Warning,
+    }
 }
 
 impl CheckResult {

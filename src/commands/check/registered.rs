@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 use crate::commands::cancellation::{Cancellation, DISCONNECT_TIMEOUT};
-use crate::commands::transport_error::{connect_failures, describe_end, subscribe_failure};
+use crate::commands::service_query::{QueryError, QueryErrorCause};
+use crate::commands::transport_error::describe_end;
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::protocol::presence::Presence;
@@ -29,7 +30,7 @@ pub(super) fn count(
     sphere: &Root,
     report: Report,
     cancellation: &Cancellation,
-) -> Result<u64, Failure> {
+) -> Result<u64, QueryError> {
     let filter = sphere.everything();
     let subscription = Subscription {
         filters: vec![filter.clone()],
@@ -42,15 +43,19 @@ pub(super) fn count(
     let mut client =
         Client::new(options.clone(), Purpose::Receive, subscription, handler.clone(), Arc::default(), Arc::new(|_| {}));
     cancellation.watch(client.canceller());
-    let connected = client.connect().map_err(|failures| connect_failures(&failures, options, report))?;
+    let connected = client.connect().map_err(|failures| QueryError::of_connecting(&failures, options, report))?;
     let listed = match client.subscribe() {
-        Err(error) => Err(subscribe_failure(&error, &connected.broker)),
+        Err(error) => Err(QueryError::of_subscribing(&error, &connected.broker)),
         Ok(_) => match client.settle() {
             None => Ok(()),
             Some(ClientEvent::Ended(end)) => {
-                Err(Failure::unreachable(format!("lost {}: {}", connected.broker, describe_end(&end))))
+                let failure = Failure::unreachable(format!("lost {}: {}", connected.broker, describe_end(&end)));
+                Err(QueryError::new(QueryErrorCause::Unreachable, failure))
             }
-            Some(ClientEvent::Cancelled) => Err(Failure::new(Status::Failure, "the check was cancelled")),
+            Some(ClientEvent::Cancelled) => {
+                let failure = Failure::new(Status::Failure, "the check was cancelled");
+                Err(QueryError::new(QueryErrorCause::Cancelled, failure))
+            }
         },
     };
     client.disconnect(DISCONNECT_TIMEOUT);

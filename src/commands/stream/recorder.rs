@@ -38,7 +38,7 @@ const MAX_CALL_INTERVAL: Duration = Duration::from_secs(10);
 const CALL_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a stream may be silent before a hint is given.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE_HINT_DELAY: Duration = Duration::from_secs(10);
 
 /// Which messages are printed.
 pub(crate) enum Scope {
@@ -194,12 +194,12 @@ impl Recorder {
         (self.notify)(StreamEvent::Listed);
     }
 
-    /// Reports a hint if no message has come after [`SILENCE`].
+    /// Reports a hint if no message has come after [`SILENCE_HINT_DELAY`].
     pub(super) fn watch_for_silence(&self) {
         if self.has_silence_hint {
             let recorder = self.clone();
             thread::spawn(move || {
-                thread::sleep(SILENCE);
+                thread::sleep(SILENCE_HINT_DELAY);
                 recorder.lock().report_silence();
             });
         }

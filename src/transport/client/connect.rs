@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Client, Connected, Connection, Message, Purpose};
+use super::{Client, ClientMessage, Connected, Connection, Purpose};
 use crate::transport::codec::{ReasonCode, Version};
-use crate::transport::dial::Dialer;
+use crate::transport::dial::{Dialer, share_of};
 use crate::transport::error::{ConnectError, ConnectFailure, ConnectFailures, ConnectionEnd, DialError};
 use crate::transport::library::LIBRARY_TIMEOUT;
 use crate::transport::options::MqttVersion;
@@ -40,7 +40,7 @@ impl Client {
                 }
                 Err(error) => {
                     let failure = ConnectFailure { broker, error };
-                    if !failure.error.may_differ_elsewhere() || offset + 1 == count {
+                    if !failure.error.may_succeed_elsewhere() || offset + 1 == count {
                         return Err(ConnectFailures { earlier: failures, last: Box::new(failure) });
                     }
                     failures.push(failure);
@@ -69,7 +69,7 @@ impl Client {
             };
             match connection {
                 Ok(connection) => return Ok(connection),
-                Err(error) if !error.may_differ_elsewhere() => return Err(error),
+                Err(error) if !error.may_succeed_elsewhere() => return Err(error),
                 // Keep the error of the attempt that got furthest: it explains the most.
                 Err(error) => {
                     let explains_more = matches!(first, None | Some(ConnectError::Dial(_)));
@@ -175,7 +175,7 @@ impl Client {
                     on_ended(end);
                 }
                 // Ignore errors: the client is gone.
-                let _ = messages.send(Message::Relay(event));
+                let _ = messages.send(ClientMessage::Relay(event));
             }),
         };
         Relay::start(stream, self.library(version).link(), options)
@@ -184,12 +184,12 @@ impl Client {
     /// Waits for the CONNACK. `began` is when the attempt began.
     fn await_accepted(&self, deadline: Instant, began: Instant) -> Result<Accepted, ConnectError> {
         match self.receive(Some(deadline)) {
-            Some(Message::Relay(RelayEvent::Accepted(accepted))) => Ok(accepted),
-            Some(Message::Relay(RelayEvent::Ended(end))) => Err(ConnectError::Ended(end)),
-            Some(Message::Relay(RelayEvent::Subscribed(_) | RelayEvent::Answered)) | None => {
+            Some(ClientMessage::Relay(RelayEvent::Accepted(accepted))) => Ok(accepted),
+            Some(ClientMessage::Relay(RelayEvent::Ended(end))) => Err(ConnectError::Ended(end)),
+            Some(ClientMessage::Relay(RelayEvent::Subscribed(_) | RelayEvent::Answered)) | None => {
                 Err(ConnectError::Unanswered(began.elapsed()))
             }
-            Some(Message::Cancelled) => Err(ConnectError::Cancelled),
+            Some(ClientMessage::Cancelled) => Err(ConnectError::Cancelled),
         }
     }
 
@@ -207,13 +207,8 @@ fn may_be_the_version(error: &ConnectError) -> bool {
         ConnectError::Ended(end) => !matches!(end, ConnectionEnd::Refused(_) | ConnectionEnd::Tls(_)),
         ConnectError::Dial(_)
         | ConnectError::PasswordNeedsUserName
+        | ConnectError::LibraryTimeout
         | ConnectError::Local(_)
         | ConnectError::Cancelled => false,
     }
-}
-
-/// Returns the deadline of the first of `steps` steps that share the time until `deadline`.
-fn share_of(deadline: Instant, steps: usize) -> Instant {
-    let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / u32::try_from(steps).unwrap_or(u32::MAX)
 }

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::codec::{self, FixedHeader, Malformed, PacketType, take_array, take_binary, take_properties, take_string};
-use super::{Connection, Published, Times, Version, Worker, lock};
+use super::{ActivityTimes, JoinableThread, Published, RelayedConnection, Version, lock};
 
 /// The library is not read while more bytes than this wait to be sent to the broker.
 const MAX_UNSENT: usize = 256 * 1024;
@@ -30,13 +30,13 @@ pub(in crate::transport) struct LibraryLink {
     answers: Arc<LibraryAnswers>,
     /// Wakes the forwarder.
     waker: UnixStream,
-    forwarder: Worker,
+    forwarder: JoinableThread,
 }
 
 /// The state that the forwarder and [`LibraryLink`] share.
 struct State {
     /// The connection to forward the library's packets to.
-    connection: Option<Arc<Connection>>,
+    connection: Option<Arc<RelayedConnection>>,
     /// The library's CONNECT, with our client identifier.
     connect: Vec<u8>,
 }
@@ -65,7 +65,7 @@ impl LibraryLink {
         let state = Arc::new(Mutex::new(State { connection: None, connect }));
         let forwarder =
             Forwarder { state: state.clone(), answers: answers.clone(), library, wakeups, buffer: Vec::new() };
-        let forwarder = Worker::start("mqtt-forwarder", move || forwarder.run())?;
+        let forwarder = JoinableThread::start("mqtt-forwarder", move || forwarder.run())?;
         Ok(Self { state, answers, waker, forwarder })
     }
 
@@ -74,7 +74,7 @@ impl LibraryLink {
     }
 
     /// Forwards the library's packets to this connection from now on, beginning with its CONNECT.
-    pub(super) fn attach(&self, connection: Arc<Connection>) {
+    pub(super) fn attach(&self, connection: Arc<RelayedConnection>) {
         let mut state = lock(&self.state);
         send_connect(&connection, &state.connect);
         state.connection = Some(connection);
@@ -164,7 +164,7 @@ impl Forwarder {
 
     /// Waits until the library has sent something or a ping is due. Wakes up early if the connection changes, or if the
     /// socket to the broker accepts more bytes.
-    fn await_event(&self, connection: Option<&Connection>) -> Task {
+    fn await_event(&self, connection: Option<&RelayedConnection>) -> Task {
         let unsent = connection.map_or(0, |connection| connection.writer.unsent());
         let wait = connection.map(until_ping);
         if wait == Some(Duration::ZERO) {
@@ -230,25 +230,25 @@ impl Forwarder {
 
 /// Sends the CONNECT. The kernel acknowledges the next incoming segment at once: mosquitto sends its CONNACK only after its
 /// TLS session ticket is acknowledged [RFC 896], which would take 40 ms longer.
-fn send_connect(connection: &Connection, connect: &[u8]) {
+fn send_connect(connection: &RelayedConnection, connect: &[u8]) {
     connection.send(connect);
     connection.writer.acknowledge_at_once();
 }
 
 /// Returns the time until the next PINGREQ is due. It is due shortly before the keep-alive interval has passed since
 /// something was sent [MQTT-3.1.2-20], or since something was read or a PINGREQ was sent.
-fn until_ping(connection: &Connection) -> Duration {
+fn until_ping(connection: &RelayedConnection) -> Duration {
     let times = &connection.times;
     let interval = times.keepalive();
     let interval = interval.saturating_sub((interval / 10).min(MAX_PING_MARGIN));
-    let last_read_or_ping = Times::get(&times.read).max(Times::get(&times.pinged));
-    let last = Times::get(&times.sent).min(last_read_or_ping);
+    let last_read_or_ping = ActivityTimes::get(&times.read).max(ActivityTimes::get(&times.pinged));
+    let last = ActivityTimes::get(&times.sent).min(last_read_or_ping);
     interval.saturating_sub(last.elapsed())
 }
 
 /// Assigns a packet identifier to the next registered publication. Runs before the packet is sent, because the answer may
 /// come at once.
-fn bind_publication(connection: &Connection, first: u8, mut body: &[u8]) {
+fn bind_publication(connection: &RelayedConnection, first: u8, mut body: &[u8]) {
     let mut requests = connection.requests();
     let Some(on_outcome) = requests.unsent.pop_front() else { return };
     if first & 0x06 == 0 {
@@ -260,7 +260,7 @@ fn bind_publication(connection: &Connection, first: u8, mut body: &[u8]) {
 }
 
 /// Notes the filter of a SUBSCRIBE by packet identifier. Returns `false` if the connection has ended.
-fn bind_subscription(connection: &Connection, version: Version, mut body: &[u8]) -> bool {
+fn bind_subscription(connection: &RelayedConnection, version: Version, mut body: &[u8]) -> bool {
     let mut requests = connection.requests();
     if requests.has_ended {
         return false;

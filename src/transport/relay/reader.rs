@@ -18,8 +18,9 @@ use super::codec::{
 };
 use super::forwarder::LibraryAnswers;
 use super::{
-    Accepted, Ack, BrokerReader, BrokerReason, Connection, ConnectionEnd, LargeMessage, Limits, MessageHandler, Moment,
-    PacketSize, Ping, Published, RelayEvent, RelayOptions, Subscribed, Times, Version, lock,
+    Accepted, Ack, ActivityTimes, BrokerLimits, BrokerReader, BrokerReason, ConnectionEnd, LargeMessage,
+    MessageHandler, Moment, PacketSize, Ping, Published, RelayEvent, RelayOptions, RelayedConnection, Subscribed,
+    Version, lock,
 };
 use crate::transport::buffer::Buffer;
 use crate::transport::dedup::Deduplicator;
@@ -37,7 +38,7 @@ const FIRST_SLICE: Duration = Duration::from_millis(20);
 const LONGEST_SLICE: Duration = Duration::from_secs(1);
 
 /// If a read begins this long after the stream was drained, the handler was blocked.
-const STALL: Duration = Duration::from_millis(50);
+const BLOCKED_THRESHOLD: Duration = Duration::from_millis(50);
 
 /// The connection is closed if more bytes than this wait to be sent: the acknowledgements of four million messages. The
 /// reader does not wait for the broker to read them, because the broker may itself be blocked writing to us.
@@ -48,7 +49,7 @@ const SILENCE_FACTOR: f64 = 1.5;
 
 /// The thread that reads from the broker.
 pub(super) struct Reader {
-    connection: Arc<Connection>,
+    connection: Arc<RelayedConnection>,
     library: Arc<LibraryAnswers>,
     stream: BrokerReader,
     options: RelayOptions,
@@ -86,7 +87,7 @@ struct Skipped {
 
 impl Reader {
     pub(super) fn new(
-        connection: Arc<Connection>,
+        connection: Arc<RelayedConnection>,
         library: Arc<LibraryAnswers>,
         stream: BrokerReader,
         options: RelayOptions,
@@ -136,7 +137,7 @@ impl Reader {
             self.connection.gate.leave();
             handled?;
             if self.connection.writer.unsent() > MAX_UNSENT {
-                return Err(ConnectionEnd::Broken("it does not read what it is sent".to_owned()));
+                return Err(ConnectionEnd::NotReading);
             }
         }
     }
@@ -159,7 +160,7 @@ impl Reader {
             let read = self.stream.read(room, slice);
             self.received = Timestamp::now();
             let after = Moment::now();
-            match read.map_err(|error| ConnectionEnd::from_io(&error))? {
+            match read? {
                 Some(0) => return Err(ConnectionEnd::Closed),
                 Some(count) => {
                     buffer.fill(count);
@@ -196,13 +197,13 @@ impl Reader {
     /// until a later PINGREQ is answered or the stream is idle. (Sending a PINGREQ right away does not help: if the broker
     /// has closed the connection, it would answer with a reset, and the messages on the way would be lost.)
     fn note_arrival(&mut self, before: Moment, after: Moment) {
-        if before.since(self.drained) > STALL {
+        if before.since(self.drained) > BLOCKED_THRESHOLD {
             self.blocked_at = Some(before);
         }
         let sent = before - self.round_trip;
         let pinged = lock(&self.connection.pings).front().copied();
         self.advance_complete_until(pinged.map_or(sent, |ping| ping.sent.min(sent)));
-        Times::set(&self.connection.times.read, after);
+        ActivityTimes::set(&self.connection.times.read, after);
     }
 
     /// Handles the answer to the oldest PINGREQ.
@@ -223,7 +224,7 @@ impl Reader {
             return;
         }
         let complete_until = &self.connection.times.complete_until;
-        Times::set(complete_until, Times::get(complete_until).max(moment));
+        ActivityTimes::set(complete_until, ActivityTimes::get(complete_until).max(moment));
     }
 
     /// Handles every complete packet in the buffer.
@@ -339,7 +340,7 @@ impl Reader {
             )));
         }
         let accepted = Accepted { session_present: connack.session_present, limits: limits(&connack) };
-        self.round_trip = Times::get(&self.connection.times.sent).elapsed();
+        self.round_trip = ActivityTimes::get(&self.connection.times.sent).elapsed();
         if !accepted.session_present {
             lock(&self.options.unreleased).clear();
         }
@@ -492,8 +493,8 @@ fn packet_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Returns the limits in a CONNACK's properties.
-fn limits(connack: &Connack<'_>) -> Limits {
-    let mut limits = Limits::default();
+fn limits(connack: &Connack<'_>) -> BrokerLimits {
+    let mut limits = BrokerLimits::default();
     for property in connack.properties.iter() {
         match property {
             Property::SessionExpiryInterval(seconds) => {

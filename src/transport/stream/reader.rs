@@ -11,8 +11,9 @@ use rustix::net::{RecvFlags, recv};
 
 use super::state::{TlsBlock, into_io_error};
 use super::writer::BrokerWriter;
+use crate::transport::error::ReadError;
 use crate::transport::tls::is_end_of_stream;
-use crate::transport::websocket::Decoder;
+use crate::transport::websocket::FrameDecoder;
 
 /// The reading half, for one thread.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(in crate::transport) struct BrokerReader {
 
 #[derive(Debug)]
 struct WebSocketReader {
-    decoder: Decoder,
+    decoder: FrameDecoder,
     /// Bytes that arrived with the server's answer and are not decoded yet.
     received: Vec<u8>,
 }
@@ -34,7 +35,7 @@ struct WebSocketReader {
 impl BrokerReader {
     /// Creates the reading half. With WebSocket framing, `websocket` holds the bytes after the handshake.
     pub(super) fn new(writer: Arc<BrokerWriter>, is_encrypted: bool, websocket: Option<Vec<u8>>) -> Self {
-        let websocket = websocket.map(|received| WebSocketReader { decoder: Decoder::default(), received });
+        let websocket = websocket.map(|received| WebSocketReader { decoder: FrameDecoder::default(), received });
         Self { writer, is_encrypted, timeout: None, websocket }
     }
 
@@ -44,9 +45,9 @@ impl BrokerReader {
     ///
     /// # Errors
     /// If the connection has failed, or the peer violates TLS or WebSocket.
-    pub(in crate::transport) fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
+    pub(in crate::transport) fn read(&mut self, buffer: &mut [u8], wait: Duration) -> Result<Option<usize>, ReadError> {
         if self.websocket.is_none() {
-            return self.read_bytes(buffer, wait);
+            return Ok(self.read_bytes(buffer, wait)?);
         }
         let start = Instant::now();
         loop {

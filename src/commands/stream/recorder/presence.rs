@@ -15,7 +15,7 @@ use crate::protocol::record::{Absence, Message, Record};
 use crate::protocol::topic::EndpointId;
 
 /// Number of documents in a list from which on it may be incomplete.
-const LONG_LIST: usize = 1_000;
+const INCOMPLETE_LIST_THRESHOLD: usize = 1_000;
 
 /// What is printed of presence documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +57,8 @@ impl PresenceTracker {
         self.directory.end_listing()
     }
 
-    /// Notes a message below the sphere. Returns whether it is news, rather than a listed document that is known.
-    fn note(&mut self, message: &Message<'_>, is_selected_document: bool) -> bool {
+    /// Adds a message below the sphere. Returns whether it changes what is known.
+    fn update(&mut self, message: &Message<'_>, is_selected_document: bool) -> bool {
         let Message { topic, retain, payload, .. } = *message;
         self.listed += usize::from(retain);
         if !is_selected_document {
@@ -84,18 +84,18 @@ impl PresenceTracker {
         Some(awaited.remove(at))
     }
 
-    fn warn_of_long_list(&self, report: Report) {
+    fn warn_of_incomplete_list(&self, report: Report) {
         let Self { listed, .. } = self;
-        if *listed >= LONG_LIST {
+        if *listed >= INCOMPLETE_LIST_THRESHOLD {
             report.warn(format_args!(
-                "the list of {listed} documents may be incomplete: some brokers drop messages of lists with more than about {LONG_LIST}"
+                "the list of {listed} documents may be incomplete: some brokers drop messages of lists with more than about {INCOMPLETE_LIST_THRESHOLD}"
             ));
         }
     }
 }
 
 impl State {
-    /// Prints a document or a removal that is news, or the absences that it causes.
+    /// Prints a document or a removal that changes what is known, or the absences that it causes.
     pub(super) fn take_presence(
         &mut self,
         presence: &Presence<'_>,
@@ -104,8 +104,8 @@ impl State {
     ) -> io::Result<()> {
         let (Scope::Events(filter), Some(tracker)) = (&self.scope, &mut self.presence) else { return Ok(()) };
         let is_selected = filter.matches_presence(presence);
-        let is_news = tracker.note(message, presence.document.is_some() && is_selected);
-        if is_selected && is_news && tracker.prints_documents(message.retain) {
+        let is_change = tracker.update(message, presence.document.is_some() && is_selected);
+        if is_selected && is_change && tracker.prints_documents(message.retain) {
             return self.print(record);
         }
         self.print_absences(message.received)
@@ -114,7 +114,7 @@ impl State {
     /// Ends the list of all retained documents, and prints what has vanished since the last one.
     pub(super) fn end_listing(&mut self, received: Timestamp) -> io::Result<()> {
         let Some(tracker) = &mut self.presence else { return Ok(()) };
-        tracker.warn_of_long_list(self.report);
+        tracker.warn_of_incomplete_list(self.report);
         for topic in tracker.end_listing() {
             self.print_vanished(&topic, received)?;
         }

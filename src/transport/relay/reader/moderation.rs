@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 /// If a read returns sooner, messages arrive faster than they are handled one by one.
-const IMMEDIATE: Duration = Duration::from_micros(50);
+const MAX_IMMEDIATE_WAIT: Duration = Duration::from_micros(50);
 
 /// If a read takes longer, the stream is idle. Its messages are never delayed.
-const IDLE: Duration = Duration::from_millis(2);
+const MIN_IDLE_WAIT: Duration = Duration::from_millis(2);
 
 /// A read of this many bytes needs no moderation.
-const WORTHWHILE: usize = 48 * 1024;
+const MIN_FULL_READ: usize = 48 * 1024;
 
 /// How long to pause before the next read.
 const PAUSE: Duration = Duration::from_micros(500);
@@ -24,34 +24,34 @@ const PAUSE_WITH_ACKNOWLEDGEMENTS: Duration = Duration::from_micros(100);
 /// How the bytes of the last read arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// At least [`WORTHWHILE`] bytes, or the buffer was filled.
+    /// At least [`MIN_FULL_READ`] bytes, or the buffer was filled.
     Full,
-    /// Few bytes, sooner than [`IMMEDIATE`].
+    /// Few bytes, sooner than [`MAX_IMMEDIATE_WAIT`].
     Immediate,
-    /// Few bytes, sooner than [`IDLE`].
-    Soon,
-    /// Later than [`IDLE`].
+    /// Few bytes, sooner than [`MIN_IDLE_WAIT`].
+    Quick,
+    /// Later than [`MIN_IDLE_WAIT`].
     Late,
 }
 
 impl Arrival {
     /// Classifies a read of `count` bytes that took `waited`. `is_short` means that the buffer was not filled.
     pub(super) fn of_read(count: usize, is_short: bool, waited: Duration) -> Self {
-        if waited > IDLE {
+        if waited > MIN_IDLE_WAIT {
             Self::Late
-        } else if !is_short || count >= WORTHWHILE {
+        } else if !is_short || count >= MIN_FULL_READ {
             Self::Full
-        } else if waited < IMMEDIATE {
+        } else if waited < MAX_IMMEDIATE_WAIT {
             Self::Immediate
         } else {
-            Self::Soon
+            Self::Quick
         }
     }
 
     /// Returns the pause before the next read, if any.
     pub(super) fn pause(self, has_acknowledged: bool) -> Option<Duration> {
         match (self, has_acknowledged) {
-            (Self::Immediate | Self::Soon, true) => Some(PAUSE_WITH_ACKNOWLEDGEMENTS),
+            (Self::Immediate | Self::Quick, true) => Some(PAUSE_WITH_ACKNOWLEDGEMENTS),
             (Self::Immediate, false) => Some(PAUSE),
             _ => None,
         }
@@ -64,12 +64,12 @@ mod tests {
 
     #[test]
     fn only_a_busy_stream_of_small_reads_is_moderated() {
-        let (soon, late) = (IMMEDIATE * 2, IDLE * 2);
+        let (quick, late) = (MAX_IMMEDIATE_WAIT * 2, MIN_IDLE_WAIT * 2);
         for (count, is_short, waited, arrival) in [
             (100, true, Duration::ZERO, Arrival::Immediate),
-            (100, true, soon, Arrival::Soon),
+            (100, true, quick, Arrival::Quick),
             (100, true, late, Arrival::Late),
-            (WORTHWHILE, true, Duration::ZERO, Arrival::Full),
+            (MIN_FULL_READ, true, Duration::ZERO, Arrival::Full),
             (100, false, Duration::ZERO, Arrival::Full),
         ] {
             assert_eq!(Arrival::of_read(count, is_short, waited), arrival, "{count} bytes after {waited:?}");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Ack, Buffer, Connection, LibraryAnswers, MessageHandler, PacketSize, Publish, Reader, RelayOptions, Version,
+    Ack, Buffer, LibraryAnswers, MessageHandler, PacketSize, Publish, Reader, RelayOptions, RelayedConnection, Version,
     packet_len,
 };
 use crate::protocol::topic::TopicFilter;
@@ -63,7 +63,7 @@ pub(crate) fn replay<'a>(
         report: Box::new(move |event| drop(report.send(format!("{event:?}")))),
     };
     let (stream, writer) = BrokerStream::plain(closed_socket()?, None).split();
-    let connection = Arc::new(Connection::new(writer, &options));
+    let connection = Arc::new(RelayedConnection::new(writer, &options));
     let mut requests = connection.requests();
     for id in PUBLICATIONS {
         let reported = reported.clone();

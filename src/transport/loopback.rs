@@ -1,7 +1,7 @@
 //! The loopback port to which the MQTT library connects. It admits nobody else.
 //!
 //! Any user of this machine can connect to a loopback port, and our certificate or proxy password may have opened the
-//! connection to the broker. So the library's client identifier is a secret of this process, and the endpoint replaces it
+//! connection to the broker. So the library's client identifier is a secret of this process, and the listener replaces it
 //! with ours in the CONNECT that it returns. A Unix socket would be quicker to connect to, but it needs a writable file
 //! system, and the library often takes 10 ms to notice a new one.
 
@@ -21,35 +21,35 @@ use super::codec::{
 const MAX_CONNECT: usize = 256 * 1024;
 
 /// The number of connections that are identified at a time.
-const MAX_CALLERS: usize = 32;
+const MAX_PENDING_CLIENTS: usize = 32;
 
 /// The protocol level of MQTT 5 (MQTT 5, 3.1.2.2).
 const LEVEL_OF_MQTT_5: u8 = 5;
 
 /// A listening port. Dropping it closes the port.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub(super) struct LoopbackListener {
     listener: TcpListener,
     secret: String,
 }
 
 /// A connection that is not identified yet.
-struct Caller {
+struct PendingClient {
     socket: TcpStream,
     /// The bytes received so far.
     bytes: Vec<u8>,
 }
 
-/// Who a caller is.
+/// Who a client is.
 enum Identity {
     /// The library. Holds its CONNECT, with our client identifier.
     Library(Vec<u8>),
-    Stranger,
+    Other,
     /// More bytes are needed.
     Unknown,
 }
 
-impl Endpoint {
+impl LoopbackListener {
     /// Listens on a free port of this address.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Endpoint {
         Ok(Self { listener, secret: Uuid::new_v4().simple().to_string() })
     }
 
-    /// Returns the endpoint's address in the library's format.
+    /// Returns the address in the library's format.
     ///
     /// # Errors
     /// If the system call fails.
@@ -85,38 +85,38 @@ impl Endpoint {
         has_failed: impl Fn() -> bool,
     ) -> io::Result<(TcpStream, Vec<u8>)> {
         const CHECK_INTERVAL: Duration = Duration::from_millis(50);
-        let mut callers = Vec::new();
+        let mut clients = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || has_failed() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            self.await_bytes(&callers, left.min(CHECK_INTERVAL))?;
+            self.await_bytes(&clients, left.min(CHECK_INTERVAL))?;
             while let Ok((socket, _)) = self.listener.accept() {
                 socket.set_nonblocking(true)?;
-                callers.truncate(MAX_CALLERS - 1);
-                callers.push(Caller { socket, bytes: Vec::new() });
+                clients.truncate(MAX_PENDING_CLIENTS - 1);
+                clients.push(PendingClient { socket, bytes: Vec::new() });
             }
-            let mut unidentified = Vec::with_capacity(callers.len());
-            for mut caller in callers {
-                match caller.identify(&self.secret, client_id) {
+            let mut unidentified = Vec::with_capacity(clients.len());
+            for mut client in clients {
+                match client.identify(&self.secret, client_id) {
                     Identity::Library(connect) => {
-                        caller.socket.set_nonblocking(false)?;
-                        caller.socket.set_nodelay(true)?;
-                        return Ok((caller.socket, connect));
+                        client.socket.set_nonblocking(false)?;
+                        client.socket.set_nodelay(true)?;
+                        return Ok((client.socket, connect));
                     }
-                    Identity::Unknown => unidentified.push(caller),
-                    Identity::Stranger => {}
+                    Identity::Unknown => unidentified.push(client),
+                    Identity::Other => {}
                 }
             }
-            callers = unidentified;
+            clients = unidentified;
         }
     }
 
     /// Waits for a new connection or for bytes.
-    fn await_bytes(&self, callers: &[Caller], wait: Duration) -> io::Result<()> {
+    fn await_bytes(&self, clients: &[PendingClient], wait: Duration) -> io::Result<()> {
         let wait: Timespec = wait.try_into().map_err(io::Error::other)?;
-        let sockets = callers.iter().map(|caller| PollFd::new(&caller.socket, PollFlags::IN));
+        let sockets = clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> =
             [PollFd::new(&self.listener, PollFlags::IN)].into_iter().chain(sockets).collect();
         match poll(&mut fds, Some(&wait)) {
@@ -126,30 +126,30 @@ impl Endpoint {
     }
 }
 
-impl Caller {
-    /// Reads the available bytes and identifies the caller.
+impl PendingClient {
+    /// Reads the available bytes and identifies the client.
     fn identify(&mut self, secret: &str, client_id: &str) -> Identity {
         let mut chunk = [0; 4096];
         loop {
             match self.socket.read(&mut chunk) {
-                Ok(0) => return Identity::Stranger,
+                Ok(0) => return Identity::Other,
                 Ok(count) => self.bytes.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Identity::Stranger,
+                Err(_) => return Identity::Other,
             }
             if self.bytes.len() > MAX_CONNECT {
-                return Identity::Stranger;
+                return Identity::Other;
             }
         }
         match FixedHeader::decode(&self.bytes) {
             Ok(Some(header)) if self.bytes.len() >= header.packet_len() => {
                 let body = &self.bytes[header.len..header.packet_len()];
                 let connect = with_client_id(header.first, body, secret, client_id);
-                connect.ok().flatten().map_or(Identity::Stranger, Identity::Library)
+                connect.ok().flatten().map_or(Identity::Other, Identity::Library)
             }
             Ok(_) => Identity::Unknown,
-            Err(_) => Identity::Stranger,
+            Err(_) => Identity::Other,
         }
     }
 }
@@ -205,18 +205,18 @@ mod tests {
     #[test]
     fn the_library_is_admitted_with_our_client_identifier() {
         for level in [4, LEVEL_OF_MQTT_5] {
-            let endpoint = Endpoint::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
-            let mut library = TcpStream::connect(endpoint.listener.local_addr().expect("bound")).expect("it listens");
-            library.write_all(&connect(level, endpoint.secret(), b"\0\x04user")).expect("it is open");
-            let (_socket, passed_on) = endpoint.accept("archive", soon(), || false).expect("it knows the secret");
+            let listener = LoopbackListener::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
+            let mut library = TcpStream::connect(listener.listener.local_addr().expect("bound")).expect("it listens");
+            library.write_all(&connect(level, listener.secret(), b"\0\x04user")).expect("it is open");
+            let (_socket, passed_on) = listener.accept("archive", soon(), || false).expect("it knows the secret");
             assert_eq!(passed_on, connect(level, "archive", b"\0\x04user"));
         }
     }
 
     #[test]
     fn other_clients_are_rejected_and_delay_nobody() {
-        let endpoint = Endpoint::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
-        let address = endpoint.listener.local_addr().expect("bound");
+        let listener = LoopbackListener::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
+        let address = listener.listener.local_addr().expect("bound");
         let stranger = |bytes: &[u8]| {
             let mut socket = TcpStream::connect(address).expect("it listens");
             socket.write_all(bytes).expect("it is open");
@@ -226,19 +226,19 @@ mod tests {
             [stranger(&connect(5, "guess", b"")), stranger(b"GET / HTTP/1.1\r\n\r\n"), stranger(&[0x10, 2, 0, 0])];
         let _silent = stranger(b"");
         let _slow = stranger(&[0x10, 0x7f]);
-        let mut library = stranger(&connect(4, endpoint.secret(), b""));
-        let (mut socket, _) = endpoint.accept("us", soon(), || false).expect("it knows the secret");
+        let mut library = stranger(&connect(4, listener.secret(), b""));
+        let (mut socket, _) = listener.accept("us", soon(), || false).expect("it knows the secret");
         for socket in &mut rejected {
             // Closing a socket with unread bytes resets the connection.
             assert!(socket.read(&mut [0]).map_or(true, |count| count == 0));
         }
         socket.write_all(b"x").expect("it is open");
-        assert_eq!(library.read(&mut [0]).expect("it is open"), 1, "the endpoint returns the library's connection");
+        assert_eq!(library.read(&mut [0]).expect("it is open"), 1, "the listener returns the library's connection");
     }
 
     #[test]
     fn accept_ends_when_the_library_has_failed() {
-        let endpoint = Endpoint::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
-        assert!(endpoint.accept("us", soon(), || true).is_err());
+        let listener = LoopbackListener::open(Ipv4Addr::LOCALHOST.into()).expect("a port is free");
+        assert!(listener.accept("us", soon(), || true).is_err());
     }
 }
