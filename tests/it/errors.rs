@@ -139,7 +139,7 @@ fn each_failure_to_connect_has_its_own_message() {
         row("no proxy", plain.url(), 5, "cannot connect to the proxy 127.0.0.1:", "--proxy").flag("--proxy", nobody),
         row("proxy refuses", plain.url(), 5, "the proxy refuses: HTTP/1.1 403 Forbidden", "may connect")
             .flag("--proxy", forbids.http_url()),
-        row("proxy wants a password", plain.url(), 5, "user name and a password", "https_proxy")
+        row("proxy requires a password", plain.url(), 5, "user name and a password", "https_proxy")
             .flag("--proxy", wants_password.http_url()),
         row("no HTTP proxy", plain.url(), 5, "the proxy is not an HTTP proxy", "--proxy")
             .flag("--proxy", mail.url().replace("mqtt", "http")),
