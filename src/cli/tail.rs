@@ -81,7 +81,7 @@ pub(crate) struct TailArgs {
 
     /// Live: subscribe to this topic filter (repeatable)
     ///
-    /// [default: everything under the root]
+    /// [default: everything under the root, and other topics that are named or discovered]
     #[arg(
         long = "topic",
         value_name = "FILTER",

@@ -97,6 +97,61 @@ const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         commands: STREAMS,
+        heading: "CALL RECORDS",
+        parts: &[
+            Paragraph(
+                "With `--cdr`, one line is printed for each session when its end is known, instead of its events. With \
+                 `--summary`, records are counted, and a table is printed at the end and on SIGINT. Live events and recordings \
+                 give the same records. Nothing is invented: a start or an end that was not seen is not in the record.",
+            ),
+            Entries(&[
+                (
+                    "outcomes",
+                    "`completed`: it was stopped. `failed`: it failed, and its start was not seen. `dropped`: it failed after \
+                     its start. `open`: the input ended before it. `lost`: it was open for longer than `--max-age`, or, \
+                     without a session ID, a new session began between the same endpoints.",
+                ),
+                (
+                    "what is missing",
+                    "A record lists what was not seen: `start`, `end`, `gap` (messages may be missing while it was open; a \
+                     recording knows gaps by `--status-events`) and `id`. A failed session lacks `start` unless the input \
+                     reaches back over `--max-age` without a gap: it may have begun before.",
+                ),
+                (
+                    "sessions",
+                    "Events belong together by their session ID, without one by FROM, TO and application. FROM is the caller \
+                     in each event of a session. The endpoint that answers can be another than the one that was called: TO \
+                     is the called one, and `--to` and `--endpoint` match either. Copies of events are counted as duplicates.",
+                ),
+                (
+                    "times",
+                    "A duration is the difference of the server's timestamps. If one is missing, if the difference is \
+                     negative, or if it differs from that of the receiving clock by whole hours (daylight saving time), the \
+                     receiving clock counts, and JSON lines say `\"clock\":\"received\"`.",
+                ),
+                (
+                    "`--summary`",
+                    "`CALLS` are all sessions, and `EST` those that were established: all but the failed ones. `FAIL`, \
+                     `DROP`, `OPEN` and `LOST` are outcomes. `INC` are records from which something is missing. `ASR` is the \
+                     answer-seizure ratio (ITU-T E.411), `EST` per `CALLS`. `ACD` is the average call duration of calls whose \
+                     both ends were seen; `MIN` and `MAX` are the shortest and the longest. A row of `--summary=endpoint` \
+                     counts calls on either side. In the keys of `--summary=reason`, numbers, dates and UUIDs are masked.",
+                ),
+                (
+                    "`--since`",
+                    "Leaves out calls that ended before. Events are read from `--max-age` earlier on, so a session that is \
+                     older than that can have another outcome than without `--since`.",
+                ),
+                (
+                    "several files",
+                    "Are merged by time, such as those of a `--share` group. A gap of one of them marks the sessions that \
+                     were open then, unless their end was received before the loss of the connection was noticed.",
+                ),
+            ]),
+        ],
+    },
+    Chapter {
+        commands: STREAMS,
         heading: "GUARANTEES",
         parts: &[
             Paragraph(
@@ -222,7 +277,7 @@ const CHAPTERS: &[Chapter] = &[
                 ("until", "When the broker had granted every subscription again."),
             ]),
             Paragraph(
-                "Both are times of this machine's clock. `rtcomm tail FILE` shows connection records regardless of filters, \
+                "Both are times of this machine's clock. `rtcomm tail FILE` shows connection records regardless of filters, but not with `--cdr`, \
                  within `--since` and `--until`. They do not count for `--count`.",
             ),
         ],

@@ -144,9 +144,9 @@ const PAGES: [Prose; 8] = [
             "With `FILE`, or `-` for standard input, it prints recorded JSON lines: the output of `--json`. Several files are \
              merged by time. Damaged lines are skipped: the first three of a file are reported on standard error with their \
              numbers, and the others are counted. If no line is a record, the status is 1.",
-            "Without `FILE`, it prints every live message below the root: events, requests and replies of the call service, \
-             presence documents and anything else. With filter flags, it prints only events, and presence documents with \
-             `--presence`.",
+            "Without `FILE`, it prints every live message below the root, and below other topics that `--event-root`, \
+             `--call-topic` or `--discover` name: events, requests and replies of the call service, presence documents and \
+             anything else. With filter flags, it prints only events, and presence documents with `--presence`.",
         ],
         files: &[
             ("FILE", "Recorded JSON lines. With `--follow`, the file may be truncated, or renamed and created again."),
