@@ -96,7 +96,10 @@ impl FromStr for Rate {
 }
 
 /// Maximum duration: ten years. Clocks and the MQTT library support more.
-const MAX_DURATION: Duration = Duration::from_hours(10 * 365 * 24);
+const MAX_DURATION: Duration = Duration::from_secs(10 * YEAR_SECONDS);
+
+/// The length of a year as a unit of durations: 365.25 days.
+const YEAR_SECONDS: u64 = 31_557_600;
 
 /// Parses a duration that is greater than zero and at most [`MAX_DURATION`].
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

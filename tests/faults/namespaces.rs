@@ -20,6 +20,11 @@ fn started() -> Message {
     Message::new("/rtcomm/event/session/started/a/b", event(&json!({})))
 }
 
+/// Waits until an IPv6 address of the namespace is reachable. The kernel makes the route a moment after the address.
+fn wait_for_route(network: &Network, address: &str) {
+    wait_until("the route", LONG, String::new, || network.ip("-6 route show table local").contains(address));
+}
+
 /// Publishes a retained event, which each new subscriber gets.
 fn retain_an_event(network: &Network, host: &str, port: u16) {
     let publish = format!("-h {host} -p {port} -r -q 1 -t {} -m", started().topic);
@@ -63,6 +68,7 @@ fn a_host_without_ipv4_addresses_reaches_every_broker() {
     for more in ["", "\naddr del 127.0.0.1/8 dev lo"] {
         let commands = format!("link set lo up\naddr add fd00::1/128 dev lo nodad{more}");
         let Some(network) = Network::with(&commands) else { return };
+        wait_for_route(&network, "fd00::1");
         works_over_every_scheme(&network, "fd00::1");
     }
 }
@@ -77,8 +83,7 @@ fn a_host_with_only_loopback_reaches_its_own_broker() {
 #[test]
 fn a_link_local_address_is_reached_by_its_zone() {
     let Some(network) = Network::with("link set lo up\naddr add fe80::1/64 dev lo nodad") else { return };
-    // The kernel makes the route a moment after the address.
-    wait_until("the route", LONG, String::new, || network.ip("-6 route show table local").contains("fe80::1"));
+    wait_for_route(&network, "fe80::1");
     let broker = Mosquitto::unlimited_within(&network.within(), "::", "allow_anonymous true\n");
     retain_an_event(&network, "::1", broker.port());
     for zone in ["%lo", "%25lo"] {
