@@ -48,6 +48,28 @@ pub(crate) struct CheckArgs {
     pub(crate) topics: TopicArgs,
 }
 
+/// What `check` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CheckOutput {
+    /// The line of a monitoring plugin.
+    Line,
+    /// A JSON line.
+    Json,
+    /// Shell assignments of the topics. The line goes to standard error, unless it is OK.
+    Assignments,
+}
+
+impl CheckOutput {
+    /// Returns what these flags request.
+    pub(crate) fn new(json: bool, env: bool) -> Self {
+        match (json, env) {
+            (true, _) => Self::Json,
+            (_, true) => Self::Assignments,
+            _ => Self::Line,
+        }
+    }
+}
+
 impl CommandDefinition for CheckArgs {
     const NAME: &'static str = "check";
     const ABOUT: &'static str = "Check broker and server for a monitoring system";

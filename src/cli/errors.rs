@@ -6,6 +6,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum as _};
 
+use super::check::{CheckArgs, CheckOutput};
+use super::definition::CommandDefinition as _;
+use super::leading;
 use super::sources::ProfileSource;
 use crate::exit::Failure;
 use crate::output::ColorChoice;
@@ -39,6 +42,13 @@ pub(crate) fn color_choice(args: &[OsString]) -> ColorChoice {
     });
     let value = typed.or_else(|| std::env::var("RTCOMM_COLOR").ok());
     value.and_then(|value| ColorChoice::from_str(&value, false).ok()).unwrap_or(ColorChoice::Auto)
+}
+
+/// Returns what `check` prints if the arguments, which may be invalid, name this command.
+pub(crate) fn check_output(args: &[OsString]) -> Option<CheckOutput> {
+    leading::command_in(args).filter(|command| *command == CheckArgs::NAME)?;
+    let is_typed = |flag: &str| args.iter().take_while(|arg| *arg != "--").any(|arg| arg == flag);
+    Some(CheckOutput::new(is_typed("--json"), is_typed("--env")))
 }
 
 /// Pairs of flags that conflict if both are typed.

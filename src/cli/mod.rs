@@ -21,7 +21,6 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-use self::definition::CommandDefinition as _;
 use crate::exit::Failure;
 
 mod call;
@@ -45,12 +44,12 @@ mod values;
 mod watch;
 
 pub(crate) use call::CallArgs;
-pub(crate) use check::CheckArgs;
+pub(crate) use check::{CheckArgs, CheckOutput};
 pub(crate) use command::Command;
 #[cfg(feature = "demo")]
 pub(crate) use demo::DemoArgs;
 pub(crate) use documents::{CompletionsArgs, ManArgs, Page, Shell};
-pub(crate) use errors::{CliError, color_choice};
+pub(crate) use errors::{CliError, check_output, color_choice};
 pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, TopicArgs, WindowArgs};
 pub(crate) use profile::{Profile, ProfileName};
 pub(crate) use range::{Metric, Threshold};
@@ -112,13 +111,6 @@ impl Cli {
             command.set_profile(source.effective(flags));
         }
         Ok(Self { command, display })
-    }
-
-    /// Returns whether arguments, which may be invalid, name the command `check`.
-    pub(crate) fn names_check(args: &[OsString]) -> bool {
-        let args = leading::move_after_command(args.to_vec());
-        let lenient = Self::definition().ignore_errors(true).try_get_matches_from(args);
-        lenient.is_ok_and(|matches| matches.subcommand_name() == Some(CheckArgs::NAME))
     }
 
     /// Returns the help of a command with all flags, or of the tool.

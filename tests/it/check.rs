@@ -160,12 +160,13 @@ fn wrong_usage_is_unknown() {
         "check --bogus",
         "check extra",
         "-v check --bogus",
+        "--bogus check",
+        "--bogus value check",
         "-b mqtt://127.0.0.1:1 check --bogus",
         "check -w connect",
         "check -w latency=1",
         "check -w connect=20:10",
         "check -w connect=1 -w connect=2",
-        "check --json --env",
         "check --timeout 0s",
         "check --broker 127.0.0.1",
         "check --root a/#",
@@ -186,6 +187,31 @@ fn wrong_usage_is_unknown() {
     line(&environment, "UNKNOWN");
     rtcomm("call check bob --bogus").run().has_status(2).prints("");
     rtcomm("check --help").run().has_status(0);
+}
+
+#[test]
+fn errors_in_arguments_have_the_requested_output() {
+    for (words, variable) in [
+        ("--profile nonexistent", None),
+        ("--bogus", None),
+        ("--root a/#", None),
+        ("-w connect=1 -w connect=2", None),
+        ("", Some("RTCOMM_KEEPALIVE")),
+        ("", Some("RTCOMM_PROFILE")),
+    ] {
+        let run = |flag: &str| {
+            let run = rtcomm(&format!("check {words} {flag}"));
+            if let Some(name) = variable { run.env(name, "a/b") } else { run }
+        };
+        let json = run("--json").run().has_status(3);
+        json.check(json.stdout.lines().count() == 1 && json.stderr.is_empty(), "one line");
+        json.check(json.json_lines()[0]["check"] == "unknown", "the status");
+        let env = run("--env").run().has_status(3).prints("");
+        env.says("RTCOMM UNKNOWN - ");
+    }
+    rtcomm("--json --bogus check").run().has_status(3).json_lines();
+    rtcomm("check --json --env").run().has_status(3).json_lines();
+    shell(r#"eval "$(rtcomm check --env --profile nonexistent)""#).run().has_status(0).never_says("command not found");
 }
 
 #[test]
