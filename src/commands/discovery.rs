@@ -33,20 +33,23 @@ pub(super) fn topics(
         let queried = query(&options, &defaults, report, cancellation);
         queried.and_then(|queried| queried.answers).map_err(|error| error.failure)
     })?;
-    let Answers { first, different, .. } = match ended {
+    let Answers { services, refusal, difference, .. } = match ended {
         WorkEnd::Done(answers) => answers?,
         WorkEnd::Signal(signal) => return Ok(ControlFlow::Break(signal.status())),
         WorkEnd::Deadline => {
             return Err(Failure::new(Status::Deadline, "the deadline passed before a server named its topics").into());
         }
     };
-    if let Some((_, difference)) = different {
+    if let Some(difference) = difference {
         let failure = Failure::new(Status::Failure, format!("two servers answer differently: {difference}"));
         return Err(failure
             .hint("give each server its own root and name it with --root, or set --event-root and --call-topic")
             .into());
     }
-    let topics = args.discovered(&first);
+    let Some(services) = services.first() else {
+        return Err(refusal.expect("an answer is services or a refusal").failure().into());
+    };
+    let topics = args.discovered(services);
     let (events, calls, sphere) = (&topics.events, &topics.calls, topics.sphere());
     report.info(format_args!("topics of the server: events {events}, calls {calls}, presence {sphere}"));
     Ok(ControlFlow::Continue(topics))

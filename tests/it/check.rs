@@ -107,6 +107,38 @@ fn two_servers_with_different_answers_are_critical_and_both_are_shown() {
 }
 
 #[test]
+fn a_server_that_refuses_has_answered_and_is_a_warning() {
+    let broker = Broker::mosquitto();
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "not now" }));
+    let outcome = rtcomm("check -c servers=1:").at(&broker).run().has_status(1);
+    let (text, perfdata) = line(&outcome, "WARNING");
+    outcome.check(text.starts_with("a server refuses the service query on /rtcomm/management/"), "why");
+    outcome.check(text.contains(": not now; ") && text.contains("1 server answered in "), "what is known");
+    outcome.check(perfdata.contains("servers=1;;1:;0") && perfdata.contains("query="), "the values");
+    rtcomm("check -c servers=2:").at(&broker).run().has_status(2);
+    let json = rtcomm("check --json").at(&broker).run().has_status(1);
+    json.check(json.json_lines()[0]["servers"] == 1 && json.json_lines()[0].get("services").is_none(), "no services");
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "later" }));
+    let outcome = rtcomm("check").at(&broker).run().has_status(1);
+    outcome.check(line(&outcome, "WARNING").1.contains("servers=2;"), "refusals do not differ");
+}
+
+#[test]
+fn services_and_a_refusal_are_critical_and_both_are_shown() {
+    let broker = Broker::mosquitto();
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "not now" }));
+    answer_queries(broker.client(), services("/rtcomm/event", "/rtcomm/callControl"));
+    let outcome = rtcomm("check").at(&broker).run().has_status(2);
+    let (text, perfdata) = line(&outcome, "CRITICAL");
+    outcome.check(text.starts_with("two servers answer differently: one refuses the service query: not now; "), "one");
+    outcome.check(text.contains(r#""eventMonitoringTopic":"/rtcomm/event""#), "the other");
+    outcome.check(!text.contains("hunter2") && perfdata.contains("servers=2;"), "the values");
+    let json = rtcomm("check --json").at(&broker).run().has_status(2);
+    json.check(json.json_lines()[0]["services"].as_array().map(Vec::len) == Some(1), "the services");
+    rtcomm("check --env").at(&broker).run().has_status(2).prints("").says("RTCOMM CRITICAL - ");
+}
+
+#[test]
 fn missing_permissions_are_warnings_and_refused_credentials_are_critical() {
     let reply = ("subscribePattern", "/rtcomm/reply/#");
     let sphere = ("subscribePattern", "/rtcomm/sphere/#");

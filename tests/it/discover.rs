@@ -88,6 +88,14 @@ fn different_answers_exit_with_1() {
 }
 
 #[test]
+fn services_and_a_refusal_exit_with_1() {
+    let broker = other_topics();
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "not now" }));
+    let outcome = rtcomm("watch --discover").at(&broker).run().has_status(1).prints("");
+    outcome.says("two servers answer differently").says("not now").says("/other/event");
+}
+
+#[test]
 fn the_failures_of_discovery_have_their_statuses() {
     rtcomm("watch --discover --broker mqtt://127.0.0.1:1").run().has_status(5).prints("");
     rtcomm("watch --discover --dry-run").run().has_status(2).prints("").says("--discover cannot be combined");

@@ -146,13 +146,15 @@ fn severity(cause: QueryErrorCause) -> CheckStatus {
 
 impl CheckResult {
     fn add_answers(&mut self, answers: Answers) {
-        let Answers { first, elapsed, count, different } = answers;
+        let Answers { elapsed, count, services, refusal, difference } = answers;
         self.query = Some(elapsed);
         self.servers = Some(count);
-        self.services.push(first);
-        if let Some((other, difference)) = different {
-            self.services.push(other);
+        self.services = services;
+        self.is_ambiguous = difference.is_some();
+        if let Some(difference) = difference {
             self.add_problem(CheckStatus::Critical, format!("two servers answer differently: {difference}"));
+        } else if let Some(refusal) = refusal {
+            self.add_problem(CheckStatus::Warning, refusal.failure().to_string());
         }
     }
 
