@@ -192,9 +192,11 @@ pub(super) fn query(
     let answers = match client.subscribe() {
         Ok(_) => {
             let topic = topics.management().child(sender_of(options).as_str()).to_topic();
+            // Before the call: the answer may come before it returns.
+            let asked = Instant::now();
             client
                 .publish(&topic, query.payload(), move |published| drop(sender.send(QueryEvent::Published(published))));
-            let wait = Wait { broker: &connected.broker, topic: &topic, events, cancellation };
+            let wait = Wait { broker: &connected.broker, topic: &topic, asked, events, cancellation };
             wait.run()
         }
         Err(error) => Err(QueryError::of_subscribing(&error, &connected.broker)),
@@ -241,6 +243,8 @@ struct Wait<'a> {
     broker: &'a BrokerUrl,
     /// The topic of the query.
     topic: &'a TopicName,
+    /// When the query was published.
+    asked: Instant,
     events: Receiver<QueryEvent>,
     cancellation: &'a Cancellation,
 }
@@ -248,15 +252,14 @@ struct Wait<'a> {
 impl Wait<'_> {
     /// Waits for the first answer and then for those of other servers.
     fn run(self) -> Result<Answers, QueryError> {
-        let asked = Instant::now();
-        let mut deadline = asked + ANSWER_TIMEOUT;
+        let mut deadline = self.asked + ANSWER_TIMEOUT;
         let mut answers: Option<Answers> = None;
         while let Some(event) = self.next(deadline)? {
             match event {
                 QueryEvent::Answer(answer) => {
                     let answers = answers.get_or_insert_with(|| {
                         deadline = Instant::now() + OTHER_ANSWERS_TIMEOUT;
-                        Answers::new(asked.elapsed())
+                        Answers::new(self.asked.elapsed())
                     });
                     answers.add(answer, self.topic);
                 }

@@ -1,6 +1,8 @@
 //! `rtcomm check`: its line, its statuses, its thresholds, and the shell assignments.
 
 use std::fs::File;
+use std::thread;
+use std::time::Duration;
 
 use regex::Regex;
 use rustix::process::Signal;
@@ -84,6 +86,23 @@ fn no_answer_is_a_warning() {
             .check(perfdata.contains("servers=0;;;0 registered=1;;;0") && !perfdata.contains("query"), "what is known");
         rtcomm("check -c servers=1: --mqtt-version").arg(version).at(&broker).run().has_status(2);
     }
+}
+
+#[test]
+fn the_time_of_the_query_starts_before_its_publication() {
+    const DELAY: Duration = Duration::from_millis(200);
+    let broker = Broker::mosquitto();
+    let mut server = broker.client();
+    server.subscribe("/rtcomm/management/#");
+    let check = rtcomm("check --json").at(&broker).start();
+    let query = server.next();
+    thread::sleep(DELAY);
+    let request = request_of(&query);
+    let answer = json!({ "method": "RESPONSE", "transID": request["transID"], "result": "SUCCESS", "services": {} });
+    server.publish(request["fromTopic"].as_str().expect("a topic"), answer.to_string());
+    let outcome = check.end().has_status(0);
+    let seconds = outcome.json_lines()[0]["query_s"].as_f64();
+    outcome.check(seconds.is_some_and(|seconds| seconds >= DELAY.as_secs_f64()), "the whole time");
 }
 
 #[test]
