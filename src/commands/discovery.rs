@@ -49,10 +49,12 @@ pub(super) fn topics(
     let Some(services) = services.first() else {
         return Err(refusal.expect("an answer is services or a refusal").failure().into());
     };
-    let topics = args.discovered(services);
-    let (events, calls, sphere) = (&topics.events, &topics.calls, topics.sphere());
-    report.info(format_args!("topics of the server: events {events}, calls {calls}, presence {sphere}"));
-    Ok(ControlFlow::Continue(topics))
+    for (key, value) in services.invalid_topics() {
+        report.warn(format_args!("the server's {key} is not a valid topic, and is ignored: '{value}'"));
+    }
+    let discovered = args.discovered(services);
+    report.info(&discovered);
+    Ok(ControlFlow::Continue(discovered.topics))
 }
 
 /// Rejects discovery if the command does not connect.

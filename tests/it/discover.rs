@@ -50,6 +50,48 @@ fn typed_topics_override_discovered_ones() {
 }
 
 #[test]
+fn the_message_names_what_the_server_named() {
+    let call_control = json!({ "topic": "/other/calls" });
+    for (services, flags, message) in [
+        (
+            json!({ "RTCOMM_CONNECTOR_SERVICE": { "eventMonitoringTopic": "/other/event", "sphereTopic": "/other/sphere" } }),
+            "",
+            "topics of the server: events /other/event, presence /other/sphere; default: calls /rtcomm/callControl\n",
+        ),
+        (
+            json!({ "RTCOMM_CALL_CONTROL_SERVICE": call_control }),
+            "--event-root /typed",
+            "topics of the server: calls /other/calls; set: events /typed; default: presence /rtcomm/sphere\n",
+        ),
+        (
+            json!({}),
+            "",
+            "topics of the server: none; default: events /rtcomm/event, calls /rtcomm/callControl, presence /rtcomm/sphere\n",
+        ),
+    ] {
+        let broker = Broker::mosquitto();
+        answer_queries(broker.client(), services);
+        let watch = rtcomm(&format!("watch --discover {flags}")).at(&broker).start().until_ready();
+        watch.terminate().says(message).never_says("warning");
+    }
+}
+
+#[test]
+fn an_invalid_topic_of_the_server_is_a_warning() {
+    let broker = Broker::mosquitto();
+    let services = json!({
+        "RTCOMM_CONNECTOR_SERVICE": { "eventMonitoringTopic": "/a/#\u{1b}[2J", "sphereTopic": 7 },
+        "RTCOMM_CALL_CONTROL_SERVICE": { "topic": null },
+    });
+    answer_queries(broker.client(), services);
+    let outcome = rtcomm("watch --discover").at(&broker).start().until_ready().terminate();
+    outcome
+        .says(r"warning: the server's RTCOMM_CONNECTOR_SERVICE.eventMonitoringTopic is not a valid topic, and is ignored: '/a/#\u{1b}[2J'")
+        .says("RTCOMM_CONNECTOR_SERVICE.sphereTopic is not a valid topic, and is ignored: '7'")
+        .never_says("RTCOMM_CALL_CONTROL_SERVICE");
+}
+
+#[test]
 fn presence_and_tail_use_the_topics_of_the_server() {
     let broker = other_topics();
     let document = Message::new("/other/sphere/iggy_pop", r#"{"method":"DOCUMENT"}"#).retained();
