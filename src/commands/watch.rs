@@ -43,7 +43,7 @@ pub(crate) fn run(args: WatchArgs, ui: Ui) -> Result<Status> {
     let (profile, discover) = (connection.profile.clone(), connection.discover);
     discovery::check_dry_run(discover, dry_run)?;
     let options = connection::options(connection, Prompt::unless(dry_run))?;
-    let topics = match discovery::topics(topics, discover, &options, None, ui.report)? {
+    let topics = match discovery::stream_topics(topics, discover, &options, &mut window, ui.report)? {
         ControlFlow::Continue(topics) => topics,
         ControlFlow::Break(status) => return Ok(status),
     };

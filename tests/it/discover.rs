@@ -1,5 +1,7 @@
 //! `--discover`: the topics of the server.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use crate::support::events::event;
@@ -135,6 +137,24 @@ fn services_and_a_refusal_exit_with_1() {
     answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "not now" }));
     let outcome = rtcomm("watch --discover").at(&broker).run().has_status(1).prints("");
     outcome.says("two servers answer differently").says("not now").says("/other/event");
+}
+
+#[test]
+fn the_time_of_discovery_counts_for_the_end_of_a_stream() {
+    let broker = Broker::mosquitto();
+    let mut mute = broker.client();
+    mute.subscribe("/rtcomm/management/#");
+    let silent = Peer::silent();
+    for url in [broker.url(), silent.url()] {
+        for words in ["watch", "tail --fail-empty", "watch -c 1"] {
+            let began = Instant::now();
+            let run = rtcomm(&format!("{words} --discover --for 1s --broker")).arg(&url).run();
+            run.has_status(5).prints("").says("--for ended before a server named its topics");
+            assert!(began.elapsed() < Duration::from_secs(4), "{words} takes {:?}", began.elapsed());
+        }
+    }
+    let broker = other_topics();
+    rtcomm("watch --discover --for 1s").at(&broker).run().has_status(0);
 }
 
 #[test]
