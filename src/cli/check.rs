@@ -34,7 +34,8 @@ pub(crate) struct CheckArgs {
 
     /// Print shell assignments of the topics that the server names
     ///
-    /// The line of the check goes to standard error, unless it is OK.
+    /// They are not exported: put `set -a` before them and `set +a` after them, or write them to an EnvironmentFile. The line of
+    /// the check goes to standard error, unless it is OK.
     #[arg(long, conflicts_with = "json", help_heading = DisplayArgs::HEADING)]
     pub(crate) env: bool,
 
@@ -76,7 +77,7 @@ impl CommandDefinition for CheckArgs {
     const EXAMPLES: &'static [&'static str] = &[
         "rtcomm check                                      # one line, status 0 to 3",
         "rtcomm check -w connect=5 -c servers=1:           # with thresholds",
-        "eval \"$(rtcomm check --env)\"                      # the server's topics",
+        "set -a; eval \"$(rtcomm check --env)\"; set +a      # use the server's topics",
     ];
 
     fn display(&self) -> DisplayArgs {

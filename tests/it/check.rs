@@ -337,6 +337,15 @@ fn env_prints_assignments_that_a_shell_takes_literally() {
 }
 
 #[test]
+fn the_assignments_of_env_can_be_exported_to_later_commands() {
+    let broker = Broker::mosquitto();
+    answer_queries(broker.client(), services("/other/event", "/other/calls"));
+    let script =
+        r#"set -a; eval "$(rtcomm check --env)"; set +a; rtcomm watch --dry-run; env | grep -c ^RTCOMM_CALL_TOPIC"#;
+    shell(script).at(&broker).run().has_status(0).prints("/other/event/#\n1\n");
+}
+
+#[test]
 fn env_leaves_out_what_is_not_a_topic() {
     let broker = Broker::mosquitto();
     answer_queries(broker.client(), services("/a\nb", "/x/#"));

@@ -185,7 +185,7 @@ const PAGES: [Prose; 8] = [
                 "rtcomm check -w connect=5 -w query=5 -c servers=1: -c registered=0:",
             ),
             ("The first service with its topics", "rtcomm check --json | jq '.services[0]'"),
-            ("Use the topics of the server in this shell", "eval \"$(rtcomm check --env)\""),
+            ("Use the topics of the server in this shell", "set -a; eval \"$(rtcomm check --env)\"; set +a"),
         ],
         json: &["Checks"],
     },
