@@ -80,6 +80,8 @@ impl CommandDefinition for CheckArgs {
         "set -a; eval \"$(rtcomm check --env)\"; set +a      # use the server's topics",
     ];
 
+    const WITHOUT: &'static [&'static str] = &["discover", "event_root", "call_topic"];
+
     fn display(&self) -> DisplayArgs {
         self.display
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, ValueEnum as _};
+use clap::{Arg, ArgMatches, ValueEnum as _};
 
 use super::check::{CheckArgs, CheckOutput};
 use super::definition::CommandDefinition as _;
@@ -62,20 +62,33 @@ pub(super) fn is_typed(matches: &ArgMatches, id: &str) -> bool {
     flags.ids().any(|it| it == id) && flags.value_source(id) == Some(ValueSource::CommandLine)
 }
 
+/// Returns the error of a typed flag that the command lacks, though it is in a group of flags that the command has.
+pub(super) fn missing_flag(tool: &mut clap::Command, matches: &ArgMatches) -> Option<clap::Error> {
+    let (command, _) = matches.subcommand()?;
+    let command = tool.find_subcommand_mut(command)?;
+    let is_typed = |arg: &&Arg| is_typed(matches, arg.get_id().as_str());
+    let flag = command.get_arguments().filter(|arg| arg.is_hide_set()).find(is_typed)?.get_long()?.to_owned();
+    Some(command.error(ErrorKind::UnknownArgument, format!("unexpected argument '--{flag}' found")))
+}
+
 /// Returns an error if two conflicting flags are typed.
 pub(super) fn conflict(tool: &mut clap::Command, matches: &ArgMatches) -> Option<clap::Error> {
     let (command, flags) = matches.subcommand()?;
     let conflict = CONFLICTS.into_iter().find(|(one, other)| is_typed(matches, one) && is_typed(matches, other));
     let conflict = conflict.map(|(one, other)| (format!("--{one}"), other));
-    let (one, other) = conflict.or_else(|| Some(("[FILE]".to_owned(), live_flag_with_file(flags)?)))?;
+    let (one, other) = conflict.or_else(|| Some(("[FILE]".to_owned(), live_flag_with_file(matches, flags)?)))?;
     let message = format!("the argument '{one}' cannot be used with '--{other}'").replace('_', "-");
     Some(tool.find_subcommand_mut(command)?.error(ErrorKind::ArgumentConflict, message))
 }
 
-/// Returns the first flag of delivery from a broker if a file is given too.
-fn live_flag_with_file(flags: &ArgMatches) -> Option<&str> {
+/// Returns the first flag for messages from a broker if a file is given too.
+fn live_flag_with_file<'a>(matches: &ArgMatches, flags: &'a ArgMatches) -> Option<&'a str> {
     const NOT_LIVE: [&str; 2] = ["output", "fsync"];
+    const DISCOVER: &str = "discover";
     let is_file_named = flags.try_contains_id("files").is_ok_and(|is_named| is_named);
+    if is_file_named && is_typed(matches, DISCOVER) {
+        return Some(DISCOVER);
+    }
     let delivery = flags.try_get_many::<clap::Id>("DeliveryArgs").ok().flatten();
     delivery.filter(|_| is_file_named)?.map(clap::Id::as_str).find(|flag| !NOT_LIVE.contains(flag))
 }

@@ -100,7 +100,9 @@ impl Cli {
             let error = hints::add_hint(error, &definition, &args);
             errors::annotate_source(error, &definition, source.as_ref(), &args)
         })?;
-        if let Some(error) = errors::conflict(&mut definition, &matches) {
+        let error =
+            errors::missing_flag(&mut definition, &matches).or_else(|| errors::conflict(&mut definition, &matches));
+        if let Some(error) = error {
             return Err(error.into());
         }
         let Tool { mut command } = Tool::from_arg_matches(&matches)?;

@@ -241,6 +241,23 @@ fn wrong_usage_is_unknown() {
 }
 
 #[test]
+fn flags_without_effect_are_rejected_and_their_variables_are_ignored() {
+    for flag in ["--discover", "--event-root /x", "--call-topic /x"] {
+        let outcome = rtcomm(&format!("check {flag}")).run().has_status(3);
+        let name = flag.split(' ').next().expect("a name");
+        outcome.check(line(&outcome, "UNKNOWN").0 == format!("unexpected argument '{name}' found"), "why");
+        rtcomm(&format!("{flag} check")).run().has_status(3);
+        let help = rtcomm("check --help").run().has_status(0);
+        help.check(!help.stdout.contains(name) && help.stdout.contains("--root"), "only flags with an effect");
+    }
+    let broker = Broker::mosquitto();
+    answer_queries(broker.client(), services("/rtcomm/event", "/rtcomm/callControl"));
+    for (variable, value) in [("RTCOMM_DISCOVER", "1"), ("RTCOMM_DISCOVER", "maybe"), ("RTCOMM_EVENT_ROOT", "a/#")] {
+        rtcomm("check").env(variable, value).at(&broker).run().has_status(0);
+    }
+}
+
+#[test]
 fn errors_in_arguments_have_the_requested_output() {
     for (words, variable) in [
         ("--profile nonexistent", None),
