@@ -79,7 +79,7 @@ fn a_value_comes_from_the_first_source_that_has_it() {
 fn settings_that_a_typed_profile_lacks_come_from_the_environment() {
     let profiles = Profiles::new().with("p", "RTCOMM_EVENT_ROOT=events\n");
     let run = profiles.rtcomm("tail --dry-run --profile p").env("RTCOMM_ROOT", "root");
-    run.run().has_status(0).prints("root/#\n");
+    run.run().has_status(0).prints("events/#\nroot/#\n");
     let run = profiles.rtcomm("watch --dry-run --profile p").env("RTCOMM_ROOT", "root");
     run.run().has_status(0).prints("events/#\n");
 }
