@@ -81,6 +81,30 @@ pub(super) fn conflict(tool: &mut clap::Command, matches: &ArgMatches) -> Option
     Some(tool.find_subcommand_mut(command)?.error(ErrorKind::ArgumentConflict, message))
 }
 
+/// Returns an error if the environment or a profile requests discovery for a dry run. If it is typed, the command rejects it.
+pub(super) fn discovery_in_dry_run(
+    tool: &mut clap::Command,
+    matches: &ArgMatches,
+    profile: Option<&ProfileSource>,
+) -> Option<clap::Error> {
+    let (command, flags) = matches.subcommand()?;
+    let is_set = |flag: &str| flags.try_get_one::<bool>(flag).ok().flatten() == Some(&true);
+    let deletes_session = flags.try_contains_id("durable_delete").is_ok_and(|is_given| is_given);
+    if !is_set("discover") || !is_set("dry_run") || is_typed(matches, "discover") || deletes_session {
+        return None;
+    }
+    let tip = source_tip("discover", "RTCOMM_DISCOVER", profile);
+    let message = format!("--discover cannot be combined with --dry-run, which does not connect\n\n  tip: {tip}");
+    Some(tool.find_subcommand_mut(command)?.error(ErrorKind::ArgumentConflict, message))
+}
+
+/// Says where the value of a flag that is not typed comes from.
+fn source_tip(long: &str, variable: &str, profile: Option<&ProfileSource>) -> String {
+    let origin = profile.and_then(|profile| profile.origin(long));
+    let origin = origin.unwrap_or_else(|| format!("the environment variable {variable}"));
+    format!("the value comes from {origin}")
+}
+
 /// Returns the first flag for messages from a broker if a file is given too.
 fn live_flag_with_file<'a>(matches: &ArgMatches, flags: &'a ArgMatches) -> Option<&'a str> {
     const NOT_LIVE: [&str; 2] = ["output", "fsync"];
@@ -110,10 +134,8 @@ pub(super) fn annotate_source(
         None => typed.starts_with('-') && arg.get_short().is_some_and(|short| typed.contains(short)),
     };
     let is_typed = args.iter().any(|typed| typed.to_str().is_some_and(is_same_flag));
-    if let Some(name) = arg.get_env().filter(|_| !is_typed) {
-        let origin = profile.zip(long).and_then(|(profile, long)| profile.origin(long));
-        let origin = origin.unwrap_or_else(|| format!("the environment variable {}", name.to_string_lossy()));
-        let tip = format!("the value comes from {origin}");
+    if let Some((name, long)) = arg.get_env().filter(|_| !is_typed).zip(long) {
+        let tip = source_tip(long, &name.to_string_lossy(), profile);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error

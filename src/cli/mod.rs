@@ -100,8 +100,9 @@ impl Cli {
             let error = hints::add_hint(error, &definition, &args);
             errors::annotate_source(error, &definition, source.as_ref(), &args)
         })?;
-        let error =
-            errors::missing_flag(&mut definition, &matches).or_else(|| errors::conflict(&mut definition, &matches));
+        let error = errors::missing_flag(&mut definition, &matches)
+            .or_else(|| errors::conflict(&mut definition, &matches))
+            .or_else(|| errors::discovery_in_dry_run(&mut definition, &matches, source.as_ref()));
         if let Some(error) = error {
             return Err(error.into());
         }

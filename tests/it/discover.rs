@@ -1,8 +1,10 @@
 //! `--discover`: the topics of the server.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::support::events::event;
 use crate::support::guarded::Guarded;
@@ -155,6 +157,32 @@ fn the_time_of_discovery_counts_for_the_end_of_a_stream() {
     }
     let broker = other_topics();
     rtcomm("watch --discover --for 1s").at(&broker).run().has_status(0);
+}
+
+#[test]
+fn a_dry_run_names_the_source_of_discovery() {
+    let folder = TempDir::new().expect("a temporary directory");
+    fs::create_dir(folder.path().join("rtcomm")).expect("it can be made");
+    fs::write(folder.path().join("rtcomm/p.env"), "\nRTCOMM_DISCOVER=1\n").expect("it can be written");
+    let run = |words: &str| rtcomm(words).env("XDG_CONFIG_HOME", folder.path());
+    for words in ["watch --dry-run", "tail --dry-run", "call a b --dry-run"] {
+        let outcome = run(words).env("RTCOMM_DISCOVER", "1").run().has_status(2).prints("");
+        outcome
+            .says("--discover cannot be combined with --dry-run")
+            .says("  hint: the value comes from the environment variable RTCOMM_DISCOVER\n");
+        let outcome = run(&format!("{words} --profile p")).run().has_status(2).prints("");
+        outcome.says("rtcomm/p.env, line 2");
+        run(words).env("RTCOMM_DISCOVER", "0").run().has_status(0);
+    }
+}
+
+#[test]
+fn deleting_a_session_needs_no_topics() {
+    let broker = Broker::mosquitto();
+    for command in ["watch", "tail"] {
+        let run = rtcomm(&format!("{command} --durable-delete x")).env("RTCOMM_DISCOVER", "1").at(&broker).run();
+        run.has_status(0).says("the broker now keeps no session named 'x'");
+    }
 }
 
 #[test]
