@@ -99,18 +99,18 @@ pub(super) struct Answers {
     /// The services of the first answer with services, and those of the first that differs from it.
     pub(super) services: Vec<Services>,
     /// The first refusal.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<RefusedQuery>,
     /// What differs between the first two answers that differ. All refusals are equal.
     pub(super) difference: Option<String>,
 }
 
 /// A server's refusal of a query.
-pub(super) struct Refusal {
+pub(super) struct RefusedQuery {
     topic: TopicName,
     reason: String,
 }
 
-impl Refusal {
+impl RefusedQuery {
     /// Returns the error for the user.
     pub(super) fn failure(&self) -> Failure {
         let Self { topic, reason } = self;
@@ -139,10 +139,10 @@ impl Answers {
                 _ => {}
             },
             ServiceAnswer::Refused(reason) => {
-                self.refusal.get_or_insert(Refusal { topic: topic.clone(), reason });
+                self.refusal.get_or_insert(RefusedQuery { topic: topic.clone(), reason });
             }
         }
-        if let (None, [services, ..], Some(Refusal { reason, .. })) =
+        if let (None, [services, ..], Some(RefusedQuery { reason, .. })) =
             (&self.difference, &self.services[..], &self.refusal)
         {
             let services = services.masked();
