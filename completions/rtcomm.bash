@@ -388,7 +388,7 @@ _rtcomm() {
             return 0
             ;;
         rtcomm__subcmd__check)
-            opts="-w -c -t -q -v -b -u -h --warning --critical --timeout --json --env --color --quiet --verbose --broker --profile --discover --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --event-root --call-topic --help"
+            opts="-w -c -t -q -v -b -u -h --warning --critical --timeout --json --env --color --quiet --verbose --broker --profile --username --password-file --cafile --capath --cert --key --key-password-file --alpn --proxy --insecure --client-id --mqtt-version --keepalive --connect-timeout --max-packet-size --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -601,20 +601,6 @@ _rtcomm() {
                     return 0
                     ;;
                 --root)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --event-root)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --call-topic)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -265,13 +265,10 @@ complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l keepalive -d 'MQ
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l connect-timeout -d 'Maximum time to connect' -r -f
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l max-packet-size -d 'Largest MQTT packet to accept from the broker' -r -f
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l root -d 'Root of all topics' -r -f
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l event-root -d 'Root of the event topics [default: ROOT/event]' -r -f
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l call-topic -d 'Topic of the call service [default: ROOT/callControl]' -r -f
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l json -d 'Print a JSON line, with all services'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l env -d 'Print shell assignments of the topics that the server names'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s q -l quiet -d 'Print only warnings and errors'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s v -l verbose -d 'Print more messages about the run'
-complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l discover -d 'Ask the server for its topics'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -l insecure -d 'Do not verify the broker\'s certificate'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand check" -s h -l help -d 'Print help; --help lists all flags'
 complete -c rtcomm -n "__fish_rtcomm_using_subcommand demo" -l listen -d 'Listen on this address; port 0 is any free port' -r -f

@@ -35,7 +35,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Status {
     let args: Vec<OsString> = args.into_iter().collect();
     let Cli { command, display } = match Cli::read(args.clone(), commands::read_profile) {
         Ok(cli) => cli,
-        Err(error) => return commands::print_read_error(error, cli::color_choice(&args), Cli::names_check(&args)),
+        Err(error) => return commands::print_read_error(error, cli::color_choice(&args), cli::check_output(&args)),
     };
     let ui = Ui::from(&display);
     commands::run(command, ui).unwrap_or_else(|error| {

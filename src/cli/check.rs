@@ -34,7 +34,8 @@ pub(crate) struct CheckArgs {
 
     /// Print shell assignments of the topics that the server names
     ///
-    /// The line of the check goes to standard error, unless it is OK.
+    /// They are not exported: put `set -a` before them and `set +a` after them, or write them to an EnvironmentFile. The line of
+    /// the check goes to standard error, unless it is OK.
     #[arg(long, conflicts_with = "json", help_heading = DisplayArgs::HEADING)]
     pub(crate) env: bool,
 
@@ -48,14 +49,38 @@ pub(crate) struct CheckArgs {
     pub(crate) topics: TopicArgs,
 }
 
+/// What `check` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CheckOutput {
+    /// The line of a monitoring plugin.
+    Line,
+    /// A JSON line.
+    Json,
+    /// Shell assignments of the topics. The line goes to standard error, unless it is OK.
+    Assignments,
+}
+
+impl CheckOutput {
+    /// Returns what these flags request.
+    pub(crate) fn new(json: bool, env: bool) -> Self {
+        match (json, env) {
+            (true, _) => Self::Json,
+            (_, true) => Self::Assignments,
+            _ => Self::Line,
+        }
+    }
+}
+
 impl CommandDefinition for CheckArgs {
     const NAME: &'static str = "check";
     const ABOUT: &'static str = "Check broker and server for a monitoring system";
     const EXAMPLES: &'static [&'static str] = &[
         "rtcomm check                                      # one line, status 0 to 3",
         "rtcomm check -w connect=5 -c servers=1:           # with thresholds",
-        "eval \"$(rtcomm check --env)\"                      # the server's topics",
+        "set -a; eval \"$(rtcomm check --env)\"; set +a      # use the server's topics",
     ];
+
+    const WITHOUT: &'static [&'static str] = &["discover", "event_root", "call_topic"];
 
     fn display(&self) -> DisplayArgs {
         self.display

@@ -16,6 +16,10 @@ pub(super) trait CommandDefinition: Args {
     /// Command lines for help, each with a comment. A test runs them.
     const EXAMPLES: &'static [&'static str];
 
+    /// The IDs of flags in shared groups that have no effect on this command. They are not in its help, typed ones are errors,
+    /// and their variables are ignored.
+    const WITHOUT: &'static [&'static str] = &[];
+
     /// Returns the flags for color and messages.
     fn display(&self) -> DisplayArgs;
 }
@@ -45,7 +49,9 @@ fn with_flags<A: CommandDefinition>(command: clap::Command) -> clap::Command {
         .about(A::ABOUT)
         .disable_help_flag(true)
         .arg(help)
-        .mut_args(|arg| arg.hide_env(true))
+        .mut_args(|arg| {
+            if A::WITHOUT.contains(&arg.get_id().as_str()) { arg.env(None).hide(true) } else { arg.hide_env(true) }
+        })
         .after_long_help(ENVIRONMENT)
         .before_help(examples(A::EXAMPLES))
         .help_template(HELP_TEMPLATE)

@@ -118,7 +118,7 @@ impl<'a> Mistake<'a> {
     /// Returns the flag that differs least from what was typed. Of two, the one of the same length is more likely.
     fn near_miss(&self, typed: &str) -> Option<String> {
         let typed = typed.split('=').next().unwrap_or(typed);
-        let longs = self.command.get_arguments().filter_map(|arg| arg.get_long());
+        let longs = self.command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| arg.get_long());
         let difference = |long: &str| (strsim::osa_distance(typed, long), typed.len().abs_diff(long.len()));
         let nearest = longs.min_by_key(|long| difference(long))?;
         let is_near = difference(nearest).0 <= MAX_EDITS.min(typed.len() / 2);

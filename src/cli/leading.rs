@@ -5,8 +5,9 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, Args as _};
+use clap::{Arg, Args as _, Subcommand as _};
 
+use super::command::Command;
 use super::groups::{ConnectionArgs, DisplayArgs, TopicArgs};
 
 /// Moves flags of the connection and of messages from before the command's name to after it.
@@ -26,6 +27,30 @@ pub(super) fn move_after_command(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
+/// Returns the command that the arguments, which may be invalid, name: the first argument that is neither a flag nor the value
+/// of one.
+///
+/// Whether an unknown flag has a value is not known. So the argument after it counts if it is the name of a command.
+pub(super) fn command_in(args: &[OsString]) -> Option<&str> {
+    let flags = leading_flags();
+    let mut args = args.iter().skip(1);
+    let mut is_after_unknown = false;
+    loop {
+        let arg = args.next()?;
+        if is_flag(arg) {
+            let takes_next = arg.to_str().and_then(|arg| takes_next_argument(&flags, arg));
+            is_after_unknown = takes_next.is_none();
+            if takes_next == Some(true) {
+                args.next();
+            }
+        } else if let Some(command) = arg.to_str().filter(|name| Command::has_subcommand(name)) {
+            return Some(command);
+        } else if !std::mem::take(&mut is_after_unknown) {
+            return None;
+        }
+    }
+}
+
 fn is_flag(arg: &OsStr) -> bool {
     let bytes = arg.as_encoded_bytes();
     bytes.len() > 1 && bytes[0] == b'-'
@@ -33,14 +58,18 @@ fn is_flag(arg: &OsStr) -> bool {
 
 /// Returns the position of the first argument that is neither a flag nor the value of one, or `None` if a flag is unknown.
 fn position_of_command(args: &[OsString]) -> Option<usize> {
-    let flags =
-        TopicArgs::augment_args(ConnectionArgs::augment_args(DisplayArgs::augment_args(clap::Command::new(""))));
+    let flags = leading_flags();
     let mut position = 1;
     while let Some(arg) = args.get(position).filter(|arg| is_flag(arg)) {
         let takes_next = takes_next_argument(&flags, arg.to_str()?)?;
         position += if takes_next { 2 } else { 1 };
     }
     Some(position)
+}
+
+/// Returns the flags that may come before the command's name, as those of a command.
+fn leading_flags() -> clap::Command {
+    TopicArgs::augment_args(ConnectionArgs::augment_args(DisplayArgs::augment_args(clap::Command::new(""))))
 }
 
 /// Returns whether the value of a flag, or of the last of several short ones, is the next argument. `None` for unknown flags.
@@ -83,6 +112,26 @@ mod tests {
         ] {
             let moved = move_after_command(typed.split(' ').map(OsString::from).collect());
             assert_eq!(moved, meant.split(' ').map(OsString::from).collect::<Vec<_>>(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_command_of_invalid_arguments_is_known() {
+        for (typed, command) in [
+            ("rtcomm check --bogus", Some("check")),
+            ("rtcomm --bogus check", Some("check")),
+            ("rtcomm --bogus value check", Some("check")),
+            ("rtcomm --bogus=value -v check", Some("check")),
+            ("rtcomm --bogus -b check watch", Some("watch")),
+            ("rtcomm --bogus call check bob", Some("call")),
+            ("rtcomm --client-id check --bogus", None),
+            ("rtcomm wacth check", None),
+            ("rtcomm --bogus a b check", None),
+            ("rtcomm help check", None),
+            ("rtcomm", None),
+        ] {
+            let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+            assert_eq!(command_in(&typed), command, "{typed:?}");
         }
     }
 }

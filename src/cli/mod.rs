@@ -21,7 +21,6 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-use self::definition::CommandDefinition as _;
 use crate::exit::Failure;
 
 mod call;
@@ -45,12 +44,12 @@ mod values;
 mod watch;
 
 pub(crate) use call::CallArgs;
-pub(crate) use check::CheckArgs;
+pub(crate) use check::{CheckArgs, CheckOutput};
 pub(crate) use command::Command;
 #[cfg(feature = "demo")]
 pub(crate) use demo::DemoArgs;
 pub(crate) use documents::{CompletionsArgs, ManArgs, Page, Shell};
-pub(crate) use errors::{CliError, color_choice};
+pub(crate) use errors::{CliError, check_output, color_choice};
 pub(crate) use groups::{CallRecordSettings, ConnectionArgs, DeliveryArgs, DisplayArgs, TopicArgs, WindowArgs};
 pub(crate) use profile::{Profile, ProfileName};
 pub(crate) use range::{Metric, Threshold};
@@ -101,7 +100,10 @@ impl Cli {
             let error = hints::add_hint(error, &definition, &args);
             errors::annotate_source(error, &definition, source.as_ref(), &args)
         })?;
-        if let Some(error) = errors::conflict(&mut definition, &matches) {
+        let error = errors::missing_flag(&mut definition, &matches)
+            .or_else(|| errors::conflict(&mut definition, &matches))
+            .or_else(|| errors::discovery_in_dry_run(&mut definition, &matches, source.as_ref()));
+        if let Some(error) = error {
             return Err(error.into());
         }
         let Tool { mut command } = Tool::from_arg_matches(&matches)?;
@@ -112,13 +114,6 @@ impl Cli {
             command.set_profile(source.effective(flags));
         }
         Ok(Self { command, display })
-    }
-
-    /// Returns whether arguments, which may be invalid, name the command `check`.
-    pub(crate) fn names_check(args: &[OsString]) -> bool {
-        let args = leading::move_after_command(args.to_vec());
-        let lenient = Self::definition().ignore_errors(true).try_get_matches_from(args);
-        lenient.is_ok_and(|matches| matches.subcommand_name() == Some(CheckArgs::NAME))
     }
 
     /// Returns the help of a command with all flags, or of the tool.

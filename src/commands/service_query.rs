@@ -58,7 +58,7 @@ pub(super) enum QueryErrorCause {
     Configuration,
     /// There is no connection to the broker, or it was lost.
     Unreachable,
-    /// The broker refuses the client, a subscription or the query, or a server refuses the query.
+    /// The broker refuses the client, a subscription or the query.
     Refused,
     /// No server answers.
     NoAnswer,
@@ -92,22 +92,61 @@ impl QueryError {
 
 /// The answers to a query: at least one.
 pub(super) struct Answers {
-    pub(super) first: Services,
     /// How long the first one took.
     pub(super) elapsed: Duration,
-    /// Number of answers.
+    /// Number of answers, refusals included.
     pub(super) count: u64,
-    /// The first one of those that differ, and what differs.
-    pub(super) different: Option<(Services, String)>,
+    /// The services of the first answer with services, and those of the first that differs from it.
+    pub(super) services: Vec<Services>,
+    /// The first refusal.
+    pub(super) refusal: Option<RefusedQuery>,
+    /// What differs between the first two answers that differ. All refusals are equal.
+    pub(super) difference: Option<String>,
+}
+
+/// A server's refusal of a query.
+pub(super) struct RefusedQuery {
+    topic: TopicName,
+    reason: String,
+}
+
+impl RefusedQuery {
+    /// Returns the error for the user.
+    pub(super) fn failure(&self) -> Failure {
+        let Self { topic, reason } = self;
+        Failure::new(Status::ServiceFailure, format!("a server refuses the service query on {topic}: {reason}"))
+    }
 }
 
 impl Answers {
-    fn add(&mut self, services: Services) {
+    /// Makes the collection of answers, of which the first took this long.
+    fn new(elapsed: Duration) -> Self {
+        Self { elapsed, count: 0, services: Vec::new(), refusal: None, difference: None }
+    }
+
+    /// Adds an answer to the query on this topic.
+    fn add(&mut self, answer: ServiceAnswer, topic: &TopicName) {
         self.count += 1;
-        if self.different.is_none()
-            && let Some(difference) = self.first.difference(&services)
+        match answer {
+            ServiceAnswer::Services(services) => match &self.services[..] {
+                [] => self.services.push(services),
+                [first] => {
+                    if let Some(difference) = first.difference(&services) {
+                        self.services.push(services);
+                        self.difference.get_or_insert(difference);
+                    }
+                }
+                _ => {}
+            },
+            ServiceAnswer::Refused(reason) => {
+                self.refusal.get_or_insert(RefusedQuery { topic: topic.clone(), reason });
+            }
+        }
+        if let (None, [services, ..], Some(RefusedQuery { reason, .. })) =
+            (&self.difference, &self.services[..], &self.refusal)
         {
-            self.different = Some((services, difference));
+            let services = services.masked();
+            self.difference = Some(format!("one refuses the service query: {reason}; one names {services}"));
         }
     }
 }
@@ -153,9 +192,11 @@ pub(super) fn query(
     let answers = match client.subscribe() {
         Ok(_) => {
             let topic = topics.management().child(sender_of(options).as_str()).to_topic();
+            // Before the call: the answer may come before it returns.
+            let asked = Instant::now();
             client
                 .publish(&topic, query.payload(), move |published| drop(sender.send(QueryEvent::Published(published))));
-            let wait = Wait { broker: &connected.broker, topic: &topic, events, cancellation };
+            let wait = Wait { broker: &connected.broker, topic: &topic, asked, events, cancellation };
             wait.run()
         }
         Err(error) => Err(QueryError::of_subscribing(&error, &connected.broker)),
@@ -202,6 +243,8 @@ struct Wait<'a> {
     broker: &'a BrokerUrl,
     /// The topic of the query.
     topic: &'a TopicName,
+    /// When the query was published.
+    asked: Instant,
     events: Receiver<QueryEvent>,
     cancellation: &'a Cancellation,
 }
@@ -209,24 +252,16 @@ struct Wait<'a> {
 impl Wait<'_> {
     /// Waits for the first answer and then for those of other servers.
     fn run(self) -> Result<Answers, QueryError> {
-        let asked = Instant::now();
-        let mut deadline = asked + ANSWER_TIMEOUT;
+        let mut deadline = self.asked + ANSWER_TIMEOUT;
         let mut answers: Option<Answers> = None;
         while let Some(event) = self.next(deadline)? {
             match event {
-                QueryEvent::Answer(ServiceAnswer::Services(services)) => {
-                    if let Some(answers) = &mut answers {
-                        answers.add(services);
-                    } else {
+                QueryEvent::Answer(answer) => {
+                    let answers = answers.get_or_insert_with(|| {
                         deadline = Instant::now() + OTHER_ANSWERS_TIMEOUT;
-                        answers =
-                            Some(Answers { first: services, elapsed: asked.elapsed(), count: 1, different: None });
-                    }
-                }
-                QueryEvent::Answer(ServiceAnswer::Refused(why)) => {
-                    let message = format!("a server refuses the service query on {}: {why}", self.topic);
-                    let failure = Failure::new(Status::ServiceFailure, message);
-                    return Err(QueryError::new(QueryErrorCause::Refused, failure));
+                        Answers::new(self.asked.elapsed())
+                    });
+                    answers.add(answer, self.topic);
                 }
                 QueryEvent::Published(published) => self.check_published(&published)?,
                 QueryEvent::Lost(reason) if answers.is_none() => {

@@ -4,13 +4,14 @@ use clap::error::ErrorKind;
 
 use super::check;
 use super::ui::CANNOT_WRITE;
-use crate::cli::CliError;
+use crate::cli::{CheckOutput, CliError};
 use crate::exit::{Failure, Status};
 use crate::output::report::{Report, Verbosity};
 use crate::output::{ColorChoice, ignore_broken_pipe, use_color};
 
-/// Prints the help or version text, or what is wrong with the arguments or the profile. Errors of `check` have its format.
-pub(crate) fn print_read_error(error: CliError, color: ColorChoice, is_check: bool) -> Status {
+/// Prints the help or version text, or what is wrong with the arguments or the profile. `check` is the output of `check` if the
+/// arguments name that command, whose errors have its format.
+pub(crate) fn print_read_error(error: CliError, color: ColorChoice, check: Option<CheckOutput>) -> Status {
     let report = Report::new(Verbosity::Quiet, use_color(color, &std::io::stderr()));
     let failure = match error {
         CliError::Arguments(error) => match print_help(&error, report) {
@@ -19,8 +20,8 @@ pub(crate) fn print_read_error(error: CliError, color: ColorChoice, is_check: bo
         },
         CliError::Profile(failure) => failure,
     };
-    if is_check {
-        return check::print_unknown(&failure, report);
+    if let Some(output) = check {
+        return check::print_unknown(&failure, output, report);
     }
     let status = failure.status();
     report.error(&failure.into());

@@ -22,6 +22,11 @@ pub const METHOD: &str = "SERVICE_QUERY";
 const CONNECTOR: &str = "RTCOMM_CONNECTOR_SERVICE";
 const CALL_CONTROL: &str = "RTCOMM_CALL_CONTROL_SERVICE";
 
+/// The keys of topics in these services.
+const EVENTS: &str = "eventMonitoringTopic";
+const SPHERE: &str = "sphereTopic";
+const CALLS: &str = "topic";
+
 /// The key of STUN and TURN servers, which may contain credentials that are made for each answer.
 const ICE_URL: &str = "iceURL";
 
@@ -99,19 +104,37 @@ impl Services {
     /// Returns the root of the event topics.
     #[must_use]
     pub fn events(&self) -> Option<Root> {
-        self.text(CONNECTOR, "eventMonitoringTopic")?.parse().ok()
+        self.text(CONNECTOR, EVENTS)?.parse().ok()
     }
 
     /// Returns the topic of third-party call requests.
     #[must_use]
     pub fn calls(&self) -> Option<TopicName> {
-        self.text(CALL_CONTROL, "topic")?.parse().ok()
+        self.text(CALL_CONTROL, CALLS)?.parse().ok()
     }
 
     /// Returns the root of the presence documents.
     #[must_use]
     pub fn sphere(&self) -> Option<Root> {
-        self.text(CONNECTOR, "sphereTopic")?.parse().ok()
+        self.text(CONNECTOR, SPHERE)?.parse().ok()
+    }
+
+    /// Returns the keys of topics whose values are not topics, with these values: `SERVICE.KEY`, and text or JSON.
+    #[must_use]
+    pub fn invalid_topics(&self) -> Vec<(String, String)> {
+        let topics = [
+            (CONNECTOR, EVENTS, self.events().is_some()),
+            (CALL_CONTROL, CALLS, self.calls().is_some()),
+            (CONNECTOR, SPHERE, self.sphere().is_some()),
+        ];
+        let invalid = topics.into_iter().filter(|(_, _, is_valid)| !is_valid);
+        invalid
+            .filter_map(|(service, key, _)| {
+                let value = self.value(service, Some(key)).filter(|value| !value.is_null())?;
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                Some((format!("{service}.{key}"), value))
+            })
+            .collect()
     }
 
     fn text(&self, service: &str, key: &str) -> Option<&str> {
@@ -229,6 +252,17 @@ mod tests {
             let services = services(json);
             assert!(services.events().is_none() && services.sphere().is_none() && services.calls().is_none(), "{json}");
         }
+    }
+
+    #[test]
+    fn invalid_topics_are_listed_with_their_values() {
+        let services = services(
+            r#"{"RTCOMM_CONNECTOR_SERVICE":{"topic":"a/#","eventMonitoringTopic":"a/#","sphereTopic":7},"RTCOMM_CALL_CONTROL_SERVICE":{"topic":null}}"#,
+        );
+        let invalid = services.invalid_topics();
+        let expected = [("eventMonitoringTopic", "a/#"), ("sphereTopic", "7")];
+        let expected = expected.map(|(key, value)| (format!("RTCOMM_CONNECTOR_SERVICE.{key}"), value.to_owned()));
+        assert_eq!(invalid, expected);
     }
 
     #[test]

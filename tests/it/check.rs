@@ -1,6 +1,8 @@
 //! `rtcomm check`: its line, its statuses, its thresholds, and the shell assignments.
 
 use std::fs::File;
+use std::thread;
+use std::time::Duration;
 
 use regex::Regex;
 use rustix::process::Signal;
@@ -87,6 +89,23 @@ fn no_answer_is_a_warning() {
 }
 
 #[test]
+fn the_time_of_the_query_starts_before_its_publication() {
+    const DELAY: Duration = Duration::from_millis(200);
+    let broker = Broker::mosquitto();
+    let mut server = broker.client();
+    server.subscribe("/rtcomm/management/#");
+    let check = rtcomm("check --json").at(&broker).start();
+    let query = server.next();
+    thread::sleep(DELAY);
+    let request = request_of(&query);
+    let answer = json!({ "method": "RESPONSE", "transID": request["transID"], "result": "SUCCESS", "services": {} });
+    server.publish(request["fromTopic"].as_str().expect("a topic"), answer.to_string());
+    let outcome = check.end().has_status(0);
+    let seconds = outcome.json_lines()[0]["query_s"].as_f64();
+    outcome.check(seconds.is_some_and(|seconds| seconds >= DELAY.as_secs_f64()), "the whole time");
+}
+
+#[test]
 fn two_servers_with_different_answers_are_critical_and_both_are_shown() {
     let broker = Broker::mosquitto();
     answer_queries(broker.client(), services("/rtcomm/event", "/rtcomm/callControl"));
@@ -103,6 +122,38 @@ fn two_servers_with_different_answers_are_critical_and_both_are_shown() {
     outcome.check(!text.contains("callControl") && perfdata.contains("servers=3;"), "only what differs");
     let json = rtcomm("check --json").at(&broker).run().has_status(2);
     json.check(json.json_lines()[0]["services"].as_array().map(Vec::len) == Some(2), "both answers");
+    rtcomm("check --env").at(&broker).run().has_status(2).prints("").says("RTCOMM CRITICAL - ");
+}
+
+#[test]
+fn a_server_that_refuses_has_answered_and_is_a_warning() {
+    let broker = Broker::mosquitto();
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "not now" }));
+    let outcome = rtcomm("check -c servers=1:").at(&broker).run().has_status(1);
+    let (text, perfdata) = line(&outcome, "WARNING");
+    outcome.check(text.starts_with("a server refuses the service query on /rtcomm/management/"), "why");
+    outcome.check(text.contains(": not now; ") && text.contains("1 server answered in "), "what is known");
+    outcome.check(perfdata.contains("servers=1;;1:;0") && perfdata.contains("query="), "the values");
+    rtcomm("check -c servers=2:").at(&broker).run().has_status(2);
+    let json = rtcomm("check --json").at(&broker).run().has_status(1);
+    json.check(json.json_lines()[0]["servers"] == 1 && json.json_lines()[0].get("services").is_none(), "no services");
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "later" }));
+    let outcome = rtcomm("check").at(&broker).run().has_status(1);
+    outcome.check(line(&outcome, "WARNING").1.contains("servers=2;"), "refusals do not differ");
+}
+
+#[test]
+fn services_and_a_refusal_are_critical_and_both_are_shown() {
+    let broker = Broker::mosquitto();
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "not now" }));
+    answer_queries(broker.client(), services("/rtcomm/event", "/rtcomm/callControl"));
+    let outcome = rtcomm("check").at(&broker).run().has_status(2);
+    let (text, perfdata) = line(&outcome, "CRITICAL");
+    outcome.check(text.starts_with("two servers answer differently: one refuses the service query: not now; "), "one");
+    outcome.check(text.contains(r#""eventMonitoringTopic":"/rtcomm/event""#), "the other");
+    outcome.check(!text.contains("hunter2") && perfdata.contains("servers=2;"), "the values");
+    let json = rtcomm("check --json").at(&broker).run().has_status(2);
+    json.check(json.json_lines()[0]["services"].as_array().map(Vec::len) == Some(1), "the services");
     rtcomm("check --env").at(&broker).run().has_status(2).prints("").says("RTCOMM CRITICAL - ");
 }
 
@@ -160,12 +211,13 @@ fn wrong_usage_is_unknown() {
         "check --bogus",
         "check extra",
         "-v check --bogus",
+        "--bogus check",
+        "--bogus value check",
         "-b mqtt://127.0.0.1:1 check --bogus",
         "check -w connect",
         "check -w latency=1",
         "check -w connect=20:10",
         "check -w connect=1 -w connect=2",
-        "check --json --env",
         "check --timeout 0s",
         "check --broker 127.0.0.1",
         "check --root a/#",
@@ -186,6 +238,48 @@ fn wrong_usage_is_unknown() {
     line(&environment, "UNKNOWN");
     rtcomm("call check bob --bogus").run().has_status(2).prints("");
     rtcomm("check --help").run().has_status(0);
+}
+
+#[test]
+fn flags_without_effect_are_rejected_and_their_variables_are_ignored() {
+    for flag in ["--discover", "--event-root /x", "--call-topic /x"] {
+        let outcome = rtcomm(&format!("check {flag}")).run().has_status(3);
+        let name = flag.split(' ').next().expect("a name");
+        outcome.check(line(&outcome, "UNKNOWN").0 == format!("unexpected argument '{name}' found"), "why");
+        rtcomm(&format!("{flag} check")).run().has_status(3);
+        let help = rtcomm("check --help").run().has_status(0);
+        help.check(!help.stdout.contains(name) && help.stdout.contains("--root"), "only flags with an effect");
+    }
+    let broker = Broker::mosquitto();
+    answer_queries(broker.client(), services("/rtcomm/event", "/rtcomm/callControl"));
+    for (variable, value) in [("RTCOMM_DISCOVER", "1"), ("RTCOMM_DISCOVER", "maybe"), ("RTCOMM_EVENT_ROOT", "a/#")] {
+        rtcomm("check").env(variable, value).at(&broker).run().has_status(0);
+    }
+}
+
+#[test]
+fn errors_in_arguments_have_the_requested_output() {
+    for (words, variable) in [
+        ("--profile nonexistent", None),
+        ("--bogus", None),
+        ("--root a/#", None),
+        ("-w connect=1 -w connect=2", None),
+        ("", Some("RTCOMM_KEEPALIVE")),
+        ("", Some("RTCOMM_PROFILE")),
+    ] {
+        let run = |flag: &str| {
+            let run = rtcomm(&format!("check {words} {flag}"));
+            if let Some(name) = variable { run.env(name, "a/b") } else { run }
+        };
+        let json = run("--json").run().has_status(3);
+        json.check(json.stdout.lines().count() == 1 && json.stderr.is_empty(), "one line");
+        json.check(json.json_lines()[0]["check"] == "unknown", "the status");
+        let env = run("--env").run().has_status(3).prints("");
+        env.says("RTCOMM UNKNOWN - ");
+    }
+    rtcomm("--json --bogus check").run().has_status(3).json_lines();
+    rtcomm("check --json --env").run().has_status(3).json_lines();
+    shell(r#"eval "$(rtcomm check --env --profile nonexistent)""#).run().has_status(0).never_says("command not found");
 }
 
 #[test]
@@ -257,6 +351,15 @@ fn env_prints_assignments_that_a_shell_takes_literally() {
     }
     let files = std::fs::read_dir(directory.path()).expect("a directory").count();
     assert_eq!(files, 0, "nothing was executed");
+}
+
+#[test]
+fn the_assignments_of_env_can_be_exported_to_later_commands() {
+    let broker = Broker::mosquitto();
+    answer_queries(broker.client(), services("/other/event", "/other/calls"));
+    let script =
+        r#"set -a; eval "$(rtcomm check --env)"; set +a; rtcomm watch --dry-run; env | grep -c ^RTCOMM_CALL_TOPIC"#;
+    shell(script).at(&broker).run().has_status(0).prints("/other/event/#\n1\n");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! `--discover`: the topics of the server.
 
+use std::fs;
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::support::events::event;
 use crate::support::guarded::Guarded;
@@ -50,6 +54,48 @@ fn typed_topics_override_discovered_ones() {
 }
 
 #[test]
+fn the_message_names_what_the_server_named() {
+    let call_control = json!({ "topic": "/other/calls" });
+    for (services, flags, message) in [
+        (
+            json!({ "RTCOMM_CONNECTOR_SERVICE": { "eventMonitoringTopic": "/other/event", "sphereTopic": "/other/sphere" } }),
+            "",
+            "topics of the server: events /other/event, presence /other/sphere; default: calls /rtcomm/callControl\n",
+        ),
+        (
+            json!({ "RTCOMM_CALL_CONTROL_SERVICE": call_control }),
+            "--event-root /typed",
+            "topics of the server: calls /other/calls; set: events /typed; default: presence /rtcomm/sphere\n",
+        ),
+        (
+            json!({}),
+            "",
+            "topics of the server: none; default: events /rtcomm/event, calls /rtcomm/callControl, presence /rtcomm/sphere\n",
+        ),
+    ] {
+        let broker = Broker::mosquitto();
+        answer_queries(broker.client(), services);
+        let watch = rtcomm(&format!("watch --discover {flags}")).at(&broker).start().until_ready();
+        watch.terminate().says(message).never_says("warning");
+    }
+}
+
+#[test]
+fn an_invalid_topic_of_the_server_is_a_warning() {
+    let broker = Broker::mosquitto();
+    let services = json!({
+        "RTCOMM_CONNECTOR_SERVICE": { "eventMonitoringTopic": "/a/#\u{1b}[2J", "sphereTopic": 7 },
+        "RTCOMM_CALL_CONTROL_SERVICE": { "topic": null },
+    });
+    answer_queries(broker.client(), services);
+    let outcome = rtcomm("watch --discover").at(&broker).start().until_ready().terminate();
+    outcome
+        .says(r"warning: the server's RTCOMM_CONNECTOR_SERVICE.eventMonitoringTopic is not a valid topic, and is ignored: '/a/#\u{1b}[2J'")
+        .says("RTCOMM_CONNECTOR_SERVICE.sphereTopic is not a valid topic, and is ignored: '7'")
+        .never_says("RTCOMM_CALL_CONTROL_SERVICE");
+}
+
+#[test]
 fn presence_and_tail_use_the_topics_of_the_server() {
     let broker = other_topics();
     let document = Message::new("/other/sphere/iggy_pop", r#"{"method":"DOCUMENT"}"#).retained();
@@ -84,6 +130,58 @@ fn different_answers_exit_with_1() {
     for words in ["watch --discover", "tail --discover", "call a b --discover"] {
         let outcome = rtcomm(words).at(&broker).run().has_status(1).prints("");
         outcome.says("two servers answer differently").says("\"/rtcomm/event\"").says("\"/other/event\"");
+    }
+}
+
+#[test]
+fn services_and_a_refusal_exit_with_1() {
+    let broker = other_topics();
+    answer_queries_with(broker.client(), json!({ "result": "FAILURE", "reason": "not now" }));
+    let outcome = rtcomm("watch --discover").at(&broker).run().has_status(1).prints("");
+    outcome.says("two servers answer differently").says("not now").says("/other/event");
+}
+
+#[test]
+fn the_time_of_discovery_counts_for_the_end_of_a_stream() {
+    let broker = Broker::mosquitto();
+    let mut mute = broker.client();
+    mute.subscribe("/rtcomm/management/#");
+    let silent = Peer::silent();
+    for url in [broker.url(), silent.url()] {
+        for words in ["watch", "tail --fail-empty", "watch -c 1"] {
+            let began = Instant::now();
+            let run = rtcomm(&format!("{words} --discover --for 1s --broker")).arg(&url).run();
+            run.has_status(5).prints("").says("--for ended before a server named its topics");
+            assert!(began.elapsed() < Duration::from_secs(4), "{words} takes {:?}", began.elapsed());
+        }
+    }
+    let broker = other_topics();
+    rtcomm("watch --discover --for 1s").at(&broker).run().has_status(0);
+}
+
+#[test]
+fn a_dry_run_names_the_source_of_discovery() {
+    let folder = TempDir::new().expect("a temporary directory");
+    fs::create_dir(folder.path().join("rtcomm")).expect("it can be made");
+    fs::write(folder.path().join("rtcomm/p.env"), "\nRTCOMM_DISCOVER=1\n").expect("it can be written");
+    let run = |words: &str| rtcomm(words).env("XDG_CONFIG_HOME", folder.path());
+    for words in ["watch --dry-run", "tail --dry-run", "call a b --dry-run"] {
+        let outcome = run(words).env("RTCOMM_DISCOVER", "1").run().has_status(2).prints("");
+        outcome
+            .says("--discover cannot be combined with --dry-run")
+            .says("  hint: the value comes from the environment variable RTCOMM_DISCOVER\n");
+        let outcome = run(&format!("{words} --profile p")).run().has_status(2).prints("");
+        outcome.says("rtcomm/p.env, line 2");
+        run(words).env("RTCOMM_DISCOVER", "0").run().has_status(0);
+    }
+}
+
+#[test]
+fn deleting_a_session_needs_no_topics() {
+    let broker = Broker::mosquitto();
+    for command in ["watch", "tail"] {
+        let run = rtcomm(&format!("{command} --durable-delete x")).env("RTCOMM_DISCOVER", "1").at(&broker).run();
+        run.has_status(0).says("the broker now keeps no session named 'x'");
     }
 }
 

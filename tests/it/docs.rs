@@ -68,7 +68,7 @@ const fn check_meaning(status: CheckStatus) -> &'static str {
     match status {
         CheckStatus::Ok => "OK: a server answers, and every value is in its range.",
         CheckStatus::Warning => {
-            "WARNING: no server answers, the broker does not permit the query or the list of endpoints, or a value is out of its warning range."
+            "WARNING: no server answers, a server refuses the query, the broker does not permit the query or the list of endpoints, or a value is out of its warning range."
         }
         CheckStatus::Critical => {
             "CRITICAL: the broker is unreachable or refuses the client, two servers answer differently, the time is over, or a value is out of its critical range."

@@ -629,6 +629,13 @@ fn conflicting_flags_are_a_usage_error() {
     for live in ["--durable x", "--share x", "--qos 1", "--status-events", "--no-reconnect"] {
         rtcomm(&format!("tail {live}")).arg(recorded()).run().has_status(2).prints("").says("[FILE]");
     }
+    rtcomm("tail --discover")
+        .arg(recorded())
+        .run()
+        .has_status(2)
+        .prints("")
+        .says("'[FILE]' cannot be used with '--discover'");
+    rtcomm("tail").arg(recorded()).env("RTCOMM_DISCOVER", "1").run().has_status(0);
     for (flag, value) in [
         ("--lines", "-3"),
         ("--lines", "+3"),

@@ -15,7 +15,7 @@ use super::cancellation::{self, Cancellation, WorkEnd};
 use super::connection::{self, Prompt};
 use super::service_query::{Answers, Queried, QueryErrorCause, query};
 use super::ui::{self, Ui};
-use crate::cli::{CheckArgs, Metric, Threshold};
+use crate::cli::{CheckArgs, CheckOutput, Metric, Threshold};
 use crate::event_loop::{deadline_in, ignore_hangup};
 use crate::exit::{CheckStatus, Failure, Status};
 use crate::output::report::Report;
@@ -35,25 +35,10 @@ struct Thresholds {
     critical: Vec<Threshold>,
 }
 
-/// What is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CheckOutput {
-    /// The line of a monitoring plugin.
-    Line,
-    /// A JSON line.
-    Json,
-    /// Shell assignments of the topics. The line goes to standard error, unless it is OK.
-    Assignments,
-}
-
 /// Checks broker and server, and prints the result.
 pub(crate) fn run(args: CheckArgs, ui: Ui) -> Status {
     let CheckArgs { warning, critical, timeout, json, env, display: _, connection, topics } = args;
-    let output = match (json, env) {
-        (true, _) => CheckOutput::Json,
-        (_, true) => CheckOutput::Assignments,
-        _ => CheckOutput::Line,
-    };
+    let output = CheckOutput::new(json, env);
     let deadline = deadline_in(timeout);
     let thresholds = Thresholds { warning, critical };
     let topics = topics.topics();
@@ -77,10 +62,10 @@ pub(crate) fn run(args: CheckArgs, ui: Ui) -> Status {
 }
 
 /// Prints an error in the arguments as the result of a check.
-pub(super) fn print_unknown(failure: &Failure, report: Report) -> Status {
+pub(super) fn print_unknown(failure: &Failure, output: CheckOutput, report: Report) -> Status {
     let result = CheckResult::of_problem(CheckStatus::Unknown, failure.to_string());
     let thresholds = Thresholds { warning: Vec::new(), critical: Vec::new() };
-    print_line(&result.line(&thresholds), CheckStatus::Unknown, report)
+    print(&result, &thresholds, output, report)
 }
 
 fn timed_out(timeout: Duration) -> String {
@@ -161,13 +146,15 @@ fn severity(cause: QueryErrorCause) -> CheckStatus {
 
 impl CheckResult {
     fn add_answers(&mut self, answers: Answers) {
-        let Answers { first, elapsed, count, different } = answers;
+        let Answers { elapsed, count, services, refusal, difference } = answers;
         self.query = Some(elapsed);
         self.servers = Some(count);
-        self.services.push(first);
-        if let Some((other, difference)) = different {
-            self.services.push(other);
+        self.services = services;
+        self.is_ambiguous = difference.is_some();
+        if let Some(difference) = difference {
             self.add_problem(CheckStatus::Critical, format!("two servers answer differently: {difference}"));
+        } else if let Some(refusal) = refusal {
+            self.add_problem(CheckStatus::Warning, refusal.failure().to_string());
         }
     }
 

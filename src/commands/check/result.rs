@@ -38,8 +38,10 @@ pub(super) struct CheckResult {
     pub(super) servers: Option<u64>,
     /// Number of registered endpoints.
     pub(super) registered: Option<u64>,
-    /// The answers that differ.
+    /// The services of the answers that differ.
     pub(super) services: Vec<Services>,
+    /// Whether two servers answer differently.
+    pub(super) is_ambiguous: bool,
 }
 
 impl CheckResult {
@@ -145,6 +147,9 @@ impl CheckResult {
     /// they are. Topics with control characters are left out.
     pub(super) fn assignments(&self) -> String {
         let [services] = &self.services[..] else { return String::new() };
+        if self.is_ambiguous {
+            return String::new();
+        }
         let topics = [
             ("RTCOMM_EVENT_ROOT", services.events().map(|root| root.to_string())),
             ("RTCOMM_CALL_TOPIC", services.calls().map(|topic| topic.to_string())),

@@ -60,7 +60,7 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         display: _,
         filter,
         calls,
-        window,
+        mut window,
         delivery,
         connection,
         topics,
@@ -74,10 +74,12 @@ fn print_live(args: TailArgs, ui: Ui) -> Result<Status> {
         stream::check_presence_delivery(&delivery)?;
     }
     let is_stdin_used = reads_stdin(&connection);
-    let (profile, discover) = (connection.profile.clone(), connection.discover);
+    let profile = connection.profile.clone();
+    // To delete a session, no topics are needed.
+    let discover = connection.discover && delivery.durable_delete.is_none();
     discovery::check_dry_run(discover, dry_run)?;
     let options = connection::options(connection, Prompt::unless(dry_run))?;
-    let topics = match discovery::topics(topics, discover, &options, None, ui.report)? {
+    let topics = match discovery::stream_topics(topics, discover, &options, &mut window, ui.report)? {
         ControlFlow::Continue(topics) => topics,
         ControlFlow::Break(status) => return Ok(status),
     };

@@ -65,13 +65,13 @@ const CHAPTERS: &[Chapter] = &[
                     "`--now`",
                     "Exit after the documents that exist. On a terminal, print them as a table with their number. The list is \
                      complete when the broker has answered two more requests, 200ms apart, and sent no retained message in \
-                     between.",
+                     between. If `--for` ends before that, the status is 124, or 5 without a subscription.",
                 ),
                 (
                     "`--gone`",
                     "Print one record for each endpoint of `--from`, once it has no document (of those that pass the other \
                      filters), and exit after the last. An endpoint that has none from the beginning counts too. `--count` \
-                     ends it earlier.",
+                     ends it earlier. If `--for` ends before all are gone, the status is 124, or 5 without a subscription.",
                 ),
                 (
                     "after a reconnect",

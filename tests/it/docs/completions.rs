@@ -41,7 +41,18 @@ pub(super) fn scripts() -> [(String, String); 3] {
 fn definition() -> Definition {
     let mut tool = rtcomm::internals::command();
     tool.build();
-    tool.mut_subcommands(|command| command.mut_args(with_hint))
+    tool.mut_subcommands(|command| without_hidden(command).mut_args(with_hint))
+}
+
+/// Removes flags that are not in the help. The generator offers them.
+fn without_hidden(command: Definition) -> Definition {
+    if !command.get_arguments().any(Arg::is_hide_set) {
+        return command;
+    }
+    let visible: Vec<Arg> = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned().collect();
+    let about = command.get_about().expect("a command has a description").clone();
+    let bin_name = command.get_bin_name().expect("the tool is built").to_owned();
+    Definition::new(command.get_name().to_owned()).bin_name(bin_name).about(about).disable_help_flag(true).args(visible)
 }
 
 fn with_hint(arg: Arg) -> Arg {

@@ -172,8 +172,12 @@ const PAGES: [Prose; 8] = [
             "It connects, asks the servers below the root for their services (a SERVICE_QUERY to `ROOT/management/CLIENT-ID`), \
              counts the registered endpoints (the presence documents below `ROOT/sphere`, or where the server has them), and \
              prints one line in the format of monitoring plugins, with perfdata. It never places a call.",
-            "After the first answer, it waits 300ms for others: two servers with different answers share one root. Without an \
+            "After the first answer, it waits 300ms for others: two servers with different answers share one root. Answers that \
+             differ only in `iceURL` are equal, because it may contain credentials that are made for each answer. Without an \
              answer it waits 5s, or less if an MQTT 5 broker reports that nobody subscribes.",
+            "A server that refuses the query counts as a server that answers. An endpoint is registered if its ID has at least one \
+             document whose type is not SERVICE. So the number may be less than that of `watch --presence --now`, which prints \
+             every document.",
             "The user needs the permission to publish to `ROOT/management/CLIENT-ID`, and to subscribe to `ROOT/reply/#` and \
              `ROOT/sphere/#`.",
         ],
@@ -185,7 +189,7 @@ const PAGES: [Prose; 8] = [
                 "rtcomm check -w connect=5 -w query=5 -c servers=1: -c registered=0:",
             ),
             ("The first service with its topics", "rtcomm check --json | jq '.services[0]'"),
-            ("Use the topics of the server in this shell", "eval \"$(rtcomm check --env)\""),
+            ("Use the topics of the server in this shell", "set -a; eval \"$(rtcomm check --env)\"; set +a"),
         ],
         json: &["Checks"],
     },
