@@ -3,17 +3,19 @@
 //! The main thread of a command only waits here. Network and output block other threads, so signals and deadlines are
 //! always handled.
 
-use std::ffi::c_int;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::mem;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::sync::lock;
 
 /// Time left for shutdown after a second signal. Enough to finish everything that is not blocked.
 pub(crate) const FORCED_EXIT_GRACE: Duration = Duration::from_millis(50);
@@ -60,10 +62,8 @@ impl<T: Send + 'static> EventLoop<T> {
     /// If the signal handlers cannot be installed.
     pub(crate) fn new() -> Result<Self, EventLoopError> {
         let (sender, receiver) = channel();
-        let events = Self { sender, receiver };
-        events.on_signals(&[SIGINT, SIGTERM], |signal| {
-            LoopEvent::Signal(if signal == SIGINT { Signal::Interrupt } else { Signal::Terminate })
-        })?;
+        let events = Self { sender: sender.clone(), receiver };
+        lock(&SIGNALS).start(move |signal| sender.send(LoopEvent::Signal(signal)).is_ok())?;
         Ok(events)
     }
 
@@ -72,19 +72,11 @@ impl<T: Send + 'static> EventLoop<T> {
     /// # Errors
     /// See [`EventLoop::new`].
     pub(crate) fn on_hangup(&self, event: fn() -> T) -> Result<(), EventLoopError> {
-        self.on_signals(&[SIGHUP], move |_| LoopEvent::Custom(event()))
-    }
-
-    fn on_signals(
-        &self,
-        signals: &[c_int],
-        event: impl Fn(c_int) -> LoopEvent<T> + Send + 'static,
-    ) -> Result<(), EventLoopError> {
-        let mut signals = Signals::new(signals).map_err(EventLoopError::Signals)?;
+        let mut hangups = Signals::new([SIGHUP]).map_err(EventLoopError::Signals)?;
         let sender = self.sender.clone();
         thread::spawn(move || {
-            for signal in signals.forever() {
-                if sender.send(event(signal)).is_err() {
+            for _ in hangups.forever() {
+                if sender.send(LoopEvent::Custom(event())).is_err() {
                     return;
                 }
             }
@@ -142,6 +134,64 @@ impl<T: Send + 'static> EventLoop<T> {
     }
 }
 
+impl<T> Drop for EventLoop<T> {
+    /// Keeps the signals that were not handled.
+    fn drop(&mut self) {
+        let mut signals = lock(&SIGNALS);
+        signals.receiver = None;
+        signals.pending.extend(self.receiver.try_iter().filter_map(|event| match event {
+            LoopEvent::Signal(signal) => Some(signal),
+            LoopEvent::ReaderGone | LoopEvent::Custom(_) => None,
+        }));
+    }
+}
+
+/// Passes signals to the newest event loop. A command can have one after another: one to ask a server, then one for the run.
+/// A signal that arrives in between is kept for the next loop.
+static SIGNALS: Mutex<SignalRouter> =
+    Mutex::new(SignalRouter { is_started: false, receiver: None, pending: Vec::new() });
+
+struct SignalRouter {
+    /// Whether signals are handled by a thread that passes them on.
+    is_started: bool,
+    /// Takes a signal. Returns `false` if its loop has ended.
+    receiver: Option<Box<dyn Fn(Signal) -> bool + Send>>,
+    /// Signals that arrived without a receiver.
+    pending: Vec<Signal>,
+}
+
+impl SignalRouter {
+    /// Handles SIGINT and SIGTERM from now on, and passes them to `receiver`.
+    fn start(&mut self, receiver: impl Fn(Signal) -> bool + Send + 'static) -> Result<(), EventLoopError> {
+        if !self.is_started {
+            let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(EventLoopError::Signals)?;
+            thread::spawn(move || {
+                for signal in signals.forever() {
+                    let signal = if signal == SIGINT { Signal::Interrupt } else { Signal::Terminate };
+                    lock(&SIGNALS).pass(signal);
+                }
+            });
+            self.is_started = true;
+        }
+        self.receive_with(receiver);
+        Ok(())
+    }
+
+    fn receive_with(&mut self, receiver: impl Fn(Signal) -> bool + Send + 'static) {
+        self.receiver = Some(Box::new(receiver));
+        for signal in mem::take(&mut self.pending) {
+            self.pass(signal);
+        }
+    }
+
+    fn pass(&mut self, signal: Signal) {
+        if !self.receiver.as_ref().is_some_and(|receiver| receiver(signal)) {
+            self.receiver = None;
+            self.pending.push(signal);
+        }
+    }
+}
+
 /// Ignores SIGHUP from now on: for a run that ends soon, with a status of its own.
 ///
 /// # Errors
@@ -154,4 +204,24 @@ pub(crate) fn ignore_hangup() -> Result<(), EventLoopError> {
 /// Returns the time after `duration`, or `None` if the clock cannot represent it.
 pub(crate) fn deadline_in(duration: Duration) -> Option<Instant> {
     Instant::now().checked_add(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_between_two_event_loops_is_passed_to_the_second() {
+        let mut router = SignalRouter { is_started: true, receiver: None, pending: Vec::new() };
+        let (first, received) = channel();
+        router.receive_with(move |signal| first.send(signal).is_ok());
+        router.pass(Signal::Interrupt);
+        assert_eq!(received.try_iter().collect::<Vec<_>>(), [Signal::Interrupt]);
+        drop(received);
+        router.pass(Signal::Terminate);
+        let (second, received) = channel();
+        router.receive_with(move |signal| second.send(signal).is_ok());
+        router.pass(Signal::Interrupt);
+        assert_eq!(received.try_iter().collect::<Vec<_>>(), [Signal::Terminate, Signal::Interrupt]);
+    }
 }
