@@ -226,9 +226,14 @@ fn a_denied_subscription_exits_with_4_and_nothing_is_sent() {
     service.subscribe(CALL_TOPIC);
     for version in ["5", "3.1.1"] {
         let outcome = broker.rtcomm("blind", version, "call a b --follow --json").run().has_status(4);
-        let outcome = outcome.says("/rtcomm/event/session/+/a/#");
+        let hint = "hint: --follow needs permission to subscribe to '/rtcomm/event/session/+/a/#'";
+        let outcome = outcome.says(hint).says("without --follow").never_says("--allow-partial");
         outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
     }
+    // A user without permission to read replies cannot call at all.
+    broker.grant("deaf", &[("subscribePattern", "/rtcomm/event/#"), ("publishClientSend", CALL_TOPIC)]);
+    let outcome = broker.rtcomm("deaf", "5", "call a b --follow").run().has_status(4);
+    outcome.says("the topic for its reply").never_says("without --follow");
     // The first request is from a user who may read events.
     broker.rtcomm("seeing", "5", "call a c --follow --timeout 500ms").run().has_status(124);
     assert_eq!(request_of(&service.next())["calleeEndpoint"], "c");

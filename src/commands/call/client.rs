@@ -16,8 +16,8 @@ use super::reconnect::{CallOutage, ConnectedClient, ConnectionState, ReconnectCo
 use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
 use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::transport_error::{
-    connect_failures, denies_connection, denies_subscription, describe_end, session_failure, subscribe_failure,
-    warn_if_insecure, warn_of_failures, warn_of_limits,
+    connect_failures, denies_connection, denies_subscription, describe_end, forbidden_filters, session_failure,
+    subscribe_failure, warn_if_insecure, warn_of_failures, warn_of_limits,
 };
 use crate::output::local_time;
 use crate::output::report::Report;
@@ -27,7 +27,7 @@ use crate::protocol::record::{ConnectionChange, ConnectionStatus};
 use crate::protocol::topic::{TopicFilter, TopicName, Topics};
 use crate::sync::lock;
 use crate::transport::client::{Client, Purpose};
-use crate::transport::error::ConnectionEnd;
+use crate::transport::error::{ConnectionEnd, SubscribeError};
 use crate::transport::moment::Moment;
 use crate::transport::options::Options;
 use crate::transport::relay::Published;
@@ -128,7 +128,7 @@ impl CallClient {
         let broker = connected.broker;
         if let Err(error) = client.subscribe() {
             client.disconnect(DISCONNECT_TIMEOUT);
-            return Err(NotSent::new(denies_subscription(&error), subscribe_failure(&error, &broker)));
+            return Err(not_subscribed(&error, &config, &broker));
         }
         let CallConfig { from_topic, call_topic, report, .. } = &config;
         report.debug(format_args!("subscribed to '{}', publishing to '{call_topic}'", from_topic.and_below()));
@@ -444,6 +444,28 @@ impl CallClient {
     fn log_ignored(&self, reason: impl std::fmt::Display) {
         self.config.report.debug(format_args!("ignored a message on the reply topic: {reason}"));
     }
+}
+
+/// Makes the error of a subscription to the reply topic and to the followed events.
+fn not_subscribed(error: &SubscribeError, config: &CallConfig, broker: &BrokerUrl) -> NotSent {
+    let failure = subscribe_failure(error, broker);
+    let replies = config.from_topic.and_below();
+    let forbidden: Vec<&TopicFilter> = forbidden_filters(error).collect();
+    let failure = match forbidden.as_slice() {
+        [] => failure,
+        filters if filters.contains(&&replies) => {
+            failure.hint("check the broker's access list for this user: a call subscribes to the topic for its reply")
+        }
+        [filter] => failure.hint(format!(
+            "--follow needs permission to subscribe to '{filter}': check the broker's access list for this user, or call \
+             without --follow"
+        )),
+        _ => failure.hint(
+            "--follow needs permission to subscribe to these filters: check the broker's access list for this user, or call \
+             without --follow",
+        ),
+    };
+    NotSent::new(denies_subscription(error), failure)
 }
 
 /// Makes the client, which is not connected yet.
