@@ -178,6 +178,40 @@ fn no_event_after_the_reply_exits_with_124() {
     let outcome = outcome.says("no event of session ").says("within 500ms after the reply").says("hint: ");
     let line = &outcome.json_lines()[0];
     outcome.check(line["outcome"] == "success" && line.get("session").is_none(), "the reply alone");
+    outcome.check(line["limit"] == "timeout", "which limit ended the wait");
+}
+
+#[test]
+fn a_limit_that_passes_before_the_first_event_is_named() {
+    let broker = Broker::mosquitto();
+    let outcome = followed(&broker, "call a b --follow=1s --json", &[Success]).has_status(124);
+    let outcome = outcome.says("no event of session ").says("within 1s (--follow)").says("hint: the call may continue");
+    let outcome = outcome.never_says("45s").never_says("after the reply");
+    outcome.check(outcome.json_lines()[0]["limit"] == "follow", "which limit ended the wait");
+    let outcome = followed(&broker, "call a b --follow=1s --json", &[]).has_status(124);
+    let outcome = outcome.says("no 3PCC service response").says("--follow with a longer LIMIT").never_says("--timeout");
+    outcome.check(outcome.json_lines()[0]["limit"] == "follow", "which limit ended the wait");
+}
+
+#[test]
+fn at_the_limit_it_is_unknown_whether_a_call_with_a_gap_continues() {
+    let broker = Broker::mosquitto();
+    for reconnects in [true, false] {
+        let relay = Relay::to(broker.port());
+        let service = service(&broker, &[Success, Event("started", None)]);
+        let call = rtcomm("call a b --follow=4s --broker").arg(relay.url()).start();
+        service.join().expect("the service got a request");
+        call.wait_for_lines(2);
+        if reconnects {
+            relay.cut();
+            call.wait_for_stderr("another connection", |text| text.contains("may be missing"));
+        } else {
+            relay.fail_network();
+        }
+        let outcome = call.end().has_status(124).says("was not seen within 4s").says("hint: the call may continue: ");
+        outcome
+            .check(outcome.stdout.contains("  open ") && outcome.stdout.contains("gap"), "an open session with a gap");
+    }
 }
 
 #[test]
@@ -188,6 +222,7 @@ fn the_limit_exits_with_124_and_prints_the_events_so_far() {
         let outcome = outcome.says("has not ended within 1s").says("hint: the call continues");
         let session = &outcome.json_lines()[0]["session"];
         outcome.check(session["cdr"] == "open" && session["incomplete"] == json!(["end"]), "an open session");
+        outcome.check(outcome.json_lines()[0]["limit"] == "follow", "which limit ended the wait");
     }
     // An event resets the time to wait for one, but not the limit.
     let steps = [Success, Event("started", None)];
@@ -203,6 +238,7 @@ fn a_missing_reply_exits_with_124_unless_the_session_shows_more() {
     let outcome = followed(&broker, "call a b --follow --timeout 500ms --json", &ended).has_status(0);
     let line = &outcome.json_lines()[0];
     outcome.check(line["outcome"] == "timeout" && line["session"]["cdr"] == "completed", "the session");
+    outcome.check(line.get("limit").is_none(), "no limit ended the wait for the session");
     let open = [Event("started", None)];
     let outcome = followed(&broker, "call a b --follow=1s --timeout 500ms", &open).has_status(124);
     outcome.says("has not ended within 1s");

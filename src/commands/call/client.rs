@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::followed::{CallState, FollowedCall};
+use super::followed::{CallState, FollowedCall, FollowedResult};
 use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
 use super::reconnect::{CallOutage, ConnectedClient, ConnectionState, ReconnectContext, reconnect};
 use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
@@ -21,7 +21,7 @@ use crate::commands::transport_error::{
 };
 use crate::output::local_time;
 use crate::output::report::Report;
-use crate::protocol::call::Request;
+use crate::protocol::call::{Request, WaitLimit};
 use crate::protocol::fields::Fields;
 use crate::protocol::record::{ConnectionChange, ConnectionStatus};
 use crate::protocol::topic::{TopicFilter, TopicName, Topics};
@@ -309,7 +309,8 @@ impl CallClient {
             return;
         }
         let elapsed = began.elapsed();
-        let reply = CallResult { request: request.clone(), outcome: outcome.clone(), elapsed, session: None };
+        let reply =
+            CallResult { request: request.clone(), outcome: outcome.clone(), elapsed, session: None, limit: None };
         let state = followed.reply(Instant::now(), outcome, elapsed);
         if matches!(reply.outcome, Outcome::Answered { .. }) {
             self.events.push_back(CallEvent::Update(CallUpdate::Reply(Box::new(reply))));
@@ -321,7 +322,7 @@ impl CallClient {
     fn update(&mut self, id: Uuid, state: CallState) {
         if state == CallState::Over {
             let broker = self.broker.to_string();
-            let result = self.finish(id, |request| timed_out(request, &broker, true));
+            let result = self.finish(id, |request| timed_out(request, &broker, WaitLimit::Timeout));
             self.events.extend(result.map(CallEvent::Finished));
             return;
         }
@@ -342,7 +343,7 @@ impl CallClient {
         let elapsed = began.elapsed();
         let Some(followed) = followed else {
             let outcome = missing(&request);
-            return Some(Box::new(CallResult { request, outcome, elapsed, session: None }));
+            return Some(Box::new(CallResult { request, outcome, elapsed, session: None, limit: None }));
         };
         if let Some(session_id) = request.session_id {
             let mut sessions = lock(&self.followed);
@@ -352,8 +353,8 @@ impl CallClient {
                 sessions.insert(session_id, others);
             }
         }
-        let (outcome, elapsed, session) = followed.finish(|| missing(&request), elapsed);
-        Some(Box::new(CallResult { request, outcome, elapsed, session }))
+        let FollowedResult { outcome, elapsed, session, limit } = followed.finish(|| missing(&request), elapsed);
+        Some(Box::new(CallResult { request, outcome, elapsed, session, limit }))
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -366,11 +367,11 @@ impl CallClient {
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
             let broker = self.broker.to_string();
             let Some(PendingCall { request, began, followed: Some(followed), .. }) = self.pending.get_mut(&id) else {
-                let result = self.finish(id, |request| timed_out(request, &broker, true));
+                let result = self.finish(id, |request| timed_out(request, &broker, WaitLimit::Timeout));
                 self.events.extend(result.map(CallEvent::Finished));
                 continue;
             };
-            let state = followed.expire(now, || timed_out(request, &broker, true), began.elapsed());
+            let state = followed.expire(now, |limit| timed_out(request, &broker, limit), began.elapsed());
             self.update(id, state);
         }
         self.events.extend(self.connection.expire(now).map(CallEvent::Lost));

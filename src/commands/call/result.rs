@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::commands::transport_error::publish_failure;
 use crate::exit::{Failure, Status};
-use crate::protocol::call::{self, Answer, NoReplyCause, Request, Verdict};
-use crate::protocol::record::SessionOutcome;
+use crate::protocol::call::{self, Answer, NoReplyCause, Request, Verdict, WaitLimit};
+use crate::protocol::record::{Missing, SessionOutcome};
 use crate::protocol::topic::TopicName;
 use crate::transport::relay::Published;
 use crate::transport::url::BrokerUrl;
@@ -92,21 +92,31 @@ pub(super) struct FollowTimes {
 /// If the end of the session was not seen in time.
 pub(super) fn followed_end(result: CallResult, times: FollowTimes) -> Result<Status, Failure> {
     let end = FollowedEnd::of(&result);
-    let CallResult { request, outcome, session, .. } = result;
+    let CallResult { request, outcome, session, limit, .. } = result;
     let id = request.session_id.unwrap_or_default();
     match end {
         FollowedEnd::Stopped => return Ok(Status::Success),
         FollowedEnd::Failed => return Ok(Status::ServiceFailure),
         FollowedEnd::NotSeen => {}
     }
-    match (outcome, session, times.limit) {
-        (_, Some(_), Some(limit)) => {
-            let limit = humantime::format_duration(limit);
-            Err(Failure::new(Status::Deadline, format!("session {id} has not ended within {limit}"))
-                .hint(format!("the call continues: rtcomm watch --session-id {id}")))
+    let at_limit = times.limit.filter(|_| limit == Some(WaitLimit::Follow)).map(humantime::format_duration);
+    match (outcome, session, at_limit) {
+        (_, Some(session), Some(limit)) => {
+            let (message, continues) = if session.incomplete.contains(&Missing::Gap) {
+                let message = format!("the end of session {id} was not seen within {limit}, and events may be missing");
+                (message, "may continue")
+            } else {
+                (format!("session {id} has not ended within {limit}"), "continues")
+            };
+            Err(Failure::new(Status::Deadline, message)
+                .hint(format!("the call {continues}: rtcomm watch --session-id {id}")))
         }
         (Outcome::Unanswered(_, failure), ..) => Err(failure),
-        (Outcome::Answered { .. }, ..) => {
+        (Outcome::Answered { .. }, _, Some(limit)) => {
+            Err(Failure::new(Status::Deadline, format!("no event of session {id} within {limit} (--follow)"))
+                .hint(format!("the call may continue: rtcomm watch --session-id {id}")))
+        }
+        (Outcome::Answered { .. }, _, None) => {
             let timeout = humantime::format_duration(times.timeout);
             Err(Failure::new(Status::Deadline, format!("no event of session {id} within {timeout} after the reply")).hint(
                 "check --event-root, and that the service uses the requested session ID. A call without the server's relay \
@@ -145,19 +155,35 @@ pub(super) fn answered(verdict: Verdict, payload: Vec<u8>) -> Outcome {
     Outcome::Answered { verdict, response }
 }
 
-/// Returns the outcome of a call whose deadline has passed, before or after its request was sent.
-pub(super) fn timed_out(request: &Request, broker: &str, is_sent: bool) -> Outcome {
-    let failure = if is_sent {
-        let id = request.trans_id;
-        Failure::new(Status::Deadline, format!("no 3PCC service response from {broker} in time (transID {id})")).hint(
-            "the caller may not have answered, nobody may serve the topic, or the broker may have dropped the request: only \
-             MQTT 5 brokers report that. The call may still be placed. --timeout waits longer",
-        )
-    } else {
-        Failure::new(Status::Deadline, format!("{broker} did not accept the client in time: nothing was sent"))
-            .hint("--timeout waits longer")
-    };
+/// Returns the outcome of a call without a reply when this limit passed. The request was sent.
+pub(super) fn timed_out(request: &Request, broker: &str, limit: WaitLimit) -> Outcome {
+    let id = request.trans_id;
+    let failure = Failure::new(
+        Status::Deadline,
+        format!("no 3PCC service response from {broker} in time (transID {id})"),
+    )
+    .hint(format!(
+        "the caller may not have answered, nobody may serve the topic, or the broker may have dropped the request: \
+                 only MQTT 5 brokers report that. The call may still be placed. {}",
+        wait_longer(limit)
+    ));
     Outcome::Unanswered(NoReplyCause::Timeout, failure)
+}
+
+/// Returns the outcome of a call whose request was not sent when this limit passed.
+pub(super) fn not_sent_in_time(broker: &str, limit: WaitLimit) -> Outcome {
+    let failure =
+        Failure::new(Status::Deadline, format!("{broker} did not accept the client in time: nothing was sent"))
+            .hint(wait_longer(limit));
+    Outcome::Unanswered(NoReplyCause::Timeout, failure)
+}
+
+/// Names the flag to change if a limit is too short.
+fn wait_longer(limit: WaitLimit) -> &'static str {
+    match limit {
+        WaitLimit::Timeout => "--timeout waits longer",
+        WaitLimit::Follow => "--follow with a longer LIMIT waits longer",
+    }
 }
 
 /// Returns the outcome of a call whose reply cannot arrive any more, because of `event`.

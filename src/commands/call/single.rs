@@ -10,14 +10,16 @@ use super::client::{CallClient, CallConfig, CallEvent, CallUpdate};
 use super::incoming::{EventReceiver, Waker};
 use super::indicator::Spinner;
 use super::printer::CallPrinter;
-use super::result::{CallResult, FollowTimes, Outcome, followed_end, lost_session, status_of, timed_out, unknown};
+use super::result::{
+    CallResult, FollowTimes, Outcome, followed_end, lost_session, not_sent_in_time, status_of, timed_out, unknown,
+};
 use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::ui::CANNOT_WRITE;
 use crate::event_loop::{EventLoop, LoopEvent, Signal};
 use crate::exit::Status;
 use crate::output;
 use crate::output::report::Report;
-use crate::protocol::call::Request;
+use crate::protocol::call::{Request, WaitLimit};
 
 /// Places a call and prints its result. Returns its status: that of the reply, or of the session if the call is followed.
 ///
@@ -148,9 +150,11 @@ impl Wait {
         let is_sent = decision.set(SendDecision::Cancel).is_err();
         let elapsed = began.elapsed();
         let result = cancel_and_wait(&waker, &event_loop);
-        let finish = |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed, session: None });
+        let finish =
+            |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed, session: None, limit: None });
         Ok(match signal {
-            None => End::Finished(finish(timed_out(request, &broker, is_sent))),
+            None if is_sent => End::Finished(finish(timed_out(request, &broker, WaitLimit::Timeout))),
+            None => End::Finished(finish(not_sent_in_time(&broker, WaitLimit::Timeout))),
             Some(signal) if !is_sent => End::NotSent(signal),
             Some(signal) => End::Interrupted(signal, result.unwrap_or_else(|| finish(unknown(request, "interrupted")))),
         })
@@ -184,7 +188,13 @@ fn connect_and_place(
         Ok(client) => client,
         Err(not_sent) => {
             let (outcome, elapsed) = (not_sent.into(), began.elapsed());
-            return ThreadEvent::Finished(Box::new(CallResult { request, outcome, elapsed, session: None }));
+            return ThreadEvent::Finished(Box::new(CallResult {
+                request,
+                outcome,
+                elapsed,
+                session: None,
+                limit: None,
+            }));
         }
     };
     if decision.set(SendDecision::Send).is_err() {
