@@ -1,6 +1,7 @@
 //! `rtcomm call --follow`: a call until the end of its session. The reply and the events can arrive in any order.
 
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::support::guarded::Guarded;
 use crate::support::mqtt::Message;
 use crate::support::peer::{Peer, Script};
 use crate::support::relay::Relay;
-use crate::support::service::{CALL_TOPIC, reply, request_of};
+use crate::support::service::{CALL_TOPIC, MANAGEMENT, reply, request_of, services};
 use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
 const SESSION: &str = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
@@ -191,6 +192,45 @@ fn a_limit_that_passes_before_the_first_event_is_named() {
     let outcome = followed(&broker, "call a b --follow=1s --json", &[]).has_status(124);
     let outcome = outcome.says("no 3PCC service response").says("--follow with a longer LIMIT").never_says("--timeout");
     outcome.check(outcome.json_lines()[0]["limit"] == "follow", "which limit ended the wait");
+}
+
+#[test]
+fn the_shorter_limit_ends_the_connection_attempt_and_nothing_is_sent() {
+    let peer = Peer::silent();
+    for (flags, limit, hint) in [
+        ("--follow=500ms --json", "follow", "hint: --follow with a longer LIMIT waits longer"),
+        ("--follow=1m --timeout 500ms --json", "timeout", "hint: --timeout waits longer"),
+        ("--follow=500ms --discover", "", "the deadline passed"),
+    ] {
+        let began = Instant::now();
+        let outcome = rtcomm(&format!("call a b {flags}")).env("RTCOMM_BROKER", peer.url()).run().has_status(124);
+        // --connect-timeout is 10 s.
+        outcome.check(began.elapsed() < Duration::from_secs(8), "the limit ends the attempt");
+        let outcome = outcome.says(hint);
+        if !limit.is_empty() {
+            let outcome = outcome.says("did not accept the client in time: nothing was sent");
+            let line = &outcome.json_lines()[0];
+            outcome.check(line["outcome"] == "timeout" && line["limit"] == limit, "which limit ended the attempt");
+        }
+    }
+}
+
+#[test]
+fn the_limit_counts_from_the_start_of_the_command() {
+    let broker = Broker::mosquitto();
+    let service = service(&broker, &[Success, Event("started", None)]);
+    let mut queries = broker.client();
+    queries.subscribe(MANAGEMENT);
+    let call = rtcomm("call a b --follow=3s --discover --json").at(&broker).start();
+    // The answer takes half of the limit.
+    let query = queries.next();
+    thread::sleep(Duration::from_millis(1500));
+    let answer = json!({ "orig": "SERVICE_QUERY", "services": services("/rtcomm/event", CALL_TOPIC) });
+    queries.send_message(&reply(&query, &answer));
+    let outcome = call.end().has_status(124).says("has not ended within 3s");
+    let elapsed = outcome.json_lines()[0]["elapsed_ms"].as_f64().unwrap_or_default();
+    outcome.check(elapsed >= 1500.0, "the time until the reply includes that of the query");
+    service.join().expect("the service got a request");
 }
 
 #[test]

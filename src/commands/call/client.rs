@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::followed::{CallState, FollowedCall, FollowedResult};
 use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
 use super::reconnect::{CallOutage, ConnectedClient, ConnectionState, ReconnectContext, reconnect};
-use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
+use super::result::{CallResult, CallTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
 use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::transport_error::{
     connect_failures, denies_connection, denies_subscription, describe_end, forbidden_filters, session_failure,
@@ -50,8 +50,7 @@ pub(super) struct CallConfig {
     pub(super) from_topic: TopicName,
     /// Maximum size of a reply in bytes.
     pub(super) max_payload: usize,
-    /// Maximum time to wait for the reply.
-    pub(super) timeout: Duration,
+    pub(super) times: CallTimes,
     pub(super) follow: Option<FollowConfig>,
     pub(super) report: Report,
 }
@@ -61,8 +60,6 @@ pub(super) struct FollowConfig {
     pub(super) topics: Topics,
     /// Covers the events of all sessions.
     pub(super) filters: Vec<TopicFilter>,
-    /// Maximum time to wait for the end of a session.
-    pub(super) limit: Option<Duration>,
 }
 
 /// What [`CallClient::next_event`] returns.
@@ -167,13 +164,13 @@ impl CallClient {
     /// Publishes a request. All times count from `began`.
     pub(super) fn place(&mut self, request: Request, began: Instant) {
         let (id, payload) = (request.trans_id, request.payload());
-        let CallConfig { timeout, follow, call_topic, .. } = &self.config;
-        let times = follow.as_ref().map(|follow| FollowTimes { timeout: *timeout, limit: follow.limit });
-        let followed = times.map(|times| Box::new(FollowedCall::new(began, times)));
+        let CallConfig { times, follow, call_topic, .. } = &self.config;
+        let followed = follow.as_ref().map(|_| Box::new(FollowedCall::new(began, *times)));
         if let (Some(_), Some(session_id)) = (&followed, request.session_id) {
             lock(&self.followed).entry(session_id).or_default().push(id);
         }
-        let deadline = followed.as_ref().map_or_else(|| began.checked_add(*timeout), |followed| followed.deadline());
+        let deadline =
+            followed.as_ref().map_or_else(|| began.checked_add(times.timeout), |followed| followed.deadline());
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.pending.insert(id, PendingCall { request, began, deadline, followed });
         let incoming = self.receiver.waker.incoming();
@@ -388,7 +385,7 @@ impl CallClient {
         let Some(from) = self.connection.complete_until() else { return };
         self.config.report.warn(format_args!("lost {}: {reason}; reconnecting", self.broker));
         self.report_to_calls(ConnectionChange::Disconnected);
-        let outage = CallOutage { from, reason, until: Instant::now().checked_add(self.config.timeout) };
+        let outage = CallOutage { from, reason, until: Instant::now().checked_add(self.config.times.timeout) };
         if let ConnectionState::Connected(lost) = std::mem::replace(&mut self.connection, ConnectionState::Lost(outage))
         {
             let ConnectedClient { client, recovery } = *lost;

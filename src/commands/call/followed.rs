@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::result::{FollowTimes, Outcome};
+use super::result::{CallTimes, Outcome};
 use crate::protocol::call::{Verdict, WaitLimit};
 use crate::protocol::cdr::CallRecorder;
 use crate::protocol::record::{CallRecord, ConnectionChange, ConnectionStatus, Record};
@@ -70,9 +70,9 @@ pub(super) enum CallState {
 }
 
 impl FollowedCall {
-    /// Makes the state of a call whose request is sent now. Its events are subscribed to.
-    pub(super) fn new(now: Instant, times: FollowTimes) -> Self {
-        let FollowTimes { timeout, limit } = times;
+    /// Makes the state of a call whose request is sent. Its events are subscribed to. The times count from `began`.
+    pub(super) fn new(began: Instant, times: CallTimes) -> Self {
+        let CallTimes { timeout, limit } = times;
         let mut recorder = CallRecorder::new(MAX_AGE);
         // The session has no events from before the subscription, so none of them can be missing.
         recorder.pass(Timestamp::MIN);
@@ -81,8 +81,8 @@ impl FollowedCall {
             recorder,
             session: SessionState::Silent,
             reply: None,
-            next_until: now.checked_add(timeout),
-            limit: limit.and_then(|limit| now.checked_add(limit)),
+            next_until: began.checked_add(timeout),
+            limit: limit.and_then(|limit| began.checked_add(limit)),
             expired: None,
             lost_at: None,
         }

@@ -28,7 +28,6 @@ use super::discovery;
 use super::ui::{self, Ui};
 use crate::cli::{CallArgs, FollowLimit};
 use crate::exit::{Failure, Status};
-use crate::output::whole_millis;
 use crate::protocol::call::Request;
 use crate::protocol::filter::{Filter, FilterSpec};
 use crate::protocol::topic::{Category, TopicFilter, Topics};
@@ -51,6 +50,7 @@ use batch::{Batch, BatchLimits};
 use client::{CallConfig, FollowConfig};
 use input::Parser;
 use printer::CallPrinter;
+use result::CallTimes;
 
 /// Maximum number of callers of a batch whose events are subscribed to one by one. With more, all sessions are subscribed to.
 const MAX_CALLER_FILTERS: usize = 100;
@@ -77,11 +77,15 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         connection,
         topics,
     } = args;
-    let began = Instant::now();
     let (profile, discover) = (connection.profile.clone(), connection.discover);
     discovery::check_dry_run(discover, dry_run)?;
     let options = connection::options(connection, Prompt::unless(dry_run))?;
-    let topics = match discovery::topics(topics, discover, &options, began.checked_add(timeout), ui.report)? {
+    // All limits of a single call count from here.
+    let began = Instant::now();
+    let times = CallTimes { timeout, limit: follow.and_then(|FollowLimit(limit)| limit) };
+    // Those of a batch count from its requests.
+    let query_timeout = if batch.batch.is_some() { timeout } else { times.until_sent().0 };
+    let topics = match discovery::topics(topics, discover, &options, began.checked_add(query_timeout), ui.report)? {
         ControlFlow::Continue(topics) => topics,
         ControlFlow::Break(status) => return Ok(status),
     };
@@ -114,24 +118,15 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
             Calls::Many(batch) => batch::print_requests(batch, ui.report),
         };
     }
-    let follow = follow.map(|FollowLimit(limit)| FollowConfig {
-        filters: calls.sessions(&topics),
-        topics: topics.clone(),
-        limit,
-    });
+    let follow = follow.map(|_| FollowConfig { filters: calls.sessions(&topics), topics: topics.clone() });
     if io::stderr().is_terminal() {
         let names: Vec<String> = options.brokers.iter().map(ToString::to_string).collect();
         let profile = profile.map(|name| format!(" (profile {name})")).unwrap_or_default();
         ui.report.info(format_args!("calling at {}{profile}", names.join(" or ")));
     }
-    let timeout = match calls {
-        // It counts from the start of the command.
-        Calls::Single(_) if discover => whole_millis(timeout.saturating_sub(began.elapsed())),
-        Calls::Single(_) | Calls::Many(_) => timeout,
-    };
-    let config = CallConfig { options, call_topic, from_topic, max_payload, timeout, follow, report: ui.report };
+    let config = CallConfig { options, call_topic, from_topic, max_payload, times, follow, report: ui.report };
     match calls {
-        Calls::Single(request) => single::run(config, &request, CallPrinter::new(json, ui, topics)?),
+        Calls::Single(request) => single::run(config, began, &request, CallPrinter::new(json, ui, topics)?),
         Calls::Many(calls) => batch::run(calls, config, BatchLimits { jobs: batch.jobs, rate: batch.rate }),
     }
 }

@@ -77,20 +77,30 @@ pub(super) fn followed_status_of(result: &CallResult) -> Status {
     }
 }
 
-/// How long a followed call is waited for.
+/// How long a call is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FollowTimes {
-    /// For the reply, and from then on for the first event of the session.
+pub(super) struct CallTimes {
+    /// For the reply, and if the call is followed, from then on for the first event of the session.
     pub(super) timeout: Duration,
-    /// For the end of the session.
+    /// For the end of the session, if the call is followed.
     pub(super) limit: Option<Duration>,
+}
+
+impl CallTimes {
+    /// Returns how long to wait until the request is sent, and the flag that limits it.
+    pub(super) fn until_sent(self) -> (Duration, WaitLimit) {
+        match self.limit {
+            Some(limit) if limit < self.timeout => (limit, WaitLimit::Follow),
+            _ => (self.timeout, WaitLimit::Timeout),
+        }
+    }
 }
 
 /// Returns the status of a followed call.
 ///
 /// # Errors
 /// If the end of the session was not seen in time.
-pub(super) fn followed_end(result: CallResult, times: FollowTimes) -> Result<Status, Failure> {
+pub(super) fn followed_end(result: CallResult, times: CallTimes) -> Result<Status, Failure> {
     let end = FollowedEnd::of(&result);
     let CallResult { request, outcome, session, limit, .. } = result;
     let id = request.session_id.unwrap_or_default();

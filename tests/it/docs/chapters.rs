@@ -313,9 +313,9 @@ const CHAPTERS: &[Chapter] = &[
                 ),
                 (
                     "124",
-                    "LIMIT has passed, counted from the start of the command (of a batch, from the request); or there was no \
-                     reply within `--timeout`; or no event of the session within `--timeout` after the reply. Calls between \
-                     clients without the server's relay have no events.",
+                    "LIMIT has passed, counted from the start of the command (of a batch, from the request), so that it \
+                     limits connecting too; or there was no reply within `--timeout`; or no event of the session within \
+                     `--timeout` after the reply. Calls between clients without the server's relay have no events.",
                 ),
                 ("130, 143", "A signal ended the wait. The call continues."),
             ]),
