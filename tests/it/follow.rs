@@ -334,13 +334,33 @@ fn a_signal_ends_the_wait_and_the_call_continues() {
         call.signal(signal);
         let outcome = call.end().has_status(status);
         if flags.is_empty() {
-            let outcome = outcome.says("warning: the call continues (session ");
+            let outcome = outcome.says("warning: interrupted: the call continues (session ");
             outcome.check(outcome.stdout.lines().count() == 2, "the steps so far");
         } else {
             let line = &outcome.json_lines()[0];
             outcome.check(["success", "unknown"].iter().any(|it| line["outcome"] == *it), "what is known");
         }
     }
+}
+
+#[test]
+fn a_signal_before_the_reply_reports_what_is_known_of_the_call() {
+    let broker = Broker::mosquitto();
+    let service = service(&broker, &[Event("started", None)]);
+    let call = rtcomm(&format!("call a b --follow --session-id {SESSION}")).at(&broker).start();
+    service.join().expect("the service got a request");
+    call.wait_for_lines(1);
+    call.signal(Signal::INT);
+    let outcome = call.end().has_status(130).never_says("may have been placed");
+    outcome.says(&format!("warning: interrupted: the call continues (session {SESSION})"));
+
+    // Without an event, nothing is known.
+    let mut service = broker.client();
+    service.subscribe(CALL_TOPIC);
+    let call = rtcomm("call a b --follow").at(&broker).start();
+    service.next();
+    call.signal(Signal::INT);
+    call.end().has_status(130).says("may have been placed (transID ").never_says("continues");
 }
 
 #[test]

@@ -67,6 +67,35 @@ impl FollowedEnd {
     }
 }
 
+/// What is known of a call that is not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Continuation {
+    /// The call is over, or it was not placed.
+    Over,
+    /// It was placed, and it has not ended.
+    Continues,
+    /// It was placed, but its session had no events, or some may be missing.
+    MayContinue,
+    /// The request was sent, and nothing else is known.
+    MayBePlaced,
+}
+
+impl Continuation {
+    /// Returns what is known of a call with this result.
+    pub(super) fn of(result: &CallResult) -> Self {
+        if FollowedEnd::of(result) != FollowedEnd::NotSeen {
+            return Self::Over;
+        }
+        match (&result.session, &result.outcome) {
+            (Some(session), _) if session.incomplete.contains(&Missing::Gap) => Self::MayContinue,
+            (Some(_), _) => Self::Continues,
+            (None, Outcome::Answered { .. }) => Self::MayContinue,
+            (None, outcome) if outcome.may_be_placed() => Self::MayBePlaced,
+            (None, Outcome::Unanswered(..)) => Self::Over,
+        }
+    }
+}
+
 /// Returns the exit status of a followed call: that of its session, if its end was seen.
 pub(super) fn followed_status_of(result: &CallResult) -> Status {
     match (FollowedEnd::of(result), &result.outcome) {
@@ -101,22 +130,22 @@ impl CallTimes {
 /// # Errors
 /// If the end of the session was not seen in time.
 pub(super) fn followed_end(result: CallResult, times: CallTimes) -> Result<Status, Failure> {
-    let end = FollowedEnd::of(&result);
-    let CallResult { request, outcome, session, limit, .. } = result;
-    let id = request.session_id.unwrap_or_default();
-    match end {
+    match FollowedEnd::of(&result) {
         FollowedEnd::Stopped => return Ok(Status::Success),
         FollowedEnd::Failed => return Ok(Status::ServiceFailure),
         FollowedEnd::NotSeen => {}
     }
+    let continuation = Continuation::of(&result);
+    let CallResult { request, outcome, session, limit, .. } = result;
+    let id = request.session_id.unwrap_or_default();
     let at_limit = times.limit.filter(|_| limit == Some(WaitLimit::Follow)).map(humantime::format_duration);
     match (outcome, session, at_limit) {
-        (_, Some(session), Some(limit)) => {
-            let (message, continues) = if session.incomplete.contains(&Missing::Gap) {
+        (_, Some(_), Some(limit)) => {
+            let (message, continues) = if continuation == Continuation::Continues {
+                (format!("session {id} has not ended within {limit}"), "continues")
+            } else {
                 let message = format!("the end of session {id} was not seen within {limit}, and events may be missing");
                 (message, "may continue")
-            } else {
-                (format!("session {id} has not ended within {limit}"), "continues")
             };
             Err(Failure::new(Status::Deadline, message)
                 .hint(format!("the call {continues}: rtcomm watch --session-id {id}")))

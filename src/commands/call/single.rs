@@ -11,7 +11,8 @@ use super::incoming::{EventReceiver, Waker};
 use super::indicator::Spinner;
 use super::printer::CallPrinter;
 use super::result::{
-    CallResult, CallTimes, Outcome, followed_end, lost_session, not_sent_in_time, status_of, timed_out, unknown,
+    CallResult, CallTimes, Continuation, Outcome, followed_end, lost_session, not_sent_in_time, status_of, timed_out,
+    unknown,
 };
 use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::ui::CANNOT_WRITE;
@@ -61,12 +62,20 @@ pub(super) fn run(config: CallConfig, began: Instant, request: &Request, mut pri
     }
 }
 
-/// Warns that the call goes on, or may go on, after a signal.
-fn warn_of_open_call(CallResult { request, outcome, .. }: &CallResult, report: Report) {
-    match (outcome, request.session_id) {
-        (Outcome::Answered { .. }, Some(id)) => report.warn(format_args!("the call continues (session {id})")),
-        _ => report.warn(format_args!("the call may have been placed (transID {})", request.trans_id)),
-    }
+/// Warns that the call continues, or may have been placed, after a signal.
+fn warn_of_open_call(result: &CallResult, report: Report) {
+    let CallResult { request, .. } = result;
+    let continues = match Continuation::of(result) {
+        Continuation::Over => return,
+        Continuation::Continues => "continues",
+        Continuation::MayContinue => "may continue",
+        Continuation::MayBePlaced => {
+            report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
+            return;
+        }
+    };
+    let id = request.session_id.map_or_else(|| format!("transID {}", request.trans_id), |id| format!("session {id}"));
+    report.warn(format_args!("interrupted: the call {continues} ({id})"));
 }
 
 /// How the wait for the call ended.

@@ -317,7 +317,10 @@ const CHAPTERS: &[Chapter] = &[
                      limits connecting too; or there was no reply within `--timeout`; or no event of the session within \
                      `--timeout` after the reply. Calls between clients without the server's relay have no events.",
                 ),
-                ("130, 143", "A signal ended the wait. The call continues."),
+                (
+                    "130, 143",
+                    "A signal ended the wait. A warning reports whether the call continues or may have been placed.",
+                ),
             ]),
             Paragraph(
                 "If the session ends before the reply, the reply is awaited for two seconds more. If the reply does not come in \
