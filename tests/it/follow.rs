@@ -549,6 +549,54 @@ fn an_interrupted_batch_has_a_line_for_each_open_session() {
 }
 
 #[test]
+fn an_interrupted_batch_reports_how_many_calls_continue() {
+    let broker = Broker::mosquitto();
+    let mut client = broker.client();
+    client.subscribe(CALL_TOPIC);
+    let lines = batch(&["c0", "c1", "c2", "c3", "c4"]);
+    let call = rtcomm("call --batch - --follow --jobs 4").at(&broker).stdin(lines).start();
+    let requests: Vec<_> = (0..4).map(|_| client.next()).collect();
+    // The first call ends last, so all messages have arrived when the fifth starts.
+    for (request, steps) in [
+        (&requests[1], &[Event("started", None), Success][..]),
+        (&requests[2], &[Event("started", None)]),
+        (&requests[0], &[Success, Event("started", None), Event("stopped", None)]),
+    ] {
+        for step in steps {
+            client.send_message(&message(request, *step));
+        }
+    }
+    client.next();
+    call.wait_for_lines(1);
+    call.signal(Signal::INT);
+    let outcome = call.end().has_status(130).says("resume with --skip 5");
+    let outcome = outcome.says("warning: interrupted: 2 calls continue, 2 calls may have been placed");
+    outcome.says("rtcomm: 5 lines done: 2 success, 3 unknown; sessions: 1 completed, 2 open, in ");
+}
+
+#[test]
+fn the_summary_of_a_followed_batch_explains_the_status_with_the_ends_of_sessions() {
+    let broker = Broker::mosquitto();
+    for (steps, status, sessions) in [
+        (&[Success, Event("started", None), Event("stopped", None)][..], 0, "1 completed"),
+        (&[Success, Event("started", None), Event("failed", None)], 3, "1 dropped"),
+        (&[Success, Event("started", None)], 124, "1 open"),
+        (&[Success], 124, "1 without events"),
+    ] {
+        let service = service(&broker, steps);
+        let call = rtcomm("call --batch - --follow=1s").stdin(batch(&["a"])).at(&broker);
+        let outcome = call.run().has_status(status);
+        service.join().expect("the service got a request");
+        outcome.says(&format!("rtcomm: 1 line done: 1 success; sessions: {sessions}, in "));
+    }
+    // The outcome explains the status of a call that was refused.
+    let service = service(&broker, &[Failure("Busy")]);
+    let outcome = rtcomm("call --batch - --follow").stdin(batch(&["a"])).at(&broker).run().has_status(3);
+    service.join().expect("the service got a request");
+    outcome.says("rtcomm: 1 line done: 1 failure, in ");
+}
+
+#[test]
 fn the_demo_ends_the_calls_that_it_places() {
     let broker = Broker::demo_with("--interval 50ms --seed 1");
     let outcome = rtcomm("call iggy_pop david_bowie --follow=20s --json").at(&broker).run();

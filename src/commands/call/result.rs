@@ -96,6 +96,33 @@ impl Continuation {
     }
 }
 
+/// Returns how the session of a followed call ended, for a summary. `None` if the outcome of the call explains its status.
+pub(super) fn session_end(CallResult { outcome, session, .. }: &CallResult) -> Option<&'static str> {
+    match (outcome, session) {
+        (_, Some(session)) => Some(session.outcome.as_str()),
+        (Outcome::Answered { verdict: Verdict::Success, .. }, None) => Some("without events"),
+        (Outcome::Answered { verdict: Verdict::Failure(_), .. } | Outcome::Unanswered(..), None) => None,
+    }
+}
+
+/// Returns the numbers of calls that continue or may continue. `None` if there are none.
+pub(super) fn open_calls(results: &[CallResult]) -> Option<String> {
+    let counts = [
+        (Continuation::Continues, "continues", "continue"),
+        (Continuation::MayContinue, "may continue", "may continue"),
+        (Continuation::MayBePlaced, "may have been placed", "may have been placed"),
+    ];
+    let parts = counts.into_iter().filter_map(|(continuation, singular, plural)| {
+        match results.iter().filter(|result| Continuation::of(result) == continuation).count() {
+            0 => None,
+            1 => Some(format!("1 call {singular}")),
+            count => Some(format!("{count} calls {plural}")),
+        }
+    });
+    let parts: Vec<String> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
 /// Returns the exit status of a followed call: that of its session, if its end was seen.
 pub(super) fn followed_status_of(result: &CallResult) -> Status {
     match (FollowedEnd::of(result), &result.outcome) {

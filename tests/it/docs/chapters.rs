@@ -360,7 +360,9 @@ const CHAPTERS: &[Chapter] = &[
                  line, the passphrase of the key before the password.",
             ),
             Paragraph(
-                "At the end, the number of calls per outcome is printed on standard error, unless `--quiet` is given.",
+                "At the end, the number of calls per outcome is printed on standard error, unless `--quiet` is given. With \
+                 `--follow`, it is followed by the number of sessions per end, such as `completed` or `dropped`; `without \
+                 events` are those of calls that were placed and had no event. They explain the exit status.",
             ),
             Paragraph(
                 "At most `--jobs` calls wait for their replies, each for `--timeout` from its request. `--rate` limits how \
