@@ -82,19 +82,10 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
     let options = connection::options(connection, Prompt::unless(dry_run))?;
     // All limits of a single call count from here.
     let began = Instant::now();
-    let times = CallTimes { timeout, limit: follow.and_then(|FollowLimit(limit)| limit) };
-    // Those of a batch count from its requests.
-    let query_timeout = if batch.batch.is_some() { timeout } else { times.until_sent().0 };
-    let topics = match discovery::topics(topics, discover, &options, began.checked_add(query_timeout), ui.report)? {
-        ControlFlow::Continue(topics) => topics,
-        ControlFlow::Break(status) => return Ok(status),
-    };
-    let from_topic =
-        reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
-    let call_topic = match sender {
-        Some(endpoint) => topics.calls.child(&endpoint),
-        None => topics.calls.clone(),
-    };
+    let from_topic = reply_prefix
+        .unwrap_or_else(|| topics.clone().topics().root.child("reply"))
+        .child(&Uuid::new_v4().to_string())
+        .to_topic();
     let calls = match (caller, callee, batch.batch) {
         (Some(caller), Some(callee), None) => Calls::Single(Request {
             trans_id: Uuid::new_v4(),
@@ -118,6 +109,28 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
             Calls::Many(batch) => batch::print_requests(batch, ui.report),
         };
     }
+    let times = CallTimes { timeout, limit: follow.and_then(|FollowLimit(limit)| limit) };
+    // LIMIT counts from each request of a batch.
+    let query_timeout = match calls {
+        Calls::Single(_) => times.until_sent().0,
+        Calls::Many(_) => timeout,
+    };
+    let topics = match discovery::topics(topics, discover, &options, began.checked_add(query_timeout), ui.report) {
+        Ok(ControlFlow::Continue(topics)) => topics,
+        Ok(ControlFlow::Break(status)) => return Ok(status),
+        Err(error) => {
+            return match calls {
+                Calls::Single(request) => {
+                    single::fail_undiscovered(request, &error, began, follow.map(|_| times), json)
+                }
+                Calls::Many(_) => Err(error),
+            };
+        }
+    };
+    let call_topic = match sender {
+        Some(endpoint) => topics.calls.child(&endpoint),
+        None => topics.calls.clone(),
+    };
     let follow = follow.map(|_| FollowConfig { filters: calls.sessions(&topics), topics: topics.clone() });
     if io::stderr().is_terminal() {
         let names: Vec<String> = options.brokers.iter().map(ToString::to_string).collect();

@@ -244,6 +244,16 @@ pub(super) fn not_sent_in_time(broker: &str, limit: WaitLimit) -> Outcome {
     Outcome::Unanswered(NoReplyCause::Timeout, failure)
 }
 
+/// Returns the outcome of a call whose request was not sent because of this failure, which is not one of its own connection.
+pub(super) fn not_sent(failure: Failure) -> Outcome {
+    let cause = match failure.status() {
+        Status::Refused => NoReplyCause::Denied,
+        Status::Deadline => NoReplyCause::Timeout,
+        _ => NoReplyCause::Unreachable,
+    };
+    Outcome::Unanswered(cause, failure)
+}
+
 /// Names the flag to change if a limit is too short.
 fn wait_longer(limit: WaitLimit) -> &'static str {
     match limit {

@@ -11,13 +11,13 @@ use super::incoming::{EventReceiver, Waker};
 use super::indicator::Spinner;
 use super::printer::CallPrinter;
 use super::result::{
-    CallResult, CallTimes, Continuation, Outcome, followed_end, lost_session, not_sent_in_time, status_of, timed_out,
-    unknown,
+    CallResult, CallTimes, Continuation, Outcome, followed_end, lost_session, not_sent, not_sent_in_time, status_of,
+    timed_out, unknown,
 };
 use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::ui::CANNOT_WRITE;
 use crate::event_loop::{EventLoop, LoopEvent, Signal};
-use crate::exit::Status;
+use crate::exit::{self, Failure, Status};
 use crate::output;
 use crate::output::report::Report;
 use crate::protocol::call::{Request, WaitLimit};
@@ -60,6 +60,33 @@ pub(super) fn run(config: CallConfig, began: Instant, request: &Request, mut pri
             }
         }
     }
+}
+
+/// Prints the result of a call whose topics could not be learned (`--discover`), and returns the error. `times` are those of a
+/// followed call.
+///
+/// # Errors
+/// Always.
+pub(super) fn fail_undiscovered(
+    request: Request,
+    error: &anyhow::Error,
+    began: Instant,
+    times: Option<CallTimes>,
+    json: bool,
+) -> Result<Status> {
+    let failure = Failure::new(exit::status_of(error), format!("{error:#}: nothing was sent"));
+    let failure = match exit::hint_of(error) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    };
+    if json {
+        let elapsed = began.elapsed();
+        let limit =
+            times.map(CallTimes::until_sent).filter(|(duration, _)| *duration <= elapsed).map(|(_, limit)| limit);
+        let outcome = not_sent(failure.clone());
+        CallPrinter::Json.result(&CallResult { request, outcome, elapsed, session: None, limit })?;
+    }
+    Err(failure.into())
 }
 
 /// Warns that the call continues, or may have been placed, after a signal.
