@@ -66,6 +66,10 @@ fn describe_frame(error: FrameError) -> &'static str {
 pub(super) fn session_failure(error: &SessionError, options: &Options, report: Report) -> Failure {
     match error {
         SessionError::Connect(failures) => connect_failures(failures, options, report),
+        SessionError::Subscribe(SubscribeError::Refused { denied, of }) if denied.len() < *of => {
+            let (failure, hint) = subscription_refused(denied, &options.brokers[0]);
+            failure.hint(format!("{hint}; --allow-partial continues with the subscriptions that it grants"))
+        }
         SessionError::Subscribe(error) => subscribe_failure(error, &options.brokers[0]),
         SessionError::Lost(end) => {
             let failure = Failure::unreachable(format!("lost the broker: {}", describe_end(end)));
@@ -226,6 +230,19 @@ fn refused(reason: &BrokerReason, broker: &BrokerUrl, options: &Options) -> Fail
     }
 }
 
+/// Returns the filters that the broker refuses because this client has no permission to subscribe to them.
+pub(super) fn forbidden_filters(error: &SubscribeError) -> impl Iterator<Item = &TopicFilter> {
+    let denied = match error {
+        SubscribeError::Refused { denied, .. } => denied.as_slice(),
+        SubscribeError::Unsupported(_)
+        | SubscribeError::Ended(_)
+        | SubscribeError::Unanswered(_)
+        | SubscribeError::Cancelled => &[],
+    };
+    let is_forbidden = |code| matches!(code, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED);
+    denied.iter().filter(move |(_, reason)| is_forbidden(reason.code)).map(|(filter, _)| filter)
+}
+
 /// The failure of a publication that the broker does not accept, or `None` if it is another outcome. `access_hint` is the
 /// hint if the broker denies it.
 pub(super) fn publish_failure(
@@ -253,7 +270,10 @@ pub(super) fn publish_failure(
 /// The failure of a subscription.
 pub(super) fn subscribe_failure(error: &SubscribeError, broker: &BrokerUrl) -> Failure {
     match error {
-        SubscribeError::Refused { denied, of } => subscription_refused(denied, *of, broker),
+        SubscribeError::Refused { denied, .. } => {
+            let (failure, hint) = subscription_refused(denied, broker);
+            failure.hint(hint)
+        }
         SubscribeError::Unsupported(feature) => unsupported(*feature, broker),
         SubscribeError::Ended(ConnectionEnd::Disconnected(reason)) => {
             let said = describe_refusal(reason);
@@ -279,7 +299,8 @@ pub(super) fn subscribe_failure(error: &SubscribeError, broker: &BrokerUrl) -> F
     }
 }
 
-fn subscription_refused(denied: &[(TopicFilter, BrokerReason)], of: usize, broker: &BrokerUrl) -> Failure {
+/// The failure of a subscription that the broker refuses in part or in whole, and its hint.
+fn subscription_refused(denied: &[(TopicFilter, BrokerReason)], broker: &BrokerUrl) -> (Failure, &'static str) {
     let names: Vec<String> = denied.iter().map(|(filter, _)| format!("'{filter}'")).collect();
     let plural = if names.len() == 1 { "" } else { "s" };
     let reason = denied.first().map_or_else(|| ReasonCode::UNSPECIFIED.into(), |(_, reason)| reason.clone());
@@ -289,12 +310,7 @@ fn subscription_refused(denied: &[(TopicFilter, BrokerReason)], of: usize, broke
         describe_refusal(&reason)
     };
     let message = format!("{broker} refuses the subscription{plural} to {}: {said}", names.join(", "));
-    let hint = subscribe_hint(reason.code);
-    Failure::new(subscribe_status(reason.code), message).hint(if denied.len() < of {
-        format!("{hint}; --allow-partial continues with the subscriptions that it grants")
-    } else {
-        hint.to_owned()
-    })
+    (Failure::new(subscribe_status(reason.code), message), subscribe_hint(reason.code))
 }
 
 /// The status of a subscription that is refused for this reason.

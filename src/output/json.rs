@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::protocol::call::{CallResult, INVALID, Outcome};
+use crate::protocol::call::{CallResult, INVALID, Outcome, WaitLimit};
 use crate::protocol::record::{CallRecord, ConnectionStatus, Payload, Record};
 
 /// Appends a record.
@@ -55,6 +55,8 @@ struct CallLine<'a> {
     response_text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
 }
 
 /// Returns the line of a call's result, including the line end.
@@ -69,7 +71,7 @@ pub(crate) fn call_result(result: &CallResult<impl Display>) -> String {
 /// # Errors
 /// If `out` cannot be written to.
 pub(crate) fn write_call_result(result: &CallResult<impl Display>, out: &mut impl Write) -> io::Result<()> {
-    let CallResult { request, outcome, elapsed, session } = result;
+    let CallResult { request, outcome, elapsed, session, limit } = result;
     let response = match outcome {
         Outcome::Answered { response, .. } if memchr2(b'\n', b'\r', response.as_bytes()).is_some() => {
             Some(Cow::Owned(response.replace(['\n', '\r'], " ")))
@@ -94,6 +96,7 @@ pub(crate) fn write_call_result(result: &CallResult<impl Display>, out: &mut imp
         response,
         response_text,
         session: session.as_ref().and_then(call_record),
+        limit: limit.map(WaitLimit::as_str),
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
@@ -138,6 +141,7 @@ mod tests {
             outcome: Outcome::Answered { verdict: Verdict::Success, response: response.to_owned() },
             elapsed: Duration::ZERO,
             session: None,
+            limit: None,
         };
         let line = call_result(&result("{\"result\":\n\"SUCCESS\"}"));
         assert!(line.ends_with(",\"response\":{\"result\": \"SUCCESS\"}}\n"), "{line}");

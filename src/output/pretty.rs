@@ -277,7 +277,7 @@ fn payload_text<'a>(record: &Record<'a>) -> Cow<'a, str> {
 
 /// Returns the line of a call's result, including the line end.
 pub(crate) fn call_result(result: &CallResult<impl Display>, color: bool) -> String {
-    let CallResult { request, outcome, elapsed, session: _ } = result;
+    let CallResult { request, outcome, elapsed, .. } = result;
     let (state, style, reason) = match (outcome, outcome.reason()) {
         (Outcome::Answered { verdict: Verdict::Success, .. }, _) => ("placed", Style::Success, String::new()),
         (_, Some(reason)) => ("failed", Style::Failure, format!(": {reason}")),

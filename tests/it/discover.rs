@@ -200,6 +200,37 @@ fn the_failures_of_discovery_have_their_statuses() {
     let silent = Peer::silent();
     let call = rtcomm("call a b --discover --timeout 1s --broker").arg(silent.url()).run();
     call.has_status(124).prints("");
+}
+
+#[test]
+fn a_call_whose_topics_are_not_learned_has_a_result() {
+    let [servers, refusing, nobody] = [other_topics(), Broker::mosquitto(), Broker::mosquitto()];
+    answer_queries(servers.client(), services("/rtcomm/event", "/other/calls"));
+    answer_queries_with(refusing.client(), json!({ "result": "FAILURE", "reason": "not now" }));
+    let guarded = Guarded::new();
+    guarded.grant("ops", &[]);
+    let frozen = Peer::silent();
+    let call = |url: &str, flags: &str| rtcomm(&format!("call a b --discover --json {flags} --broker {url}"));
+    for (call, status, outcome, limit) in [
+        (call("mqtt://127.0.0.1:1", ""), 5, "unreachable", None),
+        (call(&frozen.url(), "--timeout 1s"), 124, "timeout", None),
+        (call(&frozen.url(), "--follow=1s"), 124, "timeout", Some("follow")),
+        (call(&frozen.url(), "--timeout 1s --follow"), 124, "timeout", Some("timeout")),
+        (call(&nobody.url(), "--follow"), 124, "timeout", None),
+        (call(&servers.url(), ""), 1, "unreachable", None),
+        (call(&refusing.url(), ""), 3, "unreachable", None),
+        (guarded.rtcomm("ops", "5", "call a b --discover --json"), 4, "denied", None),
+    ] {
+        let run = call.run().has_status(status).says(": nothing was sent");
+        let [line] = &run.json_lines()[..] else { panic!("one line: {}", run.stdout) };
+        run.check(line["outcome"] == outcome && line["limit"].as_str() == limit, "the outcome and the limit");
+        let is_explained = line["reason"].as_str().is_some_and(|reason| reason.ends_with(": nothing was sent"));
+        run.check(is_explained && line["caller"] == "a" && line["transID"].is_string(), "the request and the reason");
+    }
+}
+
+#[test]
+fn a_signal_ends_discovery() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let silent = Peer::silent();
         let watch = rtcomm("watch --discover --broker").arg(silent.url()).start();

@@ -1,6 +1,7 @@
 //! `rtcomm call --follow`: a call until the end of its session. The reply and the events can arrive in any order.
 
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::support::guarded::Guarded;
 use crate::support::mqtt::Message;
 use crate::support::peer::{Peer, Script};
 use crate::support::relay::Relay;
-use crate::support::service::{CALL_TOPIC, reply, request_of};
+use crate::support::service::{CALL_TOPIC, MANAGEMENT, reply, request_of, services};
 use crate::support::{Broker, Outcome, Rtcomm, rtcomm};
 
 const SESSION: &str = "6a1f9f3e-2d0b-4c35-8a53-0d9d5b1f5f10";
@@ -178,6 +179,79 @@ fn no_event_after_the_reply_exits_with_124() {
     let outcome = outcome.says("no event of session ").says("within 500ms after the reply").says("hint: ");
     let line = &outcome.json_lines()[0];
     outcome.check(line["outcome"] == "success" && line.get("session").is_none(), "the reply alone");
+    outcome.check(line["limit"] == "timeout", "which limit ended the wait");
+}
+
+#[test]
+fn a_limit_that_passes_before_the_first_event_is_named() {
+    let broker = Broker::mosquitto();
+    let outcome = followed(&broker, "call a b --follow=1s --json", &[Success]).has_status(124);
+    let outcome = outcome.says("no event of session ").says("within 1s (--follow)").says("hint: the call may continue");
+    let outcome = outcome.never_says("45s").never_says("after the reply");
+    outcome.check(outcome.json_lines()[0]["limit"] == "follow", "which limit ended the wait");
+    let outcome = followed(&broker, "call a b --follow=1s --json", &[]).has_status(124);
+    let outcome = outcome.says("no 3PCC service response").says("--follow with a longer LIMIT").never_says("--timeout");
+    outcome.check(outcome.json_lines()[0]["limit"] == "follow", "which limit ended the wait");
+}
+
+#[test]
+fn the_shorter_limit_ends_the_connection_attempt_and_nothing_is_sent() {
+    let peer = Peer::silent();
+    for (flags, limit, hint) in [
+        ("--follow=500ms --json", "follow", "hint: --follow with a longer LIMIT waits longer"),
+        ("--follow=1m --timeout 500ms --json", "timeout", "hint: --timeout waits longer"),
+        ("--follow=500ms --discover", "", "the deadline passed"),
+    ] {
+        let began = Instant::now();
+        let outcome = rtcomm(&format!("call a b {flags}")).env("RTCOMM_BROKER", peer.url()).run().has_status(124);
+        // --connect-timeout is 10 s.
+        outcome.check(began.elapsed() < Duration::from_secs(8), "the limit ends the attempt");
+        let outcome = outcome.says(hint);
+        if !limit.is_empty() {
+            let outcome = outcome.says("did not accept the client in time: nothing was sent");
+            let line = &outcome.json_lines()[0];
+            outcome.check(line["outcome"] == "timeout" && line["limit"] == limit, "which limit ended the attempt");
+        }
+    }
+}
+
+#[test]
+fn the_limit_counts_from_the_start_of_the_command() {
+    let broker = Broker::mosquitto();
+    let service = service(&broker, &[Success, Event("started", None)]);
+    let mut queries = broker.client();
+    queries.subscribe(MANAGEMENT);
+    let call = rtcomm("call a b --follow=3s --discover --json").at(&broker).start();
+    // The answer takes half of the limit.
+    let query = queries.next();
+    thread::sleep(Duration::from_millis(1500));
+    let answer = json!({ "orig": "SERVICE_QUERY", "services": services("/rtcomm/event", CALL_TOPIC) });
+    queries.send_message(&reply(&query, &answer));
+    let outcome = call.end().has_status(124).says("has not ended within 3s");
+    let elapsed = outcome.json_lines()[0]["elapsed_ms"].as_f64().unwrap_or_default();
+    outcome.check(elapsed >= 1500.0, "the time until the reply includes that of the query");
+    service.join().expect("the service got a request");
+}
+
+#[test]
+fn at_the_limit_it_is_unknown_whether_a_call_with_a_gap_continues() {
+    let broker = Broker::mosquitto();
+    for reconnects in [true, false] {
+        let relay = Relay::to(broker.port());
+        let service = service(&broker, &[Success, Event("started", None)]);
+        let call = rtcomm("call a b --follow=4s --broker").arg(relay.url()).start();
+        service.join().expect("the service got a request");
+        call.wait_for_lines(2);
+        if reconnects {
+            relay.cut();
+            call.wait_for_stderr("another connection", |text| text.contains("may be missing"));
+        } else {
+            relay.fail_network();
+        }
+        let outcome = call.end().has_status(124).says("was not seen within 4s").says("hint: the call may continue: ");
+        outcome
+            .check(outcome.stdout.contains("  open ") && outcome.stdout.contains("gap"), "an open session with a gap");
+    }
 }
 
 #[test]
@@ -188,6 +262,7 @@ fn the_limit_exits_with_124_and_prints_the_events_so_far() {
         let outcome = outcome.says("has not ended within 1s").says("hint: the call continues");
         let session = &outcome.json_lines()[0]["session"];
         outcome.check(session["cdr"] == "open" && session["incomplete"] == json!(["end"]), "an open session");
+        outcome.check(outcome.json_lines()[0]["limit"] == "follow", "which limit ended the wait");
     }
     // An event resets the time to wait for one, but not the limit.
     let steps = [Success, Event("started", None)];
@@ -203,6 +278,7 @@ fn a_missing_reply_exits_with_124_unless_the_session_shows_more() {
     let outcome = followed(&broker, "call a b --follow --timeout 500ms --json", &ended).has_status(0);
     let line = &outcome.json_lines()[0];
     outcome.check(line["outcome"] == "timeout" && line["session"]["cdr"] == "completed", "the session");
+    outcome.check(line.get("limit").is_none(), "no limit ended the wait for the session");
     let open = [Event("started", None)];
     let outcome = followed(&broker, "call a b --follow=1s --timeout 500ms", &open).has_status(124);
     outcome.says("has not ended within 1s");
@@ -226,9 +302,14 @@ fn a_denied_subscription_exits_with_4_and_nothing_is_sent() {
     service.subscribe(CALL_TOPIC);
     for version in ["5", "3.1.1"] {
         let outcome = broker.rtcomm("blind", version, "call a b --follow --json").run().has_status(4);
-        let outcome = outcome.says("/rtcomm/event/session/+/a/#");
+        let hint = "hint: --follow needs permission to subscribe to '/rtcomm/event/session/+/a/#'";
+        let outcome = outcome.says(hint).says("without --follow").never_says("--allow-partial");
         outcome.check(outcome.json_lines()[0]["outcome"] == "denied", "the outcome");
     }
+    // A user without permission to read replies cannot call at all.
+    broker.grant("deaf", &[("subscribePattern", "/rtcomm/event/#"), ("publishClientSend", CALL_TOPIC)]);
+    let outcome = broker.rtcomm("deaf", "5", "call a b --follow").run().has_status(4);
+    outcome.says("the topic for its reply").never_says("without --follow");
     // The first request is from a user who may read events.
     broker.rtcomm("seeing", "5", "call a c --follow --timeout 500ms").run().has_status(124);
     assert_eq!(request_of(&service.next())["calleeEndpoint"], "c");
@@ -253,13 +334,33 @@ fn a_signal_ends_the_wait_and_the_call_continues() {
         call.signal(signal);
         let outcome = call.end().has_status(status);
         if flags.is_empty() {
-            let outcome = outcome.says("warning: the call continues (session ");
+            let outcome = outcome.says("warning: interrupted: the call continues (session ");
             outcome.check(outcome.stdout.lines().count() == 2, "the steps so far");
         } else {
             let line = &outcome.json_lines()[0];
             outcome.check(["success", "unknown"].iter().any(|it| line["outcome"] == *it), "what is known");
         }
     }
+}
+
+#[test]
+fn a_signal_before_the_reply_reports_what_is_known_of_the_call() {
+    let broker = Broker::mosquitto();
+    let service = service(&broker, &[Event("started", None)]);
+    let call = rtcomm(&format!("call a b --follow --session-id {SESSION}")).at(&broker).start();
+    service.join().expect("the service got a request");
+    call.wait_for_lines(1);
+    call.signal(Signal::INT);
+    let outcome = call.end().has_status(130).never_says("may have been placed");
+    outcome.says(&format!("warning: interrupted: the call continues (session {SESSION})"));
+
+    // Without an event, nothing is known.
+    let mut service = broker.client();
+    service.subscribe(CALL_TOPIC);
+    let call = rtcomm("call a b --follow").at(&broker).start();
+    service.next();
+    call.signal(Signal::INT);
+    call.end().has_status(130).says("may have been placed (transID ").never_says("continues");
 }
 
 #[test]
@@ -445,6 +546,54 @@ fn an_interrupted_batch_has_a_line_for_each_open_session() {
     call.signal(Signal::INT);
     let outcome = call.end().has_status(130).says("resume with --skip 2");
     outcome.check(outcome.json_lines().len() == 2, "a line for each");
+}
+
+#[test]
+fn an_interrupted_batch_reports_how_many_calls_continue() {
+    let broker = Broker::mosquitto();
+    let mut client = broker.client();
+    client.subscribe(CALL_TOPIC);
+    let lines = batch(&["c0", "c1", "c2", "c3", "c4"]);
+    let call = rtcomm("call --batch - --follow --jobs 4").at(&broker).stdin(lines).start();
+    let requests: Vec<_> = (0..4).map(|_| client.next()).collect();
+    // The first call ends last, so all messages have arrived when the fifth starts.
+    for (request, steps) in [
+        (&requests[1], &[Event("started", None), Success][..]),
+        (&requests[2], &[Event("started", None)]),
+        (&requests[0], &[Success, Event("started", None), Event("stopped", None)]),
+    ] {
+        for step in steps {
+            client.send_message(&message(request, *step));
+        }
+    }
+    client.next();
+    call.wait_for_lines(1);
+    call.signal(Signal::INT);
+    let outcome = call.end().has_status(130).says("resume with --skip 5");
+    let outcome = outcome.says("warning: interrupted: 2 calls continue, 2 calls may have been placed");
+    outcome.says("rtcomm: 5 lines done: 2 success, 3 unknown; sessions: 1 completed, 2 open, in ");
+}
+
+#[test]
+fn the_summary_of_a_followed_batch_explains_the_status_with_the_ends_of_sessions() {
+    let broker = Broker::mosquitto();
+    for (steps, status, sessions) in [
+        (&[Success, Event("started", None), Event("stopped", None)][..], 0, "1 completed"),
+        (&[Success, Event("started", None), Event("failed", None)], 3, "1 dropped"),
+        (&[Success, Event("started", None)], 124, "1 open"),
+        (&[Success], 124, "1 without events"),
+    ] {
+        let service = service(&broker, steps);
+        let call = rtcomm("call --batch - --follow=1s").stdin(batch(&["a"])).at(&broker);
+        let outcome = call.run().has_status(status);
+        service.join().expect("the service got a request");
+        outcome.says(&format!("rtcomm: 1 line done: 1 success; sessions: {sessions}, in "));
+    }
+    // The outcome explains the status of a call that was refused.
+    let service = service(&broker, &[Failure("Busy")]);
+    let outcome = rtcomm("call --batch - --follow").stdin(batch(&["a"])).at(&broker).run().has_status(3);
+    service.join().expect("the service got a request");
+    outcome.says("rtcomm: 1 line done: 1 failure, in ");
 }
 
 #[test]

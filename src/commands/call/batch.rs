@@ -19,7 +19,7 @@ use super::indicator::batch_bar;
 use super::input::{self, InputLine, Parser};
 use super::ordered_writer::{OrderedWriter, OutputLine};
 use super::rate_limiter::RateLimiter;
-use super::result::{CallResult, Outcome, followed_status_of, status_of};
+use super::result::{CallResult, Outcome, followed_status_of, open_calls, session_end, status_of};
 use crate::cli::Rate;
 use crate::commands::ui::CANNOT_WRITE;
 use crate::event_loop::{EventLoop, LoopEvent};
@@ -258,8 +258,13 @@ impl BatchWorker {
     fn place_all(&mut self, client: &mut CallClient) -> Result<(), Abort> {
         while self.input_end.is_none() || !client.is_idle() {
             if self.stop.is_stopped() {
-                self.abandon_all(client, "interrupted")?;
-                self.bar.suspend(|| self.report.warn(self.resume_hint()));
+                let open_calls = self.abandon_all(client, "interrupted")?.filter(|_| self.is_following);
+                self.bar.suspend(|| {
+                    if let Some(open_calls) = open_calls {
+                        self.report.warn(format_args!("interrupted: {open_calls}"));
+                    }
+                    self.report.warn(self.resume_hint());
+                });
                 return Ok(());
             }
             let next_call = self.start_calls(client)?;
@@ -329,7 +334,7 @@ impl BatchWorker {
             Err(reason) => {
                 self.worst = self.worst.worse(Status::Failure);
                 let text = json::invalid_request(self.skip + position + 1, &reason);
-                self.write(position, OutputLine { text, outcome: INVALID, may_be_placed: false })
+                self.write(position, OutputLine { text, outcome: INVALID, session: None, may_be_placed: false })
             }
         }
     }
@@ -338,9 +343,11 @@ impl BatchWorker {
         self.writer.progress().resume_hint()
     }
 
-    /// Ends all calls in flight with an unknown outcome, because of `event`.
-    fn abandon_all(&mut self, client: &mut CallClient, event: &str) -> Result<(), Abort> {
-        client.abandon_all(event).iter().try_for_each(|result| self.finish(result))
+    /// Ends all calls in flight because of `event`. Returns the numbers of those that continue or may continue, if any.
+    fn abandon_all(&mut self, client: &mut CallClient, event: &str) -> Result<Option<String>, Abort> {
+        let results = client.abandon_all(event);
+        results.iter().try_for_each(|result| self.finish(result))?;
+        Ok(open_calls(&results))
     }
 
     /// Writes the result of a call.
@@ -353,6 +360,7 @@ impl BatchWorker {
         let line = OutputLine {
             text: json::call_result(result),
             outcome: outcome.name(),
+            session: if self.is_following { session_end(result) } else { None },
             may_be_placed: outcome.may_be_placed(),
         };
         self.write(position, line)

@@ -5,29 +5,29 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::followed::{CallState, FollowedCall};
+use super::followed::{CallState, FollowedCall, FollowedResult};
 use super::incoming::{CallHandler, EventMessage, EventReceiver, FollowedIds, Incoming, Recovered};
 use super::reconnect::{CallOutage, ConnectedClient, ConnectionState, ReconnectContext, reconnect};
-use super::result::{CallResult, FollowTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
+use super::result::{CallResult, CallTimes, NotSent, Outcome, answered, timed_out, unknown, unpublished, verdict};
 use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::transport_error::{
-    connect_failures, denies_connection, denies_subscription, describe_end, session_failure, subscribe_failure,
-    warn_if_insecure, warn_of_failures, warn_of_limits,
+    connect_failures, denies_connection, denies_subscription, describe_end, forbidden_filters, session_failure,
+    subscribe_failure, warn_if_insecure, warn_of_failures, warn_of_limits,
 };
 use crate::output::local_time;
 use crate::output::report::Report;
-use crate::protocol::call::Request;
+use crate::protocol::call::{Request, WaitLimit};
 use crate::protocol::fields::Fields;
 use crate::protocol::record::{ConnectionChange, ConnectionStatus};
 use crate::protocol::topic::{TopicFilter, TopicName, Topics};
 use crate::sync::lock;
 use crate::transport::client::{Client, Purpose};
-use crate::transport::error::ConnectionEnd;
+use crate::transport::error::{ConnectionEnd, SubscribeError};
 use crate::transport::moment::Moment;
 use crate::transport::options::Options;
 use crate::transport::relay::Published;
@@ -50,8 +50,7 @@ pub(super) struct CallConfig {
     pub(super) from_topic: TopicName,
     /// Maximum size of a reply in bytes.
     pub(super) max_payload: usize,
-    /// Maximum time to wait for the reply.
-    pub(super) timeout: Duration,
+    pub(super) times: CallTimes,
     pub(super) follow: Option<FollowConfig>,
     pub(super) report: Report,
 }
@@ -61,8 +60,6 @@ pub(super) struct FollowConfig {
     pub(super) topics: Topics,
     /// Covers the events of all sessions.
     pub(super) filters: Vec<TopicFilter>,
-    /// Maximum time to wait for the end of a session.
-    pub(super) limit: Option<Duration>,
 }
 
 /// What [`CallClient::next_event`] returns.
@@ -128,7 +125,7 @@ impl CallClient {
         let broker = connected.broker;
         if let Err(error) = client.subscribe() {
             client.disconnect(DISCONNECT_TIMEOUT);
-            return Err(NotSent::new(denies_subscription(&error), subscribe_failure(&error, &broker)));
+            return Err(not_subscribed(&error, &config, &broker));
         }
         let CallConfig { from_topic, call_topic, report, .. } = &config;
         report.debug(format_args!("subscribed to '{}', publishing to '{call_topic}'", from_topic.and_below()));
@@ -167,13 +164,13 @@ impl CallClient {
     /// Publishes a request. All times count from `began`.
     pub(super) fn place(&mut self, request: Request, began: Instant) {
         let (id, payload) = (request.trans_id, request.payload());
-        let CallConfig { timeout, follow, call_topic, .. } = &self.config;
-        let times = follow.as_ref().map(|follow| FollowTimes { timeout: *timeout, limit: follow.limit });
-        let followed = times.map(|times| Box::new(FollowedCall::new(began, times)));
+        let CallConfig { times, follow, call_topic, .. } = &self.config;
+        let followed = follow.as_ref().map(|_| Box::new(FollowedCall::new(began, *times)));
         if let (Some(_), Some(session_id)) = (&followed, request.session_id) {
             lock(&self.followed).entry(session_id).or_default().push(id);
         }
-        let deadline = followed.as_ref().map_or_else(|| began.checked_add(*timeout), |followed| followed.deadline());
+        let deadline =
+            followed.as_ref().map_or_else(|| began.checked_add(times.timeout), |followed| followed.deadline());
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.pending.insert(id, PendingCall { request, began, deadline, followed });
         let incoming = self.receiver.waker.incoming();
@@ -309,7 +306,8 @@ impl CallClient {
             return;
         }
         let elapsed = began.elapsed();
-        let reply = CallResult { request: request.clone(), outcome: outcome.clone(), elapsed, session: None };
+        let reply =
+            CallResult { request: request.clone(), outcome: outcome.clone(), elapsed, session: None, limit: None };
         let state = followed.reply(Instant::now(), outcome, elapsed);
         if matches!(reply.outcome, Outcome::Answered { .. }) {
             self.events.push_back(CallEvent::Update(CallUpdate::Reply(Box::new(reply))));
@@ -321,7 +319,7 @@ impl CallClient {
     fn update(&mut self, id: Uuid, state: CallState) {
         if state == CallState::Over {
             let broker = self.broker.to_string();
-            let result = self.finish(id, |request| timed_out(request, &broker, true));
+            let result = self.finish(id, |request| timed_out(request, &broker, WaitLimit::Timeout));
             self.events.extend(result.map(CallEvent::Finished));
             return;
         }
@@ -342,7 +340,7 @@ impl CallClient {
         let elapsed = began.elapsed();
         let Some(followed) = followed else {
             let outcome = missing(&request);
-            return Some(Box::new(CallResult { request, outcome, elapsed, session: None }));
+            return Some(Box::new(CallResult { request, outcome, elapsed, session: None, limit: None }));
         };
         if let Some(session_id) = request.session_id {
             let mut sessions = lock(&self.followed);
@@ -352,8 +350,8 @@ impl CallClient {
                 sessions.insert(session_id, others);
             }
         }
-        let (outcome, elapsed, session) = followed.finish(|| missing(&request), elapsed);
-        Some(Box::new(CallResult { request, outcome, elapsed, session }))
+        let FollowedResult { outcome, elapsed, session, limit } = followed.finish(|| missing(&request), elapsed);
+        Some(Box::new(CallResult { request, outcome, elapsed, session, limit }))
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -366,11 +364,11 @@ impl CallClient {
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
             let broker = self.broker.to_string();
             let Some(PendingCall { request, began, followed: Some(followed), .. }) = self.pending.get_mut(&id) else {
-                let result = self.finish(id, |request| timed_out(request, &broker, true));
+                let result = self.finish(id, |request| timed_out(request, &broker, WaitLimit::Timeout));
                 self.events.extend(result.map(CallEvent::Finished));
                 continue;
             };
-            let state = followed.expire(now, || timed_out(request, &broker, true), began.elapsed());
+            let state = followed.expire(now, |limit| timed_out(request, &broker, limit), began.elapsed());
             self.update(id, state);
         }
         self.events.extend(self.connection.expire(now).map(CallEvent::Lost));
@@ -387,7 +385,7 @@ impl CallClient {
         let Some(from) = self.connection.complete_until() else { return };
         self.config.report.warn(format_args!("lost {}: {reason}; reconnecting", self.broker));
         self.report_to_calls(ConnectionChange::Disconnected);
-        let outage = CallOutage { from, reason, until: Instant::now().checked_add(self.config.timeout) };
+        let outage = CallOutage { from, reason, until: Instant::now().checked_add(self.config.times.timeout) };
         if let ConnectionState::Connected(lost) = std::mem::replace(&mut self.connection, ConnectionState::Lost(outage))
         {
             let ConnectedClient { client, recovery } = *lost;
@@ -444,6 +442,28 @@ impl CallClient {
     fn log_ignored(&self, reason: impl std::fmt::Display) {
         self.config.report.debug(format_args!("ignored a message on the reply topic: {reason}"));
     }
+}
+
+/// Makes the error of a subscription to the reply topic and to the followed events.
+fn not_subscribed(error: &SubscribeError, config: &CallConfig, broker: &BrokerUrl) -> NotSent {
+    let failure = subscribe_failure(error, broker);
+    let replies = config.from_topic.and_below();
+    let forbidden: Vec<&TopicFilter> = forbidden_filters(error).collect();
+    let failure = match forbidden.as_slice() {
+        [] => failure,
+        filters if filters.contains(&&replies) => {
+            failure.hint("check the broker's access list for this user: a call subscribes to the topic for its reply")
+        }
+        [filter] => failure.hint(format!(
+            "--follow needs permission to subscribe to '{filter}': check the broker's access list for this user, or call \
+             without --follow"
+        )),
+        _ => failure.hint(
+            "--follow needs permission to subscribe to these filters: check the broker's access list for this user, or call \
+             without --follow",
+        ),
+    };
+    NotSent::new(denies_subscription(error), failure)
 }
 
 /// Makes the client, which is not connected yet.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::result::{FollowTimes, Outcome};
-use crate::protocol::call::Verdict;
+use super::result::{CallTimes, Outcome};
+use crate::protocol::call::{Verdict, WaitLimit};
 use crate::protocol::cdr::CallRecorder;
-use crate::protocol::record::{CallRecord, ConnectionStatus, Record};
+use crate::protocol::record::{CallRecord, ConnectionChange, ConnectionStatus, Record};
 
 /// How long to wait for the reply after the end of the session. A service replies at the end of a session that fails at once.
 const REPLY_GRACE: Duration = Duration::from_secs(2);
@@ -29,6 +29,10 @@ pub(super) struct FollowedCall {
     next_until: Option<Instant>,
     /// When to stop waiting at all.
     limit: Option<Instant>,
+    /// Which of these ended the wait.
+    expired: Option<WaitLimit>,
+    /// When the connection was lost, until there is another one.
+    lost_at: Option<Timestamp>,
 }
 
 /// What was seen of a session.
@@ -46,6 +50,18 @@ struct Reply {
     elapsed: Duration,
 }
 
+/// The end of a followed call.
+#[derive(Debug)]
+pub(super) struct FollowedResult {
+    pub(super) outcome: Outcome,
+    /// When the outcome was known.
+    pub(super) elapsed: Duration,
+    /// The session, as far as it was seen.
+    pub(super) session: Option<CallRecord>,
+    /// Which limit ended the wait, if one did.
+    pub(super) limit: Option<WaitLimit>,
+}
+
 /// Whether a call is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallState {
@@ -54,9 +70,9 @@ pub(super) enum CallState {
 }
 
 impl FollowedCall {
-    /// Makes the state of a call whose request is sent now. Its events are subscribed to.
-    pub(super) fn new(now: Instant, times: FollowTimes) -> Self {
-        let FollowTimes { timeout, limit } = times;
+    /// Makes the state of a call whose request is sent. Its events are subscribed to. The times count from `began`.
+    pub(super) fn new(began: Instant, times: CallTimes) -> Self {
+        let CallTimes { timeout, limit } = times;
         let mut recorder = CallRecorder::new(MAX_AGE);
         // The session has no events from before the subscription, so none of them can be missing.
         recorder.pass(Timestamp::MIN);
@@ -65,8 +81,10 @@ impl FollowedCall {
             recorder,
             session: SessionState::Silent,
             reply: None,
-            next_until: now.checked_add(timeout),
-            limit: limit.and_then(|limit| now.checked_add(limit)),
+            next_until: began.checked_add(timeout),
+            limit: limit.and_then(|limit| began.checked_add(limit)),
+            expired: None,
+            lost_at: None,
         }
     }
 
@@ -117,30 +135,46 @@ impl FollowedCall {
     /// Adds a change of the connection.
     pub(super) fn connection(&mut self, status: &ConnectionStatus<'_>) {
         self.recorder.connection(status);
+        self.lost_at = match status.change {
+            ConnectionChange::Disconnected => Some(status.received),
+            ConnectionChange::Gap { .. } => None,
+            ConnectionChange::Connected | ConnectionChange::Ready | ConnectionChange::Settled => self.lost_at,
+        };
     }
 
-    /// Handles a deadline that has passed. `missing` is the outcome without a reply.
-    pub(super) fn expire(&mut self, now: Instant, missing: impl FnOnce() -> Outcome, elapsed: Duration) -> CallState {
+    /// Handles a deadline that has passed. `missing` makes the outcome without a reply.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        missing: impl FnOnce(WaitLimit) -> Outcome,
+        elapsed: Duration,
+    ) -> CallState {
         let is_at_limit = self.limit.is_some_and(|limit| limit <= now);
+        let expired = if is_at_limit { WaitLimit::Follow } else { WaitLimit::Timeout };
         let lacks_reply = self.reply.is_none();
         if lacks_reply {
-            self.reply = Some(Reply { outcome: missing(), elapsed });
+            self.reply = Some(Reply { outcome: missing(expired), elapsed });
         }
         // An open session shows that the call was placed, although there is no reply.
         if lacks_reply && !is_at_limit && matches!(self.session, SessionState::Open) {
             self.next_until = None;
             return CallState::Pending;
         }
+        // After the end of the session, only the reply is late.
+        if !matches!(self.session, SessionState::Ended(_)) {
+            self.expired = Some(expired);
+        }
         CallState::Over
     }
 
-    /// Returns the outcome, when it was known, and the session as far as it was seen. `missing` is the outcome without a
-    /// reply.
-    pub(super) fn finish(
-        mut self,
-        missing: impl FnOnce() -> Outcome,
-        elapsed: Duration,
-    ) -> (Outcome, Duration, Option<CallRecord>) {
+    /// Ends the call. `missing` makes the outcome without a reply.
+    pub(super) fn finish(mut self, missing: impl FnOnce() -> Outcome, elapsed: Duration) -> FollowedResult {
+        if let Some(from) = self.lost_at {
+            // Without a connection, the end may have been missed.
+            let until = Timestamp::now().max(from);
+            let change = ConnectionChange::Gap { from, until };
+            self.recorder.connection(&ConnectionStatus { received: until, change, reason: None });
+        }
         let session = match self.session {
             SessionState::Ended(record) => Some(*record),
             SessionState::Silent | SessionState::Open => {
@@ -149,6 +183,6 @@ impl FollowedCall {
             }
         };
         let Reply { outcome, elapsed } = self.reply.unwrap_or_else(|| Reply { outcome: missing(), elapsed });
-        (outcome, elapsed, session)
+        FollowedResult { outcome, elapsed, session, limit: self.expired }
     }
 }

@@ -28,7 +28,6 @@ use super::discovery;
 use super::ui::{self, Ui};
 use crate::cli::{CallArgs, FollowLimit};
 use crate::exit::{Failure, Status};
-use crate::output::whole_millis;
 use crate::protocol::call::Request;
 use crate::protocol::filter::{Filter, FilterSpec};
 use crate::protocol::topic::{Category, TopicFilter, Topics};
@@ -51,6 +50,7 @@ use batch::{Batch, BatchLimits};
 use client::{CallConfig, FollowConfig};
 use input::Parser;
 use printer::CallPrinter;
+use result::CallTimes;
 
 /// Maximum number of callers of a batch whose events are subscribed to one by one. With more, all sessions are subscribed to.
 const MAX_CALLER_FILTERS: usize = 100;
@@ -77,20 +77,15 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
         connection,
         topics,
     } = args;
-    let began = Instant::now();
     let (profile, discover) = (connection.profile.clone(), connection.discover);
     discovery::check_dry_run(discover, dry_run)?;
     let options = connection::options(connection, Prompt::unless(dry_run))?;
-    let topics = match discovery::topics(topics, discover, &options, began.checked_add(timeout), ui.report)? {
-        ControlFlow::Continue(topics) => topics,
-        ControlFlow::Break(status) => return Ok(status),
-    };
-    let from_topic =
-        reply_prefix.unwrap_or_else(|| topics.root.child("reply")).child(&Uuid::new_v4().to_string()).to_topic();
-    let call_topic = match sender {
-        Some(endpoint) => topics.calls.child(&endpoint),
-        None => topics.calls.clone(),
-    };
+    // All limits of a single call count from here.
+    let began = Instant::now();
+    let from_topic = reply_prefix
+        .unwrap_or_else(|| topics.clone().topics().root.child("reply"))
+        .child(&Uuid::new_v4().to_string())
+        .to_topic();
     let calls = match (caller, callee, batch.batch) {
         (Some(caller), Some(callee), None) => Calls::Single(Request {
             trans_id: Uuid::new_v4(),
@@ -114,24 +109,37 @@ pub(crate) fn run(args: CallArgs, ui: Ui) -> Result<Status> {
             Calls::Many(batch) => batch::print_requests(batch, ui.report),
         };
     }
-    let follow = follow.map(|FollowLimit(limit)| FollowConfig {
-        filters: calls.sessions(&topics),
-        topics: topics.clone(),
-        limit,
-    });
+    let times = CallTimes { timeout, limit: follow.and_then(|FollowLimit(limit)| limit) };
+    // LIMIT counts from each request of a batch.
+    let query_timeout = match calls {
+        Calls::Single(_) => times.until_sent().0,
+        Calls::Many(_) => timeout,
+    };
+    let topics = match discovery::topics(topics, discover, &options, began.checked_add(query_timeout), ui.report) {
+        Ok(ControlFlow::Continue(topics)) => topics,
+        Ok(ControlFlow::Break(status)) => return Ok(status),
+        Err(error) => {
+            return match calls {
+                Calls::Single(request) => {
+                    single::fail_undiscovered(request, &error, began, follow.map(|_| times), json)
+                }
+                Calls::Many(_) => Err(error),
+            };
+        }
+    };
+    let call_topic = match sender {
+        Some(endpoint) => topics.calls.child(&endpoint),
+        None => topics.calls.clone(),
+    };
+    let follow = follow.map(|_| FollowConfig { filters: calls.sessions(&topics), topics: topics.clone() });
     if io::stderr().is_terminal() {
         let names: Vec<String> = options.brokers.iter().map(ToString::to_string).collect();
         let profile = profile.map(|name| format!(" (profile {name})")).unwrap_or_default();
         ui.report.info(format_args!("calling at {}{profile}", names.join(" or ")));
     }
-    let timeout = match calls {
-        // It counts from the start of the command.
-        Calls::Single(_) if discover => whole_millis(timeout.saturating_sub(began.elapsed())),
-        Calls::Single(_) | Calls::Many(_) => timeout,
-    };
-    let config = CallConfig { options, call_topic, from_topic, max_payload, timeout, follow, report: ui.report };
+    let config = CallConfig { options, call_topic, from_topic, max_payload, times, follow, report: ui.report };
     match calls {
-        Calls::Single(request) => single::run(config, &request, CallPrinter::new(json, ui, topics)?),
+        Calls::Single(request) => single::run(config, began, &request, CallPrinter::new(json, ui, topics)?),
         Calls::Many(calls) => batch::run(calls, config, BatchLimits { jobs: batch.jobs, rate: batch.rate }),
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct OutputLine {
     pub(super) text: String,
     /// The value of `outcome` in the text.
     pub(super) outcome: &'static str,
+    /// How the session of a followed call ended.
+    pub(super) session: Option<&'static str>,
     /// Whether the call is placed or may be placed.
     pub(super) may_be_placed: bool,
 }
@@ -67,13 +69,15 @@ pub(super) struct OrderedWriter {
     first: u64,
     /// Number of written lines per outcome.
     written: BTreeMap<&'static str, u64>,
+    /// Number of those with a session, per end of the session.
+    sessions: BTreeMap<&'static str, u64>,
 }
 
 impl OrderedWriter {
     /// Makes a writer for the input after its first `skip` lines.
     pub(super) fn new(out: File, skip: u64) -> Self {
         let progress = Arc::new(Progress { done: AtomicU64::new(skip), ..Progress::default() });
-        Self { out, progress, lines: VecDeque::new(), first: 0, written: BTreeMap::new() }
+        Self { out, progress, lines: VecDeque::new(), first: 0, written: BTreeMap::new(), sessions: BTreeMap::new() }
     }
 
     /// Returns the progress, to be shared with other threads.
@@ -120,18 +124,24 @@ impl OrderedWriter {
                 self.progress.unreported.fetch_sub(1, Ordering::SeqCst);
             }
             *self.written.entry(next.outcome).or_default() += 1;
+            if let Some(session) = next.session {
+                *self.sessions.entry(session).or_default() += 1;
+            }
             self.lines.pop_front();
             self.first += 1;
         }
         Ok(())
     }
 
-    /// Returns one line with the number of written lines, in total and per outcome.
+    /// Returns one line with the number of written lines, in total, per outcome and per end of the session.
     pub(super) fn summary(&self, elapsed: Duration) -> String {
-        let counts: Vec<String> = self.written.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        let counts = |prefix: &str, counts: &BTreeMap<&str, u64>| {
+            let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+            if counts.is_empty() { String::new() } else { format!("{prefix}{}", counts.join(", ")) }
+        };
+        let (outcomes, sessions) = (counts(": ", &self.written), counts("; sessions: ", &self.sessions));
         let plural = if self.first == 1 { "" } else { "s" };
-        let colon = if counts.is_empty() { "" } else { ": " };
         let elapsed = humantime::format_duration(whole_millis(elapsed));
-        format!("{} line{plural} done{colon}{}, in {elapsed}", self.first, counts.join(", "))
+        format!("{} line{plural} done{outcomes}{sessions}, in {elapsed}", self.first)
     }
 }

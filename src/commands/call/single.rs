@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
@@ -10,23 +10,27 @@ use super::client::{CallClient, CallConfig, CallEvent, CallUpdate};
 use super::incoming::{EventReceiver, Waker};
 use super::indicator::Spinner;
 use super::printer::CallPrinter;
-use super::result::{CallResult, FollowTimes, Outcome, followed_end, lost_session, status_of, timed_out, unknown};
+use super::result::{
+    CallResult, CallTimes, Continuation, Outcome, followed_end, lost_session, not_sent, not_sent_in_time, status_of,
+    timed_out, unknown,
+};
 use crate::commands::cancellation::DISCONNECT_TIMEOUT;
 use crate::commands::ui::CANNOT_WRITE;
 use crate::event_loop::{EventLoop, LoopEvent, Signal};
-use crate::exit::Status;
+use crate::exit::{self, Failure, Status};
 use crate::output;
 use crate::output::report::Report;
-use crate::protocol::call::Request;
+use crate::protocol::call::{Request, WaitLimit};
 
 /// Places a call and prints its result. Returns its status: that of the reply, or of the session if the call is followed.
+/// All times count from `began`.
 ///
 /// # Errors
 /// If there is no reply, if the end of a followed session was not seen, or if standard output cannot be written to.
-pub(super) fn run(config: CallConfig, request: &Request, mut printer: CallPrinter) -> Result<Status> {
-    let report = config.report;
-    let follow = config.follow.as_ref().map(|follow| FollowTimes { timeout: config.timeout, limit: follow.limit });
-    let wait = Wait { began: Instant::now(), timeout: config.timeout, is_followed: follow.is_some(), report };
+pub(super) fn run(config: CallConfig, began: Instant, request: &Request, mut printer: CallPrinter) -> Result<Status> {
+    let CallConfig { report, times, .. } = config;
+    let is_followed = config.follow.is_some();
+    let wait = Wait { began, times, is_followed, report };
     match wait.run(config, request, &mut printer)? {
         End::ReaderGone => Ok(Status::Success),
         End::NotSent(signal) => {
@@ -47,21 +51,58 @@ pub(super) fn run(config: CallConfig, request: &Request, mut printer: CallPrinte
         }
         End::Finished(result) => {
             printer.result(&result)?;
-            match (follow, result.outcome) {
-                (Some(times), outcome) => Ok(followed_end(CallResult { outcome, ..*result }, times)?),
-                (None, Outcome::Unanswered(_, failure)) => Err(failure.into()),
-                (None, answered @ Outcome::Answered { .. }) => Ok(status_of(&answered)),
+            if is_followed {
+                return Ok(followed_end(*result, times)?);
+            }
+            match result.outcome {
+                Outcome::Unanswered(_, failure) => Err(failure.into()),
+                answered @ Outcome::Answered { .. } => Ok(status_of(&answered)),
             }
         }
     }
 }
 
-/// Warns that the call goes on, or may go on, after a signal.
-fn warn_of_open_call(CallResult { request, outcome, .. }: &CallResult, report: Report) {
-    match (outcome, request.session_id) {
-        (Outcome::Answered { .. }, Some(id)) => report.warn(format_args!("the call continues (session {id})")),
-        _ => report.warn(format_args!("the call may have been placed (transID {})", request.trans_id)),
+/// Prints the result of a call whose topics could not be learned (`--discover`), and returns the error. `times` are those of a
+/// followed call.
+///
+/// # Errors
+/// Always.
+pub(super) fn fail_undiscovered(
+    request: Request,
+    error: &anyhow::Error,
+    began: Instant,
+    times: Option<CallTimes>,
+    json: bool,
+) -> Result<Status> {
+    let failure = Failure::new(exit::status_of(error), format!("{error:#}: nothing was sent"));
+    let failure = match exit::hint_of(error) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    };
+    if json {
+        let elapsed = began.elapsed();
+        let limit =
+            times.map(CallTimes::until_sent).filter(|(duration, _)| *duration <= elapsed).map(|(_, limit)| limit);
+        let outcome = not_sent(failure.clone());
+        CallPrinter::Json.result(&CallResult { request, outcome, elapsed, session: None, limit })?;
     }
+    Err(failure.into())
+}
+
+/// Warns that the call continues, or may have been placed, after a signal.
+fn warn_of_open_call(result: &CallResult, report: Report) {
+    let CallResult { request, .. } = result;
+    let continues = match Continuation::of(result) {
+        Continuation::Over => return,
+        Continuation::Continues => "continues",
+        Continuation::MayContinue => "may continue",
+        Continuation::MayBePlaced => {
+            report.warn(format_args!("the call may have been placed (transID {})", request.trans_id));
+            return;
+        }
+    };
+    let id = request.session_id.map_or_else(|| format!("transID {}", request.trans_id), |id| format!("session {id}"));
+    report.warn(format_args!("interrupted: the call {continues} ({id})"));
 }
 
 /// How the wait for the call ended.
@@ -103,7 +144,7 @@ enum SendDecision {
 /// What the wait for a call depends on.
 struct Wait {
     began: Instant,
-    timeout: Duration,
+    times: CallTimes,
     is_followed: bool,
     report: Report,
 }
@@ -111,7 +152,8 @@ struct Wait {
 impl Wait {
     /// Starts the thread that places the call, and waits for its result, the deadline or a signal.
     fn run(self, config: CallConfig, request: &Request, printer: &mut CallPrinter) -> Result<End> {
-        let Self { began, timeout, is_followed, report } = self;
+        let Self { began, times, is_followed, report } = self;
+        let (until_sent, limit) = times.until_sent();
         let event_loop = EventLoop::new()?;
         if is_followed {
             event_loop.watch_reader(&output::stdout().context(CANNOT_WRITE)?)?;
@@ -126,7 +168,9 @@ impl Wait {
             let (request, decision) = (request.clone(), decision.clone());
             move || send(connect_and_place(config, receiver, request, began, &decision, &send))
         });
-        let mut deadline = began.checked_add(timeout);
+        // Decides to cancel, if nothing is decided yet.
+        let is_sent = || *decision.get_or_init(|| SendDecision::Cancel) == SendDecision::Send;
+        let mut deadline = began.checked_add(until_sent);
         let signal = loop {
             match event_loop.next(deadline) {
                 Some(LoopEvent::Custom(ThreadEvent::Update(update))) => {
@@ -140,17 +184,22 @@ impl Wait {
                 Some(LoopEvent::ReaderGone) => {}
                 Some(LoopEvent::Signal(signal)) => break Some(signal),
                 // The thread knows the deadlines of a followed call.
-                None if is_followed && decision.get() == Some(&SendDecision::Send) => deadline = None,
+                None if is_followed && is_sent() => deadline = None,
                 None => break None,
             }
         };
         drop(spinner);
-        let is_sent = decision.set(SendDecision::Cancel).is_err();
+        let is_sent = is_sent();
         let elapsed = began.elapsed();
         let result = cancel_and_wait(&waker, &event_loop);
-        let finish = |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed, session: None });
+        let finish =
+            |outcome| Box::new(CallResult { request: request.clone(), outcome, elapsed, session: None, limit: None });
         Ok(match signal {
-            None => End::Finished(finish(timed_out(request, &broker, is_sent))),
+            None if is_sent => End::Finished(finish(timed_out(request, &broker, WaitLimit::Timeout))),
+            None => {
+                let result = finish(not_sent_in_time(&broker, limit));
+                End::Finished(Box::new(CallResult { limit: is_followed.then_some(limit), ..*result }))
+            }
             Some(signal) if !is_sent => End::NotSent(signal),
             Some(signal) => End::Interrupted(signal, result.unwrap_or_else(|| finish(unknown(request, "interrupted")))),
         })
@@ -184,7 +233,13 @@ fn connect_and_place(
         Ok(client) => client,
         Err(not_sent) => {
             let (outcome, elapsed) = (not_sent.into(), began.elapsed());
-            return ThreadEvent::Finished(Box::new(CallResult { request, outcome, elapsed, session: None }));
+            return ThreadEvent::Finished(Box::new(CallResult {
+                request,
+                outcome,
+                elapsed,
+                session: None,
+                limit: None,
+            }));
         }
     };
     if decision.set(SendDecision::Send).is_err() {

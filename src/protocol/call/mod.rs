@@ -20,7 +20,7 @@ use super::topic::{EndpointId, TopicName};
 
 mod result;
 
-pub use result::{CallResult, INVALID, NoReplyCause, Outcome, Verdict};
+pub use result::{CallResult, INVALID, NoReplyCause, Outcome, Verdict, WaitLimit};
 
 /// The `method` of a request, and the `orig` of its reply.
 pub const METHOD: &str = "3PCC_PLACE_CALL";

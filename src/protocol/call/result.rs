@@ -20,6 +20,28 @@ pub struct CallResult<E> {
     pub elapsed: Duration,
     /// The session that the call caused, as far as its events were seen. `None` without events.
     pub session: Option<CallRecord>,
+    /// Which limit ended the wait for a followed call. `None` if it is not followed, or if something else ended the wait.
+    pub limit: Option<WaitLimit>,
+}
+
+/// A limit of the wait for a followed call, named by its flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitLimit {
+    /// `--timeout`, for the reply and for the first event.
+    Timeout,
+    /// The LIMIT of `--follow`, for the end of the session.
+    Follow,
+}
+
+impl WaitLimit {
+    /// Returns the value of `limit` in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Follow => "follow",
+        }
+    }
 }
 
 /// The outcome of a call.

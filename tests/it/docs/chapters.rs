@@ -368,11 +368,14 @@ const CHAPTERS: &[Chapter] = &[
                 ),
                 (
                     "124",
-                    "LIMIT has passed, counted from the start of the command (of a batch, from the request); or there was no \
-                     reply within `--timeout`; or no event of the session within `--timeout` after the reply. Calls between \
-                     clients without the server's relay have no events.",
+                    "LIMIT has passed, counted from the start of the command (of a batch, from the request), so that it \
+                     limits connecting too; or there was no reply within `--timeout`; or no event of the session within \
+                     `--timeout` after the reply. Calls between clients without the server's relay have no events.",
                 ),
-                ("130, 143", "A signal ended the wait. The call continues."),
+                (
+                    "130, 143",
+                    "A signal ended the wait. A warning reports whether the call continues or may have been placed.",
+                ),
             ]),
             Paragraph(
                 "If the session ends before the reply, the reply is awaited for two seconds more. If the reply does not come in \
@@ -412,7 +415,9 @@ const CHAPTERS: &[Chapter] = &[
                  line, the passphrase of the key before the password.",
             ),
             Paragraph(
-                "At the end, the number of calls per outcome is printed on standard error, unless `--quiet` is given.",
+                "At the end, the number of calls per outcome is printed on standard error, unless `--quiet` is given. With \
+                 `--follow`, it is followed by the number of sessions per end, such as `completed` or `dropped`; `without \
+                 events` are those of calls that were placed and had no event. They explain the exit status.",
             ),
             Paragraph(
                 "At most `--jobs` calls wait for their replies, each for `--timeout` from its request. `--rate` limits how \

@@ -234,21 +234,22 @@ fn the_keys_of_call_results_are_documented() {
     let unreachable = rtcomm("call a b --json --broker mqtt://127.0.0.1:1").run().has_status(5);
     lines.push(unreachable.stdout.trim_end().to_owned());
     lines.push(result_with_a_lone_surrogate());
-    lines.push(result_with_a_session());
+    lines.push(result_with_a_session("--follow", "stopped"));
+    lines.push(result_with_a_session("--follow=1s", "started"));
     compare("Call results", &lines);
 }
 
-/// The result of a followed call.
-fn result_with_a_session() -> String {
+/// The result of a followed call: a reply, and the end of its session or the end of LIMIT.
+fn result_with_a_session(follow: &str, action: &str) -> String {
     let broker = Broker::mosquitto();
     let mut service = broker.client();
     service.subscribe(CALL_TOPIC);
-    let call = rtcomm("call a b --follow --app-context XYZ --json").at(&broker).start();
+    let call = rtcomm(&format!("call a b {follow} --app-context XYZ --json")).at(&broker).start();
     let request = service.next();
     service.send_message(&reply(&request, &json!({})));
     let session = request_of(&request)["sessionID"].clone();
-    service.publish("/rtcomm/event/session/stopped/a/b", event(&json!({ "sigSessID": session })));
-    call.end().has_status(0).stdout.trim_end().to_owned()
+    service.publish(&format!("/rtcomm/event/session/{action}/a/b"), event(&json!({ "sigSessID": session })));
+    call.end().stdout.trim_end().to_owned()
 }
 
 /// The result of a call whose reply some parsers reject.
