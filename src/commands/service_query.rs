@@ -271,7 +271,7 @@ impl Wait<'_> {
                 QueryEvent::Lost(_) => break,
             }
         }
-        answers.ok_or_else(|| self.no_answer("no server answers the service query"))
+        answers.ok_or_else(|| self.no_answer("no server answers the service query on"))
     }
 
     /// Returns the next event, or `None` at the deadline.
@@ -296,7 +296,7 @@ impl Wait<'_> {
             // QueryEvent::Lost follows those that were not sent.
             Published::Accepted | Published::Lost | Published::NotSent => Ok(()),
             Published::NoMatchingSubscribers => {
-                Err(self.no_answer("no server answers the service query: nobody subscribes"))
+                Err(self.no_answer("no server answers the service query: nobody subscribes to"))
             }
             Published::Denied(_) | Published::TooLarge { .. } => {
                 let access_hint = "check the broker's access list for this user and client identifier";
@@ -306,8 +306,9 @@ impl Wait<'_> {
         }
     }
 
+    /// Makes the error of a query without an answer. The topic of the query follows `what`.
     fn no_answer(&self, what: &str) -> QueryError {
-        let message = format!("{what} on {} at {}", self.topic, self.broker);
+        let message = format!("{what} {} at {}", self.topic, self.broker);
         let failure = Failure::new(Status::Deadline, message)
             .hint("check that the server is running, and --root; or name the topics: --event-root, --call-topic");
         QueryError::new(QueryErrorCause::NoAnswer, failure)

@@ -105,7 +105,7 @@ pub(super) fn session_end(CallResult { outcome, session, .. }: &CallResult) -> O
     }
 }
 
-/// Returns the numbers of calls that continue or may continue. `None` if there are none.
+/// Returns how many calls continue or may continue, or `None` if all have ended.
 pub(super) fn open_calls(results: &[CallResult]) -> Option<String> {
     let counts = [
         (Continuation::Continues, "continues", "continue"),
