@@ -14,7 +14,7 @@
 //! | [`cancellation`] | work that a signal or a deadline cancels |
 //! | [`connection`] | connection options from flags and environment |
 //! | [`profile`] | reads profiles |
-//! | [`transport_error`], [`connect_error`] | errors of the transport as messages, hints and statuses |
+//! | [`transport_error`], [`connect_error`], [`protocol_error`] | errors of the transport as messages, hints and statuses |
 //! | [`recording_error`] | errors of recordings as messages, hints and statuses |
 //! | [`usage_error`] | errors in the arguments, help and version |
 //! | [`ui`] | standard output, messages and color |
@@ -35,6 +35,7 @@ mod demo;
 mod discovery;
 mod documents;
 mod profile;
+mod protocol_error;
 mod recording_error;
 mod service_query;
 mod stream;

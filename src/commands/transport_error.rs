@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::connect_error::{INSECURE_WARNING, dial_failure, tls_failure};
+use super::protocol_error::describe_violation;
 use crate::exit::{Failure, Status};
 use crate::output::report::Report;
 use crate::output::whole_millis;
@@ -38,7 +39,7 @@ pub(super) fn describe_end(end: &ConnectionEnd) -> String {
         ConnectionEnd::Disconnected(reason) => {
             format!("the broker closed the connection: {}", describe_refusal(reason))
         }
-        ConnectionEnd::Protocol(error) => format!("protocol error: the broker sent {error}"),
+        ConnectionEnd::Protocol(error) => format!("protocol error: the broker sent {}", describe_violation(*error)),
         ConnectionEnd::WebSocket(error) => format!("protocol error: the broker sent {}", describe_frame(*error)),
         ConnectionEnd::Silent(duration) => {
             format!("the broker has been silent for {}", humantime::format_duration(whole_millis(*duration)))
@@ -103,7 +104,8 @@ fn connect_failure(failure: &ConnectFailure, options: &Options) -> Failure {
             Failure::unreachable(format!("{broker} closed the connection: {}", describe_refusal(reason)))
         }
         ConnectError::Ended(ConnectionEnd::Protocol(error)) => {
-            Failure::unreachable(format!("{broker} answered CONNECT with an invalid packet: {error}"))
+            let violation = describe_violation(*error);
+            Failure::unreachable(format!("{broker} answered CONNECT with an invalid packet: {violation}"))
                 .hint(not_mqtt_hint(broker, options))
         }
         ConnectError::Ended(ConnectionEnd::WebSocket(error)) => {

@@ -13,9 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use uuid::Uuid;
 
-use super::codec::{
-    FixedHeader, Malformed, put_binary, put_length, take_array, take_binary, take_properties, take_string,
-};
+use super::codec::{Fault, FixedHeader, put_binary, put_length, take_array, take_binary, take_properties, take_string};
 
 /// The largest CONNECT of the library, in bytes: identifier, user name and password take up to 64 KiB each.
 const MAX_CONNECT: usize = 256 * 1024;
@@ -155,7 +153,7 @@ impl PendingClient {
 }
 
 /// Replaces the client identifier of a CONNECT (MQTT 5, 3.1.3.1). Returns `None` if it is not the secret.
-fn with_client_id(first: u8, body: &[u8], secret: &str, client_id: &str) -> Result<Option<Vec<u8>>, Malformed> {
+fn with_client_id(first: u8, body: &[u8], secret: &str, client_id: &str) -> Result<Option<Vec<u8>>, Fault> {
     let mut rest = body;
     take_binary(&mut rest)?;
     // Level, flags and keep-alive interval.

@@ -6,17 +6,19 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | fixed header, packets of a server, our acknowledgements |
+//! | `fault` | what is wrong with a packet |
 //! | `properties` | MQTT 5 properties (MQTT 5, 2.2.2) |
 //! | `reason` | reason codes and their names (MQTT 5, 2.4) |
 
+mod fault;
 mod properties;
 mod reason;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::fmt;
 
+pub(crate) use fault::{Fault, ProtocolError};
 pub(crate) use properties::{Properties, Property};
 pub(crate) use reason::ReasonCode;
 
@@ -117,41 +119,6 @@ impl fmt::Display for PacketType {
     }
 }
 
-/// A violation of the protocol by the broker. Its message completes "the broker sent ".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ProtocolError {
-    packet: Option<PacketType>,
-    fault: Cow<'static, str>,
-}
-
-impl ProtocolError {
-    /// Creates an error about a packet of this type. `fault` completes "a PUBLISH ".
-    pub(crate) fn new(packet: PacketType, fault: impl Into<Cow<'static, str>>) -> Self {
-        Self { packet: Some(packet), fault: fault.into() }
-    }
-
-    /// Creates an error about bytes that are not a packet. `fault` completes "the broker sent ".
-    pub(crate) fn unframed(fault: impl Into<Cow<'static, str>>) -> Self {
-        Self { packet: None, fault: fault.into() }
-    }
-}
-
-impl fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.packet {
-            None => f.write_str(&self.fault),
-            Some(packet @ (PacketType::Auth | PacketType::Unsuback | PacketType::Unsubscribe)) => {
-                write!(f, "an {packet} {}", self.fault)
-            }
-            Some(packet) => write!(f, "a {packet} {}", self.fault),
-        }
-    }
-}
-
-/// A malformed part of a packet. [`decode`] adds the packet type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) &'static str);
-
 /// The fixed header of a packet (MQTT 5, 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FixedHeader {
@@ -171,13 +138,13 @@ impl FixedHeader {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((&first, mut rest)) = bytes.split_first() else { return Ok(None) };
         let Some(packet) = PacketType::of(first) else {
-            return Err(ProtocolError::unframed("a packet of the reserved type 0"));
+            return Err(ProtocolError::ReservedType);
         };
         let before = rest.len();
         match take_length(&mut rest) {
             Ok(remaining) => Ok(Some(Self { first, len: 1 + before - rest.len(), remaining })),
             Err(_) if before < MAX_LENGTH_BYTES => Ok(None),
-            Err(_) => Err(ProtocolError::new(packet, "whose length takes more than 4 bytes")),
+            Err(_) => Err(ProtocolError::new(packet, Fault::LengthTooLong)),
         }
     }
 
@@ -188,33 +155,33 @@ impl FixedHeader {
 }
 
 /// Takes the next `N` bytes.
-pub(crate) fn take_array<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Malformed> {
-    let (array, rest) = from.split_first_chunk().ok_or(Malformed("ends early"))?;
+pub(crate) fn take_array<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Fault> {
+    let (array, rest) = from.split_first_chunk().ok_or(Fault::EndsEarly)?;
     *from = rest;
     Ok(*array)
 }
 
 /// Takes the next `len` bytes.
-pub(crate) fn take<'a>(from: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
-    let (taken, rest) = from.split_at_checked(len).ok_or(Malformed("ends early"))?;
+pub(crate) fn take<'a>(from: &mut &'a [u8], len: usize) -> Result<&'a [u8], Fault> {
+    let (taken, rest) = from.split_at_checked(len).ok_or(Fault::EndsEarly)?;
     *from = rest;
     Ok(taken)
 }
 
 /// Takes binary data: a length of two bytes, then the bytes (MQTT 5, 1.5.6).
-pub(crate) fn take_binary<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+pub(crate) fn take_binary<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
     let len = u16::from_be_bytes(take_array(from)?);
     take(from, len.into())
 }
 
 /// Takes a string: UTF-8 without NUL [MQTT-1.5.4-1] [MQTT-1.5.4-2].
-pub(crate) fn take_string<'a>(from: &mut &'a [u8]) -> Result<&'a str, Malformed> {
-    let text = std::str::from_utf8(take_binary(from)?).map_err(|_| Malformed("with a string that is not UTF-8"))?;
-    if memchr::memchr(0, text.as_bytes()).is_some() { Err(Malformed("with a NUL in a string")) } else { Ok(text) }
+pub(crate) fn take_string<'a>(from: &mut &'a [u8]) -> Result<&'a str, Fault> {
+    let text = std::str::from_utf8(take_binary(from)?).map_err(|_| Fault::StringNotUtf8)?;
+    if memchr::memchr(0, text.as_bytes()).is_some() { Err(Fault::NulInString) } else { Ok(text) }
 }
 
 /// Takes a variable byte integer: 0 to 268,435,455 (MQTT 5, 1.5.5).
-pub(crate) fn take_length(from: &mut &[u8]) -> Result<usize, Malformed> {
+pub(crate) fn take_length(from: &mut &[u8]) -> Result<usize, Fault> {
     let mut length = 0;
     for (at, byte) in from.iter().take(MAX_LENGTH_BYTES).enumerate() {
         length |= usize::from(byte & !CONTINUES) << (7 * at);
@@ -223,13 +190,13 @@ pub(crate) fn take_length(from: &mut &[u8]) -> Result<usize, Malformed> {
             return Ok(length);
         }
     }
-    Err(Malformed("with a length that ends early or takes more than 4 bytes"))
+    Err(Fault::InvalidLength)
 }
 
 /// Takes a packet's properties as bytes: a variable byte integer with their length, then the bytes.
-pub(crate) fn take_properties<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+pub(crate) fn take_properties<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
     let len = take_length(from)?;
-    take(from, len).map_err(|_| Malformed("whose properties are longer than the packet"))
+    take(from, len).map_err(|_| Fault::PropertiesTooLong)
 }
 
 /// Appends binary data: a length of two bytes, then the bytes. Data beyond 65,535 bytes is cut, so callers check the size.
@@ -339,13 +306,13 @@ pub(crate) struct Suback<'a> {
 /// If the packet is malformed, or a server may not send it to us.
 pub(crate) fn decode(version: Version, first: u8, body: &[u8]) -> Result<Inbound<'_>, ProtocolError> {
     let Some(packet) = PacketType::of(first) else {
-        return Err(ProtocolError::unframed("a packet of the reserved type 0"));
+        return Err(ProtocolError::ReservedType);
     };
     let wrong = |fault| Err(ProtocolError::new(packet, fault));
     if packet != PacketType::Publish && first != packet.first_byte() {
-        return wrong("with wrong flags");
+        return wrong(Fault::WrongFlags);
     }
-    let malformed = |Malformed(fault)| ProtocolError::new(packet, fault);
+    let malformed = |fault| ProtocolError::new(packet, fault);
     match packet {
         PacketType::Publish => publish(version, first, body).map_err(malformed).map(Inbound::Publish),
         PacketType::Connack => connack(version, body).map_err(malformed).map(Inbound::Connack),
@@ -355,37 +322,37 @@ pub(crate) fn decode(version: Version, first: u8, body: &[u8]) -> Result<Inbound
         }
         PacketType::Suback => suback(version, body).map_err(malformed).map(Inbound::Suback),
         PacketType::Pingresp if body.is_empty() => Ok(Inbound::Pingresp),
-        PacketType::Pingresp => wrong("that is not empty"),
+        PacketType::Pingresp => wrong(Fault::NotEmpty),
         PacketType::Disconnect if version == Version::V5 => disconnect(body).map_err(malformed),
-        PacketType::Disconnect | PacketType::Connect | PacketType::Subscribe => wrong("which only a client may send"),
-        PacketType::Unsubscribe | PacketType::Pingreq => wrong("which only a client may send"),
-        PacketType::Pubrec | PacketType::Pubcomp => wrong("but nothing was published with QoS 2"),
-        PacketType::Unsuback => wrong("that answers no UNSUBSCRIBE"),
-        PacketType::Auth if version == Version::V5 => wrong("but no authentication method was agreed on"),
-        PacketType::Auth => wrong("which MQTT 3.1.1 does not have"),
+        PacketType::Disconnect | PacketType::Connect | PacketType::Subscribe => wrong(Fault::ClientOnly),
+        PacketType::Unsubscribe | PacketType::Pingreq => wrong(Fault::ClientOnly),
+        PacketType::Pubrec | PacketType::Pubcomp => wrong(Fault::NoQos2Publication),
+        PacketType::Unsuback => wrong(Fault::AnswersNoUnsubscribe),
+        PacketType::Auth if version == Version::V5 => wrong(Fault::NoAuthenticationMethod),
+        PacketType::Auth => wrong(Fault::NotInMqtt311),
     }
 }
 
-fn connack(version: Version, mut body: &[u8]) -> Result<Connack<'_>, Malformed> {
+fn connack(version: Version, mut body: &[u8]) -> Result<Connack<'_>, Fault> {
     let [flags, code] = take_array(&mut body)?;
     if flags > 1 {
-        return Err(Malformed("with reserved flags"));
+        return Err(Fault::ReservedFlags);
     }
     let properties = match version {
         Version::V5 => Properties::decode(PacketType::Connack, &mut body)?,
         Version::V311 => Properties::default(),
     };
     if !body.is_empty() {
-        return Err(Malformed("that is too long"));
+        return Err(Fault::TooLong);
     }
     let reason = match version {
         Version::V5 => ReasonCode::checked(PacketType::Connack, code)?,
         Version::V311 if code <= 5 => ReasonCode(code),
-        Version::V311 => return Err(Malformed("with a reserved return code")),
+        Version::V311 => return Err(Fault::ReservedReturnCode),
     };
     // [MQTT-3.2.2-6]
     if flags == 1 && code != 0 {
-        return Err(Malformed("that refuses the connection and claims a session"));
+        return Err(Fault::RefusedWithSession);
     }
     Ok(Connack { session_present: flags == 1, reason, properties })
 }
@@ -395,14 +362,14 @@ pub(crate) fn is_old_connack(body: &[u8]) -> bool {
     matches!(body, [0, 1..=5])
 }
 
-fn publish(version: Version, first: u8, mut body: &[u8]) -> Result<Publish<'_>, Malformed> {
+fn publish(version: Version, first: u8, mut body: &[u8]) -> Result<Publish<'_>, Fault> {
     let (qos, retain) = (first >> 1 & 3, first & 1 == 1);
     if qos == 3 {
-        return Err(Malformed("with QoS 3"));
+        return Err(Fault::Qos3);
     }
     if first & 0x08 != 0 && qos == 0 {
         // [MQTT-3.3.1-2]
-        return Err(Malformed("with QoS 0 that claims to be a duplicate"));
+        return Err(Fault::DuplicateWithQos0);
     }
     let topic = topic_name(&mut body)?;
     let id = if qos > 0 { packet_identifier(&mut body)? } else { 0 };
@@ -415,14 +382,14 @@ fn publish(version: Version, first: u8, mut body: &[u8]) -> Result<Publish<'_>, 
 
 /// Takes the topic of a PUBLISH. It must not be empty, because we allow no topic aliases, nor contain wildcards
 /// [MQTT-3.3.2-2].
-fn topic_name<'a>(body: &mut &'a [u8]) -> Result<&'a str, Malformed> {
+fn topic_name<'a>(body: &mut &'a [u8]) -> Result<&'a str, Fault> {
     let bytes = take_binary(body)?;
-    let topic = std::str::from_utf8(bytes).map_err(|_| Malformed("whose topic is not UTF-8"))?;
+    let topic = std::str::from_utf8(bytes).map_err(|_| Fault::TopicNotUtf8)?;
     if memchr::memchr3(0, b'+', b'#', bytes).is_some() {
         let has_nul = memchr::memchr(0, bytes).is_some();
-        return Err(Malformed(if has_nul { "with a NUL in its topic" } else { "with a wildcard in its topic" }));
+        return Err(if has_nul { Fault::NulInTopic } else { Fault::WildcardInTopic });
     }
-    if topic.is_empty() { Err(Malformed("without a topic")) } else { Ok(topic) }
+    if topic.is_empty() { Err(Fault::NoTopic) } else { Ok(topic) }
 }
 
 /// Decodes topic and packet identifier of an incomplete PUBLISH. Returns `None` if more bytes are needed.
@@ -443,20 +410,20 @@ pub(crate) fn publish_head(first: u8, body: &[u8]) -> Result<Option<(&str, u16)>
     let head = topic_name(&mut rest).and_then(|topic| match qos {
         0 => Ok((topic, 0)),
         1 | 2 => packet_identifier(&mut rest).map(|id| (topic, id)),
-        _ => Err(Malformed("with QoS 3")),
+        _ => Err(Fault::Qos3),
     });
-    head.map(Some).map_err(|Malformed(fault)| ProtocolError::new(PacketType::Publish, fault))
+    head.map(Some).map_err(|fault| ProtocolError::new(PacketType::Publish, fault))
 }
 
 /// Takes a packet identifier, which is never 0 [MQTT-2.2.1-3].
-fn packet_identifier(body: &mut &[u8]) -> Result<u16, Malformed> {
+fn packet_identifier(body: &mut &[u8]) -> Result<u16, Fault> {
     match u16::from_be_bytes(take_array(body)?) {
-        0 => Err(Malformed("with packet identifier 0")),
+        0 => Err(Fault::PacketIdentifierZero),
         id => Ok(id),
     }
 }
 
-fn acknowledgement(version: Version, packet: PacketType, mut body: &[u8]) -> Result<Acknowledgement<'_>, Malformed> {
+fn acknowledgement(version: Version, packet: PacketType, mut body: &[u8]) -> Result<Acknowledgement<'_>, Fault> {
     let id = packet_identifier(&mut body)?;
     let (mut reason, mut properties) = (ReasonCode::SUCCESS, Properties::default());
     if version == Version::V5 && !body.is_empty() {
@@ -467,30 +434,30 @@ fn acknowledgement(version: Version, packet: PacketType, mut body: &[u8]) -> Res
             properties = Properties::decode(packet, &mut body)?;
         }
     }
-    if body.is_empty() { Ok(Acknowledgement { id, reason, properties }) } else { Err(Malformed("that is too long")) }
+    if body.is_empty() { Ok(Acknowledgement { id, reason, properties }) } else { Err(Fault::TooLong) }
 }
 
-fn suback(version: Version, mut body: &[u8]) -> Result<Suback<'_>, Malformed> {
+fn suback(version: Version, mut body: &[u8]) -> Result<Suback<'_>, Fault> {
     let id = packet_identifier(&mut body)?;
     let properties = match version {
         Version::V5 => Properties::decode(PacketType::Suback, &mut body)?,
         Version::V311 => Properties::default(),
     };
     if body.is_empty() {
-        return Err(Malformed("without return codes"));
+        return Err(Fault::NoReturnCodes);
     }
     for code in body {
         match version {
             Version::V5 => drop(ReasonCode::checked(PacketType::Suback, *code)?),
             // [MQTT-3.9.3-2]
             Version::V311 if matches!(code, 0..=2 | 0x80) => {}
-            Version::V311 => return Err(Malformed("with a reserved return code")),
+            Version::V311 => return Err(Fault::ReservedReturnCode),
         }
     }
     Ok(Suback { id, properties, codes: body })
 }
 
-fn disconnect(mut body: &[u8]) -> Result<Inbound<'_>, Malformed> {
+fn disconnect(mut body: &[u8]) -> Result<Inbound<'_>, Fault> {
     let (mut reason, mut properties) = (ReasonCode::SUCCESS, Properties::default());
     if !body.is_empty() {
         let [code] = take_array(&mut body)?;
@@ -499,5 +466,5 @@ fn disconnect(mut body: &[u8]) -> Result<Inbound<'_>, Malformed> {
             properties = Properties::decode(PacketType::Disconnect, &mut body)?;
         }
     }
-    if body.is_empty() { Ok(Inbound::Disconnect { reason, properties }) } else { Err(Malformed("that is too long")) }
+    if body.is_empty() { Ok(Inbound::Disconnect { reason, properties }) } else { Err(Fault::TooLong) }
 }

@@ -1,6 +1,6 @@
 //! Decodes MQTT 5 properties (MQTT 5, 2.2.2).
 
-use super::{Malformed, PacketType, take_array, take_binary, take_length, take_properties, take_string};
+use super::{Fault, PacketType, take_array, take_binary, take_length, take_properties, take_string};
 
 /// The validated properties of a packet: each is well-formed and allowed in that packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl<'a> Properties<'a> {
     ///
     /// # Errors
     /// If a property is incomplete, unknown, not allowed in this packet, or repeated.
-    pub(super) fn decode(packet: PacketType, body: &mut &'a [u8]) -> Result<Self, Malformed> {
+    pub(super) fn decode(packet: PacketType, body: &mut &'a [u8]) -> Result<Self, Fault> {
         // Fast path: nearly every message has no properties.
         if let Some((0, rest)) = body.split_first() {
             *body = rest;
@@ -50,7 +50,7 @@ impl<'a> Properties<'a> {
             let bit = 1 << identifier;
             let may_repeat = identifier == USER_PROPERTY || identifier == SUBSCRIPTION_IDENTIFIER;
             if seen & bit != 0 && !may_repeat {
-                return Err(Malformed("that repeats a property"));
+                return Err(Fault::RepeatedProperty);
             }
             seen |= bit;
             take_property(&mut rest)?;
@@ -91,24 +91,24 @@ impl<'a> Properties<'a> {
 }
 
 /// Checks that a server may send this property in this packet (MQTT 5, table 2-4).
-fn check_place(packet: PacketType, identifier: u8) -> Result<(), Malformed> {
+fn check_place(packet: PacketType, identifier: u8) -> Result<(), Fault> {
     use PacketType as Packet;
     let is_allowed = match identifier {
         0x01..=0x03 | 0x08 | 0x09 | SUBSCRIPTION_IDENTIFIER => packet == Packet::Publish,
         // We announce a Topic Alias Maximum of 0 [MQTT-3.1.2-26].
-        0x23 if packet == Packet::Publish => return Err(Malformed("with a topic alias, which we do not allow")),
+        0x23 if packet == Packet::Publish => return Err(Fault::TopicAlias),
         0x11..=0x13 | 0x15 | 0x16 | 0x1a | 0x21 | 0x22 | 0x24 | 0x25 | 0x27..=0x2a => packet == Packet::Connack,
         0x1c => matches!(packet, Packet::Connack | Packet::Disconnect),
         0x1f => packet != Packet::Publish,
         USER_PROPERTY => true,
         0x17 | 0x18 | 0x19 | 0x23 => false,
-        _ => return Err(Malformed("with an unknown property")),
+        _ => return Err(Fault::UnknownProperty),
     };
-    if is_allowed { Ok(()) } else { Err(Malformed("with a property that it may not have")) }
+    if is_allowed { Ok(()) } else { Err(Fault::PropertyNotAllowed) }
 }
 
 /// Takes a property, beginning with its identifier. Identifiers are single bytes: none is above 0x7f.
-fn take_property<'a>(from: &mut &'a [u8]) -> Result<Property<'a>, Malformed> {
+fn take_property<'a>(from: &mut &'a [u8]) -> Result<Property<'a>, Fault> {
     let [identifier] = take_array(from)?;
     Ok(match identifier {
         0x01 => {
@@ -128,7 +128,7 @@ fn take_property<'a>(from: &mut &'a [u8]) -> Result<Property<'a>, Malformed> {
             Property::Other
         }
         SUBSCRIPTION_IDENTIFIER => match take_length(from)? {
-            0 => return Err(Malformed("with subscription identifier 0")),
+            0 => return Err(Fault::SubscriptionIdentifierZero),
             number => Property::SubscriptionIdentifier(u32::try_from(number).unwrap_or(u32::MAX)),
         },
         0x11 => Property::SessionExpiryInterval(u32::from_be_bytes(take_array(from)?)),
@@ -137,7 +137,7 @@ fn take_property<'a>(from: &mut &'a [u8]) -> Result<Property<'a>, Malformed> {
         0x1c => Property::ServerReference(take_string(from)?),
         0x1f => Property::ReasonString(take_string(from)?),
         0x21 => match u16::from_be_bytes(take_array(from)?) {
-            0 => return Err(Malformed("with Receive Maximum 0")),
+            0 => return Err(Fault::ReceiveMaximumZero),
             number => Property::ReceiveMaximum(number),
         },
         0x22 => {
@@ -152,21 +152,21 @@ fn take_property<'a>(from: &mut &'a [u8]) -> Result<Property<'a>, Malformed> {
             Property::Other
         }
         0x27 => match u32::from_be_bytes(take_array(from)?) {
-            0 => return Err(Malformed("with Maximum Packet Size 0")),
+            0 => return Err(Fault::MaximumPacketSizeZero),
             size => Property::MaximumPacketSize(size),
         },
         0x28 => Property::WildcardSubscriptionAvailable(take_flag(from)?),
         0x29 => Property::SubscriptionIdentifiersAvailable(take_flag(from)?),
         0x2a => Property::SharedSubscriptionAvailable(take_flag(from)?),
-        _ => return Err(Malformed("with an unknown property")),
+        _ => return Err(Fault::UnknownProperty),
     })
 }
 
 /// Takes a byte that must be 0 or 1.
-fn take_flag(from: &mut &[u8]) -> Result<bool, Malformed> {
+fn take_flag(from: &mut &[u8]) -> Result<bool, Fault> {
     match take_array(from)? {
         [0] => Ok(false),
         [1] => Ok(true),
-        [_] => Err(Malformed("with a property that must be 0 or 1")),
+        [_] => Err(Fault::InvalidFlagProperty),
     }
 }

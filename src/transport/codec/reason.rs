@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Malformed, PacketType, Version};
+use super::{Fault, PacketType, Version};
 
 /// A reason code. Codes from 0x80 are refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl ReasonCode {
     pub(crate) const WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED: Self = Self(0xa2);
 
     /// Validates that a server may send this code in this packet.
-    pub(super) fn checked(packet: PacketType, code: u8) -> Result<Self, Malformed> {
+    pub(super) fn checked(packet: PacketType, code: u8) -> Result<Self, Fault> {
         let is_allowed = match packet {
             PacketType::Connack => matches!(
                 code,
@@ -53,7 +53,7 @@ impl ReasonCode {
             }
             _ => false,
         };
-        if is_allowed { Ok(Self(code)) } else { Err(Malformed("with a reason code that it may not have")) }
+        if is_allowed { Ok(Self(code)) } else { Err(Fault::ReasonCodeNotAllowed) }
     }
 
     /// Converts a return code of MQTT 3.1.1's CONNACK to the MQTT 5 reason code with the same meaning (MQTT 3.1.1, 3.2.2.3).

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 /// Decodes a packet of this type with its fixed flags.
-fn decode_as(version: Version, packet: PacketType, body: &[u8]) -> Result<Inbound<'_>, String> {
-    decode(version, packet.first_byte(), body).map_err(|error| error.to_string())
+fn decode_as(version: Version, packet: PacketType, body: &[u8]) -> Result<Inbound<'_>, ProtocolError> {
+    decode(version, packet.first_byte(), body)
 }
 
 /// Returns the body of a PUBLISH to the topic `t`, with these properties and this payload.
@@ -33,14 +33,14 @@ fn a_length_that_was_written_is_read_back() {
 
 #[test]
 fn an_incomplete_fixed_header_needs_more_bytes() {
-    let header = |bytes: &[u8]| FixedHeader::decode(bytes).map_err(|error| error.to_string());
+    let header = FixedHeader::decode;
     assert_eq!(header(&[]), Ok(None));
     assert_eq!(header(&[0x30]), Ok(None));
     assert_eq!(header(&[0x30, 0x80]), Ok(None));
     assert_eq!(header(&[0x30, 0x80, 1]), Ok(Some(FixedHeader { first: 0x30, len: 3, remaining: 128 })));
-    let too_long = "a PUBLISH whose length takes more than 4 bytes".to_owned();
+    let too_long = ProtocolError::new(PacketType::Publish, Fault::LengthTooLong);
     assert_eq!(header(&[0x30, 0xff, 0xff, 0xff, 0xff]), Err(too_long));
-    assert!(header(&[0x00]).is_err(), "the reserved type 0");
+    assert_eq!(header(&[0x00]), Err(ProtocolError::ReservedType));
 }
 
 #[test]
@@ -57,82 +57,80 @@ fn each_malformed_packet_has_its_own_error() {
     use PacketType::{Suback, Subscribe, Unsuback, Unsubscribe};
     use Version::{V5, V311};
     for (version, packet, body, fault) in [
-        (V311, Suback, &[0, 1][..], "a SUBACK without return codes"),
-        (V5, Suback, &[0, 1, 0], "a SUBACK without return codes"),
-        (V311, Suback, &[0, 0, 0], "a SUBACK with packet identifier 0"),
-        (V311, Suback, &[0], "a SUBACK ends early"),
-        (V311, Suback, &[0, 1, 3], "a SUBACK with a reserved return code"),
-        (V5, Suback, &[0, 1, 0, 0x99], "a SUBACK with a reason code that it may not have"),
-        (V311, Connack, &[0], "a CONNACK ends early"),
-        (V311, Connack, &[2, 0], "a CONNACK with reserved flags"),
-        (V311, Connack, &[0, 6], "a CONNACK with a reserved return code"),
-        (V311, Connack, &[1, 5], "a CONNACK that refuses the connection and claims a session"),
-        (V311, Connack, &[0, 0, 0], "a CONNACK that is too long"),
-        (V5, Connack, &[0, 0, 3, 0x21, 0, 0], "a CONNACK with Receive Maximum 0"),
-        (V5, Connack, &[0, 0, 2, 0x24, 2], "a CONNACK with a property that must be 0 or 1"),
-        (V5, Connack, &[0, 0, 4, 0x24, 1, 0x24, 1], "a CONNACK that repeats a property"),
-        (V5, Connack, &[0, 0, 2, 0x17, 1], "a CONNACK with a property that it may not have"),
-        (V5, Connack, &[0, 0, 2, 0x7e, 1], "a CONNACK with an unknown property"),
-        (V5, Connack, &[0, 0, 9, 0x13, 1], "a CONNACK whose properties are longer than the packet"),
-        (V5, Connack, &[0, 0, 2, 0x13, 1], "a CONNACK ends early"),
-        (V5, Connack, &[0, 0, 5, 0x1f, 0, 2, 0xff, 0xff], "a CONNACK with a string that is not UTF-8"),
-        (V5, Connack, &[0, 0, 5, 0x1f, 0, 2, b'a', 0], "a CONNACK with a NUL in a string"),
-        (V311, Puback, &[0], "a PUBACK ends early"),
-        (V311, Puback, &[0, 1, 0], "a PUBACK that is too long"),
-        (V5, Puback, &[0, 1, 0x86], "a PUBACK with a reason code that it may not have"),
-        (V5, Pubrel, &[0, 0], "a PUBREL with packet identifier 0"),
-        (V311, Pubrec, &[0, 1], "a PUBREC but nothing was published with QoS 2"),
-        (V311, Pubcomp, &[0, 1], "a PUBCOMP but nothing was published with QoS 2"),
-        (V311, Unsuback, &[0, 1], "an UNSUBACK that answers no UNSUBSCRIBE"),
-        (V311, Pingresp, &[0], "a PINGRESP that is not empty"),
-        (V311, Connect, &[], "a CONNECT which only a client may send"),
-        (V5, Subscribe, &[0, 1], "a SUBSCRIBE which only a client may send"),
-        (V5, Unsubscribe, &[0, 1], "an UNSUBSCRIBE which only a client may send"),
-        (V5, Pingreq, &[], "a PINGREQ which only a client may send"),
-        (V311, Disconnect, &[], "a DISCONNECT which only a client may send"),
-        (V5, Disconnect, &[4], "a DISCONNECT with a reason code that it may not have"),
-        (V311, Auth, &[], "an AUTH which MQTT 3.1.1 does not have"),
-        (V5, Auth, &[0x18, 0], "an AUTH but no authentication method was agreed on"),
+        (V311, Suback, &[0, 1][..], Fault::NoReturnCodes),
+        (V5, Suback, &[0, 1, 0], Fault::NoReturnCodes),
+        (V311, Suback, &[0, 0, 0], Fault::PacketIdentifierZero),
+        (V311, Suback, &[0], Fault::EndsEarly),
+        (V311, Suback, &[0, 1, 3], Fault::ReservedReturnCode),
+        (V5, Suback, &[0, 1, 0, 0x99], Fault::ReasonCodeNotAllowed),
+        (V311, Connack, &[0], Fault::EndsEarly),
+        (V311, Connack, &[2, 0], Fault::ReservedFlags),
+        (V311, Connack, &[0, 6], Fault::ReservedReturnCode),
+        (V311, Connack, &[1, 5], Fault::RefusedWithSession),
+        (V311, Connack, &[0, 0, 0], Fault::TooLong),
+        (V5, Connack, &[0, 0, 3, 0x21, 0, 0], Fault::ReceiveMaximumZero),
+        (V5, Connack, &[0, 0, 2, 0x24, 2], Fault::InvalidFlagProperty),
+        (V5, Connack, &[0, 0, 4, 0x24, 1, 0x24, 1], Fault::RepeatedProperty),
+        (V5, Connack, &[0, 0, 2, 0x17, 1], Fault::PropertyNotAllowed),
+        (V5, Connack, &[0, 0, 2, 0x7e, 1], Fault::UnknownProperty),
+        (V5, Connack, &[0, 0, 9, 0x13, 1], Fault::PropertiesTooLong),
+        (V5, Connack, &[0, 0, 2, 0x13, 1], Fault::EndsEarly),
+        (V5, Connack, &[0, 0, 5, 0x1f, 0, 2, 0xff, 0xff], Fault::StringNotUtf8),
+        (V5, Connack, &[0, 0, 5, 0x1f, 0, 2, b'a', 0], Fault::NulInString),
+        (V311, Puback, &[0], Fault::EndsEarly),
+        (V311, Puback, &[0, 1, 0], Fault::TooLong),
+        (V5, Puback, &[0, 1, 0x86], Fault::ReasonCodeNotAllowed),
+        (V5, Pubrel, &[0, 0], Fault::PacketIdentifierZero),
+        (V311, Pubrec, &[0, 1], Fault::NoQos2Publication),
+        (V311, Pubcomp, &[0, 1], Fault::NoQos2Publication),
+        (V311, Unsuback, &[0, 1], Fault::AnswersNoUnsubscribe),
+        (V311, Pingresp, &[0], Fault::NotEmpty),
+        (V311, Connect, &[], Fault::ClientOnly),
+        (V5, Subscribe, &[0, 1], Fault::ClientOnly),
+        (V5, Unsubscribe, &[0, 1], Fault::ClientOnly),
+        (V5, Pingreq, &[], Fault::ClientOnly),
+        (V311, Disconnect, &[], Fault::ClientOnly),
+        (V5, Disconnect, &[4], Fault::ReasonCodeNotAllowed),
+        (V311, Auth, &[], Fault::NotInMqtt311),
+        (V5, Auth, &[0x18, 0], Fault::NoAuthenticationMethod),
     ] {
-        assert_eq!(decode_as(version, packet, body), Err(fault.to_owned()), "{version} {body:?}");
+        assert_eq!(decode_as(version, packet, body), Err(ProtocolError::new(packet, fault)), "{version} {body:?}");
     }
 }
 
 #[test]
 fn each_malformed_message_has_its_own_error() {
     for (first, body, fault) in [
-        (0x36, &[0, 1, b't', 0, 1][..], "with QoS 3"),
-        (0x38, &[0, 1, b't'], "with QoS 0 that claims to be a duplicate"),
-        (0x32, &[0, 1, b't', 0, 0], "with packet identifier 0"),
-        (0x32, &[0, 1, b't', 0], "ends early"),
-        (0x30, &[0, 0], "without a topic"),
-        (0x30, &[0, 9, b't'], "ends early"),
-        (0x30, &[0, 1, 0xff], "whose topic is not UTF-8"),
-        (0x30, &[0, 1, 0], "with a NUL in its topic"),
-        (0x30, &[0, 1, b'+'], "with a wildcard in its topic"),
-        (0x30, &[0, 3, b'a', b'/', b'#'], "with a wildcard in its topic"),
+        (0x36, &[0, 1, b't', 0, 1][..], Fault::Qos3),
+        (0x38, &[0, 1, b't'], Fault::DuplicateWithQos0),
+        (0x32, &[0, 1, b't', 0, 0], Fault::PacketIdentifierZero),
+        (0x32, &[0, 1, b't', 0], Fault::EndsEarly),
+        (0x30, &[0, 0], Fault::NoTopic),
+        (0x30, &[0, 9, b't'], Fault::EndsEarly),
+        (0x30, &[0, 1, 0xff], Fault::TopicNotUtf8),
+        (0x30, &[0, 1, 0], Fault::NulInTopic),
+        (0x30, &[0, 1, b'+'], Fault::WildcardInTopic),
+        (0x30, &[0, 3, b'a', b'/', b'#'], Fault::WildcardInTopic),
     ] {
-        let error = decode(Version::V311, first, body).expect_err(fault).to_string();
-        assert_eq!(error, format!("a PUBLISH {fault}"));
+        assert_eq!(decode(Version::V311, first, body), Err(ProtocolError::new(PacketType::Publish, fault)));
     }
     for (properties, fault) in [
-        (&[0x23, 0, 1][..], "with a topic alias, which we do not allow"),
-        (&[0x0b, 0], "with subscription identifier 0"),
-        (&[0x1f, 0, 1, b'x'], "with a property that it may not have"),
-        (&[0x02], "ends early"),
-        (&[0x01, 2], "with a property that must be 0 or 1"),
+        (&[0x23, 0, 1][..], Fault::TopicAlias),
+        (&[0x0b, 0], Fault::SubscriptionIdentifierZero),
+        (&[0x1f, 0, 1, b'x'], Fault::PropertyNotAllowed),
+        (&[0x02], Fault::EndsEarly),
+        (&[0x01, 2], Fault::InvalidFlagProperty),
     ] {
         let body = publish_v5(properties, b"{}");
-        let error = decode(Version::V5, 0x30, &body).expect_err(fault).to_string();
-        assert_eq!(error, format!("a PUBLISH {fault}"));
+        assert_eq!(decode(Version::V5, 0x30, &body), Err(ProtocolError::new(PacketType::Publish, fault)));
     }
 }
 
 #[test]
 fn a_packet_with_wrong_flags_is_refused() {
     for (first, body) in [(0x60, &[0, 1][..]), (0x91, &[0, 1, 0]), (0x21, &[0, 0]), (0xd1, &[]), (0x42, &[0, 1])] {
-        let error = decode(Version::V311, first, body).expect_err("wrong flags").to_string();
-        assert!(error.ends_with("with wrong flags"), "{first:02x}: {error}");
+        let error = decode(Version::V311, first, body).expect_err("wrong flags");
+        assert!(matches!(error, ProtocolError::Packet(_, Fault::WrongFlags)), "{first:02x}: {error:?}");
     }
 }
 

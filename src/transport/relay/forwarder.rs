@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::codec::{self, FixedHeader, Malformed, PacketType, take_array, take_binary, take_properties, take_string};
+use super::codec::{self, Fault, FixedHeader, PacketType, take_array, take_binary, take_properties, take_string};
 use super::{ActivityTimes, JoinableThread, Published, RelayedConnection, Version, lock};
 
 /// The library is not read while more bytes than this wait to be sent to the broker.
@@ -270,7 +270,7 @@ fn bind_subscription(connection: &RelayedConnection, version: Version, mut body:
         if version == Version::V5 {
             take_properties(&mut body)?;
         }
-        Ok::<_, Malformed>((id, take_string(&mut body)?.to_owned()))
+        Ok::<_, Fault>((id, take_string(&mut body)?.to_owned()))
     };
     // Parsing cannot fail: the library writes well-formed packets.
     if let Ok((id, filter)) = read() {

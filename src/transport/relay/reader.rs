@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::codec::{
-    self, Connack, FixedHeader, Inbound, PacketType, Property, ProtocolError, Publish, ReasonCode, Suback,
+    self, Connack, Fault, FixedHeader, Inbound, PacketType, Property, ProtocolError, Publish, ReasonCode, Suback,
 };
 use super::forwarder::LibraryAnswers;
 use super::{
@@ -314,7 +314,7 @@ impl Reader {
                 self.to_library.extend_from_slice(packet);
             }
             Inbound::Pingresp => self.on_pingresp(),
-            Inbound::Connack(_) => return Err(ProtocolError::new(PacketType::Connack, "twice").into()),
+            Inbound::Connack(_) => return Err(ProtocolError::new(PacketType::Connack, Fault::Repeated).into()),
             Inbound::Disconnect { reason, properties } => {
                 return Err(ConnectionEnd::Disconnected(BrokerReason::new(reason, properties)));
             }
@@ -331,7 +331,7 @@ impl Reader {
         }
         let Inbound::Connack(connack) = codec::decode(version, first, body)? else {
             let packet = PacketType::of(first).unwrap_or(PacketType::Connack);
-            return Err(ProtocolError::new(packet, "before its CONNACK").into());
+            return Err(ProtocolError::new(packet, Fault::BeforeConnack).into());
         };
         if connack.reason != ReasonCode::SUCCESS {
             return Err(ConnectionEnd::Refused(BrokerReason::new(
@@ -393,7 +393,7 @@ impl Reader {
 
     fn puback(&mut self, answer: &codec::Acknowledgement<'_>) -> Result<(), ConnectionEnd> {
         let on_outcome = self.connection.requests().unacknowledged.remove(&answer.id);
-        let on_outcome = on_outcome.ok_or_else(|| ProtocolError::new(PacketType::Puback, "that answers no PUBLISH"))?;
+        let on_outcome = on_outcome.ok_or_else(|| ProtocolError::new(PacketType::Puback, Fault::AnswersNoPublish))?;
         on_outcome(match answer.reason {
             ReasonCode::NO_MATCHING_SUBSCRIBERS => Published::NoMatchingSubscribers,
             reason if reason.is_refusal() => Published::Denied(BrokerReason::new(reason, answer.properties)),
@@ -405,10 +405,10 @@ impl Reader {
     fn suback(&mut self, answer: &Suback<'_>) -> Result<(), ConnectionEnd> {
         let wrong = |fault| ProtocolError::new(PacketType::Suback, fault);
         let filter = self.connection.requests().subscribing.remove(&answer.id);
-        let filter = filter.ok_or_else(|| wrong("that answers no SUBSCRIBE"))?;
+        let filter = filter.ok_or_else(|| wrong(Fault::AnswersNoSubscribe))?;
         // Each SUBSCRIBE has one filter.
         let [code] = answer.codes else {
-            return Err(wrong("with more return codes than the SUBSCRIBE has filters").into());
+            return Err(wrong(Fault::TooManyReturnCodes).into());
         };
         let reason = ReasonCode(*code);
         let granted = if reason.is_refusal() { Err(BrokerReason::new(reason, answer.properties)) } else { Ok(*code) };
@@ -427,12 +427,12 @@ impl Reader {
     ) -> Result<usize, ConnectionEnd> {
         let packet = PacketType::of(header.first).unwrap_or(PacketType::Publish);
         if self.options.version == Version::V5 || packet != PacketType::Publish || self.deduplicator.is_none() {
-            return Err(ProtocolError::new(packet, "that is larger than we accept").into());
+            return Err(ProtocolError::new(packet, Fault::TooLarge).into());
         }
         let taken = bytes.len().min(header.packet_len());
         let Some((topic, id)) = codec::publish_head(header.first, &bytes[header.len..taken])? else {
             let is_whole = taken == header.packet_len();
-            return if is_whole { Err(ProtocolError::new(packet, "ends early").into()) } else { Ok(0) };
+            return if is_whole { Err(ProtocolError::new(packet, Fault::EndsEarly).into()) } else { Ok(0) };
         };
         let (qos, retain) = (header.first >> 1 & 3, header.first & 1 == 1);
         let message = Publish { topic, qos, retain, id, properties: codec::Properties::default(), payload: &[] };
