@@ -12,7 +12,7 @@ use crate::event_loop::{EventLoopError, Signal};
 use crate::exit::{Failure, Status};
 use crate::output::pretty::{Medium, Pretty};
 use crate::output::report::{Report, Verbosity};
-use crate::output::target::Target;
+use crate::output::target::{OpenError, Target};
 use crate::output::{self, ColorChoice, Format, use_color};
 use crate::protocol::topic::Topics;
 
@@ -35,7 +35,12 @@ pub(super) fn print(text: &str) -> Result<Status> {
 /// If it cannot be opened for appending.
 pub(super) fn open_output(path: PathBuf, is_synced: bool) -> Result<Target, Failure> {
     let what = format!("cannot open '{}' for appending", path.display());
-    Target::file(path, is_synced).map_err(|error| Failure::cannot_open(what, &error))
+    Target::file(path, is_synced).map_err(|error| match error {
+        OpenError::File(error) => Failure::cannot_open(what, &error),
+        OpenError::SyncDirectory(error) => {
+            Failure::cannot_open(format_args!("{what}: cannot sync its directory"), &error)
+        }
+    })
 }
 
 impl Signal {

@@ -23,6 +23,28 @@ pub(crate) enum Target {
     },
 }
 
+/// Why a file cannot be opened for appending.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The file cannot be opened, or its incomplete last line cannot be ended.
+    File(io::Error),
+    /// Its directory cannot be synced.
+    SyncDirectory(io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        let (OpenError::File(error) | OpenError::SyncDirectory(error)) = error;
+        error
+    }
+}
+
 impl Target {
     /// Returns standard output. If it appends to a file that ends with an incomplete line, appends a line end.
     ///
@@ -39,8 +61,8 @@ impl Target {
     /// Opens a file for appending, and creates it if it does not exist.
     ///
     /// # Errors
-    /// If the file cannot be opened for appending.
-    pub(crate) fn file(path: PathBuf, is_synced: bool) -> io::Result<Self> {
+    /// If the file cannot be opened for appending, or its directory cannot be synced.
+    pub(crate) fn file(path: PathBuf, is_synced: bool) -> Result<Self, OpenError> {
         let file = open(&path, is_synced)?;
         Ok(Self::File { path, file, is_synced })
     }
@@ -85,14 +107,14 @@ impl Write for Target {
 }
 
 /// Opens a file for appending. If it ends with an incomplete line, appends a line end.
-fn open(path: &Path, is_synced: bool) -> io::Result<File> {
+fn open(path: &Path, is_synced: bool) -> Result<File, OpenError> {
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
     let mut file = OpenOptions::new().create(true).append(true).read(is_file).open(path)?;
     if is_file && !ends_with_line_end(&mut file)? {
         file.write_all(b"\n")?;
     }
     if is_synced {
-        sync_directory(path)?;
+        sync_directory(path).map_err(OpenError::SyncDirectory)?;
     }
     Ok(file)
 }
@@ -112,8 +134,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     match File::open(directory_of(path)).and_then(|directory| directory.sync_all()) {
         // The file system does not support syncing directories.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        Err(error) => Err(io::Error::new(error.kind(), format!("cannot sync its directory: {error}"))),
-        Ok(()) => Ok(()),
+        result => result,
     }
 }
 
